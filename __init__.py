@@ -1,0 +1,3 @@
+"""Real-time decoding of what people see, from fMRI."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,344 @@
+"""The wire protocol: every message that crosses a braind socket, defined once.
+
+A message is ZeroMQ multipart: `[b"BRD1", JSON header, payload…]`. Headers are JSON objects with a `type`; payloads are
+raw C-order little-endian array bytes or PNG files. Unknown header fields are ignored, unknown types are refused by
+name. docs/protocol.md describes the same for writers of clients in other languages.
+"""
+
+from typing import Any, Literal
+from zlib import crc32
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BraindError
+
+Array = NDArray[Any]
+
+MAGIC = b"BRD1"
+PROTOCOL_VERSION = 1
+MAX_HEADER_BYTES = 64 * 1024
+VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
+
+Kind = Literal["beta", "bold"]
+Stage = Literal["scores", "xz", "xzc"]
+
+
+class WireError(BraindError):
+    """A message that does not follow the protocol."""
+
+    code = "malformed"
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+    """A header; payload frames travel beside it."""
+
+
+# ── ingest: scanner client ⇄ front ──────────────────────────────────────────────────────────────────────────────────
+
+
+class Hello(Message, tag="hello"):
+    """Open a run, or come back to one.
+
+    `shape` is (X, Y, Z) as NIfTI orders it; `affine` maps voxel indices to mm; `kind` says whether a volume is one
+    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`).
+    """
+
+    session: str
+    run: str
+    subject: int
+    kind: Kind
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, float, float, float], ...]
+    tr_s: float
+    dtype: str
+    space: str = "func1pt8mm"
+    protocol: int = PROTOCOL_VERSION
+    simulated: bool = False
+    producer: str = ""
+    n_volumes: int | None = None
+
+
+class Welcome(Message, tag="welcome"):
+    """The run is open; send from `next_index` on (0, or where an interrupted run stopped)."""
+
+    session: str
+    run: str
+    next_index: int
+    weights: str
+    simulated: bool
+    protocol: int = PROTOCOL_VERSION
+
+
+class Volume(Message, tag="volume"):
+    """One volume. Payload: its bytes (`shape`, C order, `dtype`, little-endian); then, if `seen`, a PNG of the picture.
+
+    `scale` turns stored numbers into % signal change (NSD stores int16 × 300, so 1/300). `trial` and `nsd_id` name what
+    was on screen, when the sender knows; the decoder never reads them.
+    """
+
+    session: str
+    run: str
+    index: int
+    shape: tuple[int, int, int]
+    dtype: str
+    crc32: int
+    scale: float = 1.0
+    seen: bool = False
+    trial: int | None = None
+    nsd_id: int | None = None
+    n_averaged: int = 1
+    sent_s: float | None = None
+
+
+class Event(Message, tag="event"):
+    """A trial's onset in a `bold` run, seconds after the first volume. Payload, if `seen`: a PNG of the picture."""
+
+    session: str
+    run: str
+    event: int
+    onset_s: float
+    duration_s: float = 3.0
+    seen: bool = False
+    trial: int | None = None
+    nsd_id: int | None = None
+
+
+class EndRun(Message, tag="end_run"):
+    """The run is over after `n_volumes` volumes."""
+
+    session: str
+    run: str
+    n_volumes: int
+
+
+class Ack(Message, tag="ack"):
+    """The volume (or event, or end of run) is durable: the sender may forget it."""
+
+    session: str
+    run: str
+    index: int
+    of: Literal["volume", "event", "end_run"] = "volume"
+    duplicate: bool = False
+
+
+class Refused(Message, tag="refused"):
+    """What was wrong, where, and what to do; `code` is stable. `retryable`: the same message may be sent again."""
+
+    code: str
+    sentence: str
+    session: str = ""
+    run: str = ""
+    index: int | None = None
+    retryable: bool = False
+
+
+# ── decodes: front → viewers ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """What made a decode: enough to make it again."""
+
+    subject: int
+    profile: str
+    mode: str
+    seed: int
+    engine: str
+    weights: str
+    ldm: str
+    simulated: bool
+    version: str
+
+
+class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
+    """One candidate picture, by its caption, and the correlation of its z and c with the decoded ones."""
+
+    label: str
+    score: float
+    nsd_id: int | None = None
+
+
+class Decode(Message, tag="decode"):
+    """One stage of one volume's decode, in the order scores, xz, xzc.
+
+    Payload: for `scores`, a PNG of the seen picture if `seen`; for `xz` and `xzc`, a PNG of the picture.
+    `timings_s` holds seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
+    `xzc`), as far as known at this stage.
+    """
+
+    seq: int
+    session: str
+    run: str
+    index: int
+    stage: Stage
+    provenance: Provenance
+    timings_s: dict[str, float]
+    retrieved: tuple[Retrieved, ...] = ()
+    seen: bool = False
+    trial: int | None = None
+    nsd_id: int | None = None
+    n_averaged: int = 1
+
+
+class Skipped(Message, tag="skipped"):
+    """A volume whose picture was not made in time (policy `latest`); its voxels stay in the journal."""
+
+    seq: int
+    session: str
+    run: str
+    index: int
+    reason: str
+
+
+class Heartbeat(Message, tag="heartbeat"):
+    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail."""
+
+    last_seq: int
+    state: str
+    session: str = ""
+    run: str = ""
+    subject: int | None = None
+    simulated: bool = False
+    n_acked: int = 0
+    n_decoded: int = 0
+    n_skipped: int = 0
+    n_refused: int = 0
+
+
+# ── control: status, history, shutdown ──────────────────────────────────────────────────────────────────────────────
+
+
+class StatusRequest(Message, tag="status_request"):
+    """Ask where the daemon is."""
+
+
+class Status(Message, tag="status"):
+    """Answer to `StatusRequest`. `state` is starting, ready, paused or stopping; ready means warmed up."""
+
+    state: str
+    pid: int
+    version: str
+    uptime_s: float
+    subject: int | None
+    weights: str
+    ldm: str
+    engine: str
+    profile: str
+    policy: str
+    simulated: bool
+    journal: str
+    session: str
+    run: str
+    n_acked: int
+    n_decoded: int
+    n_skipped: int
+    n_refused: int
+    n_waiting: int
+    decoder_restarts: int
+    last_seq: int
+    latency_p50_s: float | None = None
+    latency_p99_s: float | None = None
+
+
+class FetchRequest(Message, tag="fetch_request"):
+    """Ask for published decodes again, from `from_seq` on, at most `limit`. Answered by those messages, then `Done`."""
+
+    from_seq: int
+    limit: int = 100
+
+
+class Pause(Message, tag="pause"):
+    """Keep acking volumes, stop decoding (`paused` true), or go on (`paused` false)."""
+
+    paused: bool
+
+
+class Shutdown(Message, tag="shutdown"):
+    """Stop: ack, commit and publish what is done, then exit."""
+
+
+class Done(Message, tag="done"):
+    """The request was carried out."""
+
+    note: str = ""
+
+
+AnyMessage = (
+    Hello | Welcome | Volume | Event | EndRun | Ack | Refused
+    | Decode | Skipped | Heartbeat
+    | StatusRequest | Status | FetchRequest | Pause | Shutdown | Done
+)  # fmt: skip
+
+_encoder = msgspec.json.Encoder()
+_decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)
+
+
+def encode(message: Message, *payload: bytes | memoryview) -> list[bytes | memoryview]:
+    """Return the multipart frames of a message."""
+    return [MAGIC, _encoder.encode(message), *payload]
+
+
+def decode(frames: list[bytes]) -> tuple[Any, list[bytes]]:
+    """Return the message and its payload frames.
+
+    Raises
+    ------
+    WireError
+        With what was wrong: too few frames, another protocol, a header that is no JSON object, an unknown type, a
+        field missing or of the wrong type (named by its path).
+    """
+    if len(frames) < 2:
+        raise WireError(f"a message has at least 2 frames, BRD1 and a JSON header; got {len(frames)}")
+    magic, header, *payload = frames
+    if magic != MAGIC:
+        raise WireError(f"the first frame must be BRD1, got {magic[:8]!r}: is this another program's socket?")
+    if len(header) > MAX_HEADER_BYTES:
+        raise WireError(f"the JSON header has {len(header)} bytes; at most {MAX_HEADER_BYTES} are taken")
+    try:
+        return _decoder.decode(header), payload
+    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireError(f"JSON header: {error}") from error
+
+
+def volume_frames(
+    voxels: Array, *, seen_png: bytes | None = None, **fields: Any
+) -> list[bytes | memoryview]:
+    """Return the frames of a `Volume` message for an (X, Y, Z) array; `fields` are the header's other fields."""
+    payload = np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("<")).tobytes()
+    header = Volume(
+        shape=voxels.shape,
+        dtype=voxels.dtype.name,
+        crc32=crc32(payload),
+        seen=seen_png is not None,
+        **fields,
+    )
+    return encode(header, payload, *([seen_png] if seen_png is not None else []))
+
+
+def volume_array(volume: Volume, payload: list[bytes]) -> Array:
+    """Return the (X, Y, Z) array of a `Volume`, as sent (not scaled), after checking length and checksum.
+
+    Raises
+    ------
+    WireError
+        `code` dtype, length or crc.
+    """
+    where = f"run {volume.run}, volume {volume.index}"
+    if volume.dtype not in VOLUME_DTYPES:
+        raise WireError(f"{where}: dtype {volume.dtype!r}; send one of {', '.join(VOLUME_DTYPES)}", code="dtype")
+    if any(n <= 0 for n in volume.shape):
+        raise WireError(f"{where}: shape {volume.shape} has an axis without voxels", code="shape")
+    dtype = np.dtype(volume.dtype).newbyteorder("<")
+    n_bytes = int(np.prod(volume.shape, dtype=object)) * dtype.itemsize
+    n_frames = 2 if volume.seen else 1
+    if len(payload) != n_frames:
+        raise WireError(f"{where}: {len(payload)} payload frames, the header announces {n_frames}", code="length")
+    if len(payload[0]) != n_bytes:
+        raise WireError(
+            f"{where}: {len(payload[0])} bytes, but shape {volume.shape} of {volume.dtype} needs {n_bytes}",
+            code="length",
+        )
+    if crc32(payload[0]) != volume.crc32:
+        raise WireError(f"{where}: the bytes do not match the header's crc32; send the volume again", code="crc")
+    return np.frombuffer(payload[0], dtype).reshape(volume.shape)
