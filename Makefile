@@ -1,0 +1,42 @@
+# Every target builds .venv by itself when it is missing or older than what it is made from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean demo-model
+
+demo: $(VENV)/stamp
+	$(BIN)/braind demo $(DEMO_FLAGS)
+
+test: $(VENV)/stamp
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/stamp .links/braind
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/stamp
+	$(BIN)/python benchmarks/run.py
+
+demo-model: $(VENV)/stamp
+	$(BIN)/python -m braind.models.demo.train_autoencoder
+	$(BIN)/python -m braind.models.demo.train_clip
+	$(BIN)/python -m braind.models.demo.train_unet
+
+# uv where it is there, else pip; both take the pins of constraints.txt. uv is not used for torch: it does not look into
+# pip's local indexes, where a CPU build may lie.
+$(VENV)/stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt torch
+	if command -v uv >/dev/null 2>&1; \
+	then VIRTUAL_ENV=$(VENV) uv pip install -q -c constraints.txt -e ".[dev]"; \
+	else $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev]"; fi
+	touch $@
+
+.links/braind:
+	mkdir -p .links && ln -sfn .. .links/braind
+
+clean:
+	rm -rf $(VENV) .links build braind-demo.png *.egg-info .pytest_cache .ruff_cache .import_linter_cache

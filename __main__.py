@@ -1,0 +1,5 @@
+"""Lets `python -m braind` do what `braind` does."""
+
+from .cli import main
+
+main()

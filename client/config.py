@@ -1,0 +1,262 @@
+"""Settings: where each value comes from and what it may be. Defaults stand only in the packaged config.toml.
+
+A flag goes before an environment variable (`BRAIND_SERVE__INGEST_PORT`), that before the file (`--config`, else the
+user's own), that before the default.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+
+import msgspec
+import platformdirs
+
+from ..errors import BraindError
+
+PACKAGED_PATH = Path(__file__).parent.parent / "config.toml"
+ENVIRONMENT_PREFIX = "BRAIND_"
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: any free one)")]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, description="a whole number from 0 on")]
+Labels = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of ROI labels, at least one")]
+Text = Annotated[str, msgspec.Meta(description="text")]
+Name = Annotated[str, msgspec.Meta(min_length=1, description="text that is not empty")]
+
+
+class ConfigError(BraindError):
+    """A setting that does not exist or cannot have its value, or a file that cannot be read."""
+
+    code = "config"
+
+
+class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    data: Text
+    nsd: Text
+    ldm: Text
+
+
+class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    host: Name
+    ingest_port: Port
+    decodes_port: Port
+    control_port: Port
+    policy: Annotated[Literal["latest", "all"], msgspec.Meta(description="latest or all")]
+    store_volumes: Annotated[bool, msgspec.Meta(description="true or false")]
+
+
+class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    profile: Name
+    mode: Annotated[Literal["z", "c", "zc"], msgspec.Meta(description="z, c or zc")]
+    strength: Share
+    guidance_scale: Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
+    num_inference_steps: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
+    seed: Count
+    threads: Count
+
+
+class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    z_rois: Labels
+    c_rois: Labels
+    folds: Annotated[int, msgspec.Meta(ge=2, le=1000, description="a whole number from 2 to 1000")]
+    max_discarded_variance: Share
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Every setting, by section, as config.toml describes them."""
+
+    paths: PathsConfig
+    serve: ServeConfig
+    decode: DecodeConfig
+    fit: FitConfig
+
+
+SECTIONS: dict[str, dict[str, Any]] = {
+    section: get_type_hints(settings, include_extras=True) for section, settings in get_type_hints(Config).items()
+}
+
+
+class Setting(NamedTuple):
+    """One setting's value and its source: `default`, a file's path, a variable's name, or `flag`."""
+
+    section: str
+    key: str
+    value: Any
+    source: str
+
+
+def load_config(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+    """Return the settings in force.
+
+    Parameters
+    ----------
+    path : a TOML file; None is the user's own file, if there is one
+    overrides : flags, as {section: {key: value}}; None values are flags that were not given
+
+    Raises
+    ------
+    ConfigError
+        With the first problem: its file or variable, its section and key, and what to write instead.
+    """
+    settings, problems = _resolve(path, overrides)
+    if problems:
+        others = f" ({len(problems) - 1} more: `braind config validate` lists them)" if len(problems) > 1 else ""
+        raise ConfigError(problems[0] + others)
+    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for setting in settings:
+        values[setting.section][setting.key] = setting.value
+    return msgspec.convert(values, Config)
+
+
+def config_sources(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> list[Setting]:
+    """Return every setting with where its value came from, in the order of config.toml.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config` does.
+    """
+    load_config(path, overrides)
+    return _resolve(path, overrides)[0]
+
+
+def config_problems(path: Path | None = None) -> list[str]:
+    """Return a sentence for every problem in the file and the environment; none means that both are right."""
+    try:
+        return _resolve(path, None)[1]
+    except ConfigError as error:
+        return [str(error)]
+
+
+def user_config_path() -> Path:
+    """Return where a user's own settings are looked for."""
+    return platformdirs.user_config_path("braind", appauthor=False) / "config.toml"
+
+
+# ── folders and files that follow from the settings ─────────────────────────────────────────────────────────────────
+
+
+def data_path(config: Config) -> Path:
+    """Return the folder of simulated data, weights and journals."""
+    if config.paths.data:
+        return Path(config.paths.data).expanduser()
+    return platformdirs.user_data_path("braind", appauthor=False)
+
+
+def nsd_path(config: Config) -> Path:
+    """Return the Natural Scenes Dataset folder; the simulated one unless another is set."""
+    return Path(config.paths.nsd).expanduser() if config.paths.nsd else data_path(config) / "nsd-simulated"
+
+
+def weights_path(config: Config, subject: int) -> Path:
+    """Return the file of a subject's compiled weights."""
+    return data_path(config) / "weights" / f"subj{subject:02d}.safetensors"
+
+
+def candidates_path(config: Config, subject: int) -> Path:
+    """Return the file of the candidate pictures that a subject's decodes are compared with."""
+    return data_path(config) / "weights" / f"subj{subject:02d}.candidates.safetensors"
+
+
+def journals_path(config: Config) -> Path:
+    """Return the folder of the sessions' journals."""
+    return data_path(config) / "journals"
+
+
+# ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class _Given(NamedTuple):
+    """A value as one source gives it; `is_text` if it is still to be converted, as a variable's is."""
+
+    section: str
+    key: str
+    value: Any
+    source: str
+    is_text: bool = False
+
+
+def _resolve(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | None) -> tuple[list[Setting], list[str]]:
+    settings: dict[tuple[str, str], Setting] = {}
+    problems: list[str] = []
+    for given in _all_given(path, overrides):
+        problem = _unknown(given)
+        if problem is None:
+            try:
+                value = _convert(given)
+                settings[given.section, given.key] = Setting(given.section, given.key, value, given.source)
+            except msgspec.ValidationError:
+                problem = _wrong_value(given)
+        if problem is not None:
+            problems.append(problem)
+    return list(settings.values()), problems
+
+
+def _all_given(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | None) -> Iterator[_Given]:
+    yield from _given(_read_toml(PACKAGED_PATH), "default")
+    file_path = path if path is not None else user_config_path()
+    if path is not None or file_path.exists():
+        yield from _given(_read_toml(file_path), str(file_path))
+    for name, text in os.environ.items():
+        if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
+            section, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__", 1)
+            yield _Given(section, key, text, name, is_text=True)
+    for section, values in (overrides or {}).items():
+        yield from _given({section: {key: value for key, value in values.items() if value is not None}}, "flag")
+
+
+def _given(tables: Mapping[str, Any], source: str) -> Iterator[_Given]:
+    for section, values in tables.items():
+        if isinstance(values, Mapping):
+            for key, value in values.items():
+                yield _Given(section, key, value, source)
+        else:
+            yield _Given("", section, values, source)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}; correct that line") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}; save it as UTF-8") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); give another file with --config") from error
+
+
+def _unknown(given: _Given) -> str | None:
+    if given.section not in SECTIONS:
+        if not given.section:
+            owners = [section for section, keys in SECTIONS.items() if given.key in keys]
+            advice = f"put it under [{owners[0]}]" if owners else _nearest(given.key, SECTIONS, "sections are")
+            return f"{given.source}: '{given.key}' stands outside any section; {advice}"
+        return (
+            f"{given.source}: no section named '{given.section}'; {_nearest(given.section, SECTIONS, 'sections are')}"
+        )
+    if given.key not in SECTIONS[given.section]:
+        advice = _nearest(given.key, SECTIONS[given.section], "settings there are")
+        return f"{given.source} [{given.section}]: no setting named '{given.key}'; {advice}"
+    return None
+
+
+def _nearest(name: str, known: Mapping[str, Any], otherwise: str) -> str:
+    from difflib import get_close_matches
+
+    matches = get_close_matches(name, known, n=1)
+    return f"did you mean '{matches[0]}'?" if matches else f"{otherwise} {', '.join(known)}"
+
+
+def _convert(given: _Given) -> Any:
+    hint = SECTIONS[given.section][given.key]
+    value = given.value
+    if given.is_text and hint is Labels:
+        value = [label.strip() for label in value.split(",") if label.strip()]
+    return msgspec.convert(value, hint, strict=not given.is_text)
+
+
+def _wrong_value(given: _Given) -> str:
+    wanted = SECTIONS[given.section][given.key].__metadata__[-1].description
+    return f"{given.source} [{given.section}]: {given.key} must be {wanted}, got {given.value!r}"

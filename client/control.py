@@ -1,0 +1,77 @@
+"""Ask the daemon: status, decodes again, pause, shutdown."""
+
+import time
+from typing import Any, Self
+
+import zmq
+
+from . import wire
+from .connection import RefusedByDaemon, connect, no_daemon
+
+
+class ControlClient:
+    """Requests to the daemon's control socket, one at a time; not for use from several threads at once."""
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 5562, *, timeout_s: float = 2.0) -> None:
+        self.host, self.port, self.timeout_s = host, port, timeout_s
+        self._context = zmq.Context()
+        self._socket: zmq.Socket | None = None
+
+    def status(self) -> wire.Status:
+        """Return where the daemon is; state `ready` means warmed up."""
+        return self._ask(wire.StatusRequest(), "its status", wire.Status)[-1][0]
+
+    def fetch(self, from_seq: int, limit: int = 100) -> list[tuple[Any, list[bytes]]]:
+        """Return at most `limit` published messages from `from_seq` on, in order, each with its payload frames."""
+        answers = self._ask(wire.FetchRequest(from_seq=from_seq, limit=limit), "published decodes", wire.Done)
+        return [(message, payload) for message, payload in answers if not isinstance(message, wire.Done)]
+
+    def pause(self, paused: bool = True) -> None:
+        """Stop decoding while volumes are still acked, or go on."""
+        self._ask(wire.Pause(paused=paused), "to pause" if paused else "to go on", wire.Done)
+
+    def shutdown(self) -> None:
+        """Let the daemon finish what it has acked and exit."""
+        self._ask(wire.Shutdown(), "to stop", wire.Done)
+
+    def close(self) -> None:
+        """Close the socket; the client cannot be used after."""
+        self._drop_socket()
+        self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: wire.Message, wanted: str, last: type[wire.Message]) -> list[tuple[Any, list[bytes]]]:
+        """Send a request and return its answers up to and with the one of type `last`."""
+        answers: list[tuple[Any, list[bytes]]] = []
+        try:
+            socket = self._connected(wanted)
+            socket.send_multipart(wire.encode(request))
+            while not answers or not isinstance(answers[-1][0], last):
+                if not socket.poll(int(self.timeout_s * 1000)):
+                    raise no_daemon(self.host, self.port, wanted)
+                answers.append(wire.decode(socket.recv_multipart()))
+                if isinstance(answers[-1][0], wire.Refused):
+                    raise RefusedByDaemon(answers[-1][0])
+        except BaseException:
+            # What is still to come would be taken for the next request's answer.
+            self._drop_socket()
+            raise
+        return answers
+
+    def _connected(self, wanted: str) -> zmq.Socket:
+        if self._socket is None:
+            self._socket = connect(self._context, zmq.DEALER, self.host, self.port)
+        deadline = time.monotonic() + self.timeout_s
+        if not self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000)), zmq.POLLOUT):
+            raise no_daemon(self.host, self.port, wanted)
+        return self._socket
+
+    def _drop_socket(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None

@@ -1,0 +1,256 @@
+"""Send a dataset's held-out trials to the daemon as a scanner would, and measure what comes back.
+
+1. Open the run: the daemon says where to go on.  2. Prepare the next volume.  3. Wait for its time.
+4. Send the onsets that come before it.  5. Send it.  6. Count the answers.  7. End the run.
+8. Wait for the pictures of what was acked.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from .connection import RefusedByDaemon
+from .decode_watch import DecodeWatch
+from .replay_runs import Repeats, ReplayRun, ReplayTrial, ReplayVolume, beta_runs, bold_runs, picture_png
+from .scanner import ScannerClient
+from .subscriber import DecodeSubscriber
+from .wire import Ack, Kind, Refused
+
+if TYPE_CHECKING:
+    from .nsd import NsdTree
+
+SETTLE_S = 30.0
+"""With nothing decoded for so long after the last volume, nothing more is expected."""
+
+
+@dataclass
+class ReplayProgress:
+    """How far a replay is; the counts are of volumes."""
+
+    session: str
+    n_planned: int = 0
+    """Of the runs opened so far; the others' are not known yet."""
+    n_resumed: int = 0
+    """Acked already when the run was opened."""
+    n_sent: int = 0
+    n_acked: int = 0
+    n_duplicates: int = 0
+    n_refused: int = 0
+    n_decoded: int = 0
+    n_skipped: int = 0
+    refusals: dict[str, str] = field(default_factory=dict)
+    """The first sentence of each code."""
+
+
+class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a replay's volumes. Latency is from the volume's sending to its last picture's arrival here."""
+
+    session: str
+    n_resumed: int
+    n_sent: int
+    n_acked: int
+    n_duplicates: int
+    n_refused: int
+    n_decoded: int
+    n_skipped: int
+    n_outstanding: int
+    """Acked betas that were neither decoded nor skipped in time; with BOLD not every volume has a decode."""
+    latency_p50_s: float | None
+    latency_p99_s: float | None
+    wall_s: float
+    refusals: dict[str, str]
+
+    def text(self) -> str:
+        """Return the summary as lines of words and numbers."""
+        resumed = f", {self.n_resumed} had been acked before" if self.n_resumed else ""
+        outstanding = f", {self.n_outstanding} neither" if self.n_outstanding else ""
+        lines = [
+            f"session  {self.session}",
+            f"volumes  {self.n_sent} sent in {self.wall_s:.1f} s, {self.n_acked} acked "
+            f"({self.n_duplicates} duplicates), {self.n_refused} refused{resumed}",
+            f"decodes  {self.n_decoded} decoded, {self.n_skipped} skipped{outstanding}",
+        ]
+        if self.latency_p50_s is not None and self.latency_p99_s is not None:
+            lines.append(f"latency  median {self.latency_p50_s:.3f} s, p99 {self.latency_p99_s:.3f} s")
+        return "\n".join(lines)
+
+
+def replay(
+    tree: "NsdTree",
+    subject: int,
+    client: ScannerClient,
+    subscriber: DecodeSubscriber | None = None,
+    *,
+    session: int | None = None,
+    kind: Kind = "beta",
+    repeats: Repeats = "single",
+    pace_s: float | None = None,
+    max_volumes: int | None = None,
+    session_id: str = "1",
+    progress: Callable[[ReplayProgress], None] | None = None,
+    settle_s: float = SETTLE_S,
+) -> ReplaySummary:
+    """Stream a subject's held-out test trials, and go on where an earlier replay of this `session_id` stopped.
+
+    Parameters
+    ----------
+    session : an NSD session from 1; None is all
+    pace_s : seconds from volume to volume; None is as fast as they are acked
+    max_volumes : of the replay's first volumes, those acked earlier included
+    session_id : tells one replay of the same trials from another
+    progress : called with the counts after each volume and while waiting for decodes
+
+    Raises
+    ------
+    RefusedByDaemon
+        When a run is refused. A refused volume is counted and the next one sent.
+    NoDaemonError, ReplayError, NsdError
+    """
+    began_s = time.monotonic()
+    name = f"{replay_name(subject, kind, repeats, session)}-{session_id}"
+    runs = (
+        bold_runs(tree, subject, name, session) if kind == "bold" else beta_runs(tree, subject, name, session, repeats)
+    )
+    counts = ReplayProgress(name)
+    pace = _Pace(pace_s)
+    with DecodeWatch(subscriber, name) as watch:
+        sender = _Sender(tree, client, watch, counts, pace, progress or (lambda counts: None))
+        for run in runs:
+            sender.send_run(run, max_volumes)
+            if max_volumes is not None and counts.n_planned >= max_volumes:
+                break
+        n_acked_betas = counts.n_acked if kind == "beta" else None
+        watch.wait_until_settled(n_acked_betas, settle_s, sender.report)
+        latencies_s = watch.latencies_s()
+    n_settled = counts.n_decoded + counts.n_skipped
+    return ReplaySummary(
+        session=name,
+        n_resumed=counts.n_resumed,
+        n_sent=counts.n_sent,
+        n_acked=counts.n_acked,
+        n_duplicates=counts.n_duplicates,
+        n_refused=counts.n_refused,
+        n_decoded=counts.n_decoded,
+        n_skipped=counts.n_skipped,
+        n_outstanding=max(0, counts.n_acked - n_settled) if subscriber is not None and kind == "beta" else 0,
+        latency_p50_s=float(np.percentile(latencies_s, 50)) if latencies_s else None,
+        latency_p99_s=float(np.percentile(latencies_s, 99)) if latencies_s else None,
+        wall_s=time.monotonic() - began_s,
+        refusals=counts.refusals,
+    )
+
+
+def replay_name(subject: int, kind: Kind, repeats: Repeats, session: int | None) -> str:
+    """Return what all replays of the same trials have in their session's name."""
+    how = "bold" if kind == "bold" else f"beta-{repeats}"
+    return f"replay-subj{subject:02d}-{how}" + (f"-ses{session:02d}" if session is not None else "")
+
+
+class _Sender:
+    """Sends runs and keeps the counts."""
+
+    def __init__(
+        self,
+        tree: "NsdTree",
+        client: ScannerClient,
+        watch: DecodeWatch,
+        counts: ReplayProgress,
+        pace: "_Pace",
+        progress: Callable[[ReplayProgress], None],
+    ) -> None:
+        self.tree, self.client, self.watch = tree, client, watch
+        self.counts, self.pace, self.progress = counts, pace, progress
+
+    def send_run(self, run: ReplayRun, max_volumes: int | None) -> None:
+        """Send what the daemon does not have of a run, up to `max_volumes` in all runs."""
+        counts, hello = self.counts, run.hello
+        if run.n_volumes == 0:
+            # No picture has its last repeat in this session, but its trials count in later means.
+            deque(run.volumes_from(0), maxlen=0)
+            return
+        next_index = min(self.client.open_run(hello).next_index, run.n_volumes)
+        n_wanted = run.n_volumes if max_volumes is None else min(run.n_volumes, max_volumes - counts.n_planned)
+        counts.n_planned += n_wanted
+        counts.n_resumed += min(next_index, n_wanted)
+        events = list(run.events)
+        for volume in run.volumes_from(next_index):
+            if volume.index >= n_wanted:
+                break
+            png = self._seen(volume.shown)
+            self.pace.wait()
+            while events and events[0].onset_s < (volume.index + 1) * hello.tr_s:
+                event = events.pop(0)
+                self.client.send_event(
+                    event.event, event.onset_s, seen_png=self._seen(event.shown), **_shown_fields(event.shown)
+                )
+            self._send(run, volume, png)
+        self._count(self.client.wait_answers())
+        if n_wanted == run.n_volumes:
+            self._end(run)
+
+    def report(self) -> None:
+        """Bring the counts of decodes up to date and tell of them."""
+        self.counts.n_decoded, self.counts.n_skipped = self.watch.n_decoded, self.watch.n_skipped
+        self.progress(self.counts)
+
+    def _send(self, run: ReplayRun, volume: ReplayVolume, png: bytes | None) -> None:
+        self.watch.sent(run.hello.run, volume.index)
+        self.counts.n_sent += 1
+        answers = self.client.send_nowait(
+            volume.voxels,
+            volume.index,
+            seen_png=png,
+            scale=volume.scale,
+            n_averaged=volume.n_averaged,
+            **_shown_fields(volume.shown),
+        )
+        if self.pace.pace_s is not None:
+            answers += self.client.wait_answers()
+        self._count(answers)
+        self.report()
+
+    def _count(self, answers: list[Ack | Refused]) -> None:
+        for answer in answers:
+            if isinstance(answer, Refused):
+                self._count_refusal(answer)
+            else:
+                self.counts.n_acked += 1
+                self.counts.n_duplicates += answer.duplicate
+
+    def _count_refusal(self, refused: Refused) -> None:
+        self.counts.n_refused += 1
+        self.counts.refusals.setdefault(refused.code, refused.sentence)
+
+    def _end(self, run: ReplayRun) -> None:
+        try:
+            self.client.end_run(run.n_volumes)
+        except RefusedByDaemon as error:
+            # Volumes that were refused are missing: known already, and the next run may still go well.
+            self.counts.refusals.setdefault(error.refused.code, error.refused.sentence)
+
+    def _seen(self, shown: ReplayTrial | None) -> bytes | None:
+        return None if shown is None else picture_png(self.tree, shown.nsd_id)
+
+
+class _Pace:
+    """Lets one volume go each `pace_s` seconds; after a delay it goes on at that pace, without catching up."""
+
+    def __init__(self, pace_s: float | None) -> None:
+        self.pace_s = pace_s
+        self._due_s = time.monotonic()
+
+    def wait(self) -> None:
+        if self.pace_s is None:
+            return
+        time.sleep(max(0.0, self._due_s - time.monotonic()))
+        late_s = time.monotonic() - self._due_s
+        self._due_s += self.pace_s if late_s < self.pace_s else late_s + self.pace_s
+
+
+def _shown_fields(shown: ReplayTrial | None) -> dict[str, int]:
+    return {} if shown is None else {"trial": shown.trial, "nsd_id": shown.nsd_id}

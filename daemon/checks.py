@@ -1,0 +1,139 @@
+"""What the front takes and what it refuses: names, runs, indices, pictures. The grid is checked by the weights."""
+
+import math
+import re
+
+from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, EndRun, Event, Hello, Volume
+from ..errors import BraindError
+from ..models.weights import Weights
+from .journal import RunRecord
+from .sockets import LARGEST_PICTURE_BYTES
+
+# They become file names, and words in logs and on screens.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+HIGHEST_INDEX = 2**31 - 1
+PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+class Refusal(BraindError):
+    """A message that is well-formed but cannot be taken; `code` says why."""
+
+
+def check_hello(hello: Hello, weights: Weights) -> None:
+    """Refuse a run that these weights cannot decode.
+
+    Raises
+    ------
+    BraindError
+        `code` protocol, name, subject, shape, affine, dtype, tr or index.
+    """
+    if hello.protocol != PROTOCOL_VERSION:
+        raise Refusal(
+            f"protocol {hello.protocol}, this daemon speaks {PROTOCOL_VERSION}; update the older of the two",
+            code="protocol",
+        )
+    for what, name in (("session", hello.session), ("run", hello.run)):
+        if not NAME.fullmatch(name):
+            raise Refusal(
+                f"{what} {name[:80]!r}: a name has 1 to 64 letters, digits, dots, dashes and underscores, and starts "
+                "with a letter or digit",
+                code="name",
+            )
+    weights.check_subject(hello.subject)
+    weights.check_volume(hello.shape, hello.affine)
+    if hello.dtype not in VOLUME_DTYPES:
+        raise Refusal(f"run {hello.run}: dtype {hello.dtype!r}; send one of {', '.join(VOLUME_DTYPES)}", code="dtype")
+    if not (math.isfinite(hello.tr_s) and hello.tr_s > 0):
+        raise Refusal(f"run {hello.run}: tr_s {hello.tr_s}; give the seconds from volume to volume", code="tr")
+    if hello.n_volumes is not None and not 0 < hello.n_volumes <= HIGHEST_INDEX:
+        raise Refusal(f"run {hello.run}: n_volumes {hello.n_volumes}; give the number of volumes or null", code="index")
+
+
+def check_same_run(hello: Hello, record: RunRecord, weights: Weights) -> None:
+    """Refuse to go on with a run as another one (`code` conflict) or under other weights (`code` weights)."""
+    for field in ("subject", "kind", "tr_s", "simulated"):
+        before, now = getattr(record.hello, field), getattr(hello, field)
+        if before != now:
+            raise Refusal(
+                f"run {hello.run} was opened with {field} {before}, now it says {now}; open it under another name",
+                code="conflict",
+            )
+    check_weights(hello.run, record, weights)
+
+
+def check_weights(run: str, record: RunRecord, weights: Weights) -> None:
+    """Refuse to mix, in one run, voxels kept under different weights (`code` weights)."""
+    if record.weights != weights.fingerprint:
+        raise Refusal(
+            f"run {run} was recorded under weights {record.weights}, this daemon has {weights.fingerprint}; open a "
+            "run under another name, or serve the weights it began with",
+            code="weights",
+        )
+
+
+def check_volume(volume: Volume, payload: list[bytes], record: RunRecord, weights: Weights) -> None:
+    """Refuse a volume that does not belong to its run, by its header alone.
+
+    Raises
+    ------
+    BraindError
+        `code` index, run_ended, shape, scale or seen.
+    """
+    where = f"run {volume.run}, volume {volume.index}"
+    if not 0 <= volume.index <= HIGHEST_INDEX:
+        raise Refusal(f"{where}: the index must be from 0 to {HIGHEST_INDEX}", code="index")
+    if record.n_volumes is not None and volume.index >= record.n_volumes:
+        raise Refusal(f"{where}: the run ended after {record.n_volumes} volumes; open another", code="run_ended")
+    if record.hello.n_volumes is not None and volume.index >= record.hello.n_volumes:
+        raise Refusal(f"{where}: its Hello announced {record.hello.n_volumes} volumes", code="index")
+    if tuple(volume.shape) != weights.card.shape:
+        try:
+            weights.check_volume(volume.shape, weights.card.affine)
+        except BraindError as error:
+            raise Refusal(f"{where}: {error}", code=error.code) from error
+    if not (math.isfinite(volume.scale) and volume.scale != 0):
+        raise Refusal(
+            f"{where}: scale {volume.scale}; give what turns stored numbers into % signal change", code="scale"
+        )
+    if volume.seen:
+        check_picture(where, payload)
+
+
+def check_event(event: Event, payload: list[bytes], record: RunRecord) -> None:
+    """Refuse an onset that cannot be used (`code` kind, index, onset, length or seen)."""
+    where = f"run {event.run}, event {event.event}"
+    if record.hello.kind != "bold":
+        raise Refusal(f"{where}: the run's volumes are betas, one a trial; only BOLD runs have onsets", code="kind")
+    if not 0 <= event.event <= HIGHEST_INDEX:
+        raise Refusal(f"{where}: the number must be from 0 to {HIGHEST_INDEX}", code="index")
+    if not (math.isfinite(event.onset_s) and math.isfinite(event.duration_s) and event.duration_s >= 0):
+        raise Refusal(f"{where}: onset {event.onset_s} s for {event.duration_s} s; give seconds", code="onset")
+    if len(payload) != int(event.seen):
+        raise Refusal(f"{where}: {len(payload)} payload frames, the header announces {int(event.seen)}", code="length")
+    if event.seen:
+        check_picture(where, payload)
+
+
+def check_picture(where: str, payload: list[bytes]) -> None:
+    """Refuse, as the last payload frame, what is no PNG of a sensible size (`code` seen)."""
+    picture = payload[-1] if payload else b""
+    if len(picture) > LARGEST_PICTURE_BYTES or not picture.startswith(PNG_START):
+        raise Refusal(
+            f"{where}: the seen picture must be a PNG of at most {LARGEST_PICTURE_BYTES // 2**20} MiB", code="seen"
+        )
+
+
+def check_end(message: EndRun, record: RunRecord, highest_index: int) -> None:
+    """Refuse an end of run that contradicts what is journaled (`code` index or conflict)."""
+    if not 0 <= message.n_volumes <= HIGHEST_INDEX:
+        raise Refusal(f"run {message.run}: n_volumes {message.n_volumes}; give the number of volumes", code="index")
+    if record.n_volumes is not None and record.n_volumes != message.n_volumes:
+        raise Refusal(
+            f"run {message.run} ended after {record.n_volumes} volumes already, now it says {message.n_volumes}",
+            code="conflict",
+        )
+    if highest_index >= message.n_volumes:
+        raise Refusal(
+            f"run {message.run}: {message.n_volumes} volumes, but volume {highest_index} is acked; count from 0",
+            code="conflict",
+        )

@@ -1,0 +1,87 @@
+"""The control socket: status, decodes again, pause, shutdown."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import zmq.asyncio
+
+from ..client import wire
+from ..errors import BraindError
+from .checks import Refusal
+from .publish import frames
+from .sessions import Sessions
+from .status import Standing
+
+MOST_FETCHED = 256
+
+logger = logging.getLogger(__name__)
+
+
+class Control:
+    """Answers requests, each with one message, or for a fetch with several and then `Done`.
+
+    Parameters
+    ----------
+    pause : function
+        Called with whether decoding shall rest.
+    shut_down : function
+        Called once when somebody asks the daemon to stop.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.asyncio.Socket,
+        sessions: Sessions,
+        standing: Standing,
+        *,
+        pause: Callable[[bool], None],
+        shut_down: Callable[[], None],
+    ) -> None:
+        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._pause, self._shut_down = pause, shut_down
+
+    async def serve(self) -> None:
+        """Answer requests, for ever."""
+        while True:
+            identity, *request = await self._socket.recv_multipart()
+            for answer in self._answers(request):
+                await self._socket.send_multipart([identity, *answer])
+            # A socket with messages never waits: let the others have their turn.
+            await asyncio.sleep(0)
+
+    def _answers(self, request: list[bytes]) -> list[list[Any]]:
+        try:
+            message, _ = wire.decode(request)
+            return self._answer(message)
+        except BraindError as error:
+            return [wire.encode(wire.Refused(code=error.code, sentence=str(error), retryable=error.code == "storage"))]
+        except Exception:
+            logger.exception("a request on the control socket")
+            return [wire.encode(wire.Refused(code="internal", sentence="the daemon's log says what went wrong"))]
+
+    def _answer(self, message: wire.Message) -> list[list[Any]]:
+        match message:
+            case wire.StatusRequest():
+                return [wire.encode(self._standing.status())]
+            case wire.FetchRequest():
+                return self._fetch(message)
+            case wire.Pause():
+                self._pause(message.paused)
+                return [wire.encode(wire.Done(note="paused" if message.paused else "decoding"))]
+            case wire.Shutdown():
+                self._shut_down()
+                return [wire.encode(wire.Done(note="stopping"))]
+        raise Refusal(
+            f"{type(message).__name__} is no request of the control socket; volumes go to the ingest socket",
+            code="unexpected",
+        )
+
+    def _fetch(self, request: wire.FetchRequest) -> list[list[Any]]:
+        from_seq = min(max(request.from_seq, 1), 2**62)
+        limit = min(max(request.limit, 0), MOST_FETCHED)
+        found = self._sessions.published(from_seq, limit)
+        # What is not published yet comes by itself; sent from here it would come twice.
+        found = [message for message in found if message.seq <= self._standing.last_seq]
+        return [*map(frames, found), wire.encode(wire.Done(note=f"{len(found)} messages"))]

@@ -1,0 +1,283 @@
+"""The decoder process: takes what waits in the journal, has pictures made of it, and journals those.
+
+Started by the front as `python -m braind.daemon.decoder`; hears from it on stdin and answers on stdout (`link.py`). It
+owns torch and the GPU. It may be killed at any moment: what it had not committed still waits in the journal.
+"""
+
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
+
+import msgspec
+
+from ..client.wire import Decode, Skipped
+from ..errors import BraindError
+from . import link
+from .database import JournalError
+from .journal import END_OF_RUN, Journal, Waiting
+from .logs import configure_logging
+from .sessions import Sessions
+from .trials import BoldRun, Trial, beta_trial
+
+if TYPE_CHECKING:
+    from .stages import Stages
+
+STORAGE_RETRY_S = 1.0
+
+logger = logging.getLogger("braind.daemon.decoder")
+
+
+class Decoder:
+    """Takes waiting volumes by the policy and journals what is made of them.
+
+    Parameters
+    ----------
+    setup : link.Setup
+    stages : Stages
+        What makes scores and pictures.
+    say : function
+        Passes a line to the front.
+    """
+
+    def __init__(self, setup: link.Setup, stages: "Stages", say: Callable[[link.ToFront], None]) -> None:
+        self.paused = setup.paused
+        self._policy = setup.policy
+        self._stages, self._say = stages, say
+        self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
+        for session in setup.sessions:
+            self._sessions.open(session)
+        self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
+        self._bold_runs: dict[tuple[str, str], BoldRun] = {}
+        self._heard: dict[tuple[str, str, int], link.Wake] = {}
+
+    def hear(self, wake: link.Wake) -> None:
+        """Take note of a volume's arrival."""
+        self._sessions.open(wake.session)
+        self._heard[wake.session, wake.run, wake.index] = wake
+
+    def step(self) -> bool:
+        """Decode one volume; False if there is none to decode.
+
+        Raises
+        ------
+        JournalError
+            If the journal cannot be read or written now; the next step starts over from what it holds.
+        """
+        try:
+            waiting = [] if self.paused else self._waiting()
+            if not waiting:
+                return False
+            if self._policy == "latest":
+                for place in waiting[:-1]:
+                    self._skip(place, "a newer volume was waiting")
+                self._decode(waiting[-1])
+            else:
+                self._decode(waiting[0])
+            return True
+        except JournalError:
+            self._bold_runs.clear()
+            raise
+
+    def close(self) -> None:
+        """Close the journals."""
+        self._sessions.close()
+
+    def _waiting(self) -> list[Waiting]:
+        """Return what can be decoded now, in order: beta volumes, and places where BOLD completes an estimate."""
+        # Each holds the signal of its whole run.
+        self._bold_runs = {key: bold_run for key, bold_run in self._bold_runs.items() if not bold_run.is_over}
+        found: list[Waiting] = []
+        weights = self._stages.weights.fingerprint
+        for journal in self._sessions.all():
+            volumes = journal.waiting(weights)
+            to_finish = journal.runs_to_finish(weights)
+            bold = {run for run in {*(place.run for place in volumes), *to_finish} if self._is_bold(journal, run)}
+            ready: list[Waiting] = []
+            for run in bold:
+                bold_run = self._bold_runs[journal.session, run]
+                for place, state in bold_run.advance():
+                    self._say(link.Settled(session=journal.session, run=run, index=place.index, state=state))
+                    self._let_go(place)
+                if run in to_finish:
+                    bold_run.finish()
+                ready += bold_run.ready()
+            betas = [place for place in volumes if place.run not in bold]
+            found += sorted(betas + ready, key=lambda place: (place.arrival, place.is_end))
+        return found
+
+    def _is_bold(self, journal: Journal, run: str) -> bool:
+        record = journal.run(run)
+        if record is None or record.hello.kind != "bold":
+            return False
+        if (journal.session, run) not in self._bold_runs:
+            self._bold_runs[journal.session, run] = BoldRun(journal, run, record.hello.tr_s)
+        return True
+
+    def _decode(self, place: Waiting) -> None:
+        taken_s = time.monotonic()
+        self._say(link.Taking(session=place.session, run=place.run, index=place.index))
+        journal = self._sessions.open(place.session)
+        bold_run = self._bold_runs.get((place.session, place.run))
+        try:
+            # 5. one trial; for BOLD those whose estimates this volume completed
+            trials = bold_run.trials(place) if bold_run else [beta_trial(journal, place)]
+            for trial in trials:
+                self._decode_trial(journal, place, trial, taken_s, is_last_trial=trial is trials[-1])
+            if place.is_end:
+                journal.finish_run(place.run)
+        except JournalError:
+            raise
+        except Exception as error:
+            logger.exception("run %s, volume %d: cannot be decoded", place.run, place.index)
+            self._skip(place, f"failed: {error}", failed=True)
+        else:
+            self._let_go(place)
+
+    def _decode_trial(
+        self, journal: Journal, place: Waiting, trial: Trial, taken_s: float, *, is_last_trial: bool
+    ) -> None:
+        heard = self._heard.get((place.session, place.run, place.index))
+        # A volume that an earlier daemon acked counts from when it was found again.
+        arrived_s = heard.arrived_s if heard else taken_s
+        before_s = {"ack": heard.ack_s} if heard else {}
+        record = journal.run(place.run)
+        simulated = record is not None and record.hello.simulated
+        for result in self._stages.run(trial.voxels):
+            provenance = self._stages.provenance
+            has_seen = result.stage == "scores" and trial.seen is not None
+            decode = Decode(
+                seq=self._next_seq,
+                session=place.session,
+                run=place.run,
+                index=place.index,
+                stage=result.stage,
+                provenance=msgspec.structs.replace(provenance, simulated=provenance.simulated or simulated),
+                timings_s=before_s
+                | {step: round(at_s - arrived_s, 6) for step, at_s in ({"decoder": taken_s} | result.steps_s).items()},
+                retrieved=result.retrieved,
+                seen=has_seen,
+                trial=trial.trial,
+                nsd_id=trial.nsd_id,
+                n_averaged=trial.n_averaged,
+            )
+            # 8. journaled; the front publishes what is
+            outcome = "decoded" if result.is_last and is_last_trial and not place.is_end else None
+            payload = trial.seen if has_seen else result.png
+            self._committed(journal, journal.add_decode(decode, payload, event=trial.event, outcome=outcome))
+
+    def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
+        journal = self._sessions.open(place.session)
+        skipped = Skipped(seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason)
+        if place.is_end:
+            self._committed(journal, journal.add_decode(skipped, event=END_OF_RUN))
+            journal.finish_run(place.run)
+        else:
+            self._committed(journal, journal.add_decode(skipped, outcome="failed" if failed else "skipped"))
+        self._let_go(place)
+
+    def _committed(self, journal: Journal, added: bool) -> None:
+        # Not added: an earlier decoder journaled this stage and died before the volume was settled.
+        if added:
+            self._say(link.Committed(session=journal.session, seq=self._next_seq))
+            self._next_seq += 1
+
+    def _let_go(self, place: Waiting) -> None:
+        self._heard.pop((place.session, place.run, place.index), None)
+        bold_run = self._bold_runs.get((place.session, place.run))
+        if bold_run:
+            bold_run.forget(place)
+
+
+def main() -> None:
+    """Run the decoder process until the front says stop or is gone."""
+    # Ctrl-C reaches every process of the terminal; when to stop is the front's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging()
+    to_front = _only_for_the_front()
+    lines: queue.SimpleQueue[link.ToDecoder] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(sys.stdin.buffer, lines), daemon=True).start()
+
+    def say(line: link.ToFront) -> None:
+        to_front.write(link.encode(line))
+
+    setup = lines.get()
+    assert isinstance(setup, link.Setup)
+    try:
+        started_s = time.monotonic()
+        from .stages import Stages  # torch, diffusers: seconds, so imported when the front is being listened to
+
+        stages = Stages(setup)
+        loaded_s = time.monotonic()
+        stages.warm_up()
+        decoder = Decoder(setup, stages, say)
+    except BraindError as error:
+        say(link.Unfit(code=error.code, sentence=str(error)))
+        _leave(1)
+    say(
+        link.Ready(
+            engine=stages.provenance.engine,
+            ldm=stages.provenance.ldm,
+            profile=stages.provenance.profile,
+            load_s=loaded_s - started_s,
+            warm_up_s=time.monotonic() - loaded_s,
+        )
+    )
+    _work(decoder, lines)
+    decoder.close()
+    _leave(0)
+
+
+def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
+    may_have_work, wait_s = True, None
+    while True:
+        try:
+            while True:
+                line = lines.get_nowait() if may_have_work else lines.get(timeout=wait_s)
+                may_have_work = True
+                if isinstance(line, link.Stop):
+                    return
+                if isinstance(line, link.Wake):
+                    decoder.hear(line)
+                elif isinstance(line, link.PauseDecoding):
+                    decoder.paused = line.paused
+                # EndOfRun is only a reason to look into the journal.
+        except queue.Empty:
+            pass
+        except JournalError as error:
+            logger.error("%s", error)
+        try:
+            may_have_work, wait_s = decoder.step(), None
+        except JournalError as error:
+            logger.error("%s", error)
+            may_have_work, wait_s = False, STORAGE_RETRY_S
+
+
+def _listen(from_front: BinaryIO, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
+    for line in from_front:
+        lines.put(link.decode_for_decoder(line))
+    # The front is gone. Its successor starts a decoder of its own, and two must not take the same volume.
+    os._exit(1)
+
+
+def _leave(exit_code: int) -> NoReturn:
+    # Python's own way out would wait for the thread that reads stdin, and torch's takes a second.
+    sys.stderr.flush()
+    os._exit(exit_code)
+
+
+def _only_for_the_front() -> BinaryIO:
+    """Return the process's stdout, and send to stderr what libraries print."""
+    to_front = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return to_front
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""The front process's main loop: every message of a scanner client is checked, kept and answered here.
+
+It never imports torch, so neither a GPU nor a model can take it down. Every message gets exactly one answer.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import zmq.asyncio
+
+from ..client import wire
+from ..client.wire import Ack, EndRun, Event, Hello, Refused, Volume, Welcome
+from ..errors import BraindError
+from ..models import roi
+from ..models.weights import Weights
+from . import checks, link
+from .checks import Refusal
+from .journal import Journal, RunRecord
+from .sessions import Sessions
+from .status import Standing
+
+LOG_EVERY_S = 1.0
+MANY_MISSING = 10
+
+logger = logging.getLogger(__name__)
+
+
+class Front:
+    """Takes the scanner clients' messages.
+
+    Parameters
+    ----------
+    socket : ROUTER
+    sessions : Sessions
+    standing : Standing
+    weights : Weights
+        They say which subject's volumes, on which grid, and which voxels are kept.
+    store_volumes : bool
+        Keep the whole volumes too.
+    wake : function
+        Called after each ack of a new volume, and when a run ends.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.asyncio.Socket,
+        sessions: Sessions,
+        standing: Standing,
+        weights: Weights,
+        *,
+        store_volumes: bool,
+        wake: Callable[[link.Wake | link.EndOfRun], None],
+    ) -> None:
+        self._socket, self._sessions, self._standing, self._weights = socket, sessions, standing, weights
+        self._store_volumes, self._wake = store_volumes, wake
+        self._last_logged_s: dict[str, float] = {}
+
+    async def serve(self) -> None:
+        """Answer messages, for ever."""
+        while True:
+            sender, *frames = await self._socket.recv_multipart()
+            arrived_s = time.monotonic()
+            answer = self.take(frames)
+            await self._socket.send_multipart([sender, *wire.encode(answer)])  # 4. the sender may forget it
+            if isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
+                self._wake(
+                    link.Wake(
+                        session=answer.session,
+                        run=answer.run,
+                        index=answer.index,
+                        arrived_s=arrived_s,
+                        ack_s=round(time.monotonic() - arrived_s, 6),
+                    )
+                )
+            # A socket with messages never waits: let the others have their turn.
+            await asyncio.sleep(0)
+
+    def take(self, frames: list[bytes]) -> wire.Message:
+        """Return the answer to one message; what must be durable is, when this returns."""
+        message: Any = None
+        try:
+            message, payload = wire.decode(frames)  # 1. refuse what is malformed
+            match message:
+                case Volume():
+                    return self._take_volume(message, payload)
+                case Event():
+                    return self._take_event(message, payload)
+                case Hello():
+                    return self._open_run(message)
+                case EndRun():
+                    return self._end_run(message)
+            raise Refusal(
+                f"{type(message).__name__} is nothing the ingest socket takes; send Hello, Volume, Event or EndRun",
+                code="unexpected",
+            )
+        except BraindError as error:
+            return self._refuse(message, error.code, str(error))
+        except Exception:
+            logger.exception("a message on the ingest socket")
+            return self._refuse(message, "internal", "the daemon could not handle this; its log says what went wrong")
+
+    def _take_volume(self, volume: Volume, payload: list[bytes]) -> Ack:
+        journal, record = self._find_run(volume)
+        checks.check_volume(volume, payload, record, self._weights)
+        values = wire.volume_array(volume, payload)
+        voxels = self._keep_voxels(volume, values)  # 2. keep the decoder's voxels
+        same = journal.same_volume(volume, voxels)
+        if same is False:
+            raise Refusal(
+                f"run {volume.run}, volume {volume.index}: other bytes were acked under this index; the first are kept",
+                code="conflict",
+            )
+        if same is None:
+            self._note_gap(volume, journal)
+            whole = payload[0] if self._store_volumes else None
+            seen = payload[1] if volume.seen else None
+            journal.add_volume(volume, voxels, seen=seen, whole=whole)  # 3. durable from here
+        return Ack(session=volume.session, run=volume.run, index=volume.index, duplicate=same is True)
+
+    def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
+        journal, record = self._find_run(event)
+        checks.check_event(event, payload, record)
+        is_new = journal.add_event(event, payload[0] if event.seen else None)
+        return Ack(session=event.session, run=event.run, index=event.event, of="event", duplicate=not is_new)
+
+    def _open_run(self, hello: Hello) -> Welcome:
+        checks.check_hello(hello, self._weights)
+        journal = self._sessions.open(hello.session)
+        record = journal.run(hello.run)
+        if record:
+            checks.check_same_run(hello, record, self._weights)
+        else:
+            journal.open_run(hello, self._weights.fingerprint)
+        simulated = self._weights.card.simulated or hello.simulated
+        standing = self._standing
+        standing.session, standing.run, standing.simulated = hello.session, hello.run, simulated
+        next_index = journal.next_index(hello.run)
+        logger.info(
+            "run %s of session %s is open, from volume %d on%s",
+            hello.run, hello.session, next_index, " (simulated)" if simulated else "",
+        )  # fmt: skip
+        return Welcome(
+            session=hello.session,
+            run=hello.run,
+            next_index=next_index,
+            weights=self._weights.fingerprint,
+            simulated=simulated,
+        )
+
+    def _end_run(self, message: EndRun) -> Ack:
+        journal, record = self._find_run(message)
+        checks.check_end(message, record, journal.highest_index(message.run))
+        if record.n_volumes is None:
+            journal.end_run(message, has_estimates=record.hello.kind == "bold")
+            self._wake(link.EndOfRun(session=message.session, run=message.run))
+            n_missing, missing = journal.missing(message.run, message.n_volumes, MANY_MISSING)
+            which = ": " + ", ".join(map(str, missing)) + (", …" if n_missing > len(missing) else "") if missing else ""
+            logger.info("run %s ended: %d volumes, %d missing%s", message.run, message.n_volumes, n_missing, which)
+        return Ack(
+            session=message.session,
+            run=message.run,
+            index=message.n_volumes,
+            of="end_run",
+            duplicate=record.n_volumes is not None,
+        )
+
+    def _find_run(self, message: Volume | Event | EndRun) -> tuple[Journal, RunRecord]:
+        journal = self._sessions.find(message.session)
+        record = journal.run(message.run) if journal else None
+        if journal is None or record is None:
+            raise Refusal(
+                f"session {message.session[:80]!r}, run {message.run[:80]!r} is not open; send Hello first", code="run"
+            )
+        checks.check_weights(message.run, record, self._weights)
+        return journal, record
+
+    def _keep_voxels(self, volume: Volume, values: wire.Array) -> wire.Array:
+        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
+            voxels = roi.gather(values, self._weights.voxel_index, volume.scale)
+        try:
+            roi.check_finite(voxels)
+        except roi.RoiError as error:
+            raise Refusal(f"run {volume.run}, volume {volume.index}: {error}", code="not_finite") from error
+        return voxels
+
+    def _note_gap(self, volume: Volume, journal: Journal) -> None:
+        expected = journal.highest_index(volume.run) + 1
+        if volume.index > expected:
+            logger.warning(
+                "run %s: %d volumes missing before volume %d", volume.run, volume.index - expected, volume.index
+            )
+
+    def _refuse(self, message: Any, code: str, sentence: str) -> Refused:
+        self._standing.n_refused += 1
+        # A sender may be wrong a thousand times a second.
+        now_s = time.monotonic()
+        if now_s - self._last_logged_s.get(code, -LOG_EVERY_S) >= LOG_EVERY_S:
+            self._last_logged_s[code] = now_s
+            logger.warning("refused (%s): %s", code, sentence, extra={"fields": {"code": code}})
+        return Refused(
+            code=code,
+            sentence=sentence,
+            session=getattr(message, "session", ""),
+            run=getattr(message, "run", ""),
+            index=getattr(message, "index", getattr(message, "event", None)),
+            retryable=code in ("storage", "crc"),
+        )

@@ -1,0 +1,78 @@
+"""Publishing: what the journals hold for the viewers goes out, once, in the order of its numbers."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import zmq.asyncio
+
+from ..client import wire
+from .database import JournalError
+from .journal import Published
+from .sessions import Sessions
+from .status import Standing
+
+HEARTBEAT_S = 1.0
+BATCH = 32
+
+logger = logging.getLogger(__name__)
+
+
+class Publisher:
+    """Reads new messages from the journals and sends them to every viewer.
+
+    A viewer that does not keep up loses messages, notices it by their numbers and fetches them; it delays nobody.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.asyncio.Socket,
+        sessions: Sessions,
+        standing: Standing,
+        on_published: Callable[[wire.Decode | wire.Skipped], None],
+    ) -> None:
+        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._on_published = on_published
+        self._publishing = asyncio.Lock()
+
+    async def publish_new(self) -> None:
+        """Send what was journaled since the last time.
+
+        Raises
+        ------
+        JournalError
+            If a journal cannot be read just now; the next call goes on where this one stopped.
+        """
+        async with self._publishing:
+            while batch := self._sessions.published(self._standing.last_seq + 1, BATCH):
+                for published in batch:
+                    await self._socket.send_multipart(frames(published))
+                    self._standing.last_seq = published.seq
+                    message, _ = wire.decode([wire.MAGIC, published.header])
+                    self._on_published(message)
+
+    async def beat(self) -> None:
+        """Once a second, for ever: send a heartbeat, and before it what an unreadable journal had held back."""
+        while True:
+            try:
+                await self.publish_new()
+            except JournalError as error:
+                logger.error("%s", error)
+            await self._socket.send_multipart(wire.encode(self._standing.heartbeat()))
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def hear_subscriptions(self) -> None:
+        """Take note of viewers that come and go, for ever: an XPUB's subscriptions must be read."""
+        while True:
+            subscription = await self._socket.recv()
+            logger.debug("a viewer %s", "subscribed" if subscription[:1] == b"\x01" else "left")
+
+
+def frames(published: Published) -> list[bytes]:
+    """Return the multipart frames of a journaled message."""
+    return [wire.MAGIC, published.header, *([published.payload] if published.payload is not None else [])]
+
+
+def is_last(message: wire.Decode | wire.Skipped) -> bool:
+    """Return whether no further message about the same volume follows."""
+    return isinstance(message, wire.Skipped) or message.stage == ("xz" if message.provenance.mode == "z" else "xzc")

@@ -1,0 +1,302 @@
+"""`braind serve`: the front process with its sockets, and the decoder process that it watches over."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from ..client import wire
+from ..client.config import Config, data_path, journals_path
+from ..client.endpoints import remove_endpoints, write_endpoints
+from ..errors import BraindError
+from ..models.weights import Weights
+from . import link
+from .access import check_loopback, lock_data_path
+from .control import Control
+from .database import JournalError
+from .front import Front
+from .logs import configure_logging
+from .publish import Publisher, is_last
+from .sessions import Sessions
+from .sockets import bind_sockets
+from .status import Standing
+from .supervise import Supervisor
+
+MOST_CRASHES = 2
+STOPPED_AT_ONCE = 130
+
+logger = logging.getLogger(__name__)
+
+
+def serve(config: Config, *, subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> int:
+    """Run the daemon until it is told to stop; return 0, the exit status.
+
+    Prints one line on stdout once it is warmed up: `ready` and a JSON object with the addresses and the process id.
+
+    Raises
+    ------
+    BraindError
+        If it cannot start: an address or port it must not or cannot bind, a folder in use or not writable, weights,
+        candidates or LDM that are missing or do not belong together.
+    """
+    configure_logging()
+    check_loopback(config.serve.host)
+    _check_files(subject, weights_path, candidates_path)
+    weights = Weights.load(weights_path)
+    weights.check_subject(subject)
+    try:
+        journals_path(config).mkdir(parents=True, exist_ok=True)
+        lock = lock_data_path(data_path(config))
+    except OSError as error:
+        raise BraindError(
+            f"{error.filename}: {error.strerror}; braind keeps its journals there: put that right, or give another "
+            "folder in [paths] data",
+            code="storage",
+        ) from error
+    try:
+        asyncio.run(Daemon(config, weights, weights_path, candidates_path, ldm_path, lock).run())
+    finally:
+        os.close(lock)
+    return 0
+
+
+class Daemon:
+    """The front process: what runs in it side by side, and what the decoder's words lead to."""
+
+    def __init__(
+        self,
+        config: Config,
+        weights: Weights,
+        weights_path: Path,
+        candidates_path: Path,
+        ldm_path: Path | None,
+        lock: int,
+    ) -> None:
+        self._config, self._weights = config, weights
+        self._paths = (str(weights_path), str(candidates_path), str(ldm_path) if ldm_path else None)
+        self._sessions = Sessions(journals_path(config), wait_for_disk=True)
+        self._sessions.resume()
+        self._standing = Standing(self._sessions, weights, profile=config.decode.profile, policy=config.serve.policy)
+        self._standing.last_seq = self._sessions.last_seq()
+        self._on_its_way: dict[tuple[str, str, int], link.Wake] = {}
+        """Volumes acked and not settled; a decoder that starts anew is told when they arrived."""
+        self._at_hand: link.Taking | None = None
+        self._supervisor = Supervisor(self._setup, self._on_line, self._on_death, lock=lock)
+        self._stop_asked = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until a signal or a client says stop.
+
+        Raises
+        ------
+        BraindError
+            A port in use; weights, candidates or LDM that the decoder cannot use.
+        """
+        self._resume()
+        sockets = bind_sockets(self._config.serve, self._weights.card.shape)
+        self._addresses = sockets.endpoints
+        write_endpoints(self._config, sockets.endpoints)
+        self._publisher = Publisher(sockets.decodes, self._sessions, self._standing, self._on_published)
+        front = Front(
+            sockets.ingest,
+            self._sessions,
+            self._standing,
+            self._weights,
+            store_volumes=self._config.serve.store_volumes,
+            wake=self._wake,
+        )
+        control = Control(
+            sockets.control, self._sessions, self._standing, pause=self._pause, shut_down=self._stop_asked.set
+        )
+        self._hear_signals()
+        supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
+        serving = [
+            asyncio.create_task(front.serve(), name="ingest"),
+            asyncio.create_task(control.serve(), name="control"),
+            asyncio.create_task(self._publisher.beat(), name="heartbeat"),
+            asyncio.create_task(self._publisher.hear_subscriptions(), name="subscriptions"),
+        ]
+        stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
+        try:
+            ended, _ = await asyncio.wait([supervision, stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+            await self._finish(serving[0])
+            await supervision
+        finally:
+            self._supervisor.kill()
+            await _cancel([supervision, stopping, *serving])
+            sockets.close()
+            self._sessions.close()
+            remove_endpoints(self._config, os.getpid())
+
+    # ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _resume(self) -> None:
+        newest = self._sessions.newest()
+        if newest:
+            self._standing.session, self._standing.run = newest.session, newest.newest_run()
+        for journal in self._sessions.all():
+            n_waiting = journal.counts().get("waiting", 0)
+            n_usable = len(journal.waiting(self._weights.fingerprint))
+            if n_usable:
+                logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
+            if n_waiting > n_usable:
+                logger.warning(
+                    "session %s: %d volumes were recorded under other weights and stay as they are",
+                    journal.session, n_waiting - n_usable,
+                )  # fmt: skip
+
+    def _setup(self) -> link.Setup:
+        decode = self._config.decode
+        weights_path, candidates_path, ldm_path = self._paths
+        return link.Setup(
+            weights_path=weights_path,
+            candidates_path=candidates_path,
+            ldm_path=ldm_path,
+            journals_path=str(self._sessions.journals_path),
+            sessions=self._sessions.names(),
+            next_seq=self._standing.last_seq + 1,
+            policy=self._config.serve.policy,
+            profile=decode.profile,
+            mode=decode.mode,
+            seed=decode.seed,
+            strength=decode.strength,
+            guidance_scale=decode.guidance_scale,
+            num_inference_steps=decode.num_inference_steps,
+            threads=decode.threads,
+            paused=self._standing.paused,
+        )
+
+    def _hear_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, self._on_signal)
+
+    def _on_signal(self) -> None:
+        if self._stop_asked.is_set():
+            self._supervisor.kill()
+            os._exit(STOPPED_AT_ONCE)
+        logger.info("stopping after the volume at hand; a second signal stops at once")
+        self._stop_asked.set()
+
+    # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _wake(self, line: link.Wake | link.EndOfRun) -> None:
+        if isinstance(line, link.Wake):
+            self._on_its_way[line.session, line.run, line.index] = line
+        self._supervisor.say(line)
+
+    def _pause(self, paused: bool) -> None:
+        self._standing.paused = paused
+        self._supervisor.say(link.PauseDecoding(paused=paused))
+        logger.info("decoding rests; volumes are still acked" if paused else "decoding goes on")
+
+    async def _on_line(self, line: link.ToFront) -> None:
+        match line:
+            case link.Ready():
+                self._on_ready(line)
+            case link.Taking():
+                self._at_hand = line
+            case link.Committed():
+                await self._publish()
+            case link.Settled():
+                self._settle(line.session, line.run, line.index, line.state, {})
+
+    def _on_ready(self, ready: link.Ready) -> None:
+        standing = self._standing
+        is_first = not standing.engine
+        standing.engine, standing.ldm, standing.profile = ready.engine, ready.ldm, ready.profile
+        standing.decoder_ready = True
+        for wake in self._on_its_way.values():
+            self._supervisor.say(wake)
+        logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
+        if is_first:
+            logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.profile)
+            addresses = msgspec.json.encode(self._addresses).decode()
+            # Whoever started the daemon may have closed its end.
+            with suppress(BrokenPipeError):
+                sys.stdout.write(f"ready {addresses}\n")
+                sys.stdout.flush()
+
+    async def _on_death(self) -> None:
+        """Blame the volume at hand; one that did it twice is passed over."""
+        self._standing.decoder_ready = False
+        self._standing.decoder_restarts += 1
+        await self._publish()
+        blamed, self._at_hand = self._at_hand, None
+        journal = self._sessions.find(blamed.session) if blamed else None
+        if not blamed or not journal:
+            return
+        try:
+            if journal.count_crash(blamed.run, blamed.index) < MOST_CRASHES:
+                return
+            reason = f"failed: the decoder process died over it {MOST_CRASHES} times"
+            skipped = wire.Skipped(
+                seq=self._standing.last_seq + 1,
+                session=blamed.session,
+                run=blamed.run,
+                index=blamed.index,
+                reason=reason,
+            )
+            journal.add_decode(skipped, outcome="failed")
+        except JournalError as error:
+            logger.error("%s", error)
+        await self._publish()
+
+    async def _publish(self) -> None:
+        try:
+            await self._publisher.publish_new()
+        except JournalError as error:
+            # The heartbeat tries again.
+            logger.error("%s", error)
+
+    def _on_published(self, message: wire.Decode | wire.Skipped) -> None:
+        if not is_last(message):
+            return
+        if isinstance(message, wire.Decode):
+            self._standing.note_decode(message)
+            self._settle(message.session, message.run, message.index, "decoded", message.timings_s)
+        else:
+            outcome = "failed" if message.reason.startswith("failed") else "skipped"
+            self._settle(message.session, message.run, message.index, outcome, {})
+
+    def _settle(self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float]) -> None:
+        """Say what became of a volume, in one line."""
+        wake = self._on_its_way.pop((session, run, index), None)
+        if self._at_hand and (self._at_hand.session, self._at_hand.run, self._at_hand.index) == (session, run, index):
+            self._at_hand = None
+        steps_s = ({"ack": wake.ack_s} if wake else {}) | timings_s
+        steps = "".join(f", {step} {1000 * seconds:.0f} ms" for step, seconds in steps_s.items())
+        fields = {"session": session, "run": run, "index": index, "outcome": outcome, "seconds": steps_s}
+        logger.info("run %s, volume %d: %s%s", run, index, outcome, steps, extra={"fields": fields})
+
+    # ── stopping ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _finish(self, ingest: asyncio.Task[None]) -> None:
+        """Take nothing more; let the decoder end its volume; publish what is done."""
+        self._standing.stopping = True
+        await _cancel([ingest])
+        await self._supervisor.stop()
+        await self._publish()
+        n_waiting = self._sessions.n_waiting()
+        if n_waiting:
+            logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
+        logger.info("stopped")
+
+
+def _check_files(subject: int, weights_path: Path, candidates_path: Path) -> None:
+    for path in (weights_path, candidates_path):
+        if not path.is_file():
+            raise BraindError(f"{path} is missing; make it with `braind fit --subject {subject}`", code="weights")
+
+
+async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

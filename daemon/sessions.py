@@ -1,0 +1,93 @@
+"""The journals that are open in this process: the newest session's, and every one in which volumes still wait."""
+
+import logging
+from pathlib import Path
+
+from .database import JournalError
+from .journal import Journal, Published
+
+logger = logging.getLogger(__name__)
+
+
+class Sessions:
+    """The journals of a data folder, by session, in the order in which they were opened.
+
+    Parameters
+    ----------
+    journals_path : Path
+        Folder of the SQLite files, one a session.
+    wait_for_disk : bool
+        As for `Journal`.
+    """
+
+    def __init__(self, journals_path: Path, *, wait_for_disk: bool) -> None:
+        self.journals_path = journals_path
+        self._wait_for_disk = wait_for_disk
+        self._open: dict[str, Journal] = {}
+        self._last_seq_of_closed = 0
+
+    def open(self, session: str) -> Journal:
+        """Return a session's journal, opened, or made, if need be.
+
+        Raises
+        ------
+        JournalError
+            If the file is damaged or cannot be written.
+        """
+        if session not in self._open:
+            path = self.journals_path / f"{session}.sqlite3"
+            self._open[session] = Journal(path, wait_for_disk=self._wait_for_disk)
+        return self._open[session]
+
+    def find(self, session: str) -> Journal | None:
+        """Return a session's journal if it is open."""
+        return self._open.get(session)
+
+    def resume(self) -> None:
+        """Open what an earlier daemon left: the newest session, last, and those in which volumes still wait.
+
+        A journal that cannot be read is reported and left as it is: it must not keep today's scan from starting.
+        """
+        journals: list[Journal] = []
+        for path in sorted(self.journals_path.glob("*.sqlite3")):
+            try:
+                journals.append(Journal(path, wait_for_disk=self._wait_for_disk))
+            except JournalError as error:
+                logger.error("%s", error)
+        journals.sort(key=Journal.opened_unix_s)
+        for journal in journals:
+            if journal is journals[-1] or journal.counts().get("waiting"):
+                self._open[journal.session] = journal
+            else:
+                self._last_seq_of_closed = max(self._last_seq_of_closed, journal.last_seq())
+                journal.close()
+
+    def names(self) -> tuple[str, ...]:
+        """Return the open sessions, the newest last."""
+        return tuple(self._open)
+
+    def newest(self) -> Journal | None:
+        """Return the journal that was opened last."""
+        return next(reversed(self._open.values()), None)
+
+    def all(self) -> list[Journal]:
+        """Return the open journals, the newest last."""
+        return list(self._open.values())
+
+    def last_seq(self) -> int:
+        """Return the highest number of a message for the viewers, over all sessions."""
+        return max([self._last_seq_of_closed, *(journal.last_seq() for journal in self._open.values())])
+
+    def published(self, from_seq: int, limit: int) -> list[Published]:
+        """Return at most `limit` messages for the viewers from number `from_seq` on, over the open sessions."""
+        found = [message for journal in self._open.values() for message in journal.published(from_seq, limit)]
+        return sorted(found, key=lambda message: message.seq)[:limit]
+
+    def n_waiting(self) -> int:
+        """Return how many volumes wait to be decoded."""
+        return sum(journal.counts().get("waiting", 0) for journal in self._open.values())
+
+    def close(self) -> None:
+        """Close all."""
+        for journal in self._open.values():
+            journal.close()

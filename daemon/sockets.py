@@ -1,0 +1,104 @@
+"""The daemon's three sockets and their limits."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import zmq
+import zmq.asyncio
+
+from ..client.config import ServeConfig
+from ..client.endpoints import Endpoints
+from ..errors import BraindError
+
+OLDEST_LIBZMQ = (4, 3, 5)  # older ones have holes that bytes from a stranger can use (CVE-2019-13132, CVE-2020-15166)
+LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
+HANDSHAKE_MS = 2000
+HEARTBEAT_MS = 1000
+SILENCE_MS = 3000
+LINGER_MS = 500
+# In messages, for each peer: a volume may have megabytes, a decode has tens of kilobytes.
+INGEST_QUEUE = 4
+REPLY_QUEUE = 512
+VIEWER_QUEUE = 64
+
+
+class SocketError(BraindError):
+    """A port that cannot be bound, or a ZeroMQ library that must not be used."""
+
+    code = "socket"
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Ingest and control are ROUTERs, decodes is an XPUB; `endpoints` says where they are bound."""
+
+    context: zmq.asyncio.Context
+    ingest: zmq.asyncio.Socket
+    decodes: zmq.asyncio.Socket
+    control: zmq.asyncio.Socket
+    endpoints: Endpoints
+
+    def close(self) -> None:
+        """Close all three, giving what is on its way a moment to leave."""
+        self.context.destroy(linger=LINGER_MS)
+
+
+def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
+    """Bind the sockets of `[serve]`; port 0 takes any that is free.
+
+    Raises
+    ------
+    SocketError
+        Naming the port and the setting, if one cannot be bound.
+    """
+    if zmq.zmq_version_info() < OLDEST_LIBZMQ:
+        raise SocketError(f"libzmq {zmq.zmq_version()} is too old, 4.3.5 is needed: pip install -U pyzmq")
+    context = zmq.asyncio.Context()
+    try:
+        ingest, ingest_at = _bind(context, zmq.ROUTER, serve.host, serve.ingest_port, "ingest", _largest_frame(shape))
+        decodes, decodes_at = _bind(context, zmq.XPUB, serve.host, serve.decodes_port, "decodes", 4096)
+        control, control_at = _bind(context, zmq.ROUTER, serve.host, serve.control_port, "control", 64 * 1024)
+    except SocketError:
+        context.destroy(linger=0)
+        raise
+    endpoints = Endpoints(ingest=ingest_at, decodes=decodes_at, control=control_at, pid=os.getpid())
+    return Sockets(context, ingest, decodes, control, endpoints)
+
+
+def _largest_frame(shape: tuple[int, int, int]) -> int:
+    # A volume of the wrong shape or dtype should still come through, so that its sender can be told.
+    return 4 * int(np.prod(shape)) * np.dtype(np.float64).itemsize + LARGEST_PICTURE_BYTES
+
+
+def _bind(
+    context: zmq.asyncio.Context, kind: int, host: str, port: int, name: str, largest_frame: int
+) -> tuple[zmq.asyncio.Socket, str]:
+    socket = context.socket(kind)
+    socket.linger = LINGER_MS
+    socket.setsockopt(zmq.MAXMSGSIZE, largest_frame)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, SILENCE_MS)
+    socket.rcvhwm = INGEST_QUEUE
+    socket.sndhwm = VIEWER_QUEUE if kind == zmq.XPUB else REPLY_QUEUE
+    if ":" in host:
+        socket.setsockopt(zmq.IPV6, 1)
+        host = f"[{host}]"
+    try:
+        socket.bind(f"tcp://{host}:{port or '*'}")
+    except zmq.ZMQError as error:
+        with suppress(zmq.ZMQError):
+            socket.close(linger=0)
+        if error.errno == zmq.EADDRINUSE:
+            why = "another program, perhaps another braind serve, is using it"
+        else:
+            why = str(error)
+        raise SocketError(
+            f"port {port} on {host} cannot be bound ({why}); stop that program or set [serve] {name}_port to another",
+            code="port_in_use" if error.errno == zmq.EADDRINUSE else "socket",
+        ) from error
+    endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    return socket, endpoint

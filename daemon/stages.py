@@ -1,0 +1,114 @@
+"""From one trial's voxels to the stages that viewers see: scores, xz, xzc. It knows no journal and no process."""
+
+import time
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from .. import __version__
+from ..client.wire import Provenance, Retrieved, Stage
+from ..models.candidates import Candidates
+from ..models.ldm import LatentDiffusionModel
+from ..models.profiles import profile_with
+from ..models.reconstruct import Mode, Reconstructor
+from ..models.weights import Weights
+from . import link
+
+Array = NDArray[Any]
+
+STAGES: dict[str, tuple[Stage, ...]] = {"z": ("scores", "xz"), "c": ("scores", "xzc"), "zc": ("scores", "xz", "xzc")}
+N_RETRIEVED = 5
+PNG_COMPRESS_LEVEL = 1  # a stronger level takes several times as long and saves few bytes
+
+
+class StageResult(NamedTuple):
+    """One stage: the best candidates for `scores`, a PNG for the others. `steps_s`: monotonic time of each step so far.
+
+    `is_last`: no further stage follows in this mode.
+    """
+
+    stage: Stage
+    retrieved: tuple[Retrieved, ...]
+    png: bytes | None
+    steps_s: dict[str, float]
+    is_last: bool
+
+
+class Stages:
+    """Everything that turns voxels into pictures, loaded once.
+
+    Raises
+    ------
+    BraindError
+        If a file is missing or damaged, or weights and LDM do not belong together.
+    """
+
+    def __init__(self, setup: link.Setup) -> None:
+        if setup.threads:
+            torch.set_num_threads(setup.threads)
+        self.weights = Weights.load(Path(setup.weights_path))
+        self._candidates = Candidates.load(Path(setup.candidates_path))
+        ldm = LatentDiffusionModel.load(Path(setup.ldm_path) if setup.ldm_path else None)
+        self.weights.check_ldm(ldm.fingerprint)
+        profile = profile_with(
+            setup.profile,
+            strength=setup.strength,
+            guidance_scale=setup.guidance_scale,
+            num_inference_steps=setup.num_inference_steps,
+        )
+        self._reconstructor = Reconstructor(ldm, profile, setup.seed)
+        self._mode: Mode = setup.mode
+        self.provenance = Provenance(
+            subject=self.weights.card.subject,
+            profile=profile.name,
+            mode=setup.mode,
+            seed=setup.seed,
+            engine=self._reconstructor.engine,
+            weights=self.weights.fingerprint,
+            ldm=ldm.fingerprint,
+            simulated=self.weights.card.simulated,
+            version=__version__,
+        )
+
+    def warm_up(self) -> None:
+        """Decode a trial whose voxels are all at their mean, and throw it away: the first decode is the slowest."""
+        for _ in self.run(self.weights.voxel_mean):
+            pass
+
+    def run(self, voxels: Array) -> Iterator[StageResult]:
+        """Yield each stage as soon as it is ready.
+
+        Parameters
+        ----------
+        voxels : array of shape (n_voxels,), float32
+            One trial's response, % signal change.
+        """
+        steps_s: dict[str, float] = {}
+        names = STAGES[self._mode]
+        # 6. ridge gives z and c; scores and retrieval
+        z, c = (prediction[0] for prediction in self.weights.predict(voxels[None]))
+        steps_s["ridge"] = time.monotonic()
+        retrieved = tuple(
+            Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))
+            for at, score in self._candidates.rank(z, c, N_RETRIEVED)
+        )
+        steps_s["scores"] = time.monotonic()
+        yield StageResult("scores", retrieved, None, dict(steps_s), is_last=False)
+        # 7. z is decoded to Xz; z is noised and denoised under c; zc is decoded to Xzc
+        for stage in names[1:]:
+            picture = self._reconstructor.coarse(z) if stage == "xz" else self._reconstructor.picture(z, c, self._mode)
+            png = _png(picture)
+            steps_s[stage] = time.monotonic()
+            yield StageResult(stage, (), png, dict(steps_s), is_last=stage == names[-1])
+
+
+def _png(picture: Array) -> bytes:
+    """Return a PNG of an (px, px, 3) uint8 picture."""
+    content = BytesIO()
+    Image.fromarray(picture).save(content, "PNG", compress_level=PNG_COMPRESS_LEVEL)
+    return content.getvalue()

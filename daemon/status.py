@@ -1,0 +1,115 @@
+"""Where the daemon is: what `Status` and `Heartbeat` say."""
+
+import os
+import time
+from collections import deque
+
+from .. import __version__
+from ..client.wire import Decode, Heartbeat, Status
+from ..models.weights import Weights
+from .database import JournalError
+from .sessions import Sessions
+
+N_LATENCIES = 1000
+
+
+class Standing:
+    """What is known about the daemon beside what its journals say."""
+
+    def __init__(self, sessions: Sessions, weights: Weights, *, profile: str, policy: str) -> None:
+        self._sessions, self._weights, self._policy = sessions, weights, policy
+        self._started_s = time.monotonic()
+        self._latencies_s: deque[float] = deque(maxlen=N_LATENCIES)
+        self.profile = profile
+        self.engine = ""
+        self.ldm = weights.card.ldm
+        self.session, self.run = "", ""
+        self.simulated = weights.card.simulated
+        self.decoder_ready = False
+        self.paused = False
+        self.stopping = False
+        self.n_refused = 0
+        self.decoder_restarts = 0
+        self.last_seq = 0
+
+    @property
+    def state(self) -> str:
+        """Return starting, ready, paused or stopping."""
+        if self.stopping:
+            return "stopping"
+        if not self.decoder_ready:
+            return "starting"
+        return "paused" if self.paused else "ready"
+
+    def note_decode(self, decode: Decode) -> None:
+        """Take a finished volume's latency into the percentiles."""
+        self._latencies_s.append(max(decode.timings_s.values(), default=0.0))
+
+    def status(self) -> Status:
+        """Return the answer to `StatusRequest`."""
+        counts = self._counts()
+        newest = self._sessions.newest()
+        latencies_s = sorted(self._latencies_s)
+        return Status(
+            state=self.state,
+            pid=os.getpid(),
+            version=__version__,
+            uptime_s=round(time.monotonic() - self._started_s, 3),
+            subject=self._weights.card.subject,
+            weights=self._weights.fingerprint,
+            ldm=self.ldm,
+            engine=self.engine,
+            profile=self.profile,
+            policy=self._policy,
+            simulated=self.simulated,
+            journal=str(newest.path) if newest else "",
+            session=self.session,
+            run=self.run,
+            n_acked=sum(counts.values()),
+            n_decoded=counts.get("decoded", 0),
+            n_skipped=_n_skipped(counts),
+            n_refused=self.n_refused,
+            n_waiting=self._n_waiting(),
+            decoder_restarts=self.decoder_restarts,
+            last_seq=self.last_seq,
+            latency_p50_s=_percentile(latencies_s, 0.50),
+            latency_p99_s=_percentile(latencies_s, 0.99),
+        )
+
+    def heartbeat(self) -> Heartbeat:
+        """Return what viewers hear once a second."""
+        counts = self._counts()
+        return Heartbeat(
+            last_seq=self.last_seq,
+            state=self.state,
+            session=self.session,
+            run=self.run,
+            subject=self._weights.card.subject,
+            simulated=self.simulated,
+            n_acked=sum(counts.values()),
+            n_decoded=counts.get("decoded", 0),
+            n_skipped=_n_skipped(counts),
+            n_refused=self.n_refused,
+        )
+
+    def _counts(self) -> dict[str, int]:
+        """Count the session's volumes by state; a journal that cannot be read just now has none."""
+        journal = self._sessions.find(self.session)
+        try:
+            return journal.counts() if journal else {}
+        except JournalError:
+            return {}
+
+    def _n_waiting(self) -> int:
+        try:
+            return self._sessions.n_waiting()
+        except JournalError:
+            return 0
+
+
+def _n_skipped(counts: dict[str, int]) -> int:
+    return counts.get("skipped", 0) + counts.get("failed", 0)
+
+
+def _percentile(ascending: list[float], share: float) -> float | None:
+    return ascending[min(int(share * len(ascending)), len(ascending) - 1)] if ascending else None

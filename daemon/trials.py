@@ -1,0 +1,124 @@
+"""From journaled volumes to what the ridge maps take: one trial's response, in % signal change.
+
+A beta volume is one already. BOLD volumes pass through a trial estimator, whose state is rebuilt from the journal by
+giving it the same onsets and volumes in the same order, so that a crash changes no estimate.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..models.streaming import TrialEstimate, TrialEstimator
+from .database import JournalError
+from .journal import NO_EVENT, Journal, State, Waiting
+
+Array = NDArray[Any]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial's response and what its sender said about it.
+
+    `voxels` has shape (n_voxels,), float32, % signal change; `seen` is a PNG; `event` numbers a BOLD run's onset.
+    """
+
+    voxels: Array
+    event: int
+    trial: int | None
+    nsd_id: int | None
+    n_averaged: int
+    seen: bytes | None
+
+
+class BoldRun:
+    """One BOLD run's trial estimator and how far the journal has been given to it."""
+
+    def __init__(self, journal: Journal, run: str, tr_s: float) -> None:
+        self._journal, self._run = journal, run
+        self._estimator = TrialEstimator(tr_s)
+        self._seen_arrival = 0
+        """The last volume that was looked at; a late one is not given to the estimator."""
+        self._given: Waiting | None = None
+        self._ready: dict[Waiting, list[Trial]] = {}
+        self._finished = False
+
+    def advance(self) -> list[tuple[Waiting, State]]:
+        """Give the estimator what came since; return the volumes that need no decode, and why.
+
+        After a `JournalError` this object is of no use: make another.
+        """
+        settled: list[tuple[Waiting, State]] = []
+        for place, state in self._journal.run_volumes(self._run, self._seen_arrival):
+            for event in self._journal.events(self._run, self._seen_arrival, place.arrival):
+                self._estimator.add_event(event.header.event, event.header.onset_s, event.header.duration_s)
+            self._seen_arrival = place.arrival
+            if state in ("late", "failed"):
+                continue
+            trials, outcome = self._use(place)
+            if state == "waiting" and outcome:
+                self._journal.set_state(place.arrival, outcome)
+                settled.append((place, outcome))
+            elif state == "waiting":
+                self._ready[place] = trials
+        return settled
+
+    def finish(self) -> None:
+        """Complete the estimates that the run's end allows; they wait under its last volume."""
+        if self._finished:
+            return
+        self._finished = True
+        trials = self._trials(self._estimator.finish())
+        if trials and self._given:
+            self._ready[replace(self._given, is_end=True)] = trials
+        else:
+            self._journal.finish_run(self._run)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing is to come of the run any more."""
+        return self._finished and not self._ready
+
+    def ready(self) -> list[Waiting]:
+        """Return the places at which estimates became ready, in order."""
+        return list(self._ready)
+
+    def trials(self, place: Waiting) -> list[Trial]:
+        """Return the trials whose estimates became ready at a place."""
+        return self._ready[place]
+
+    def forget(self, place: Waiting) -> None:
+        """Let go of a place's trials: they are decoded or skipped."""
+        self._ready.pop(place, None)
+
+    def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
+        """Return the trials whose estimates a volume completes, or what becomes of a volume that completes none."""
+        if self._given and place.index < self._given.index:
+            logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
+            return [], "late"
+        self._given = place
+        voxels = self._journal.volume(place.arrival).voxels
+        try:
+            trials = self._trials(self._estimator.add_volume(place.index, voxels))
+        except JournalError:
+            raise
+        except Exception:
+            logger.exception("run %s, volume %d: cannot be used", place.run, place.index)
+            return [], "failed"
+        return trials, None if trials else "used"
+
+    def _trials(self, estimates: list[TrialEstimate]) -> list[Trial]:
+        trials = []
+        for estimate in estimates:
+            header, seen, _ = self._journal.event(self._run, estimate.event_number)
+            trials.append(Trial(estimate.betas, header.event, header.trial, header.nsd_id, 1, seen))
+        return trials
+
+
+def beta_trial(journal: Journal, place: Waiting) -> Trial:
+    """Return the trial of a beta volume."""
+    header, voxels, seen = journal.volume(place.arrival)
+    return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen)

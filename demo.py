@@ -1,0 +1,170 @@
+"""`braind demo`: simulate, fit, serve, replay and watch, through the same doors as a real session."""
+
+import io
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .client.config import Config, candidates_path
+from .client.control import ControlClient
+from .client.connection import NoDaemonError
+from .client.endpoints import Endpoints, endpoints
+from .client.replay import replay
+from .client.scanner import ScannerClient
+from .client.subscriber import DecodeSubscriber
+from .client.wire import Decode
+from .errors import BraindError
+from .offline import ensure_tree, ready_weights
+
+if TYPE_CHECKING:
+    from .client.nsd import NsdTree
+    from .client.replay import ReplaySummary
+
+Array = NDArray[Any]
+
+SUBJECT = 1
+N_VOLUMES = 24
+READY_WITHIN_S = 180.0
+DECODED_WITHIN_S = 60.0
+
+
+class DemoError(BraindError):
+    """The demo could not go on."""
+
+    code = "demo"
+
+
+def run_demo(config: Config, headless: bool, out: Path) -> int:
+    """Show a simulated brain's volumes become pictures.
+
+    With a terminal the monitor opens on a live replay; without one, or `headless`, 24 volumes are decoded, one line
+    each, and a contact sheet is written to `out`.
+    """
+    click.echo("preparing the simulated subject and its decoder weights (minutes the first time)", err=True)
+    tree = ensure_tree(config)
+    weights_path = ready_weights(config, SUBJECT)
+    with tempfile.TemporaryDirectory(prefix="braind-demo-") as folder:
+        live = msgspec.structs.replace(config, paths=msgspec.structs.replace(config.paths, data=folder))
+        with _daemon(config, live, weights_path) as where:
+            if not headless and sys.stdout.isatty():
+                return _watch(where, tree, folder)
+            return _decode_some(where, tree, out)
+
+
+@contextmanager
+def _daemon(config: Config, live: Config, weights_path: Path) -> Iterator[Endpoints]:
+    """Run `braind serve` on free ports in a folder of its own; yields where it listens once it is ready."""
+    command = [
+        sys.executable, "-m", "braind", "serve", "--subject", str(SUBJECT), "--data", live.paths.data,
+        "--weights", str(weights_path), "--candidates", str(candidates_path(config, SUBJECT)),
+        "--policy", "all", "--ingest-port", "0", "--decodes-port", "0", "--control-port", "0",
+    ]  # fmt: skip
+    log_path = Path(live.paths.data) / "serve.log"
+    with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as daemon:
+        try:
+            yield _wait_until_ready(live, daemon, log_path)
+        finally:
+            daemon.terminate()
+
+
+def _wait_until_ready(live: Config, daemon: "subprocess.Popen[bytes]", log_path: Path) -> Endpoints:
+    deadline = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < deadline:
+        if daemon.poll() is not None:
+            raise DemoError(f"the daemon stopped at its start:\n{log_path.read_text(errors='replace')}")
+        where = endpoints(live)
+        if where.pid is not None:
+            try:
+                with ControlClient(*where.address("control")) as control:
+                    if control.status().state == "ready":
+                        return where
+            except NoDaemonError:
+                pass  # its file is there before its sockets answer
+        time.sleep(0.1)
+    raise DemoError(f"the daemon was not ready within {READY_WITHIN_S:.0f} s:\n{log_path.read_text(errors='replace')}")
+
+
+def _watch(where: Endpoints, tree: "NsdTree", folder: str) -> int:
+    from .tui.app import run_monitor
+
+    command = [sys.executable, "-m", "braind", "replay", "--subject", str(SUBJECT), "--data", folder,
+               "--nsd", str(tree.root), "--speed", "2"]  # fmt: skip
+    with (
+        (Path(folder) / "replay.log").open("wb") as log,
+        subprocess.Popen(command, stdout=log, stderr=log) as replaying,
+    ):
+        try:
+            return run_monitor(where.decodes, where.control)
+        finally:
+            replaying.terminate()
+
+
+def _decode_some(where: Endpoints, tree: "NsdTree", out: Path) -> int:
+    summaries: list[ReplaySummary] = []
+    sending = threading.Thread(target=lambda: summaries.append(_send(where, tree)), daemon=True)
+    with DecodeSubscriber(*where.address("decodes"), where.address("control")[1], from_seq=1) as subscriber:
+        sending.start()
+        columns = _collect(subscriber)
+    sending.join()
+    click.echo(summaries[0].text())
+    _write_sheet(columns, out)
+    click.echo(out)
+    return 0
+
+
+def _send(where: Endpoints, tree: "NsdTree") -> "ReplaySummary":
+    with (
+        ScannerClient(*where.address("ingest")) as client,
+        DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
+    ):
+        return replay(tree, SUBJECT, client, subscriber, max_volumes=N_VOLUMES, session_id="demo")
+
+
+def _collect(subscriber: DecodeSubscriber) -> list[list[Array]]:
+    """Print a line for every decoded volume; return seen, Xz and Xzc of each."""
+    pictures: dict[tuple[str, int], dict[str, Array]] = {}
+    captions: dict[tuple[str, int], str] = {}
+    n_done = 0
+    while n_done < N_VOLUMES:
+        received = subscriber.receive(timeout_s=DECODED_WITHIN_S)
+        if received is None:
+            raise DemoError(f"nothing was decoded for {DECODED_WITHIN_S:.0f} s, after {n_done} of {N_VOLUMES} volumes")
+        decode = received.message
+        if not isinstance(decode, Decode):
+            continue
+        volume = pictures.setdefault((decode.run, decode.index), {})
+        if received.png is not None:
+            volume[decode.stage] = _picture(received.png)
+        if decode.stage == "scores" and decode.retrieved:
+            best = decode.retrieved[0]
+            captions[decode.run, decode.index] = f"{best.label} ({best.score:.2f})"
+        if decode.stage == "xzc":
+            n_done += 1
+            caption = captions.get((decode.run, decode.index), "")
+            latency_ms = 1000 * decode.timings_s.get("xzc", float("nan"))
+            click.echo(f"{n_done:2d}  {decode.run}  volume {decode.index:3d}  {latency_ms:5.0f} ms  nearest: {caption}")
+    return [[volume["scores"], volume["xz"], volume["xzc"]] for volume in pictures.values() if len(volume) == 3]
+
+
+def _picture(png: bytes) -> Array:
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+
+def _write_sheet(columns: list[list[Array]], out: Path) -> None:
+    from .models.sheets import contact_sheet
+
+    title = f"braind demo: simulated subject {SUBJECT}, single trials, one volume each"
+    contact_sheet(columns, ["seen", "Xz", "Xzc"], title, simulated=True).save(out)

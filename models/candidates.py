@@ -1,0 +1,153 @@
+"""Retrieval: which of a set of known pictures fits decoded z and c best.
+
+The set's features are standardised once; a ranking is two matrix–vector products. No torch.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ..errors import BraindError
+
+Array = NDArray[Any]
+
+TENSORS = ("z", "c", "nsd_id")
+# A feature that varies less than this share of the most varying one carries only rounding.
+CONSTANT_BELOW = 1e-4
+
+
+class CandidatesError(BraindError):
+    """A candidate set that cannot be used."""
+
+    code = "candidates"
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Known pictures and their features.
+
+    Parameters
+    ----------
+    z : array of shape (n, *latent_shape), float
+    c : array of shape (n, *text_shape), float
+    nsd_id : array of shape (n,), int64
+    labels : sequence of n str
+        What to call each picture: its caption.
+    """
+
+    z: Array
+    c: Array
+    nsd_id: Array
+    labels: Sequence[str]
+
+    def __post_init__(self) -> None:
+        counts = {len(self.z), len(self.c), len(self.nsd_id), len(self.labels)}
+        if len(counts) != 1 or counts == {0}:
+            raise CandidatesError(
+                f"a candidate set needs as many z ({len(self.z)}), c ({len(self.c)}), nsd_id ({len(self.nsd_id)}) and "
+                f"labels ({len(self.labels)}), at least one"
+            )
+
+    @cached_property
+    def _z_profiles(self) -> "_Profiles":
+        return _profiles(self.z)
+
+    @cached_property
+    def _c_profiles(self) -> "_Profiles":
+        return _profiles(self.c)
+
+    def scores(self, z: Array, c: Array) -> Array:
+        """Return each candidate's score, shape (n,), float32, -1 to 1.
+
+        Every feature is standardised over the set and constant ones dropped; the score is the correlation over
+        features of the decoded with the candidate's, averaged over z and c.
+
+        Parameters
+        ----------
+        z : array of shape latent_shape, float
+        c : array of shape text_shape, float
+        """
+        return (self._z_profiles.correlations(z) + self._c_profiles.correlations(c)) / 2
+
+    def rank(self, z: Array, c: Array, n: int = 5) -> list[tuple[int, float]]:
+        """Return the `n` best candidates as (position, score), best first; equal scores in the set's order."""
+        scores = self.scores(z, c)
+        best = np.argsort(-scores, kind="stable")[:n]
+        return [(int(position), float(scores[position])) for position in best]
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, features in half precision, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # safetensors writes memory as it lies: a transposed array would come back scrambled.
+        tensors = {
+            "z": np.ascontiguousarray(self.z, np.float16),
+            "c": np.ascontiguousarray(self.c, np.float16),
+            "nsd_id": np.ascontiguousarray(self.nsd_id, np.int64),
+        }
+        content = save(tensors, metadata={"labels": msgspec.json.encode(list(self.labels)).decode()})
+        unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        unfinished_path.write_bytes(content)
+        unfinished_path.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Candidates":
+        """Read a candidate set.
+
+        Raises
+        ------
+        CandidatesError
+            If the file is missing, no safetensors file, incomplete or holds numbers that are not finite.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise CandidatesError(f"{path}: no such candidate set; make it with braind fit")
+        try:
+            with safe_open(path, framework="np") as file:
+                labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
+                tensors = {name: file.get_tensor(name) for name in TENSORS}
+        except (SafetensorError, OSError, KeyError, msgspec.DecodeError) as error:
+            raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
+        if not (np.isfinite(tensors["z"]).all() and np.isfinite(tensors["c"]).all()):
+            raise CandidatesError(f"{path}: holds features that are not finite; make it again with braind fit")
+        return cls(**tensors, labels=labels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Profiles:
+    """The set's standardised features: unit rows of mean zero, over the features that vary."""
+
+    varying: Array
+    mean: Array
+    std: Array
+    rows: Array
+
+    def correlations(self, decoded: Array) -> Array:
+        features = (decoded.reshape(-1)[self.varying].astype(np.float32) - self.mean) / self.std
+        return self.rows @ _unit_rows(features[None])[0]
+
+
+def _profiles(features: Array) -> _Profiles:
+    features = features.reshape(len(features), -1).astype(np.float32)
+    spread = features.std(axis=0)
+    varying = np.flatnonzero(spread > CONSTANT_BELOW * spread.max(initial=0.0))
+    mean, std = features[:, varying].mean(axis=0), spread[varying]
+    return _Profiles(varying, mean, std, _unit_rows((features[:, varying] - mean) / std))
+
+
+def _unit_rows(rows: Array) -> Array:
+    """Centre each row and scale it to length 1; a row without variation becomes zero."""
+    if rows.shape[1] == 0:
+        return rows
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1)

@@ -1,0 +1,128 @@
+"""Stage 2: train the demo's small contrastive CLIP on scenes and their captions.
+
+Its text tower becomes the latent diffusion model's text encoder; its image tower names objects and scores pictures in
+the evaluation.
+"""
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+from .scenes import Scene, caption_words, captions, draw_held_out_scene, draw_training_scene
+from .training import DEMO_PATH, Checkpoint, autocast, one_cycle, render_bank, steps, to_signed, training_device
+
+MAX_TOKENS = 16
+PREPROCESSING = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": 128}}
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def train_tokenizer(path: Path) -> CLIPTokenizer:
+    """Train a byte-pair tokenizer in which every caption word is one token, and save it in CLIP's format."""
+    tokenizer = Tokenizer(models.BPE(unk_token=END, end_of_word_suffix="</w>"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(
+        vocab_size=4000, special_tokens=[], end_of_word_suffix="</w>", show_progress=False, min_frequency=0
+    )
+    # Each word often enough that all its merges are made.
+    tokenizer.train_from_iterator([" ".join(caption_words())] * 4, trainer)
+    path.mkdir(parents=True, exist_ok=True)
+    state = json.loads(tokenizer.to_str())["model"]
+    vocabulary = dict(state["vocab"])
+    for special in (START, END):
+        vocabulary[special] = len(vocabulary)
+    (path / "vocab.json").write_text(json.dumps(vocabulary))
+    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in state["merges"]]
+    (path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    clip_tokenizer = CLIPTokenizer(str(path / "vocab.json"), str(path / "merges.txt"), model_max_length=MAX_TOKENS)
+    clip_tokenizer.save_pretrained(path)
+    return clip_tokenizer
+
+
+def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
+    """Build a CLIP with a text tower of 3 × 96 and an image tower of 4 × 128 over 16-px patches."""
+    specials = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    text = {"vocab_size": len(tokenizer), "hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 3,
+            "num_attention_heads": 4, "max_position_embeddings": MAX_TOKENS, "projection_dim": 96,
+            "pad_token_id": tokenizer.pad_token_id, **specials}  # fmt: skip
+    vision = {"hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4,
+              "image_size": 128, "patch_size": 16, "projection_dim": 96}  # fmt: skip
+    return CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=96))
+
+
+def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """Tokenise captions, padded as Stable Diffusion pads them: (n, MAX_TOKENS) int64."""
+    return tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt").input_ids
+
+
+@click.command()
+@click.option("--n-steps", default=700, show_default=True)
+@click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
+@click.option("--n-pictures", default=6000, show_default=True)
+def main(n_steps: int, state: Path, n_pictures: int) -> None:
+    """Train the CLIP; write models/demo/tokenizer, models/demo/text_encoder and models/demo/clip."""
+    torch.manual_seed(0)
+    device = training_device()
+    rng = np.random.default_rng(2)
+    scenes = [draw_training_scene(rng) for _ in range(n_pictures)]
+    bank = render_bank(scenes)
+    tokenizer = train_tokenizer(DEMO_PATH / "tokenizer")
+    ids = torch.stack([token_ids(tokenizer, captions(scene)) for scene in scenes])
+    clip = new_clip(tokenizer).to(device)
+    optimiser = torch.optim.AdamW(clip.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
+    checkpoint = Checkpoint(state / "clip.safetensors", clip, optimiser)
+    done = checkpoint.resume()
+    rng = np.random.default_rng(200 + done)
+    batch = 96 if device.type == "cpu" else 512
+    for step, bar in steps(done, n_steps, "clip"):
+        chosen = torch.from_numpy(rng.integers(len(scenes), size=batch))
+        said = torch.from_numpy(rng.integers(5, size=batch))
+        pictures = to_signed(bank[chosen]).to(device)
+        pictures = degrade(pictures, rng)
+        for group in optimiser.param_groups:
+            group["lr"] = one_cycle(step, n_steps, 1.5e-3)
+        with autocast(device):
+            loss = clip(input_ids=ids[chosen, said].to(device), pixel_values=pictures, return_loss=True).loss
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
+        optimiser.step()
+        if (step + 1) % 200 == 0 or step + 1 == n_steps:
+            checkpoint.save(step + 1)
+            bar.write(f"step {step + 1}: loss {loss.item():.4f}")
+    clip.eval()
+    clip.save_pretrained(DEMO_PATH / "clip")
+    tokenizer.save_pretrained(DEMO_PATH / "clip")
+    (DEMO_PATH / "clip" / "preprocessor_config.json").write_text(json.dumps(PREPROCESSING, indent=2) + "\n")
+    clip.text_model.save_pretrained(DEMO_PATH / "text_encoder")
+    report(clip, tokenizer, [draw_held_out_scene(rng) for _ in range(512)])
+
+
+def degrade(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """Blur and add noise to half of a batch, so that imperfect pictures can be named as well."""
+    half = len(pictures) // 2
+    small = torch.nn.functional.interpolate(pictures[:half], scale_factor=float(rng.uniform(0.15, 0.6)), mode="area")
+    blurred = torch.nn.functional.interpolate(small, size=pictures.shape[-1], mode="bilinear")
+    noisy = blurred + 0.1 * float(rng.uniform()) * torch.randn_like(blurred)
+    return torch.cat([noisy, pictures[half:]])
+
+
+@torch.no_grad()
+def report(clip: CLIPModel, tokenizer: CLIPTokenizer, scenes: list[Scene]) -> None:
+    """Print how often the right caption and the right object win among the held-out scenes."""
+    pictures = to_signed(render_bank(scenes)).to(clip.device)
+    ids = token_ids(tokenizer, [captions(scene)[0] for scene in scenes]).to(clip.device)
+    similarity = clip(input_ids=ids, pixel_values=pictures).logits_per_image
+    best = similarity.argmax(1).tolist()
+    caption_rate = np.mean([i == j for i, j in enumerate(best)])
+    object_rate = np.mean([scenes[i].kind == scenes[j].kind for i, j in enumerate(best)])
+    click.echo(f"held-out: right caption among {len(scenes)} {caption_rate:.3f}, right object {object_rate:.3f}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""Stage 3: train the demo's denoiser on the latents of scenes under their captions, and save the whole pipeline.
+
+Epsilon prediction on Stable Diffusion's scaled-linear schedule, loss weighted by min-SNR-5 (Hang et al., ICCV 2023).
+Captions reach the denoiser as in Stable Diffusion, by cross-attention to the text encoder's last hidden state; that
+state is also pooled and added to the time embedding (`addition_embed_type="text"`), which names the object much
+earlier in training.
+"""
+
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionImg2ImgPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .scenes import Scene, captions, draw_held_out_scene, draw_training_scene
+from .train_clip import token_ids
+from .training import (
+    DEMO_PATH, Checkpoint, autocast, one_cycle, render_bank, save_sheet, steps, to_signed, training_device,
+)  # fmt: skip
+
+EMA = 0.998
+MIN_SNR = 5.0
+EMPTY_SHARE = 0.1  # captions replaced by "", for classifier-free guidance
+SINGLE_CAPTION_SHARE = 0.4  # the rest see the mean of five captions, as the decoder's targets are
+NOISY_CAPTION_SHARE = 0.4  # embeddings disturbed as decoded ones are
+LATE_SHARE = 0.15  # timesteps drawn from the last tenth of the schedule, which decoding hardly uses
+
+
+def new_unet() -> UNet2DConditionModel:
+    """Build Stable Diffusion's denoiser class, small: three levels, cross-attention in the lower two."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=(48, 96, 128),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=16,
+        attention_head_dim=4,
+        cross_attention_dim=96,
+        encoder_hid_dim=None,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+        resnet_time_scale_shift="scale_shift",
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Return Stable Diffusion 1.x's schedule."""
+    return DDIMScheduler(
+        num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
+        clip_sample=False, set_alpha_to_one=False, steps_offset=1, prediction_type="epsilon",
+    )  # fmt: skip
+
+
+@torch.no_grad()
+def encode_scenes(
+    scenes: list[Scene], autoencoder: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return latents (n, 4, 16, 16), scaled, and embeddings (n, 5, tokens, width) in half precision."""
+    device = autoencoder.device
+    bank = render_bank(scenes)
+    latents = [autoencoder.encode(to_signed(p).to(device)).latent_dist.mode().cpu() for p in bank.split(64)]
+    embeddings = []
+    for start in range(0, len(scenes), 64):
+        ids = torch.cat([token_ids(tokenizer, captions(scene)) for scene in scenes[start : start + 64]])
+        embeddings.append(text_encoder(ids.to(device)).last_hidden_state.cpu().half().unflatten(0, (-1, 5)))
+    return torch.cat(latents) * autoencoder.config.scaling_factor, torch.cat(embeddings)
+
+
+def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+    """Draw what the denoiser is told: one caption, the mean of five, either disturbed, or nothing.
+
+    Parameters
+    ----------
+    embeddings : (batch, 5, tokens, width); empty : (tokens, width); spread : (tokens, width), standard deviations
+    """
+    n = len(embeddings)
+    single = embeddings[torch.arange(n), torch.randint(5, (n,))]
+    c = torch.where((torch.rand(n) < SINGLE_CAPTION_SHARE)[:, None, None], single, embeddings.mean(1))
+    disturbance = torch.rand(n, 1, 1) * (torch.rand(n, 1, 1) < NOISY_CAPTION_SHARE) * 0.6
+    c = c + disturbance * spread * torch.randn_like(c)
+    return torch.where((torch.rand(n) < EMPTY_SHARE)[:, None, None], empty, c)
+
+
+def draw_timesteps(n: int) -> torch.Tensor:
+    """Draw training timesteps, mostly those below 900."""
+    early = torch.randint(0, 900, (n,))
+    late = torch.randint(900, 1000, (n,))
+    return torch.where(torch.rand(n) < LATE_SHARE, late, early)
+
+
+@click.command()
+@click.option("--n-steps", default=12000, show_default=True)
+@click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
+@click.option("--n-pictures", default=12000, show_default=True)
+def main(n_steps: int, state: Path, n_pictures: int) -> None:
+    """Train the denoiser and write the diffusers folder models/demo."""
+    torch.manual_seed(0)
+    device = training_device()
+    autoencoder = AutoencoderKL.from_pretrained(DEMO_PATH / "vae").to(device).eval()
+    text_encoder = CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder").to(device).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(DEMO_PATH / "tokenizer")
+    rng = np.random.default_rng(3)
+    z, c = encode_scenes([draw_training_scene(rng) for _ in range(n_pictures)], autoencoder, text_encoder, tokenizer)
+    with torch.no_grad():
+        empty = text_encoder(token_ids(tokenizer, [""]).to(device)).last_hidden_state[0].cpu()
+    spread = c[:2000].float().mean(1).std(0)
+    probes = [draw_held_out_scene(rng) for _ in range(16)]
+    probe_z, probe_c = encode_scenes(probes, autoencoder, text_encoder, tokenizer)
+
+    unet = new_unet().to(device, memory_format=torch.channels_last)
+    ema = new_unet().to(device).eval()
+    ema.load_state_dict(unet.state_dict())
+    both = torch.nn.ModuleDict({"unet": unet, "ema": ema})
+    optimiser = torch.optim.AdamW(unet.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
+    checkpoint = Checkpoint(state / "unet.safetensors", both, optimiser)
+    scheduler = new_scheduler()
+    snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
+    batch = 32 if device.type == "cpu" else 512
+    done = checkpoint.resume()
+    torch.manual_seed(300 + done)
+    mean_loss = None
+    for step, bar in steps(done, n_steps, "unet"):
+        chosen = torch.randint(len(z), (batch,))
+        latents, noise, t = z[chosen], torch.randn(batch, *z.shape[1:]), draw_timesteps(batch)
+        conditions = draw_conditions(c[chosen].float(), empty, spread)
+        noisy = scheduler.add_noise(latents, noise, t)
+        for group in optimiser.param_groups:
+            group["lr"] = one_cycle(step, n_steps, 1.5e-3)
+        with autocast(device):
+            predicted = unet(noisy.to(device), t.to(device), conditions.to(device)).sample
+        weight = (MIN_SNR / snr[t]).clamp(max=1).to(device)
+        loss = ((predicted.float() - noise.to(device)).square().mean((1, 2, 3)) * weight).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            decay = min(EMA, (step + 1) / (step + 10))
+            torch._foreach_lerp_(list(ema.parameters()), list(unet.parameters()), 1 - decay)
+        mean_loss = loss.item() if mean_loss is None else 0.99 * mean_loss + 0.01 * loss.item()
+        if (step + 1) % 500 == 0 or step + 1 == n_steps:
+            checkpoint.save(step + 1)
+            bar.write(f"step {step + 1}: weighted loss {mean_loss:.4f}")
+        if (step + 1) % 1000 == 0 or step + 1 == n_steps:
+            pipeline = assemble(autoencoder, text_encoder, tokenizer, ema, scheduler)
+            write_samples(pipeline, probes, probe_z, probe_c, state / f"unet_{step + 1:06d}.png")
+    assemble(autoencoder, text_encoder, tokenizer, ema, scheduler).save_pretrained(DEMO_PATH)
+
+
+def assemble(
+    autoencoder: AutoencoderKL,
+    text_encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    unet: UNet2DConditionModel,
+    scheduler: DDIMScheduler,
+) -> StableDiffusionImg2ImgPipeline:
+    """Put the parts together as diffusers' own pipeline."""
+    pipeline = StableDiffusionImg2ImgPipeline(
+        autoencoder, text_encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False
+    )  # fmt: skip
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def write_samples(
+    pipeline: StableDiffusionImg2ImgPipeline, scenes: list[Scene], z: torch.Tensor, c: torch.Tensor, path: Path
+) -> None:
+    """Write a sheet: held-out scenes, text-to-image, blurred starts, and image-to-image from those at strength 0.7."""
+    device, autoencoder = pipeline.device, pipeline.vae
+    embeds = c.float().mean(1).to(device)
+    empty = pipeline.text_encoder(token_ids(pipeline.tokenizer, [""]).to(device)).last_hidden_state
+    seen = to_signed(render_bank(scenes)).to(device)
+    generator = torch.Generator().manual_seed(7)
+    noise = torch.randn(z.shape, generator=generator).to(device)
+    common = {"prompt_embeds": embeds, "negative_prompt_embeds": empty.expand_as(embeds), "guidance_scale": 3.0,
+              "num_inference_steps": 20, "output_type": "latent", "strength": 1.0}  # fmt: skip
+    blurred = torch.nn.functional.interpolate(seen, scale_factor=1 / 16, mode="area")
+    blurred = torch.nn.functional.interpolate(blurred, size=seen.shape[-1], mode="bicubic")
+    from_text = pipeline(image=noise, **common, generator=generator).images
+    from_blur = pipeline(image=blurred, **{**common, "strength": 0.7}, generator=generator).images
+    decoded = [autoencoder.decode(latents / autoencoder.config.scaling_factor).sample for latents in (from_text, from_blur)]
+    save_sheet([seen, decoded[0], blurred, decoded[1]], path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""A viewer that loses messages and gets them back; and requests to the control socket."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from braind.client import wire
+from braind.client.connection import NoDaemonError, RefusedByDaemon
+from braind.client.control import ControlClient
+from braind.client.scanner import ScannerClient
+from braind.client.subscriber import DecodeSubscriber
+
+
+def send_volumes(daemon, hello, indices):
+    with ScannerClient(port=daemon.ingest_port) as client:
+        client.open_run(hello)
+        for index in indices:
+            client.send_volume(np.full((4, 5, 6), index, np.int16), index)
+
+
+def subscribe(daemon, **history):
+    return DecodeSubscriber("127.0.0.1", daemon.decodes_port, daemon.control_port, **history)
+
+
+def numbers(subscriber, n_messages):
+    """Return the numbers of the next decodes and skipped volumes."""
+    found = []
+    while len(found) < n_messages:
+        received = subscriber.receive(5)
+        assert received is not None, f"only {found}"
+        if not isinstance(received.message, wire.Heartbeat):
+            found.append(received.message.seq)
+    return found
+
+
+def wait_for_subscription(subscriber):
+    while not isinstance(getattr(subscriber.receive(5), "message", None), wire.Heartbeat):
+        pass
+
+
+def test_decodes_come_in_order_with_their_pictures(daemon, hello):
+    with subscribe(daemon) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, [0])
+        decodes = [received for received in (subscriber.receive(5) for _ in range(30)) if received.png]
+        assert [decode.message.stage for decode in decodes] == ["scores", "xz", "xzc"]
+        assert decodes[0].png == b"picture"
+
+
+def test_a_hole_is_fetched_and_delivered_in_its_place(daemon, hello):
+    daemon.lose_published = {2, 3, 5}
+    with subscribe(daemon) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, range(3))
+        assert numbers(subscriber, 9) == list(range(1, 10))
+        assert subscriber.n_lost == 0
+
+
+def test_a_lost_tail_is_noticed_by_the_heartbeat(daemon, hello):
+    daemon.lose_published = {2, 3}
+    with subscribe(daemon) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, [0])
+        assert numbers(subscriber, 3) == [1, 2, 3]
+
+
+def test_everything_from_a_number_on_comes_to_a_late_viewer(daemon, hello):
+    send_volumes(daemon, hello, range(50))
+    with subscribe(daemon, from_seq=4) as subscriber:
+        assert numbers(subscriber, 147) == list(range(4, 151))
+
+
+def test_a_late_viewer_gets_the_history_it_wants(daemon, hello):
+    send_volumes(daemon, hello, range(4))
+    with subscribe(daemon, history=5) as subscriber:
+        assert numbers(subscriber, 5) == list(range(8, 13))
+
+
+def test_a_daemon_that_counts_anew_is_followed(daemon, hello):
+    with subscribe(daemon) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, range(2))
+        assert numbers(subscriber, 6)[-1] == 6
+        daemon.stop()
+        daemon.published.clear()
+        daemon.start()
+        send_volumes(daemon, hello, [2])
+        assert numbers(subscriber, 3) == [1, 2, 3]
+
+
+def test_what_the_daemon_no_longer_has_is_counted_and_waited_for_no_longer(daemon, hello):
+    daemon.lose_published = {1, 2}
+    with subscribe(daemon, from_seq=1) as subscriber:
+        wait_for_subscription(subscriber)
+        daemon._control = lambda message: iter([wire.encode(wire.Done())])
+        send_volumes(daemon, hello, [0])
+        assert numbers(subscriber, 1) == [3]
+        assert subscriber.n_lost == 2
+
+
+def test_a_stranger_message_is_passed_over(daemon, hello, caplog):
+    with subscribe(daemon) as subscriber:
+        wait_for_subscription(subscriber)
+        daemon._send = lambda message, *payload: daemon._decodes.send_multipart([wire.MAGIC, b'{"type": "gossip"}'])
+        send_volumes(daemon, hello, [0])
+        while "gossip" not in caplog.text:
+            subscriber.receive(5)
+        assert subscriber.receive(5) is not None
+
+
+def test_an_event_loop_goes_on_while_a_hole_is_fetched(daemon, hello):
+    daemon.lose_published = {2}
+
+    async def follow():
+        with subscribe(daemon) as subscriber:
+            while not isinstance(getattr(await subscriber.receive_async(5), "message", None), wire.Heartbeat):
+                pass
+            await asyncio.to_thread(send_volumes, daemon, hello, range(2))
+            found = []
+            while len(found) < 6:
+                received = await subscriber.receive_async(5)
+                assert received is not None
+                if not isinstance(received.message, wire.Heartbeat):
+                    found.append(received.message.seq)
+            return found
+
+    assert asyncio.run(follow()) == list(range(1, 7))
+
+
+def test_status_fetch_and_pause_are_answered(daemon, hello):
+    send_volumes(daemon, hello, [0])
+    with ControlClient(port=daemon.control_port) as control:
+        assert control.status().last_seq == 3
+        assert [message.stage for message, _ in control.fetch(2)] == ["xz", "xzc"]
+        control.pause()
+        assert control.status().state == "paused"
+        control.pause(False)
+        assert control.status().state == "ready"
+
+
+def test_a_request_the_daemon_refuses_is_an_error_with_its_words(daemon):
+    with ControlClient(port=daemon.control_port) as control:
+        with pytest.raises(RefusedByDaemon, match="no request"):
+            control.shutdown()
+        assert control.status().state == "ready"
+
+
+def test_without_a_daemon_a_request_says_how_to_start_one():
+    with ControlClient(port=1, timeout_s=0.2) as control, pytest.raises(NoDaemonError, match="start it with `braind"):
+        control.status()

@@ -1,0 +1,20 @@
+"""What tests of several rooms share."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def ldm_path() -> Path:
+    """The embedded latent diffusion model."""
+    from braind.models.fingerprint import EMBEDDED_LDM_PATH
+
+    return EMBEDDED_LDM_PATH
+
+
+@pytest.fixture(scope="session")
+def ldm(ldm_path):
+    from braind.models.ldm import LatentDiffusionModel
+
+    return LatentDiffusionModel.load(ldm_path)

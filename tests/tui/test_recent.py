@@ -1,0 +1,106 @@
+import msgspec
+import numpy as np
+import pytest
+
+from braind.client import wire
+from braind.tui.recent import N_KEPT, PATIENCE_S, RecentDecodes, median_and_p99_ms
+
+PROVENANCE = wire.Provenance(
+    subject=1, profile="live", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=False, version="0"
+)
+PICTURE = np.zeros((2, 2, 3), np.uint8)
+
+
+def stage(index, name, seq=None, **fields):
+    fields = {"provenance": PROVENANCE, "timings_s": {name: 0.1}, "session": "s", "run": "r"} | fields
+    return wire.Decode(seq=3 * index if seq is None else seq, index=index, stage=name, **fields)
+
+
+def skipped(index, seq=None):
+    return wire.Skipped(seq=3 * index if seq is None else seq, session="s", run="r", index=index, reason="behind")
+
+
+@pytest.fixture
+def recent():
+    return RecentDecodes()
+
+
+def test_stages_come_together_in_one_volume(recent):
+    candidates = (wire.Retrieved(label="fox", score=0.8),)
+    for name, fields in (("scores", {"retrieved": candidates}), ("xz", {}), ("xzc", {})):
+        recent.take_decode(stage(4, name, **fields), PICTURE, 0.0)
+    (volume,) = recent.volumes
+    assert volume.seen is volume.xz is volume.xzc is PICTURE
+    assert volume.retrieved == candidates
+    assert set(volume.timings_s) == {"scores", "xz", "xzc"}
+
+
+def test_the_same_stage_twice_is_one_volume(recent):
+    for _ in range(2):
+        recent.take_decode(stage(4, "xzc"), PICTURE, 0.0)
+    assert recent.n_finished == len(recent.volumes) == 1
+
+
+def test_a_daemon_that_counts_from_the_start_again_is_newer(recent):
+    for index in (0, 1, 2):
+        recent.take_decode(stage(index, "xzc", seq=10 + index), PICTURE, 0.0)
+    for seq, name in ((1, "scores"), (2, "xzc")):
+        recent.take_decode(stage(0, name, seq=seq), PICTURE, 1.0)
+    assert [volume.index for volume in recent.newest_first()] == [0, 2, 1, 0]
+    assert recent.newest(1.0) is recent.newest_first()[0]
+
+
+def test_a_new_session_comes_after_an_old_one_whose_numbers_were_larger(recent):
+    recent.take_decode(stage(900, "xzc"), PICTURE, 0.0)
+    recent.take_decode(stage(0, "xzc", seq=1, session="next"), PICTURE, 1.0)
+    assert recent.newest(1.0).session == "next"
+
+
+def test_only_the_newest_volumes_are_kept(recent):
+    for index in range(N_KEPT + 10):
+        recent.take_decode(stage(index, "xzc"), PICTURE, 0.0)
+    assert len(recent.volumes) == N_KEPT
+    assert recent.volumes[0].index == 10
+
+
+def test_a_finished_decode_stays_until_the_next_is_finished_or_slow(recent):
+    recent.take_decode(stage(1, "xzc"), PICTURE, 0.0)
+    recent.take_decode(stage(2, "scores"), None, 10.0)
+    assert recent.newest(10.0 + 0.9 * PATIENCE_S).index == 1
+    assert recent.newest(10.0 + 1.1 * PATIENCE_S).index == 2
+    recent.take_decode(stage(2, "xzc"), PICTURE, 10.2)
+    assert recent.newest(10.2).index == 2
+
+
+def test_the_first_volume_is_shown_from_its_first_stage(recent):
+    recent.take_decode(stage(1, "scores"), None, 0.0)
+    assert recent.newest(0.0).index == 1
+
+
+def test_skipped_volumes_leave_the_last_picture_standing(recent):
+    recent.take_decode(stage(1, "xzc"), PICTURE, 0.0)
+    recent.take_decode(stage(2, "scores"), None, 0.0)
+    for index in (2, 3, 4):
+        recent.take_skipped(skipped(index), 0.0)
+    assert recent.newest(100.0).index == 1
+    assert [volume.skipped for volume in recent.newest_first()] == ["behind"] * 3 + [""]
+
+
+def test_a_skipped_volume_that_is_decoded_later_is_skipped_no_more(recent):
+    recent.take_skipped(skipped(2), 0.0)
+    recent.take_decode(stage(2, "xzc"), PICTURE, 0.0)
+    recent.take_skipped(skipped(2), 0.0)
+    assert recent.newest(0.0).skipped == ""
+
+
+def test_mode_z_ends_with_xz(recent):
+    provenance = msgspec.structs.replace(PROVENANCE, mode="z")
+    recent.take_decode(stage(1, "xz", provenance=provenance), PICTURE, 0.0)
+    assert recent.newest(0.0).final_picture is PICTURE
+
+
+def test_median_and_p99_are_numpys():
+    times_s = np.random.default_rng(3).gamma(2.0, 0.1, 87).tolist()
+    expected = 1e3 * np.median(times_s), 1e3 * np.percentile(times_s, 99, method="inverted_cdf")
+    assert median_and_p99_ms(times_s) == pytest.approx(expected)
+    assert median_and_p99_ms([0.25]) == (250.0, 250.0)

@@ -1,0 +1,65 @@
+import math
+
+import pytest
+
+from braind.client.wire import Heartbeat
+from braind.tui.connection import LOST_AFTER_S, WAITING_AFTER_S, Connection
+from braind.tui.feed import EndpointError, host_and_port
+from braind.tui.latency import milliseconds
+from braind.tui.printable import printable, run_within, shortened
+from braind.tui.retrieval import bar
+
+
+def test_control_characters_from_the_wire_never_reach_the_terminal():
+    assert printable("a\x1b[2Jb\nc\td\x07") == "a [2Jb c d "
+
+
+def test_a_long_label_is_cut_by_cells_not_characters():
+    assert shortened("a red fox", 9) == "a red fox"
+    assert shortened("a red fox", 6) == "a red…"
+    assert shortened("脳画像脳画像", 7) == "脳画像…"
+    assert shortened("fox", 0) == ""
+
+
+@pytest.mark.parametrize(
+    ("run", "words"), [("ses-01_run-03", "run-03"), ("run-03", "run-03"), ("ses-01", "ses-01"), ("", "")]
+)
+def test_a_run_is_named_within_its_session(run, words):
+    assert run_within("ses-01", run) == words
+
+
+@pytest.mark.parametrize(
+    ("score", "drawn"), [(0.0, ""), (-0.4, ""), (math.nan, ""), (0.25, "━━╸"), (1.0, "━" * 10), (3.0, "━" * 10)]
+)
+def test_a_bar_is_as_long_as_the_score(score, drawn):
+    assert bar(score, 10) == drawn
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "words"), [(3.14, "3.1"), (9.97, "10"), (411.6, "412"), (99_000.0, "99000"), (250_000.0, "250 s")]
+)
+def test_times_fit_their_column(time_ms, words):
+    assert milliseconds(time_ms) == words
+
+
+def test_a_connection_goes_from_connecting_to_lost_and_back():
+    connection = Connection(opened_s=100.0)
+    assert connection.words(100.0 + 0.5 * WAITING_AFTER_S) == "connecting"
+    assert connection.words(100.0 + 2 * WAITING_AFTER_S) == "no daemon"
+    connection.heard_s = 200.0
+    assert connection.words(200.0) == "connected"
+    for state, words in (("starting", "daemon starting"), ("ready", "ready"), ("paused", "paused"), ("?", "connected")):
+        connection.heartbeat = Heartbeat(last_seq=0, state=state)
+        assert connection.words(200.0 + 0.9 * LOST_AFTER_S) == words
+    assert connection.words(212.0) == "lost for 12 s"
+    connection.heard_s = 213.0
+    connection.heartbeat = Heartbeat(last_seq=0, state="ready")
+    assert connection.words(213.0) == "ready"
+
+
+def test_an_endpoint_has_a_host_and_a_port():
+    assert host_and_port("tcp://127.0.0.1:5561") == ("127.0.0.1", 5561)
+    assert host_and_port("tcp://[::1]:5561") == ("::1", 5561)
+    for endpoint in ("", "127.0.0.1", "tcp://host", "tcp://host:port", "tcp://host:99999"):
+        with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
+            host_and_port(endpoint)

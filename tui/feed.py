@@ -1,0 +1,133 @@
+"""The daemon as the monitor hears it: decodes with their pictures read, notices of what could not be; and pausing.
+
+All of it blocks, so that a socket stays in one thread; the monitor runs it in workers.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from numpy.typing import NDArray
+
+from ..client import subscriber as subscriber_module
+from ..client.control import ControlClient
+from ..client.subscriber import DecodeSubscriber
+from ..client.wire import Decode, Heartbeat, Skipped
+from ..errors import BraindError
+from .pictures import PictureError, read_picture
+
+Array = NDArray[Any]
+
+STOP_CHECK_S = 0.2
+
+
+class EndpointError(BraindError):
+    """An address that is none."""
+
+    code = "endpoint"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A decode message with its picture, (height, width, 3) uint8, if it has one."""
+
+    decode: Decode
+    picture: Array | None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something that should be seen and stops nothing: an unreadable message or picture, a hole in the history."""
+
+    sentence: str
+
+
+Heard = Stage | Skipped | Heartbeat | Notice
+
+
+def follow(
+    decodes_endpoint: str, control_endpoint: str, is_stopped: Callable[[], bool], n_history: int = 0
+) -> Iterator[Heard]:
+    """Yield what the daemon publishes until `is_stopped`; a daemon may come, go and come again.
+
+    The last `n_history` messages published before are fetched and come first.
+    """
+    host, decodes_port = host_and_port(decodes_endpoint)
+    _, control_port = host_and_port(control_endpoint)
+    with (
+        _warnings_of_subscriber() as sentences,
+        DecodeSubscriber(host, decodes_port, control_port, history=n_history) as subscriber,
+    ):
+        while not is_stopped():
+            received = subscriber.receive(timeout_s=STOP_CHECK_S)
+            while sentences:
+                yield Notice(sentences.popleft())
+            match received:
+                case (Decode() as decode, png):
+                    yield _stage(decode, png)
+                case (Skipped() | Heartbeat() as message, _):
+                    yield message
+
+
+def set_paused(control_endpoint: str, paused: bool) -> None:
+    """Pause decoding or go on.
+
+    Raises
+    ------
+    BraindError
+        When no daemon answers, or it refuses.
+    """
+    with ControlClient(*host_and_port(control_endpoint)) as control:
+        control.pause(paused)
+
+
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Return the two parts of `tcp://host:port`.
+
+    Raises
+    ------
+    EndpointError
+        When the endpoint is not of that form.
+    """
+    try:
+        parts = urlsplit(endpoint)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None:
+        raise EndpointError(f"{endpoint!r} is no address; give tcp://HOST:PORT, such as tcp://127.0.0.1:5561")
+    return host, port
+
+
+@contextmanager
+def _warnings_of_subscriber() -> Iterator[deque[str]]:
+    """Collect the sentences that the subscriber logs, which would otherwise be written across the screen."""
+    sentences: deque[str] = deque()
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: sentences.append(record.getMessage())
+    logger = subscriber_module.logger
+    propagated = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield sentences
+    finally:
+        logger.propagate = propagated
+        logger.removeHandler(handler)
+
+
+def _stage(decode: Decode, png: bytes | None) -> Stage | Notice:
+    has_picture = decode.seen if decode.stage == "scores" else True
+    if not has_picture:
+        return Stage(decode, None)
+    where = f"run {decode.run}, volume {decode.index}, {decode.stage}"
+    if png is None:
+        return Notice(f"{where}: the picture that the header announces is missing")
+    try:
+        return Stage(decode, read_picture(png))
+    except PictureError as error:
+        return Notice(f"{where}: {error}")

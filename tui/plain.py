@@ -1,0 +1,59 @@
+"""`braind monitor --plain`: one line a decode, for pipes and logs. stdout is data, stderr is words."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from ..client.wire import Skipped
+from .feed import Notice, Stage, follow
+from .printable import printable
+from .recent import DecodedVolume, RecentDecodes
+
+HEADER = ("run", "volume", "retrieved", "score", "latency_ms")
+
+
+def write_lines(decodes_endpoint: str, control_endpoint: str, is_stopped: Callable[[], bool] = lambda: False) -> int:
+    """Write `HEADER`, then a tab-separated line a decode, until interrupted or stopped; return the exit status."""
+    recent = RecentDecodes()
+    try:
+        _write(sys.stderr, f"listening at {decodes_endpoint}")
+        _write(sys.stdout, "\t".join(HEADER))
+        for heard in follow(decodes_endpoint, control_endpoint, is_stopped):
+            match heard:
+                case Stage(decode, picture):
+                    volume = recent.take_decode(decode, picture, time.monotonic())
+                    if decode.stage == volume.final_stage:
+                        _write(sys.stdout, line(volume))
+                case Skipped():
+                    _write(sys.stderr, f"run {heard.run}, volume {heard.index}: skipped, {heard.reason}")
+                case Notice(sentence):
+                    _write(sys.stderr, sentence)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # whoever read the lines has enough; what Python still flushes at exit goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def line(volume: DecodedVolume) -> str:
+    """Return a finished decode as fields in the order of `HEADER`; empty where nothing was retrieved."""
+    best = volume.retrieved[0] if volume.retrieved else None
+    latency_s = volume.timings_s.get(volume.final_stage)
+    fields = (
+        volume.run,
+        str(volume.index),
+        best.label if best else "",
+        f"{best.score:.3f}" if best else "",
+        f"{1e3 * latency_s:.0f}" if latency_s is not None else "",
+    )
+    # a label may hold tabs
+    return "\t".join(map(printable, fields))
+
+
+def _write(stream: TextIO, words: str) -> None:
+    # a name from the wire may hold what a terminal would obey
+    stream.write("\t".join(map(printable, words.split("\t"))) + "\n")
+    stream.flush()

@@ -1,0 +1,136 @@
+"""The volumes that the monitor keeps: the newest decodes, put together from their stages. Knows no widget."""
+
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..client.wire import Decode, Retrieved, Skipped
+
+Array = NDArray[Any]
+
+N_KEPT = 120
+"""Volumes kept: about eight minutes at a volume every four seconds."""
+PATIENCE_S = 1.0
+"""How long the last finished decode stays on the screen while the next one is made."""
+TIMED_STEPS = ("ack", "scores", "xz", "xzc")
+
+
+@dataclass(eq=False)
+class DecodedVolume:
+    """One volume as far as it is decoded. Pictures are (height, width, 3) uint8 arrays, None until they come."""
+
+    session: str
+    run: str
+    index: int
+    count: int
+    """Which daemon's count of messages it came with; a daemon that starts again may count, and decode, from the start."""
+    heard_s: float
+    """When its first message came, on the monitor's monotonic clock."""
+    seen: Array | None = None
+    xz: Array | None = None
+    xzc: Array | None = None
+    retrieved: tuple[Retrieved, ...] = ()
+    timings_s: dict[str, float] = field(default_factory=dict)
+    trial: int | None = None
+    nsd_id: int | None = None
+    n_averaged: int = 1
+    mode: str = "zc"
+    profile: str = ""
+    simulated: bool = False
+    skipped: str = ""
+    """Why no picture was made; empty for a volume that has one or waits for it."""
+
+    @property
+    def final_stage(self) -> str:
+        """The stage whose picture ends the decode: in mode `z` there is no Xzc to wait for."""
+        return "xz" if self.mode == "z" else "xzc"
+
+    @property
+    def final_picture(self) -> Array | None:
+        """The best picture that will come: Xzc, or Xz in mode `z`."""
+        return self.xz if self.mode == "z" else self.xzc
+
+    def take(self, decode: Decode, picture: Array | None) -> None:
+        """Add a stage; `picture` is the seen one at stage `scores`, else the stage's own."""
+        if decode.stage == "scores":
+            self.seen = picture if picture is not None else self.seen
+        else:
+            setattr(self, decode.stage, picture)
+        self.retrieved = decode.retrieved or self.retrieved
+        self.timings_s |= decode.timings_s
+        self.trial, self.nsd_id, self.n_averaged = decode.trial, decode.nsd_id, decode.n_averaged
+        self.mode, self.profile = decode.provenance.mode, decode.provenance.profile
+        self.simulated = decode.provenance.simulated
+        if decode.stage == self.final_stage:
+            # a volume skipped while it was live may be decoded later
+            self.skipped = ""
+
+
+class RecentDecodes:
+    """The newest `N_KEPT` volumes, newest last. Messages are taken in the order in which they were published."""
+
+    def __init__(self) -> None:
+        self.volumes: list[DecodedVolume] = []
+        self._last_seq = 0
+        self._count = 0
+
+    def newest(self, now_s: float) -> DecodedVolume | None:
+        """Return the volume that a monitor following the stream shows.
+
+        A volume takes the screen when its last picture is there, or when it is in the works for `PATIENCE_S`: pictures
+        of two volumes never stand side by side, and a fast stream does not flicker between pictures and empty squares.
+        Skipped volumes leave the last picture standing.
+        """
+        not_skipped = [
+            volume for volume in reversed(self.volumes) if volume.final_picture is not None or not volume.skipped
+        ]
+        ripe = (v for v in not_skipped if v.final_picture is not None or now_s - v.heard_s > PATIENCE_S)
+        return next(ripe, not_skipped[0] if not_skipped else None)
+
+    def take_decode(self, decode: Decode, picture: Array | None, now_s: float) -> DecodedVolume:
+        """Add one stage of a decode; the same message twice changes nothing."""
+        volume = self._volume_of(decode, now_s)
+        volume.take(decode, picture)
+        return volume
+
+    def take_skipped(self, skipped: Skipped, now_s: float) -> DecodedVolume:
+        """Mark a volume whose picture was not made."""
+        volume = self._volume_of(skipped, now_s)
+        if volume.final_picture is None:
+            volume.skipped = skipped.reason or "skipped"
+        return volume
+
+    @property
+    def n_finished(self) -> int:
+        """How many of the kept volumes have their last picture."""
+        return sum(volume.final_picture is not None for volume in self.volumes)
+
+    def newest_first(self) -> list[DecodedVolume]:
+        """All kept volumes."""
+        return self.volumes[::-1]
+
+    def stage_times_s(self, step: str) -> list[float]:
+        """Seconds since a volume's arrival at which a step was done, oldest volume first."""
+        return [volume.timings_s[step] for volume in self.volumes if step in volume.timings_s]
+
+    def _volume_of(self, message: Decode | Skipped, now_s: float) -> DecodedVolume:
+        # numbers only grow while one daemon counts: a smaller one is another count, whose volumes are others too
+        if message.seq < self._last_seq:
+            self._count += 1
+        self._last_seq = message.seq
+        for volume in reversed(self.volumes):
+            names = (volume.count, volume.session, volume.run, volume.index)
+            if names == (self._count, message.session, message.run, message.index):
+                return volume
+        self.volumes.append(DecodedVolume(message.session, message.run, message.index, self._count, now_s))
+        del self.volumes[:-N_KEPT]
+        return self.volumes[-1]
+
+
+def median_and_p99_ms(times_s: list[float]) -> tuple[float, float]:
+    """Return the median and the 99th percentile (nearest rank) in milliseconds."""
+    ordered = sorted(times_s)
+    nearest_rank = -(-99 * len(ordered) // 100) - 1
+    return 1e3 * statistics.median(ordered), 1e3 * ordered[nearest_rank]

@@ -1,0 +1,44 @@
+"""A picture of the monitor on a live stream, without a terminal: for the README and for reports."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from ..errors import BraindError
+from .app import Monitor
+
+
+class ScreenshotError(BraindError):
+    """The stream brought too few decodes."""
+
+    code = "screenshot"
+
+
+def screenshot(
+    decodes_endpoint: str,
+    control_endpoint: str,
+    n_decodes: int,
+    out_svg: Path,
+    size: tuple[int, int] = (120, 36),
+    timeout_s: float = 300.0,
+) -> None:
+    """Watch until `n_decodes` volumes have their last picture, then write the screen of `size` cells as SVG.
+
+    Raises
+    ------
+    ScreenshotError
+        When fewer come within `timeout_s` seconds.
+    """
+    asyncio.run(_screenshot(Monitor(decodes_endpoint, control_endpoint), n_decodes, out_svg, size, timeout_s))
+
+
+async def _screenshot(monitor: Monitor, n_decodes: int, out_svg: Path, size: tuple[int, int], timeout_s: float) -> None:
+    async with monitor.run_test(size=size) as pilot:
+        deadline_s = time.monotonic() + timeout_s
+        while (n_finished := monitor.recent.n_finished) < n_decodes or monitor.connection.heartbeat is None:
+            if time.monotonic() > deadline_s:
+                raise ScreenshotError(f"{n_finished} decodes came within {timeout_s:.0f} s, {n_decodes} were asked for")
+            await pilot.pause(0.05)
+        monitor.show()
+        await pilot.pause()
+        out_svg.write_text(monitor.export_screenshot(title=""), encoding="utf-8")

@@ -1,0 +1,105 @@
+"""The top of the monitor: connection, subject, session, run; counters; what is on show; whether data are simulated."""
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widget import Widget
+
+from .connection import Connection, State
+from .printable import run_within, shortened
+from .recent import DecodedVolume
+from .text_view import TextView
+
+STALE_AFTER_S = 20.0
+"""Five of NSD's trials without a decode."""
+SESSION_FITS_CELLS = 72
+STATE_STYLES: dict[State, str] = {
+    "ready": "good",
+    "paused": "warning",
+    "starting": "warning",
+    "stopping": "warning",
+    "lost": "bad",
+}
+
+
+class StateBar(Widget):
+    """Two rows. `SIMULATED` has a place of its own that nothing else can push away."""
+
+    COMPONENT_CLASSES = {
+        "state-bar--good",
+        "state-bar--warning",
+        "state-bar--bad",
+        "state-bar--value",
+        "state-bar--name",
+    }
+
+    def compose(self) -> ComposeResult:
+        with Horizontal():
+            yield TextView(id="connection")
+            yield TextView(id="run")
+            yield TextView("SIMULATED", id="simulated")
+        with Horizontal():
+            yield TextView(id="counters")
+            yield TextView(id="shown")
+
+    def show(
+        self, connection: Connection, volume: DecodedVolume | None, following: bool, n_notices: int, now_s: float
+    ) -> None:
+        """Show the connection and the volume on show, at `now_s` of the connection's clock."""
+        heartbeat = connection.heartbeat
+        simulated = (heartbeat is not None and heartbeat.simulated) or (volume is not None and volume.simulated)
+        self.query_one("#simulated").display = simulated
+        self.query_one("#connection", TextView).show(self._state(connection, now_s))
+        self.query_one("#run", TextView).show(self._run(connection, volume))
+        self.query_one("#counters", TextView).show(self._counters(connection, n_notices))
+        self.query_one("#shown", TextView).show(self._shown(connection, volume, following, now_s))
+
+    def _state(self, connection: Connection, now_s: float) -> Text:
+        style = STATE_STYLES.get(connection.state(now_s), "value")
+        return Text.assemble(self._styled("● ", style), self._styled(connection.words(now_s), style))
+
+    def _run(self, connection: Connection, volume: DecodedVolume | None) -> Text:
+        heartbeat = connection.heartbeat
+        session, run = (heartbeat.session, heartbeat.run) if heartbeat else ("", "")
+        if not run and volume is not None:
+            session, run = volume.session, volume.run
+        named = [("run", run_within(session, run))]
+        if self.size.width >= SESSION_FITS_CELLS:
+            named.insert(0, ("session", session))
+        if heartbeat is not None and heartbeat.subject is not None:
+            named.insert(0, ("subject", str(heartbeat.subject)))
+        return self._named(named)
+
+    def _counters(self, connection: Connection, n_notices: int) -> Text:
+        heartbeat = connection.heartbeat
+        named = [
+            ("acked", str(heartbeat.n_acked) if heartbeat else "–"),
+            ("decoded", str(heartbeat.n_decoded) if heartbeat else "–"),
+            ("skipped", str(heartbeat.n_skipped) if heartbeat else "–"),
+            ("refused", str(heartbeat.n_refused) if heartbeat else "–"),
+        ]
+        counters = self._named(named)
+        if n_notices:
+            counters.append_text(Text("  ")).append_text(self._styled(f"notices {n_notices}", "warning"))
+        return counters
+
+    def _shown(self, connection: Connection, volume: DecodedVolume | None, following: bool, now_s: float) -> Text:
+        if volume is None:
+            return Text()
+        averaged = f" ({volume.n_averaged} averaged)" if volume.n_averaged > 1 else ""
+        what = self._named([("volume", f"{volume.index}{averaged}")])
+        if not following:
+            return what.append_text(self._styled("  held", "warning"))
+        quiet_s = now_s - connection.decoded_s if connection.decoded_s is not None else 0.0
+        return what.append_text(self._styled(f"  {quiet_s:.0f} s ago", "warning")) if quiet_s > STALE_AFTER_S else what
+
+    def _named(self, named: list[tuple[str, str]]) -> Text:
+        parts = [
+            Text.assemble(self._styled(f"{name} ", "name"), self._styled(shortened(value, 40), "value"))
+            for name, value in named
+            if value
+        ]
+        return Text("  ").join(parts)
+
+    def _styled(self, words: str, style: str) -> Text:
+        return Text(words, self.get_component_rich_style(f"state-bar--{style}", partial=True))

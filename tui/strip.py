@@ -1,0 +1,79 @@
+"""Recent decodes side by side, newest left, each over its volume's index."""
+
+from rich.segment import Segment
+from textual.events import Click
+from textual.geometry import Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from .messages import VolumeChosen
+from .pictures import fitting_cells, half_blocks, palette_size
+from .printable import shortened
+from .recent import DecodedVolume
+
+
+class RecentStrip(Widget):
+    """Small pictures; the one on show has its index marked. Clicking one chooses it."""
+
+    COMPONENT_CLASSES = {"strip--well", "strip--index", "strip--shown", "strip--skipped"}
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.volumes: list[DecodedVolume] = []
+        self.shown: DecodedVolume | None = None
+        self._lines: list[Strip] = []
+        self._looks: list[tuple[DecodedVolume, bool, str, bool]] = []
+        self._drawn_size = Size(0, 0)
+
+    def show(self, volumes: list[DecodedVolume], shown: DecodedVolume | None) -> None:
+        """Show the volumes, newest first, scrolled so that `shown` is among those that fit."""
+        self.volumes, self.shown = volumes, shown
+        looks = [(volume, volume.final_picture is None, volume.skipped, volume is shown) for volume in self._visible()]
+        if looks != self._looks:
+            self._looks, self._lines = looks, []
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        if not self._lines or self._drawn_size != self.size:
+            self._lines, self._drawn_size = self._draw(), self.size
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+
+    def on_click(self, click: Click) -> None:
+        """Choose the volume under the pointer."""
+        slot, volumes = click.x // self._slot_cells(), self._visible()
+        if slot < len(volumes):
+            self.post_message(VolumeChosen(volumes[slot]))
+
+    def _slot_cells(self) -> int:
+        # square pictures over one row of indices, and a cell between them
+        return max(5, 2 * (self.size.height - 1) + 1)
+
+    def _visible(self) -> list[DecodedVolume]:
+        n_slots = max(1, (self.size.width + 1) // self._slot_cells())
+        place = self.volumes.index(self.shown) if self.shown in self.volumes else 0
+        first = max(0, place - n_slots + 1)
+        return self.volumes[first : first + n_slots]
+
+    def _draw(self) -> list[Strip]:
+        rows, width = self.size.height - 1, self.size.width
+        slots = [self._slot(volume, self._slot_cells() - 1, rows) for volume in self._visible()]
+        gap = Strip.blank(1, self.rich_style)
+        lines = [Strip.join([part for slot in slots for part in (slot[y], gap)]) for y in range(rows + 1)]
+        return [line.adjust_cell_length(width, self.rich_style) for line in lines]
+
+    def _slot(self, volume: DecodedVolume, columns: int, rows: int) -> list[Strip]:
+        name = "strip--shown" if volume is self.shown else "strip--skipped" if volume.skipped else "strip--index"
+        index = Segment(shortened(str(volume.index), columns).center(columns), self.get_component_rich_style(name))
+        return [*self._picture(volume, columns, rows), Strip([index], columns)]
+
+    def _picture(self, volume: DecodedVolume, columns: int, rows: int) -> list[Strip]:
+        picture = volume.final_picture
+        well = self.get_component_rich_style("strip--well")
+        if picture is None:
+            words = "skip" if volume.skipped else "…"
+            lines = [""] * (rows // 2) + [shortened(words, columns)]
+            return [Strip([Segment(line.center(columns), well)], columns) for line in (lines + [""] * rows)[:rows]]
+        fitting = fitting_cells(picture, columns, rows)
+        drawn = half_blocks(picture, *fitting, palette_size(self.app.console))
+        drawn += [Strip.blank(columns, well)] * (rows - len(drawn))
+        return [strip.adjust_cell_length(columns, well) for strip in drawn]
