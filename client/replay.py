@@ -24,8 +24,10 @@ from .wire import Ack, Kind, Refused
 if TYPE_CHECKING:
     from .nsd import NsdTree
 
-SETTLE_S = 30.0
+SETTLE_S = 60.0
 """With nothing decoded for so long after the last volume, nothing more is expected."""
+BOLD_SETTLE_S = 10.0
+"""The same for BOLD, where it is not known how many decodes there will be."""
 
 
 @dataclass
@@ -124,8 +126,10 @@ def replay(
             sender.send_run(run, max_volumes)
             if max_volumes is not None and counts.n_planned >= max_volumes:
                 break
-        n_acked_betas = counts.n_acked if kind == "beta" else None
-        watch.wait_until_settled(n_acked_betas, settle_s, sender.report)
+        if kind == "beta":
+            watch.wait_until_settled(counts.n_acked, settle_s, sender.report)
+        else:
+            watch.wait_until_settled(None, min(settle_s, BOLD_SETTLE_S), sender.report)
         latencies_s = watch.latencies_s()
     n_settled = counts.n_decoded + counts.n_skipped
     return ReplaySummary(

@@ -38,7 +38,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 # ── ingest: scanner client ⇄ front ──────────────────────────────────────────────────────────────────────────────────
 
 
-class Hello(Message, tag="hello"):
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """Open a run, or come back to one.
 
     `shape` is (X, Y, Z) as NIfTI orders it; `affine` maps voxel indices to mm; `kind` says whether a volume is one
@@ -60,7 +60,7 @@ class Hello(Message, tag="hello"):
     n_volumes: int | None = None
 
 
-class Welcome(Message, tag="welcome"):
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """The run is open; send from `next_index` on (0, or where an interrupted run stopped)."""
 
     session: str
@@ -71,7 +71,7 @@ class Welcome(Message, tag="welcome"):
     protocol: int = PROTOCOL_VERSION
 
 
-class Volume(Message, tag="volume"):
+class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     """One volume. Payload: its bytes (`shape`, C order, `dtype`, little-endian); then, if `seen`, a PNG of the picture.
 
     `scale` turns stored numbers into % signal change (NSD stores int16 × 300, so 1/300). `trial` and `nsd_id` name what
@@ -92,7 +92,7 @@ class Volume(Message, tag="volume"):
     sent_s: float | None = None
 
 
-class Event(Message, tag="event"):
+class Event(Message, frozen=True, kw_only=True, tag="event"):
     """A trial's onset in a `bold` run, seconds after the first volume. Payload, if `seen`: a PNG of the picture."""
 
     session: str
@@ -105,7 +105,7 @@ class Event(Message, tag="event"):
     nsd_id: int | None = None
 
 
-class EndRun(Message, tag="end_run"):
+class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
     """The run is over after `n_volumes` volumes."""
 
     session: str
@@ -113,7 +113,7 @@ class EndRun(Message, tag="end_run"):
     n_volumes: int
 
 
-class Ack(Message, tag="ack"):
+class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     """The volume (or event, or end of run) is durable: the sender may forget it."""
 
     session: str
@@ -123,7 +123,7 @@ class Ack(Message, tag="ack"):
     duplicate: bool = False
 
 
-class Refused(Message, tag="refused"):
+class Refused(Message, frozen=True, kw_only=True, tag="refused"):
     """What was wrong, where, and what to do; `code` is stable. `retryable`: the same message may be sent again."""
 
     code: str
@@ -159,7 +159,7 @@ class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
     nsd_id: int | None = None
 
 
-class Decode(Message, tag="decode"):
+class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     """One stage of one volume's decode, in the order scores, xz, xzc.
 
     Payload: for `scores`, a PNG of the seen picture if `seen`; for `xz` and `xzc`, a PNG of the picture.
@@ -181,7 +181,7 @@ class Decode(Message, tag="decode"):
     n_averaged: int = 1
 
 
-class Skipped(Message, tag="skipped"):
+class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
     """A volume whose picture was not made in time (policy `latest`); its voxels stay in the journal."""
 
     seq: int
@@ -191,7 +191,7 @@ class Skipped(Message, tag="skipped"):
     reason: str
 
 
-class Heartbeat(Message, tag="heartbeat"):
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail."""
 
     last_seq: int
@@ -209,11 +209,11 @@ class Heartbeat(Message, tag="heartbeat"):
 # ── control: status, history, shutdown ──────────────────────────────────────────────────────────────────────────────
 
 
-class StatusRequest(Message, tag="status_request"):
+class StatusRequest(Message, frozen=True, kw_only=True, tag="status_request"):
     """Ask where the daemon is."""
 
 
-class Status(Message, tag="status"):
+class Status(Message, frozen=True, kw_only=True, tag="status"):
     """Answer to `StatusRequest`. `state` is starting, ready, paused or stopping; ready means warmed up."""
 
     state: str
@@ -241,24 +241,24 @@ class Status(Message, tag="status"):
     latency_p99_s: float | None = None
 
 
-class FetchRequest(Message, tag="fetch_request"):
+class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):
     """Ask for published decodes again, from `from_seq` on, at most `limit`. Answered by those messages, then `Done`."""
 
     from_seq: int
     limit: int = 100
 
 
-class Pause(Message, tag="pause"):
+class Pause(Message, frozen=True, kw_only=True, tag="pause"):
     """Keep acking volumes, stop decoding (`paused` true), or go on (`paused` false)."""
 
     paused: bool
 
 
-class Shutdown(Message, tag="shutdown"):
+class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     """Stop: ack, commit and publish what is done, then exit."""
 
 
-class Done(Message, tag="done"):
+class Done(Message, frozen=True, kw_only=True, tag="done"):
     """The request was carried out."""
 
     note: str = ""

@@ -123,7 +123,7 @@ class Decoder:
     def _decode(self, place: Waiting) -> None:
         taken_s = time.monotonic()
         self._say(link.Taking(session=place.session, run=place.run, index=place.index))
-        journal = self._sessions.open(place.session)
+        journal = self._sessions[place.session]
         bold_run = self._bold_runs.get((place.session, place.run))
         try:
             # 5. one trial; for BOLD those whose estimates this volume completed
@@ -173,7 +173,7 @@ class Decoder:
             self._committed(journal, journal.add_decode(decode, payload, event=trial.event, outcome=outcome))
 
     def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
-        journal = self._sessions.open(place.session)
+        journal = self._sessions[place.session]
         skipped = Skipped(seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason)
         if place.is_end:
             self._committed(journal, journal.add_decode(skipped, event=END_OF_RUN))

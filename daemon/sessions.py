@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 class Sessions:
-    """The journals of a data folder, by session, in the order in which they were opened.
+    """The journals of a data folder, by session, the newest last.
 
     Parameters
     ----------
@@ -27,16 +27,21 @@ class Sessions:
         self._last_seq_of_closed = 0
 
     def open(self, session: str) -> Journal:
-        """Return a session's journal, opened, or made, if need be.
+        """Return a session's journal, opened, or made, if need be; from now on it is the newest.
 
         Raises
         ------
         JournalError
             If the file is damaged or cannot be written.
         """
-        if session not in self._open:
-            path = self.journals_path / f"{session}.sqlite3"
-            self._open[session] = Journal(path, wait_for_disk=self._wait_for_disk)
+        journal = self._open.pop(session, None)
+        if journal is None:
+            journal = Journal(self.journals_path / f"{session}.sqlite3", wait_for_disk=self._wait_for_disk)
+        self._open[session] = journal
+        return journal
+
+    def __getitem__(self, session: str) -> Journal:
+        """Return the journal of a session that is open."""
         return self._open[session]
 
     def find(self, session: str) -> Journal | None:

@@ -48,7 +48,7 @@ class Standing:
     def status(self) -> Status:
         """Return the answer to `StatusRequest`."""
         counts = self._counts()
-        newest = self._sessions.newest()
+        journal = self._sessions.find(self.session)
         latencies_s = sorted(self._latencies_s)
         return Status(
             state=self.state,
@@ -62,7 +62,7 @@ class Standing:
             profile=self.profile,
             policy=self._policy,
             simulated=self.simulated,
-            journal=str(newest.path) if newest else "",
+            journal=str(journal.path) if journal else "",
             session=self.session,
             run=self.run,
             n_acked=sum(counts.values()),

@@ -25,7 +25,7 @@ class DecodedVolume:
     run: str
     index: int
     count: int
-    """Which daemon's count of messages it came with; a daemon that starts again may count, and decode, from the start."""
+    """Which count of messages it came with: a daemon that starts again may count, and decode, from the start."""
     heard_s: float
     """When its first message came, on the monitor's monotonic clock."""
     seen: Array | None = None

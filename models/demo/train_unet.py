@@ -12,6 +12,7 @@ import click
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionImg2ImgPipeline, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from .scenes import Scene, captions, draw_held_out_scene, draw_training_scene
@@ -57,18 +58,35 @@ def new_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def encode_scenes(
-    scenes: list[Scene], autoencoder: AutoencoderKL, text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return latents (n, 4, 16, 16), scaled, and embeddings (n, 5, tokens, width) in half precision."""
-    device = autoencoder.device
+def encode_pictures(scenes: list[Scene], autoencoder: AutoencoderKL) -> torch.Tensor:
+    """Return scaled latents (n, 4, 16, 16)."""
     bank = render_bank(scenes)
-    latents = [autoencoder.encode(to_signed(p).to(device)).latent_dist.mode().cpu() for p in bank.split(64)]
+    latents = [autoencoder.encode(to_signed(p).to(autoencoder.device)).latent_dist.mode().cpu() for p in bank.split(64)]
+    return torch.cat(latents) * autoencoder.config.scaling_factor
+
+
+@torch.no_grad()
+def encode_captions(scenes: list[Scene], text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> torch.Tensor:
+    """Return the embeddings of each scene's captions (n, 5, tokens, width) in half precision."""
     embeddings = []
     for start in range(0, len(scenes), 64):
         ids = torch.cat([token_ids(tokenizer, captions(scene)) for scene in scenes[start : start + 64]])
-        embeddings.append(text_encoder(ids.to(device)).last_hidden_state.cpu().half().unflatten(0, (-1, 5)))
-    return torch.cat(latents) * autoencoder.config.scaling_factor, torch.cat(embeddings)
+        embeddings.append(text_encoder(ids.to(text_encoder.device)).last_hidden_state.cpu().half().unflatten(0, (-1, 5)))
+    return torch.cat(embeddings)
+
+
+def training_scenes(n_pictures: int) -> list[Scene]:
+    """Draw the scenes that the denoiser learns from."""
+    rng = np.random.default_rng(3)
+    return [draw_training_scene(rng) for _ in range(n_pictures)]
+
+
+def training_latents(state: Path, n_pictures: int, autoencoder: AutoencoderKL) -> torch.Tensor:
+    """Return the training scenes' latents, kept in a file so that a restart does not encode them again."""
+    path = state / f"latents_{n_pictures}.safetensors"
+    if not path.exists():
+        save_file({"z": encode_pictures(training_scenes(n_pictures), autoencoder)}, path)
+    return load_file(path)["z"]
 
 
 def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
@@ -94,9 +112,9 @@ def draw_timesteps(n: int) -> torch.Tensor:
 
 
 @click.command()
-@click.option("--n-steps", default=12000, show_default=True)
+@click.option("--n-steps", default=9000, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
-@click.option("--n-pictures", default=12000, show_default=True)
+@click.option("--n-pictures", default=8000, show_default=True)
 def main(n_steps: int, state: Path, n_pictures: int) -> None:
     """Train the denoiser and write the diffusers folder models/demo."""
     torch.manual_seed(0)
@@ -104,13 +122,14 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     autoencoder = AutoencoderKL.from_pretrained(DEMO_PATH / "vae").to(device).eval()
     text_encoder = CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder").to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(DEMO_PATH / "tokenizer")
-    rng = np.random.default_rng(3)
-    z, c = encode_scenes([draw_training_scene(rng) for _ in range(n_pictures)], autoencoder, text_encoder, tokenizer)
+    z = training_latents(state, n_pictures, autoencoder)
+    c = encode_captions(training_scenes(n_pictures), text_encoder, tokenizer)
     with torch.no_grad():
         empty = text_encoder(token_ids(tokenizer, [""]).to(device)).last_hidden_state[0].cpu()
     spread = c[:2000].float().mean(1).std(0)
-    probes = [draw_held_out_scene(rng) for _ in range(16)]
-    probe_z, probe_c = encode_scenes(probes, autoencoder, text_encoder, tokenizer)
+    probe_rng = np.random.default_rng(4)
+    probes = [draw_held_out_scene(probe_rng) for _ in range(16)]
+    probe_c = encode_captions(probes, text_encoder, tokenizer)
 
     unet = new_unet().to(device, memory_format=torch.channels_last)
     ema = new_unet().to(device).eval()
@@ -148,8 +167,9 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
             bar.write(f"step {step + 1}: weighted loss {mean_loss:.4f}")
         if (step + 1) % 1000 == 0 or step + 1 == n_steps:
             pipeline = assemble(autoencoder, text_encoder, tokenizer, ema, scheduler)
-            write_samples(pipeline, probes, probe_z, probe_c, state / f"unet_{step + 1:06d}.png")
-    assemble(autoencoder, text_encoder, tokenizer, ema, scheduler).save_pretrained(DEMO_PATH)
+            write_samples(pipeline, probes, probe_c, state / f"unet_{step + 1:06d}.png")
+    # half precision halves the committed file; loading turns it back into float32
+    assemble(autoencoder, text_encoder, tokenizer, ema.half(), scheduler).save_pretrained(DEMO_PATH)
 
 
 def assemble(
@@ -169,7 +189,7 @@ def assemble(
 
 @torch.no_grad()
 def write_samples(
-    pipeline: StableDiffusionImg2ImgPipeline, scenes: list[Scene], z: torch.Tensor, c: torch.Tensor, path: Path
+    pipeline: StableDiffusionImg2ImgPipeline, scenes: list[Scene], c: torch.Tensor, path: Path
 ) -> None:
     """Write a sheet: held-out scenes, text-to-image, blurred starts, and image-to-image from those at strength 0.7."""
     device, autoencoder = pipeline.device, pipeline.vae
@@ -177,7 +197,7 @@ def write_samples(
     empty = pipeline.text_encoder(token_ids(pipeline.tokenizer, [""]).to(device)).last_hidden_state
     seen = to_signed(render_bank(scenes)).to(device)
     generator = torch.Generator().manual_seed(7)
-    noise = torch.randn(z.shape, generator=generator).to(device)
+    noise = torch.randn((len(scenes), 4, 16, 16), generator=generator).to(device)
     common = {"prompt_embeds": embeds, "negative_prompt_embeds": empty.expand_as(embeds), "guidance_scale": 3.0,
               "num_inference_steps": 20, "output_type": "latent", "strength": 1.0}  # fmt: skip
     blurred = torch.nn.functional.interpolate(seen, scale_factor=1 / 16, mode="area")

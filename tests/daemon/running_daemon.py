@@ -11,7 +11,7 @@ import threading
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import psutil
@@ -19,6 +19,7 @@ import zmq
 
 from braind.client import wire
 from braind.models.candidates import Candidates
+from braind.models.fingerprint import meaning_fingerprint
 from braind.models.low_rank import low_rank_map
 from braind.models.roi import mask_sha256
 from braind.models.weights import Weights, WeightsCard
@@ -34,7 +35,7 @@ PNG = (
 )
 
 
-def random_weights(ldm: Any, seed: int = 0) -> Weights:
+def random_weights(ldm: "LdmFacts", seed: int = 0) -> Weights:
     """Return weights whose maps are drawn at random: real in every way but what they predict."""
     generator = np.random.default_rng(seed)
     voxel_index = np.sort(generator.choice(int(np.prod(SHAPE)), N_VOXELS, replace=False)).astype(np.int64)
@@ -67,7 +68,7 @@ def _random_map(generator: np.random.Generator, positions: Any, n_targets: int) 
     )
 
 
-def random_candidates(ldm: Any) -> Candidates:
+def random_candidates(ldm: "LdmFacts") -> Candidates:
     """Return a few candidate pictures' features, drawn at random."""
     generator = np.random.default_rng(1)
     return Candidates(
@@ -82,16 +83,33 @@ class Files:
     """What a daemon loads, written once for all tests."""
 
     def __init__(self, folder: Path, ldm_path: Path) -> None:
-        from braind.models.ldm import LatentDiffusionModel
-
         self.ldm_path = ldm_path
-        self.ldm = LatentDiffusionModel.load(ldm_path)
+        self.ldm = LdmFacts.read(ldm_path)
         self.weights = random_weights(self.ldm)
         self.candidates = random_candidates(self.ldm)
         self.weights_path = folder / "weights.safetensors"
         self.candidates_path = folder / "candidates.safetensors"
         self.weights.save(self.weights_path)
         self.candidates.save(self.candidates_path)
+
+
+class LdmFacts(NamedTuple):
+    """What weights must know of a latent diffusion model, read without loading it."""
+
+    fingerprint: str
+    latent_shape: tuple[int, int, int]
+    text_shape: tuple[int, int]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        unet = json.loads((path / "unet" / "config.json").read_text())
+        text_encoder = json.loads((path / "text_encoder" / "config.json").read_text())
+        side = unet["sample_size"]
+        return cls(
+            fingerprint=meaning_fingerprint(path),
+            latent_shape=(unet["in_channels"], side, side),
+            text_shape=(text_encoder["max_position_embeddings"], text_encoder["hidden_size"]),
+        )
 
 
 @cache

@@ -1,0 +1,83 @@
+"""The front's answers, in-process and by the hundred: whatever comes, one answer goes out and nothing is raised."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from running_daemon import LdmFacts, hello, random_weights, values, volume_frames
+
+from braind.client import wire
+from braind.daemon.front import Front
+from braind.daemon.sessions import Sessions
+from braind.daemon.status import Standing
+
+WEIGHTS = random_weights(LdmFacts("ldm", (4, 16, 16), (16, 96)))
+EXAMPLES = [
+    wire.encode(hello()),
+    volume_frames(0),
+    volume_frames(1, seen_png=b"\x89PNG\r\n\x1a\n"),
+    wire.encode(wire.Event(session="ses", run="bold", event=0, onset_s=1.0)),
+    wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=100)),
+    wire.encode(wire.Shutdown()),
+]
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**66), 2**66) | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory):
+    sessions = Sessions(tmp_path_factory.mktemp("journals"), wait_for_disk=False)
+    standing = Standing(sessions, WEIGHTS, profile="live", policy="all")
+    wakes = []
+    front = Front(None, sessions, standing, WEIGHTS, store_volumes=False, wake=wakes.append)
+    front.take(wire.encode(hello()))
+    front.take(wire.encode(hello(run="bold", kind="bold")))
+    yield front
+    sessions.close()
+
+
+def is_answer(answer):
+    return isinstance(answer, wire.Welcome | wire.Ack | wire.Refused) and getattr(answer, "code", "") != "internal"
+
+
+@given(st.lists(st.binary(max_size=200), max_size=6))
+@settings(max_examples=200, deadline=None)
+def test_any_frames_get_an_answer(front, frames):
+    assert is_answer(front.take(frames))
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_header_fields_get_an_answer(front, data):
+    magic, header, *payload = data.draw(st.sampled_from(EXAMPLES))
+    fields = json.loads(header)
+    changed = data.draw(st.dictionaries(st.sampled_from(sorted(fields)), json_values, min_size=1, max_size=3))
+    assert is_answer(front.take([magic, json.dumps(fields | changed).encode(), *payload]))
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_flipped_bytes_get_an_answer(front, data):
+    frames = [bytearray(frame) for frame in data.draw(st.sampled_from(EXAMPLES))]
+    frame = data.draw(st.sampled_from(frames))
+    for _ in range(data.draw(st.integers(1, 5))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    assert is_answer(front.take([bytes(frame) for frame in frames]))
+
+
+def test_after_all_that_a_volume_is_acked_and_the_journal_holds_it(front):
+    front.take(wire.encode(hello(run="after")))
+    answer = front.take(volume_frames(0, run="after"))
+    assert answer == wire.Ack(session="ses", run="after", index=0)
+    assert front.take(volume_frames(0, run="after")).duplicate
+
+
+def test_a_number_too_large_for_float32_is_refused_as_not_finite(front):
+    front.take(wire.encode(hello(run="large")))
+    stored = values(0).astype("float64")
+    stored[:] = 1e300
+    assert front.take(volume_frames(0, stored=stored, run="large")).code == "not_finite"

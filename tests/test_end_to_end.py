@@ -1,0 +1,188 @@
+"""The whole road through the program's own commands: simulate, fit, decode, evaluate, serve, replay, status.
+
+A tree of two sessions keeps it short; what is proved here is that everything connects, not how good the pictures are.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from braind.client.config import candidates_path, load_config, weights_path
+from braind.models.demo.nsd_tree import TreeSize, simulate
+from braind.models.weights import Weights
+from PIL import Image
+
+SMALL = TreeSize(n_shared=16, n_bold_sessions=1)
+N_VOLUMES = 6
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """A data folder with a small simulated tree and fitted weights of subject 1."""
+    folder = tmp_path_factory.mktemp("data")
+    simulate(folder / "nsd-simulated", [1], n_sessions=2, size=SMALL)
+    fitted = braind("fit", "--subject", "1", "--data", folder)
+    assert fitted.returncode == 0, fitted.stderr
+    assert Path(fitted.stdout.strip()) == weights_path(config_of(folder), 1)
+    return folder
+
+
+def config_of(folder):
+    return load_config(None, {"paths": {"data": str(folder)}})
+
+
+def braind(*arguments, **environment):
+    """Run a command to its end."""
+    command = [sys.executable, "-m", "braind", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environment})
+
+
+@contextmanager
+def serving(data, tmp_path):
+    """Run `braind serve` on free ports with its own journals; yields the folder that clients find it by."""
+    weights, candidates = weights_path(config_of(data), 1), candidates_path(config_of(data), 1)
+    daemon = subprocess.Popen(
+        [sys.executable, "-m", "braind", "serve", "--data", tmp_path, "--weights", weights, "--candidates", candidates,
+         "--policy", "all", "--ingest-port", "0", "--decodes-port", "0", "--control-port", "0"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + 200
+        while (answer := braind("status", "--json", "--data", tmp_path)).returncode or json.loads(answer.stdout)[
+            "state"
+        ] != "ready":
+            assert daemon.poll() is None, daemon.stderr.read()
+            assert time.monotonic() < deadline, answer.stderr
+        yield tmp_path
+    finally:
+        daemon.terminate()
+        daemon.communicate(timeout=60)
+    assert daemon.returncode == 0
+
+
+def replay(data, serve_data, *arguments):
+    replayed = braind("replay", "--data", serve_data, "--nsd", data / "nsd-simulated", "--flat-out", "--json",
+                      "--max-volumes", N_VOLUMES, *arguments)  # fmt: skip
+    assert replayed.returncode == 0, replayed.stderr
+    return json.loads(replayed.stdout)
+
+
+def published_pictures(serve_data):
+    """Fetch every Xzc of the daemon's history: {(session, run, index): PNG}."""
+    from braind.client.control import ControlClient
+    from braind.client.endpoints import endpoints
+
+    with ControlClient(*endpoints(config_of(serve_data)).address("control"), timeout_s=20) as control:
+        messages = control.fetch(1, 1000)
+    return {
+        (message.session, message.run, message.index): payload[0]
+        for message, payload in messages
+        if getattr(message, "stage", "") == "xzc"
+    }
+
+
+def test_every_replayed_volume_is_decoded_and_a_second_replay_gives_the_same_pictures(data, tmp_path):
+    with serving(data, tmp_path) as serve_data:
+        first = replay(data, serve_data, "--session-id", "one")
+        second = replay(data, serve_data, "--session-id", "two")
+        pictures = published_pictures(serve_data)
+    for summary in (first, second):
+        assert summary["n_acked"] == summary["n_decoded"] == N_VOLUMES
+        assert summary["n_refused"] == summary["n_skipped"] == summary["n_outstanding"] == 0
+    sessions = sorted({session for session, _, _ in pictures})
+    assert len(sessions) == 2
+    by_session = [
+        {(run, index): png for (session, run, index), png in pictures.items() if session == name} for name in sessions
+    ]
+    assert len(by_session[0]) == N_VOLUMES
+    assert by_session[0] == by_session[1]
+
+
+def test_bold_volumes_give_a_picture_a_trial(data, tmp_path):
+    with serving(data, tmp_path) as serve_data:
+        replayed = braind("replay", "--data", serve_data, "--nsd", data / "nsd-simulated", "--flat-out", "--json",
+                          "--kind", "bold", "--session", "2", "--max-volumes", "40")  # fmt: skip
+        assert replayed.returncode == 0, replayed.stderr
+        summary = json.loads(replayed.stdout)
+        pictures = published_pictures(serve_data)
+    assert summary["n_acked"] == 40
+    assert 0 < summary["n_decoded"] == len(pictures) < 20
+
+
+def test_decode_writes_pictures_with_provenance_and_a_sheet(data, tmp_path):
+    decoded = braind("decode", "--data", data, "--trials", "0:2", "-o", tmp_path)
+    assert decoded.returncode == 0, decoded.stderr
+    paths = [Path(line) for line in decoded.stdout.split()]
+    assert len(paths) == 3
+    assert all(path.is_file() for path in paths)
+    assert np.asarray(Image.open(paths[0])).shape == (128, 128, 3)
+    sidecar = json.loads(paths[0].with_suffix(".json").read_text())
+    assert sidecar["simulated"] is True
+    assert sidecar["weights"] == Weights.load(weights_path(config_of(data), 1)).fingerprint
+    assert sidecar["profile"]["name"] == "live"
+    assert sidecar["seed"] == 42
+
+
+def test_evaluate_prints_the_scores_as_json(data):
+    evaluated = braind("evaluate", "--data", data, "--json", "--max-trials", "1", "--num-inference-steps", "1",
+                       "--guidance-scale", "1")  # fmt: skip
+    assert evaluated.returncode == 0, evaluated.stderr
+    scores = json.loads(evaluated.stdout)
+    for part in ("single", "averaged"):
+        for mode in ("zc", "z", "c"):
+            for score in ("clip_two_way", "pixcorr", "ssim"):
+                low, high = scores[part][mode][score]["ci95"]
+                assert low <= scores[part][mode][score]["mean"] <= high
+    assert set(scores["controls"]) >= {"shuffled", "mean_prediction", "text_only_random_caption"}
+    assert scores["single"]["z"]["clip_two_way"]["mean"] > scores["controls"]["shuffled"]["clip_two_way"]["mean"]
+    assert scores["n_pictures"] == 16 - 3
+    assert scores["provenance"]["simulated"] is True
+
+
+def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
+    (tmp_path / "nsd-simulated").symlink_to(data / "nsd-simulated")
+    fitted = braind("fit", "--data", tmp_path, "--profile", "takagi")
+    assert fitted.returncode == 0, fitted.stderr
+    card = Weights.load(Path(fitted.stdout.strip())).card
+    assert card.profile == "takagi"
+    assert card.latent_shape == (4, 10, 10)
+    decoded = braind("decode", "--data", tmp_path, "--profile", "takagi", "--trials", "0", "--no-sheet", "-o", tmp_path,
+                     "--num-inference-steps", "2")  # fmt: skip
+    assert decoded.returncode == 0, decoded.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "status"),
+    [
+        (["fit", "--subject", "7"], "subj07", 1),
+        (["fit", "--nsd", "/nonexistent"], "/nonexistent", 1),
+        (["fit", "--ldm", "/nonexistent"], "model_index.json", 1),
+        (["decode", "--trials", "999"], "numbered 0 to", 1),
+        (["decode", "--trials", "last"], "0,3,10-19", 1),
+        (["decode", "--profile", "takagy"], "takagi", 1),
+        (["serve", "--subject", "2"], "braind fit --subject 2", 2),
+        (["serve", "--host", "0.0.0.0"], "keys", 2),
+        (["replay", "--subject", "1", "--session", "9"], "session", 1),
+        (["status"], "braind serve", 3),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_an_exit_status(data, arguments, words, status):
+    answer = braind(*arguments, "--data", data)
+    assert answer.returncode == status, answer.stderr
+    assert words in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_broken_setting_names_file_key_and_remedy(data, tmp_path):
+    path = tmp_path / "config.toml"
+    path.write_text("[decode]\nguidence_scale = 2\n")
+    answer = braind("status", "--config", path, "--data", data)
+    assert answer.returncode == 2
+    assert str(path) in answer.stderr
+    assert "guidance_scale" in answer.stderr

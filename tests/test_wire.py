@@ -1,0 +1,161 @@
+"""The wire protocol: what is written is read back, what is wrong is an answer, and the document's bytes are true."""
+
+import json
+import re
+from pathlib import Path
+from zlib import crc32
+
+import hypothesis.extra.numpy as arrays
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from braind.client import wire
+
+PROTOCOL = (Path(__file__).parents[1] / "docs" / "protocol.md").read_text()
+MESSAGES = {message.__struct_config__.tag: message for message in wire.AnyMessage.__args__}
+
+frame_lists = st.lists(st.binary(max_size=64), max_size=6)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def example_volume():
+    voxels = np.arange(6, dtype=np.int16).reshape(1, 2, 3)
+    return wire.volume_frames(voxels, session="s", run="r", index=0, scale=0.5)
+
+
+def decode_or_wire_error(frames):
+    error = None
+    try:
+        message, payload = wire.decode(frames)
+        if isinstance(message, wire.Volume):
+            wire.volume_array(message, payload)
+    except wire.WireError as wire_error:
+        error = wire_error
+    assert error is None or error.code in {"malformed", "dtype", "shape", "length", "crc"}
+
+
+# ── what is written is read back ────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(arrays.arrays(st.sampled_from(wire.VOLUME_DTYPES).map(np.dtype), arrays.array_shapes(min_dims=3, max_dims=3)))
+@settings(max_examples=100)
+def test_a_volume_comes_through_bit_for_bit(voxels):
+    message, payload = wire.decode(wire.volume_frames(voxels, session="s", run="r", index=3))
+    received = wire.volume_array(message, payload)
+    assert received.shape == voxels.shape
+    assert received.tobytes() == voxels.tobytes()
+
+
+def test_a_big_endian_or_fortran_ordered_array_is_sent_little_endian_in_c_order():
+    voxels = np.asfortranarray(np.arange(24, dtype=">i2").reshape(2, 3, 4))
+    message, payload = wire.decode(wire.volume_frames(voxels, session="s", run="r", index=0))
+    np.testing.assert_array_equal(wire.volume_array(message, payload), voxels)
+    assert payload[0] == np.arange(24, dtype="<i2").tobytes()
+
+
+def test_unknown_header_fields_are_ignored():
+    magic, header, payload = example_volume()
+    header = json.dumps({**json.loads(header), "colour": "blue"}).encode()
+    assert wire.decode([magic, header, payload]) == wire.decode(example_volume())
+
+
+def test_an_unknown_type_is_refused_by_name():
+    with pytest.raises(wire.WireError, match="volumes"):
+        wire.decode([b"BRD1", b'{"type":"volumes"}'])
+
+
+def test_a_missing_field_is_refused_by_name():
+    with pytest.raises(wire.WireError, match="crc32"):
+        wire.decode([b"BRD1", b'{"type":"volume","session":"s","run":"r","index":0,"shape":[1,1,1],"dtype":"int16"}'])
+
+
+# ── what is wrong is an answer ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@given(frame_lists)
+@settings(max_examples=300)
+def test_any_bytes_are_a_message_or_a_wire_error(frames):
+    decode_or_wire_error(frames)
+
+
+@given(json_values, st.lists(st.binary(max_size=32), max_size=3))
+@settings(max_examples=300)
+def test_any_json_is_a_message_or_a_wire_error(header, payload):
+    decode_or_wire_error([b"BRD1", json.dumps(header).encode(), *payload])
+
+
+@given(st.data())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+def test_a_volume_with_any_fields_changed_is_a_message_or_a_wire_error(data):
+    magic, header, payload = example_volume()
+    fields = json.loads(header)
+    changed = data.draw(st.dictionaries(st.sampled_from(sorted(fields)), json_values, max_size=3))
+    decode_or_wire_error(
+        [magic, json.dumps({**fields, **changed}).encode(), data.draw(st.sampled_from([payload, b""]))]
+    )
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_a_volume_with_any_bytes_changed_is_a_message_or_a_wire_error(data):
+    frames = [bytearray(frame) for frame in example_volume()]
+    frame = data.draw(st.sampled_from(frames))
+    for _ in range(data.draw(st.integers(1, 4))):
+        frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    decode_or_wire_error([bytes(frame) for frame in frames])
+
+
+def test_deep_nesting_is_an_answer():
+    with pytest.raises(wire.WireError):
+        wire.decode([b"BRD1", b"[" * 60_000])
+
+
+def test_a_header_that_is_too_long_is_an_answer():
+    with pytest.raises(wire.WireError, match="65537 bytes"):
+        wire.decode([b"BRD1", b" " * 65_537])
+
+
+def test_shapes_whose_product_overflows_are_refused_before_anything_is_allocated():
+    volume = wire.Volume(session="s", run="r", index=0, shape=(2**31, 2**31, 2**31), dtype="float64", crc32=0)
+    with pytest.raises(wire.WireError) as error:
+        wire.volume_array(volume, [b""])
+    assert error.value.code == "length"
+
+
+# ── the document is true ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_worked_example_of_the_document_is_what_is_sent():
+    frames = [bytes.fromhex(re.sub(r"\s", "", block)) for block in re.findall(r"```hex\n(.*?)```", PROTOCOL, re.S)]
+    assert len(frames) == 3
+    message, payload = wire.decode(frames)
+    assert message == wire.Volume(
+        session="s", run="r", index=0, shape=(1, 2, 3), dtype="int16", crc32=crc32(frames[2]), scale=0.5
+    )
+    np.testing.assert_array_equal(wire.volume_array(message, payload), [[[0, 1, 2], [3, 4, 5]]])
+    # Other writers may leave out fields that have their defaults; ours writes them all.
+    assert wire.decode(example_volume()) == wire.decode(frames)
+
+
+def test_the_document_names_every_message_and_field():
+    for tag, message in MESSAGES.items():
+        assert f"`{tag}`" in PROTOCOL, tag
+        for field in message.__struct_fields__:
+            assert f"`{field}`" in PROTOCOL, f"{tag}.{field}"
+    for field in wire.Provenance.__struct_fields__ + wire.Retrieved.__struct_fields__:
+        assert f"`{field}`" in PROTOCOL, field
+
+
+def test_the_document_names_every_refusal_code_of_the_daemon():
+    code = re.compile(r'code="([a-z_]+)"')
+    sources = [*Path(wire.__file__).parent.glob("wire.py"), *(Path(__file__).parents[1] / "daemon").glob("*.py")]
+    codes = {found for path in sources for found in code.findall(path.read_text())}
+    start_up = {"loopback", "in_use", "port_in_use", "socket"}
+    for found in codes - start_up:
+        assert f"| `{found}` |" in PROTOCOL, found
