@@ -168,8 +168,17 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
         if (step + 1) % 1000 == 0 or step + 1 == n_steps:
             pipeline = assemble(autoencoder, text_encoder, tokenizer, ema, scheduler)
             write_samples(pipeline, probes, probe_c, state / f"unet_{step + 1:06d}.png")
-    # half precision halves the committed file; loading turns it back into float32
-    assemble(autoencoder, text_encoder, tokenizer, ema.half(), scheduler).save_pretrained(DEMO_PATH)
+    save_denoiser(assemble(autoencoder, text_encoder, tokenizer, ema, scheduler))
+
+
+def save_denoiser(pipeline: StableDiffusionImg2ImgPipeline) -> None:
+    """Write what this stage adds to the diffusers folder: model_index.json, the scheduler and the denoiser.
+
+    Half precision halves the committed file; loading turns it back into float32.
+    """
+    pipeline.save_config(DEMO_PATH)
+    pipeline.scheduler.save_pretrained(DEMO_PATH / "scheduler")
+    pipeline.unet.half().save_pretrained(DEMO_PATH / "unet")
 
 
 def assemble(
