@@ -24,6 +24,7 @@ demo-model: $(VENV)/stamp
 	$(BIN)/python -m braind.models.demo.train_autoencoder
 	$(BIN)/python -m braind.models.demo.train_clip
 	$(BIN)/python -m braind.models.demo.train_unet
+	$(BIN)/python -m braind.models.demo.sharpen_decoder
 
 # uv where it is there, else pip; both take the pins of constraints.txt. uv is not used for torch: it does not look into
 # pip's local indexes, where a CPU build may lie.

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .client.config import Config, candidates_path
-from .client.control import ControlClient
 from .client.connection import NoDaemonError
+from .client.control import ControlClient
 from .client.endpoints import Endpoints, endpoints
 from .client.replay import replay
 from .client.scanner import ScannerClient

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from .client.nsd import NsdTree, Trials
 from .errors import BraindError
 from .models.candidates import Candidates
 from .models.roi import union_index
-from .models.weights import Weights, WeightsCard, WeightsError
+from .models.weights import Weights, WeightsCard
 
 if TYPE_CHECKING:
     from .models.evaluate import HeldOut
@@ -84,7 +85,9 @@ def fit_subject(config: Config, subject: int) -> Path:
     z_px = picture_size_of_z(ldm, config.decode.profile)
     z, c = encode_targets(tree, ldm, picture_ids, z_px)
     with _progress("reading betas"):
-        voxels = tree.masked_betas(subject, [int(session) for session in np.unique(trials.session)], voxel_index)[trained]
+        voxels = tree.masked_betas(subject, [int(session) for session in np.unique(trials.session)], voxel_index)[
+            trained
+        ]
     card = WeightsCard(
         subject=subject,
         shape=tree.shape(subject),
@@ -309,14 +312,15 @@ def evaluate_subject(
 
     decoder = Decoder.load(config, subject)
     clip = PictureClip()
-    captions_of = kind_captions()
+    names, captions = kind_captions()
+    texts = clip.embed_texts(captions)
     with _progress("evaluating") as report:
         scores = evaluate(
             decoder.weights,
             held_out_of(decoder),
             decoder.reconstructor.picture,
             clip.embed,
-            lambda pictures: clip.name_objects(pictures, captions_of),
+            lambda pictures: clip.name_objects(pictures, names, texts),
             max_trials_per_picture=max_trials_per_picture,
             progress=report,
         )
@@ -326,21 +330,16 @@ def evaluate_subject(
     return scores
 
 
-def kind_captions() -> dict[str, list[str]]:
-    """Return captions of every kind of object of the demo, over sizes, places and colours, for naming zero-shot."""
+def kind_captions() -> tuple[list[str], list[str]]:
+    """Return every caption of the demo's objects, over all sizes, places and colours: (names, captions), one row each."""
     from .models.demo.scenes import COLOURS, KINDS, PLACES, SIZES
 
-    colours = list(COLOURS)
-    pairs = [(colours[n], colours[(n + 3) % len(colours)]) for n in range(0, len(colours), 3)]
-    return {
-        kind: [
-            f"a {size} {kind} at the {place} , {above} above {below}"
-            for size in SIZES
-            for place in PLACES
-            for above, below in pairs
-        ]
-        for kind in KINDS
-    }
+    rows = [
+        (kind, f"a {size} {kind} at the {place} , {above} above {below}")
+        for kind, size, place in product(KINDS, SIZES, PLACES)
+        for above, below in permutations(COLOURS, 2)
+    ]
+    return [kind for kind, _ in rows], [caption for _, caption in rows]
 
 
 def _kind_in(caption: str) -> str:
@@ -361,7 +360,9 @@ def _print_scores(scores: dict[str, Any]) -> None:
     rows = [(f"{part} {mode}", scores[part][mode]) for part in ("single", "averaged") for mode in ("zc", "z", "c")]
     rows += [(f"control: {name}", control) for name, control in scores["controls"].items()]
     for name, row in rows:
-        table.add_row(name, *(f"{row[n]['mean']:.3f} [{row[n]['ci95'][0]:.3f}, {row[n]['ci95'][1]:.3f}]" for n in names))
+        table.add_row(
+            name, *(f"{row[n]['mean']:.3f} [{row[n]['ci95'][0]:.3f}, {row[n]['ci95'][1]:.3f}]" for n in names)
+        )
     Console().print(table)
 
 

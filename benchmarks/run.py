@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers import StableDiffusionImg2ImgPipeline
+
 from braind.client.config import load_config, weights_path
 from braind.client.nsd import NsdTree
 from braind.models.ldm import LatentDiffusionModel
@@ -24,7 +26,6 @@ from braind.models.profiles import PROFILES, Profile
 from braind.models.reconstruct import Reconstructor
 from braind.models.weights import Weights
 from braind.offline import ensure_tree, ready_weights
-from diffusers import StableDiffusionImg2ImgPipeline
 
 SUBJECT = 1
 N_ROUNDS = 15
@@ -147,7 +148,7 @@ def main() -> None:
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                     "threads": torch.get_num_threads(), "python": platform.python_version()},
         "versions": {name: version(name) for name in ("torch", "diffusers", "numpy", "pyzmq")},
-        "commit": subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip(),
+        "commit": subprocess.check_output(["git", "rev-parse", "--short", "HEAD"], text=True).strip(),
     }  # fmt: skip
     for name, measure in {
         "Start-up": import_costs,

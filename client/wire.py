@@ -301,9 +301,7 @@ def decode(frames: list[bytes]) -> tuple[Any, list[bytes]]:
         raise WireError(f"JSON header: {error}") from error
 
 
-def volume_frames(
-    voxels: Array, *, seen_png: bytes | None = None, **fields: Any
-) -> list[bytes | memoryview]:
+def volume_frames(voxels: Array, *, seen_png: bytes | None = None, **fields: Any) -> list[bytes | memoryview]:
     """Return the frames of a `Volume` message for an (X, Y, Z) array; `fields` are the header's other fields."""
     payload = np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("<")).tobytes()
     header = Volume(

@@ -6,7 +6,7 @@ import re
 from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, EndRun, Event, Hello, Volume
 from ..errors import BraindError
 from ..models.weights import Weights
-from .journal import RunRecord
+from .records import RunRecord
 from .sockets import LARGEST_PICTURE_BYTES
 
 # They become file names, and words in logs and on screens.

@@ -21,8 +21,9 @@ from ..client.wire import Decode, Skipped
 from ..errors import BraindError
 from . import link
 from .database import JournalError
-from .journal import END_OF_RUN, Journal, Waiting
+from .journal import Journal
 from .logs import configure_logging
+from .records import END_OF_RUN, Waiting
 from .sessions import Sessions
 from .trials import BoldRun, Trial, beta_trial
 
@@ -77,9 +78,9 @@ class Decoder:
             if self._policy == "latest":
                 for place in waiting[:-1]:
                     self._skip(place, "a newer volume was waiting")
-                self._decode(waiting[-1])
-            else:
-                self._decode(waiting[0])
+            chosen = waiting[-1] if self._policy == "latest" else waiting[0]
+            with self._sessions.without_if_damaged(chosen.session):
+                self._decode(chosen)
             return True
         except JournalError:
             self._bold_runs.clear()
@@ -94,23 +95,27 @@ class Decoder:
         # Each holds the signal of its whole run.
         self._bold_runs = {key: bold_run for key, bold_run in self._bold_runs.items() if not bold_run.is_over}
         found: list[Waiting] = []
-        weights = self._stages.weights.fingerprint
         for journal in self._sessions.all():
-            volumes = journal.waiting(weights)
-            to_finish = journal.runs_to_finish(weights)
-            bold = {run for run in {*(place.run for place in volumes), *to_finish} if self._is_bold(journal, run)}
-            ready: list[Waiting] = []
-            for run in bold:
-                bold_run = self._bold_runs[journal.session, run]
-                for place, state in bold_run.advance():
-                    self._say(link.Settled(session=journal.session, run=run, index=place.index, state=state))
-                    self._let_go(place)
-                if run in to_finish:
-                    bold_run.finish()
-                ready += bold_run.ready()
-            betas = [place for place in volumes if place.run not in bold]
-            found += sorted(betas + ready, key=lambda place: (place.arrival, place.is_end))
+            with self._sessions.without_if_damaged(journal.session):
+                found += self._waiting_in(journal)
         return found
+
+    def _waiting_in(self, journal: Journal) -> list[Waiting]:
+        weights = self._stages.weights.fingerprint
+        volumes = journal.waiting(weights)
+        to_finish = journal.runs_to_finish(weights)
+        bold = {run for run in {*(place.run for place in volumes), *to_finish} if self._is_bold(journal, run)}
+        ready: list[Waiting] = []
+        for run in bold:
+            bold_run = self._bold_runs[journal.session, run]
+            for place, state in bold_run.advance():
+                self._say(link.Settled(session=journal.session, run=run, index=place.index, state=state))
+                self._let_go(place)
+            if run in to_finish:
+                bold_run.finish()
+            ready += bold_run.ready()
+        betas = [place for place in volumes if place.run not in bold]
+        return sorted(betas + ready, key=lambda place: (place.arrival, place.is_end))
 
     def _is_bold(self, journal: Journal, run: str) -> bool:
         record = journal.run(run)

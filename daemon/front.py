@@ -19,7 +19,8 @@ from ..models import roi
 from ..models.weights import Weights
 from . import checks, link
 from .checks import Refusal
-from .journal import Journal, RunRecord
+from .journal import Journal
+from .records import RunRecord
 from .sessions import Sessions
 from .status import Standing
 

@@ -5,10 +5,9 @@ decodes, the front publishes those. So a crash of either is a replay. It knows n
 """
 
 import time
-from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,17 +15,11 @@ from numpy.typing import NDArray
 
 from ..client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
 from .database import Database, JournalError
+from .records import NO_EVENT, JournaledEvent, JournaledVolume, Published, RunRecord, State, Waiting
 
 Array = NDArray[Any]
 
-# waiting: acked, not yet decoded · decoded · skipped: policy `latest` passed it over · used: a BOLD volume at which no
-# trial's estimate became ready · late: a BOLD volume that came after a later one was used · failed: it could not be
-# decoded.
-State = Literal["waiting", "decoded", "skipped", "used", "late", "failed"]
-
 SCHEMA = 1
-NO_EVENT = -1
-END_OF_RUN = -2
 
 _TABLES = """
 CREATE TABLE runs (
@@ -45,52 +38,6 @@ CREATE TABLE decodes (
     seq INTEGER PRIMARY KEY, run TEXT NOT NULL, volume_index INTEGER NOT NULL, event INTEGER NOT NULL,
     stage TEXT NOT NULL, header BLOB NOT NULL, payload BLOB, UNIQUE (run, volume_index, event, stage));
 """
-
-
-class RunRecord(NamedTuple):
-    """A run as opened: who sends it, which weights masked its volumes, and how many volumes `EndRun` announced."""
-
-    hello: Hello
-    weights: str
-    n_volumes: int | None
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """A volume's place in the journal. `arrival` orders volumes by when they were committed.
-
-    `is_end`: not the volume itself, but the end of its run, whose last volume it is.
-    """
-
-    arrival: int
-    session: str
-    run: str
-    index: int
-    is_end: bool = False
-
-
-class JournaledVolume(NamedTuple):
-    """A volume as journaled: `voxels` (n_voxels,) float32, % signal change for betas, raw for BOLD; `seen` is a PNG."""
-
-    header: Volume
-    voxels: Array
-    seen: bytes | None
-
-
-class JournaledEvent(NamedTuple):
-    """A trial's onset; it is used before the first volume whose arrival is greater than `after_arrival`."""
-
-    header: Event
-    seen: bytes | None
-    after_arrival: int
-
-
-class Published(NamedTuple):
-    """One message for the viewers, as bytes: its number, JSON header and payload frame, if it has one."""
-
-    seq: int
-    header: bytes
-    payload: bytes | None
 
 
 class Journal:

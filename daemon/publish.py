@@ -8,7 +8,7 @@ import zmq.asyncio
 
 from ..client import wire
 from .database import JournalError
-from .journal import Published
+from .records import Published
 from .sessions import Sessions
 from .status import Standing
 

@@ -21,6 +21,7 @@ from .control import Control
 from .database import JournalError
 from .front import Front
 from .logs import configure_logging
+from .preflight import load_weights
 from .publish import Publisher, is_last
 from .sessions import Sessions
 from .sockets import bind_sockets
@@ -46,9 +47,7 @@ def serve(config: Config, *, subject: int, weights_path: Path, candidates_path: 
     """
     configure_logging()
     check_loopback(config.serve.host)
-    _check_files(subject, weights_path, candidates_path)
-    weights = Weights.load(weights_path)
-    weights.check_subject(subject)
+    weights = load_weights(subject, weights_path, candidates_path, ldm_path)
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -288,12 +287,6 @@ class Daemon:
         if n_waiting:
             logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
         logger.info("stopped")
-
-
-def _check_files(subject: int, weights_path: Path, candidates_path: Path) -> None:
-    for path in (weights_path, candidates_path):
-        if not path.is_file():
-            raise BraindError(f"{path} is missing; make it with `braind fit --subject {subject}`", code="weights")
 
 
 async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:

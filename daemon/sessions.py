@@ -1,10 +1,13 @@
 """The journals that are open in this process: the newest session's, and every one in which volumes still wait."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .database import JournalError
-from .journal import Journal, Published
+from .journal import Journal
+from .records import Published
 
 logger = logging.getLogger(__name__)
 
@@ -53,19 +56,31 @@ class Sessions:
 
         A journal that cannot be read is reported and left as it is: it must not keep today's scan from starting.
         """
-        journals: list[Journal] = []
+        found: list[tuple[float, Journal]] = []
         for path in sorted(self.journals_path.glob("*.sqlite3")):
             try:
-                journals.append(Journal(path, wait_for_disk=self._wait_for_disk))
+                journal = Journal(path, wait_for_disk=self._wait_for_disk)
+                self._last_seq_of_closed = max(self._last_seq_of_closed, journal.last_seq())
+                found.append((journal.opened_unix_s(), journal))
             except JournalError as error:
                 logger.error("%s", error)
-        journals.sort(key=Journal.opened_unix_s)
-        for journal in journals:
-            if journal is journals[-1] or journal.counts().get("waiting"):
+        found.sort(key=lambda opened: opened[0])
+        for _, journal in found:
+            if journal is found[-1][1] or journal.counts().get("waiting"):
                 self._open[journal.session] = journal
             else:
-                self._last_seq_of_closed = max(self._last_seq_of_closed, journal.last_seq())
                 journal.close()
+
+    @contextmanager
+    def without_if_damaged(self, session: str) -> Iterator[None]:
+        """Go on without a session whose journal turns out to be damaged; a full disk is raised, for it may pass."""
+        try:
+            yield
+        except JournalError as error:
+            if error.code == "storage":
+                raise
+            logger.error("%s", error)
+            self._open.pop(session).close()
 
     def names(self) -> tuple[str, ...]:
         """Return the open sessions, the newest last."""
@@ -85,7 +100,10 @@ class Sessions:
 
     def published(self, from_seq: int, limit: int) -> list[Published]:
         """Return at most `limit` messages for the viewers from number `from_seq` on, over the open sessions."""
-        found = [message for journal in self._open.values() for message in journal.published(from_seq, limit)]
+        found: list[Published] = []
+        for journal in self.all():
+            with self.without_if_damaged(journal.session):
+                found += journal.published(from_seq, limit)
         return sorted(found, key=lambda message: message.seq)[:limit]
 
     def n_waiting(self) -> int:

@@ -46,6 +46,7 @@ class Supervisor:
         self._setup, self._on_line, self._on_death = setup, on_line, on_death
         self._lock, self._command = lock, command
         self._process: asyncio.subprocess.Process | None = None
+        self._is_ready = False
         self._stopping = False
 
     async def run(self) -> None:
@@ -81,6 +82,9 @@ class Supervisor:
     async def stop(self) -> None:
         """Let the decoder finish its volume, or kill it when that takes too long."""
         self._stopping = True
+        if not self._is_ready:
+            # It is loading and has nothing to finish.
+            self.kill()
         self.say(link.Stop())
         if self._process:
             try:
@@ -107,10 +111,11 @@ class Supervisor:
             env={**os.environ, "TQDM_DISABLE": "1"},
         )
         self._process = process
+        self._is_ready = False
         assert process.stdout is not None
         self.say(self._setup())
         if self._stopping:
-            self.say(link.Stop())
+            self.kill()
         said: list[link.ToFront] = []
         async for text in process.stdout:
             try:
@@ -120,6 +125,7 @@ class Supervisor:
                 continue
             if isinstance(line, link.Ready | link.Unfit):
                 said.append(line)
+                self._is_ready = isinstance(line, link.Ready)
             if not isinstance(line, link.Unfit):
                 await self._on_line(line)
         await process.wait()

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..models.streaming import TrialEstimate, TrialEstimator
 from .database import JournalError
-from .journal import NO_EVENT, Journal, State, Waiting
+from .journal import Journal
+from .records import NO_EVENT, State, Waiting
 
 Array = NDArray[Any]
 

@@ -42,18 +42,24 @@ class PictureClip:
         return torch.cat(rows).numpy()
 
     @torch.inference_mode()
-    def embed_texts(self, texts: list[str]) -> Array:
+    def embed_texts(self, texts: list[str], batch: int = 512) -> Array:
         """Return unit embeddings (n, d) float32 of captions."""
-        tokens = self.tokenizer(
-            texts, padding="max_length", truncation=True, return_tensors="pt",
-            max_length=self.model.config.text_config.max_position_embeddings,
-        )  # fmt: skip
-        features = self.model.text_projection(self.model.text_model(input_ids=tokens.input_ids).pooler_output)
-        return torch.nn.functional.normalize(features).numpy()
+        rows = []
+        for start in range(0, len(texts), batch):
+            tokens = self.tokenizer(
+                texts[start : start + batch], padding="max_length", truncation=True, return_tensors="pt",
+                max_length=self.model.config.text_config.max_position_embeddings,
+            )  # fmt: skip
+            features = self.model.text_projection(self.model.text_model(input_ids=tokens.input_ids).pooler_output)
+            rows.append(torch.nn.functional.normalize(features))
+        return torch.cat(rows).numpy()
 
-    def name_objects(self, pictures: Array, captions_of: dict[str, list[str]]) -> list[str]:
-        """Name each picture's object zero-shot: the name whose captions, averaged, are nearest (Radford et al. 2021)."""
-        names = list(captions_of)
-        means = np.stack([self.embed_texts(captions_of[name]).mean(0) for name in names])
-        means /= np.linalg.norm(means, axis=1, keepdims=True)
-        return [names[position] for position in (self.embed(pictures) @ means.T).argmax(1)]
+    def name_objects(self, pictures: Array, names: list[str], texts: Array) -> list[str]:
+        """Name each picture's object zero-shot (Radford et al. 2021): the name of the nearest caption.
+
+        Parameters
+        ----------
+        names : the name that each caption stands for
+        texts : (n_captions, d) unit embeddings of the captions
+        """
+        return [names[position] for position in (self.embed(pictures) @ texts.T).argmax(1)]

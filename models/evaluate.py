@@ -93,9 +93,9 @@ def evaluate(
     scores : dict, JSON-ready
         `single` and `averaged` (repeats averaged before decoding) hold scores for the modes `z`, `c` and `zc`, and
         `z_correlation` and `c_correlation` of the predictions; `controls` holds scores for `shuffled` (each decode
-        against another picture), `mean_prediction` and `text_only_random_caption`; `novel_kinds` holds `single` and
-        `averaged` for pictures of kinds that training lacks, which the others leave out; counts. A score is a `mean`
-        and its `ci95`, fractions.
+        against another picture), `mean_prediction` and `text_only_random_caption`, and for `seen`, the pictures
+        themselves; `novel_kinds` holds `single` and `averaged` for pictures of kinds that training lacks, which the
+        others leave out; counts. A score is a `mean` and its `ci95`, fractions.
 
     Raises
     ------
@@ -122,6 +122,8 @@ def evaluate(
         "text_only_random_caption": _score_captions(
             held_out.c[another] if random_c is None else random_c, weights, judge, studio
         ),
+        # the judge's own ceiling: the seen pictures scored as if they were decodes
+        "seen": judge.scores(held_out.pictures, np.arange(n_pictures)),
     }
     # 3. means and intervals over pictures
     decoding = {"single": single_scores, "averaged": averaged_scores}

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from braind.client.config import candidates_path, load_config, weights_path
 from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.weights import Weights
-from PIL import Image
 
 SMALL = TreeSize(n_shared=16, n_bold_sessions=1)
 N_VOLUMES = 6

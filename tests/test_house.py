@@ -28,5 +28,7 @@ def test_the_wheel_holds_every_room_and_no_tests(tmp_path):
 
 
 def test_the_embedded_model_is_small_enough_to_ship():
-    files = [path for path in (ROOT / "models" / "demo").rglob("*") if path.suffix in (".safetensors", ".json", ".webp")]
+    files = [
+        path for path in (ROOT / "models" / "demo").rglob("*") if path.suffix in (".safetensors", ".json", ".webp")
+    ]
     assert sum(path.stat().st_size for path in files) < 30e6

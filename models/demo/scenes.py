@@ -158,18 +158,14 @@ def captions(scene: Scene) -> list[str]:
         size = SIZE_WORDS[scene.size][n % 2]
         where = PLACE_WORDS[(n + n // 2) % 2]
         over = ABOVE_WORDS[n // 2 % 2]
-        captions.append(
-            f"{article} {size} {scene.kind} {where} the {scene.place} , {scene.above} {over} {scene.below}"
-        )
+        captions.append(f"{article} {size} {scene.kind} {where} the {scene.place} , {scene.above} {over} {scene.below}")
     return captions
 
 
 def caption_words() -> list[str]:
     """List every word a caption can hold."""
     size_words = [word for words in SIZE_WORDS.values() for word in words]
-    return sorted(
-        {*ARTICLES, *size_words, *KINDS, *PLACE_WORDS, *ABOVE_WORDS, "the", *PLACES, ",", *COLOURS}
-    )
+    return sorted({*ARTICLES, *size_words, *KINDS, *PLACE_WORDS, *ABOVE_WORDS, "the", *PLACES, ",", *COLOURS})
 
 
 @cache

@@ -13,7 +13,15 @@ from diffusers import AutoencoderKL
 
 from .scenes import draw_held_out_scene, draw_training_scene
 from .training import (
-    DEMO_PATH, Checkpoint, autocast, one_cycle, render_bank, save_sheet, steps, to_signed, training_device,
+    DEMO_PATH,
+    Checkpoint,
+    autocast,
+    one_cycle,
+    render_bank,
+    save_sheet,
+    steps,
+    to_signed,
+    training_device,
 )  # fmt: skip
 
 CROP_PX = 64
@@ -99,7 +107,9 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
 @torch.no_grad()
 def evaluate(autoencoder: AutoencoderKL, held_out: torch.Tensor, sheet_path: Path) -> float:
     """Return the mean L1 on [−1, 1] of held-out scenes, and write a sheet of the first twelve."""
-    decoded = torch.cat([autoencoder.decode(autoencoder.encode(p).latent_dist.mode()).sample for p in held_out.split(16)])
+    decoded = torch.cat(
+        [autoencoder.decode(autoencoder.encode(p).latent_dist.mode()).sample for p in held_out.split(16)]
+    )
     save_sheet([held_out[:12], decoded[:12]], sheet_path)
     return (decoded - held_out).abs().mean().item()
 

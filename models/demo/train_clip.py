@@ -121,7 +121,9 @@ def report(clip: CLIPModel, tokenizer: CLIPTokenizer, scenes: list[Scene]) -> No
     best = similarity.argmax(1).tolist()
     caption_rate = np.mean([i == j for i, j in enumerate(best)])
     object_rate = np.mean([scenes[i].kind == scenes[j].kind for i, j in enumerate(best)])
-    click.echo(f"held-out: right caption among {len(scenes)} {caption_rate:.3f}, right object {object_rate:.3f}", err=True)
+    click.echo(
+        f"held-out: right caption among {len(scenes)} {caption_rate:.3f}, right object {object_rate:.3f}", err=True
+    )
 
 
 if __name__ == "__main__":

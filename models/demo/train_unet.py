@@ -18,7 +18,15 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from .scenes import Scene, captions, draw_held_out_scene, draw_training_scene
 from .train_clip import token_ids
 from .training import (
-    DEMO_PATH, Checkpoint, autocast, one_cycle, render_bank, save_sheet, steps, to_signed, training_device,
+    DEMO_PATH,
+    Checkpoint,
+    autocast,
+    one_cycle,
+    render_bank,
+    save_sheet,
+    steps,
+    to_signed,
+    training_device,
 )  # fmt: skip
 
 EMA = 0.998
@@ -71,7 +79,9 @@ def encode_captions(scenes: list[Scene], text_encoder: CLIPTextModel, tokenizer:
     embeddings = []
     for start in range(0, len(scenes), 64):
         ids = torch.cat([token_ids(tokenizer, captions(scene)) for scene in scenes[start : start + 64]])
-        embeddings.append(text_encoder(ids.to(text_encoder.device)).last_hidden_state.cpu().half().unflatten(0, (-1, 5)))
+        embeddings.append(
+            text_encoder(ids.to(text_encoder.device)).last_hidden_state.cpu().half().unflatten(0, (-1, 5))
+        )
     return torch.cat(embeddings)
 
 
@@ -197,9 +207,7 @@ def assemble(
 
 
 @torch.no_grad()
-def write_samples(
-    pipeline: StableDiffusionImg2ImgPipeline, scenes: list[Scene], c: torch.Tensor, path: Path
-) -> None:
+def write_samples(pipeline: StableDiffusionImg2ImgPipeline, scenes: list[Scene], c: torch.Tensor, path: Path) -> None:
     """Write a sheet: held-out scenes, text-to-image, blurred starts, and image-to-image from those at strength 0.7."""
     device, autoencoder = pipeline.device, pipeline.vae
     embeds = c.float().mean(1).to(device)
@@ -213,7 +221,9 @@ def write_samples(
     blurred = torch.nn.functional.interpolate(blurred, size=seen.shape[-1], mode="bicubic")
     from_text = pipeline(image=noise, **common, generator=generator).images
     from_blur = pipeline(image=blurred, **{**common, "strength": 0.7}, generator=generator).images
-    decoded = [autoencoder.decode(latents / autoencoder.config.scaling_factor).sample for latents in (from_text, from_blur)]
+    decoded = [
+        autoencoder.decode(latents / autoencoder.config.scaling_factor).sample for latents in (from_text, from_blur)
+    ]
     save_sheet([seen, decoded[0], blurred, decoded[1]], path)
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+
 from braind.models.profiles import PROFILES, Profile, Schedule, even_schedule, published_schedule
 from braind.models.reconstruct import Reconstructor
-from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
 
 
 @pytest.fixture(scope="module")

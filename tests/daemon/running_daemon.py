@@ -185,10 +185,13 @@ class RunningDaemon:
     @property
     def decoder(self) -> psutil.Process:
         """The decoder process."""
-        assert self.process is not None
-        return next(
-            child for child in psutil.Process(self.process.pid).children() if "braind.daemon.decoder" in child.cmdline()
-        )
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            for child in psutil.Process(self.process.pid).children():
+                if "braind.daemon.decoder" in child.cmdline():
+                    return child
+            time.sleep(0.01)
+        raise TimeoutError(self.words())
 
     def kill(self) -> None:
         """SIGKILL every process of the daemon."""

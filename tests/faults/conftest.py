@@ -13,8 +13,3 @@ from running_daemon import Files, files_for  # noqa: E402
 @pytest.fixture(scope="session")
 def files(ldm_path: Path) -> Files:
     return files_for(ldm_path)
-
-
-@pytest.fixture(scope="session")
-def ldm_path() -> Path:  # INTERIM
-    return Path("/tmp/ldm-untrained")

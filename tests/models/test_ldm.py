@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from braind.models.demo.scenes import captions, draw_held_out_scene, render
 from braind.models.fingerprint import denoiser_fingerprint, meaning_fingerprint
 from braind.models.ldm import LatentDiffusionModel, LdmError

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from braind.models.profiles import PROFILES, ProfileError, profile_with, schedule, text_schedule
 from braind.models.reconstruct import Reconstructor
 
@@ -15,7 +16,9 @@ def reconstructor(ldm):
 def decoded(ldm):
     rng = np.random.default_rng(1)
     z = rng.normal(size=(2, *ldm.latent_shape)).astype(np.float32)
-    c = ldm.encode_captions([["a big panda at the left , red above blue"], ["a small key at the right , teal above red"]])
+    c = ldm.encode_captions(
+        [["a big panda at the left , red above blue"], ["a small key at the right , teal above red"]]
+    )
     return z, c
 
 
@@ -30,7 +33,9 @@ def test_a_picture_does_not_depend_on_those_before_it(ldm, reconstructor, decode
 
 def test_another_seed_gives_another_picture(ldm, reconstructor, decoded):
     z, c = decoded
-    assert not np.array_equal(reconstructor.picture(z[0], c[0]), Reconstructor(ldm, PROFILES["live"], 7).picture(z[0], c[0]))
+    assert not np.array_equal(
+        reconstructor.picture(z[0], c[0]), Reconstructor(ldm, PROFILES["live"], 7).picture(z[0], c[0])
+    )
 
 
 @pytest.mark.parametrize("mode", ["z", "c", "zc"])
