@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean demo-model
+.PHONY: demo test test-full-size lint bench clean demo-model
 
 demo: $(VENV)/stamp
 	$(BIN)/braind demo $(DEMO_FLAGS)
 
 test: $(VENV)/stamp
 	$(BIN)/python -m pytest -q
+
+test-full-size: $(VENV)/stamp
+	$(BIN)/python -m pytest -q -m full_size tests/full_size
 
 lint: $(VENV)/stamp .links/braind
 	$(BIN)/ruff format --check .

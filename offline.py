@@ -331,7 +331,7 @@ def evaluate_subject(
 
 
 def kind_captions() -> tuple[list[str], list[str]]:
-    """Return every caption of the demo's objects, over all sizes, places and colours: (names, captions), one row each."""
+    """Return every caption of the demo's objects, over sizes, places and colours: (names, captions), a row each."""
     from .models.demo.scenes import COLOURS, KINDS, PLACES, SIZES
 
     rows = [

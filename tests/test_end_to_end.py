@@ -187,3 +187,14 @@ def test_a_broken_setting_names_file_key_and_remedy(data, tmp_path):
     assert answer.returncode == 2
     assert str(path) in answer.stderr
     assert "guidance_scale" in answer.stderr
+
+
+def test_the_demo_decodes_24_volumes_and_writes_a_contact_sheet(data, tmp_path):
+    sheet = tmp_path / "demo.png"
+    shown = braind("demo", "--headless", "--data", data, "--out", sheet)
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert sum("volume" in line and " ms " in line for line in lines) == 24
+    assert "24 decoded, 0 skipped" in shown.stdout
+    assert lines[-1] == str(sheet)
+    assert Image.open(sheet).width > 12 * 128

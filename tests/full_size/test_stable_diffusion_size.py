@@ -1,0 +1,82 @@
+"""Stable Diffusion 1.x at full size, with random weights: the loading code and one denoiser call on this machine.
+
+Run by `make test-full-size`: it takes minutes, 10 GB of memory and 4 GB of disk.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from braind.models.ldm import LatentDiffusionModel
+from braind.models.profiles import PROFILES, profile_with
+from braind.models.reconstruct import Reconstructor
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
+pytestmark = pytest.mark.full_size
+
+# The published configurations of Stable Diffusion 1.x's parts; what is not named is diffusers' default.
+UNET = {
+    "sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8, "layers_per_block": 2,
+    "block_out_channels": (320, 640, 1280, 1280),
+    "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
+    "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+}  # fmt: skip
+VAE = {
+    "sample_size": 512, "latent_channels": 4, "layers_per_block": 2, "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+}  # fmt: skip
+TEXT = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12)
+
+
+@pytest.fixture(scope="module")
+def stable_diffusion(tmp_path_factory):
+    """A diffusers folder with Stable Diffusion 1.x's classes, sizes and files, and random weights."""
+    folder = tmp_path_factory.mktemp("stable-diffusion")
+    torch.manual_seed(0)
+    for part, model in (
+        ("unet", lambda: UNet2DConditionModel(**UNET)),
+        ("vae", lambda: AutoencoderKL(**VAE)),
+        ("text_encoder", lambda: CLIPTextModel(TEXT)),
+    ):
+        model().half().save_pretrained(folder / part)
+    DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
+                  clip_sample=False, set_alpha_to_one=False).save_pretrained(folder / "scheduler")  # fmt: skip
+    tokenizer = folder / "tokenizer"
+    tokenizer.mkdir()
+    letters = [chr(code) for code in range(97, 123)]
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (tokenizer / "vocab.json").write_text(json.dumps({word: number for number, word in enumerate(words)}))
+    (tokenizer / "merges.txt").write_text("#version: 0.2\n")
+    (tokenizer / "tokenizer_config.json").write_text(
+        json.dumps({"model_max_length": 77, "tokenizer_class": "CLIPTokenizer"})
+    )
+    index = {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"],
+             "vae": ["diffusers", "AutoencoderKL"], "text_encoder": ["transformers", "CLIPTextModel"],
+             "tokenizer": ["transformers", "CLIPTokenizer"], "scheduler": ["diffusers", "DDIMScheduler"]}  # fmt: skip
+    (folder / "model_index.json").write_text(json.dumps(index))
+    return folder
+
+
+@pytest.mark.timeout(1500)
+def test_a_full_size_model_takes_one_denoiser_call(stable_diffusion):
+    ldm = LatentDiffusionModel.load(stable_diffusion)
+    assert ldm.latent_shape == (4, 64, 64)
+    assert ldm.text_shape == (77, 768)
+    assert ldm.picture_px == 512
+    assert 859e6 < sum(parameter.numel() for parameter in ldm.unet.parameters()) < 860e6
+
+    c = ldm.encode_captions([["a b c", "d e"]])[0]
+    assert c.shape == (77, 768)
+    one_call = profile_with("live", num_inference_steps=1, guidance_scale=1.0)
+    reconstructor = Reconstructor(ldm, one_call)
+    z = np.random.default_rng(0).normal(size=ldm.latent_shape).astype(np.float32)
+    with torch.inference_mode():
+        latents = reconstructor.denoise(reconstructor.noised(z), reconstructor._embed(c), reconstructor.schedule)
+    assert latents.shape == (1, 4, 64, 64)
+    assert torch.isfinite(latents).all()
+
+    picture = reconstructor.coarse(np.zeros((4, 40, 40), np.float32))
+    assert picture.shape == (512, 512, 3)
+    assert round(ldm.picture_px * PROFILES["takagi"].z_share) == 320
