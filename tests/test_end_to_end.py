@@ -169,7 +169,7 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
         (["decode", "--profile", "takagy"], "takagi", 1),
         (["serve", "--subject", "2"], "braind fit --subject 2", 2),
         (["serve", "--host", "0.0.0.0"], "keys", 2),
-        (["replay", "--subject", "1", "--session", "9"], "session", 1),
+        (["replay", "--subject", "1"], "braind serve", 3),
         (["status"], "braind serve", 3),
     ],
 )

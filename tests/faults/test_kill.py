@@ -15,7 +15,7 @@ N_KILLS = 3
 @pytest.fixture(scope="module")
 def daemon(files, tmp_path_factory):
     # Enough denoiser calls that a picture takes long beside the way from a stage to a signal.
-    daemon = RunningDaemon(files, tmp_path_factory.mktemp("kill"), decode={"num_inference_steps": 20})
+    daemon = RunningDaemon(files, tmp_path_factory.mktemp("kill"), decode={"num_inference_steps": 12})
     yield daemon.start(wait=False).wait_bound()
     daemon.close()
 
@@ -42,7 +42,7 @@ def test_whatever_was_acked_before_a_kill_of_everything_is_decoded_once_after_a_
         with daemon.connect("ingest") as scanner:
             number = scanner.ask(hello(run="killed")).next_index
             assert set(range(number)) >= acked
-            n_sent = chance.randrange(1, 5)
+            n_sent = chance.randrange(1, 4)
             for index in range(number, number + n_sent):
                 scanner.socket.send_multipart(volume_frames(index, run="killed"))
             n_answers = chance.randrange(n_sent + 1)
