@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from itertools import permutations, product
@@ -30,7 +30,7 @@ from .models.weights import Weights, WeightsCard
 if TYPE_CHECKING:
     from .models.evaluate import HeldOut
     from .models.ldm import LatentDiffusionModel
-    from .models.reconstruct import Reconstructor
+    from .models.reconstruct import Mode, Reconstructor
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def fit_subject(config: Config, subject: int) -> Path:
 
     Writes the candidate set (the shared pictures) and a model card beside them.
     """
-    from .models.fit import fit_weights, model_card
+    from .models.fit import fit_weights, model_card, profile_named
 
     tree, ldm = ensure_tree(config), load_ldm(config)
     voxel_index, z_positions, c_positions = union_index(
@@ -104,7 +104,8 @@ def fit_subject(config: Config, subject: int) -> Path:
     with _progress("fitting") as report:
         weights = fit_weights(
             voxels, z_positions, c_positions, voxel_index, picture_of_trial, z, c, card,
-            profile=config.decode.profile, max_discarded_variance=config.fit.max_discarded_variance,
+            profile=replace(profile_named(config.decode.profile), folds=config.fit.folds),
+            max_discarded_variance=config.fit.max_discarded_variance,
             progress=lambda target, done, total: report(f"fitting {target}", done, total),
         )  # fmt: skip
     path = weights_path(config, subject)
@@ -217,7 +218,7 @@ def _fingerprint(config: Config) -> str:
 
 
 def decode_trials(
-    config: Config, subject: int, trials: str, mode: str, out: Path, *, averaged: bool = False, sheet: bool = True
+    config: Config, subject: int, trials: str, mode: "Mode", out: Path, *, averaged: bool = False, sheet: bool = True
 ) -> list[Path]:
     """Make pictures of test trials: a PNG and a JSON sidecar each, and a sheet of seen, z, c and zc.
 
@@ -250,7 +251,7 @@ def decode_trials(
     with _progress("decoding") as report:
         for n, position in enumerate(chosen):
             (z,), (c,) = decoder.weights.predict(voxels[position : position + 1])
-            wanted = ("z", "c", "zc") if sheet else (mode,)
+            wanted: tuple[Mode, ...] = ("z", "c", "zc") if sheet else (mode,)
             pictures = {kind: decoder.reconstructor.picture(z, c, kind) for kind in wanted}
             columns.append([seen[n], *(pictures[kind] for kind in wanted)])
             path = out / f"{names[position]}_mode-{mode}_decode.png"

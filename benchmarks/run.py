@@ -98,7 +98,7 @@ def ridge_predict(weights: Weights) -> dict[str, dict[str, float]]:
 
     def predict_dense() -> None:
         for part, coefficients in zip(parts, dense, strict=True):
-            voxels[:, part.positions] @ coefficients
+            np.matmul(voxels[:, part.positions], coefficients)
 
     return interleaved({"dense product": predict_dense, "compiled weights": lambda: weights.predict(voxels)}, 200)
 

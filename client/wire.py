@@ -138,7 +138,10 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """What made a decode: enough to make it again."""
+    """What made a decode: enough to make it again.
+
+    `ldm` is a fingerprint of what z and c mean (autoencoder, text encoder), `denoiser` of what makes zc of them.
+    """
 
     subject: int
     profile: str
@@ -147,6 +150,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     engine: str
     weights: str
     ldm: str
+    denoiser: str = ""
     simulated: bool
     version: str
 

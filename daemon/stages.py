@@ -71,6 +71,7 @@ class Stages:
             engine=self._reconstructor.engine,
             weights=self.weights.fingerprint,
             ldm=ldm.fingerprint,
+            denoiser=ldm.denoiser_fingerprint,
             simulated=self.weights.card.simulated,
             version=__version__,
         )

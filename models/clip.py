@@ -23,7 +23,7 @@ class PictureClip:
         path = path or EMBEDDED_LDM_PATH / "clip"
         if not (path / "config.json").is_file():
             raise LdmError(f"{path}/config.json is missing: give the folder of a CLIPModel")
-        self.model = CLIPModel.from_pretrained(path, use_safetensors=True, local_files_only=True).eval()
+        self.model: Any = CLIPModel.from_pretrained(path, use_safetensors=True, local_files_only=True).eval()
         self.tokenizer = CLIPTokenizer.from_pretrained(path, local_files_only=True)
         preprocessing = json.loads((path / "preprocessor_config.json").read_text())
         self.mean = torch.tensor(preprocessing["image_mean"])[:, None, None]

@@ -221,12 +221,17 @@ SCORE_WORDS = {
 }
 
 
+def profile_named(name: str) -> FitProfile:
+    """Return one of `PROFILES` (`FitError` if there is none of that name)."""
+    if name not in PROFILES:
+        raise FitError(f"no fit profile named {name!r}; choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]
+
+
 def _named_profile(profile: FitProfile | str) -> tuple[str, FitProfile]:
     if isinstance(profile, FitProfile):
         return next((name for name, known in PROFILES.items() if known == profile), "custom"), profile
-    if profile not in PROFILES:
-        raise FitError(f"no fit profile named {profile!r}; choose one of {', '.join(PROFILES)}")
-    return profile, PROFILES[profile]
+    return profile, profile_named(profile)
 
 
 def _check_trials(

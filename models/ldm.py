@@ -86,7 +86,8 @@ class LatentDiffusionModel:
                 f"{path}/scheduler: prediction_type is {scheduler.config.prediction_type!r}; "
                 "braind denoises models that predict epsilon, such as Stable Diffusion 1.x"
             )
-        for part in (autoencoder, unet, text_encoder):
+        parts: tuple[Any, ...] = (autoencoder, unet, text_encoder)
+        for part in parts:
             part.to(device).eval().requires_grad_(False)
         return cls(
             path,

@@ -78,13 +78,13 @@ def check_finite(voxels: Array) -> None:
     Raises
     ------
     RoiError
-        `code` non_finite, naming how many of the voxels are not finite.
+        `code` not_finite, naming how many of the voxels are not finite.
     """
     n_bad = int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
     if n_bad:
         raise RoiError(
             f"{n_bad} of the decoder's {voxels.size} voxels are NaN or infinite; send 0 where a voxel has no signal",
-            code="non_finite",
+            code="not_finite",
         )
 
 

@@ -27,7 +27,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     """Sharpen the decoder and write models/demo/vae again."""
     torch.manual_seed(1)
     device = training_device()
-    autoencoder = AutoencoderKL.from_pretrained(DEMO_PATH / "vae").to(device)
+    autoencoder = placed(AutoencoderKL.from_pretrained(DEMO_PATH / "vae"), device)
     bank = render_bank(training_scenes(n_pictures))
     z = training_latents(state, n_pictures, autoencoder)
     held_out_rng = np.random.default_rng(5)

@@ -15,6 +15,7 @@ from .scenes import draw_held_out_scene, draw_training_scene
 from .training import (
     DEMO_PATH,
     Checkpoint,
+    Part,
     autocast,
     one_cycle,
     render_bank,
@@ -29,9 +30,9 @@ WHOLE_SHARE = 0.2
 POSTERIOR_LOG_VARIANCE = -6.0  # fixed: a standard deviation of 0.05, so that decoding tolerates small errors in z
 
 
-def new_autoencoder() -> AutoencoderKL:
+def new_autoencoder() -> Part:
     """Build Stable Diffusion's autoencoder class, small: factor 8, four latent channels."""
-    autoencoder = AutoencoderKL(
+    autoencoder: Part = AutoencoderKL(  # pyright: ignore[reportArgumentType]
         block_out_channels=(16, 32, 64, 96),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -105,7 +106,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
 
 
 @torch.no_grad()
-def evaluate(autoencoder: AutoencoderKL, held_out: torch.Tensor, sheet_path: Path) -> float:
+def evaluate(autoencoder: Part, held_out: torch.Tensor, sheet_path: Path) -> float:
     """Return the mean L1 on [−1, 1] of held-out scenes, and write a sheet of the first twelve."""
     decoded = torch.cat(
         [autoencoder.decode(autoencoder.encode(p).latent_dist.mode()).sample for p in held_out.split(16)]
@@ -115,7 +116,7 @@ def evaluate(autoencoder: AutoencoderKL, held_out: torch.Tensor, sheet_path: Pat
 
 
 @torch.no_grad()
-def finish(autoencoder: AutoencoderKL, bank: torch.Tensor) -> None:
+def finish(autoencoder: Part, bank: torch.Tensor) -> None:
     """Set the scaling factor that gives latents unit variance (as Stable Diffusion's 0.18215 does) and save."""
     pictures = to_signed(bank[:512]).to(autoencoder.device)
     latents = torch.cat([autoencoder.encode(p).latent_dist.mode() for p in pictures.split(32)])

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from .scenes import Scene, caption_words, captions, draw_held_out_scene, draw_training_scene
-from .training import DEMO_PATH, Checkpoint, autocast, one_cycle, render_bank, steps, to_signed, training_device
+from .training import DEMO_PATH, Checkpoint, Part, autocast, one_cycle, render_bank, steps, to_signed, training_device
 
 MAX_TOKENS = 16
 PREPROCESSING = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": 128}}
@@ -44,7 +44,7 @@ def train_tokenizer(path: Path) -> CLIPTokenizer:
     return clip_tokenizer
 
 
-def new_clip(tokenizer: CLIPTokenizer) -> CLIPModel:
+def new_clip(tokenizer: CLIPTokenizer) -> Part:
     """Build a CLIP with a text tower of 3 × 96 and an image tower of 4 × 128 over 16-px patches."""
     specials = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     text = {"vocab_size": len(tokenizer), "hidden_size": 96, "intermediate_size": 384, "num_hidden_layers": 3,
@@ -113,7 +113,7 @@ def degrade(pictures: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 
 
 @torch.no_grad()
-def report(clip: CLIPModel, tokenizer: CLIPTokenizer, scenes: list[Scene]) -> None:
+def report(clip: Part, tokenizer: CLIPTokenizer, scenes: list[Scene]) -> None:
     """Print how often the right caption and the right object win among the held-out scenes."""
     pictures = to_signed(render_bank(scenes)).to(clip.device)
     ids = token_ids(tokenizer, [captions(scene)[0] for scene in scenes]).to(clip.device)

@@ -7,6 +7,7 @@ earlier in training.
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -20,8 +21,10 @@ from .train_clip import token_ids
 from .training import (
     DEMO_PATH,
     Checkpoint,
+    Part,
     autocast,
     one_cycle,
+    placed,
     render_bank,
     save_sheet,
     steps,
@@ -37,7 +40,7 @@ NOISY_CAPTION_SHARE = 0.4  # embeddings disturbed as decoded ones are
 LATE_SHARE = 0.15  # timesteps drawn from the last tenth of the schedule, which decoding hardly uses
 
 
-def new_unet() -> UNet2DConditionModel:
+def new_unet() -> Part:
     """Build Stable Diffusion's denoiser class, small: three levels, cross-attention in the lower two."""
     return UNet2DConditionModel(
         sample_size=16,
@@ -57,7 +60,7 @@ def new_unet() -> UNet2DConditionModel:
     )
 
 
-def new_scheduler() -> DDIMScheduler:
+def new_scheduler() -> Part:
     """Return Stable Diffusion 1.x's schedule."""
     return DDIMScheduler(
         num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear",
@@ -66,7 +69,7 @@ def new_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def encode_pictures(scenes: list[Scene], autoencoder: AutoencoderKL) -> torch.Tensor:
+def encode_pictures(scenes: list[Scene], autoencoder: Part) -> torch.Tensor:
     """Return scaled latents (n, 4, 16, 16)."""
     bank = render_bank(scenes)
     latents = [autoencoder.encode(to_signed(p).to(autoencoder.device)).latent_dist.mode().cpu() for p in bank.split(64)]
@@ -74,7 +77,7 @@ def encode_pictures(scenes: list[Scene], autoencoder: AutoencoderKL) -> torch.Te
 
 
 @torch.no_grad()
-def encode_captions(scenes: list[Scene], text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> torch.Tensor:
+def encode_captions(scenes: list[Scene], text_encoder: Part, tokenizer: CLIPTokenizer) -> torch.Tensor:
     """Return the embeddings of each scene's captions (n, 5, tokens, width) in half precision."""
     embeddings = []
     for start in range(0, len(scenes), 64):
@@ -91,7 +94,7 @@ def training_scenes(n_pictures: int) -> list[Scene]:
     return [draw_training_scene(rng) for _ in range(n_pictures)]
 
 
-def training_latents(state: Path, n_pictures: int, autoencoder: AutoencoderKL) -> torch.Tensor:
+def training_latents(state: Path, n_pictures: int, autoencoder: Part) -> torch.Tensor:
     """Return the training scenes' latents, kept in a file so that a restart does not encode them again."""
     path = state / f"latents_{n_pictures}.safetensors"
     if not path.exists():
@@ -129,8 +132,8 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     """Train the denoiser and write the diffusers folder models/demo."""
     torch.manual_seed(0)
     device = training_device()
-    autoencoder = AutoencoderKL.from_pretrained(DEMO_PATH / "vae").to(device).eval()
-    text_encoder = CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder").to(device).eval()
+    autoencoder = placed(AutoencoderKL.from_pretrained(DEMO_PATH / "vae"), device)
+    text_encoder = placed(CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder"), device)
     tokenizer = CLIPTokenizer.from_pretrained(DEMO_PATH / "tokenizer")
     z = training_latents(state, n_pictures, autoencoder)
     c = encode_captions(training_scenes(n_pictures), text_encoder, tokenizer)
@@ -147,7 +150,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     both = torch.nn.ModuleDict({"unet": unet, "ema": ema})
     optimiser = torch.optim.AdamW(unet.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
     checkpoint = Checkpoint(state / "unet.safetensors", both, optimiser)
-    scheduler = new_scheduler()
+    scheduler: Part = new_scheduler()
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
     batch = 32 if device.type == "cpu" else 512
     done = checkpoint.resume()
@@ -181,7 +184,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     save_denoiser(assemble(autoencoder, text_encoder, tokenizer, ema, scheduler))
 
 
-def save_denoiser(pipeline: StableDiffusionImg2ImgPipeline) -> None:
+def save_denoiser(pipeline: Part) -> None:
     """Write what this stage adds to the diffusers folder: model_index.json, the scheduler and the denoiser.
 
     Half precision halves the committed file; loading turns it back into float32.
@@ -192,14 +195,15 @@ def save_denoiser(pipeline: StableDiffusionImg2ImgPipeline) -> None:
 
 
 def assemble(
-    autoencoder: AutoencoderKL,
-    text_encoder: CLIPTextModel,
+    autoencoder: Part,
+    text_encoder: Part,
     tokenizer: CLIPTokenizer,
-    unet: UNet2DConditionModel,
-    scheduler: DDIMScheduler,
-) -> StableDiffusionImg2ImgPipeline:
+    unet: Part,
+    scheduler: Part,
+) -> Part:
     """Put the parts together as diffusers' own pipeline."""
-    pipeline = StableDiffusionImg2ImgPipeline(
+    pipeline_class: Any = StableDiffusionImg2ImgPipeline
+    pipeline = pipeline_class(
         autoencoder, text_encoder, tokenizer, unet, scheduler, None, None, requires_safety_checker=False
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
@@ -207,7 +211,7 @@ def assemble(
 
 
 @torch.no_grad()
-def write_samples(pipeline: StableDiffusionImg2ImgPipeline, scenes: list[Scene], c: torch.Tensor, path: Path) -> None:
+def write_samples(pipeline: Part, scenes: list[Scene], c: torch.Tensor, path: Path) -> None:
     """Write a sheet: held-out scenes, text-to-image, blurred starts, and image-to-image from those at strength 0.7."""
     device, autoencoder = pipeline.device, pipeline.vae
     embeds = c.float().mean(1).to(device)

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,17 @@ from tqdm import tqdm
 from .scenes import Scene, render
 
 DEMO_PATH = Path(__file__).parent
+Part = Any  # a model, scheduler or pipeline of diffusers or transformers, whose annotations do not fit their use
 
 
 def training_device() -> torch.device:
     """Return the GPU when there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def placed(part: Part, device: torch.device) -> Part:
+    """Put a part that is only used, not trained, on the device."""
+    return part.to(device).eval()
 
 
 def autocast(device: torch.device) -> torch.autocast:

@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+
 from braind.client.nsd import NsdTree
 from braind.models.demo.nsd_tree import TreeSize, simulate
 

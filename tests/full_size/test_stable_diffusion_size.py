@@ -8,11 +8,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
+
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.profiles import PROFILES, profile_with
 from braind.models.reconstruct import Reconstructor
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
 
 pytestmark = pytest.mark.full_size
 
