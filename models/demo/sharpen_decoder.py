@@ -14,7 +14,7 @@ from diffusers import AutoencoderKL
 from .scenes import draw_held_out_scene
 from .train_autoencoder import evaluate, reconstruction_loss
 from .train_unet import training_latents, training_scenes
-from .training import DEMO_PATH, Checkpoint, autocast, one_cycle, render_bank, steps, to_signed, training_device
+from .training import DEMO_PATH, Checkpoint, autocast, one_cycle, placed, render_bank, steps, to_signed, training_device
 
 LATENT_JITTER = 0.05  # of the scaled latents, whose standard deviation is 1
 

@@ -5,6 +5,7 @@ runs on whole pictures, because group normalisation sees whole pictures in use.
 """
 
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -32,10 +33,13 @@ POSTERIOR_LOG_VARIANCE = -6.0  # fixed: a standard deviation of 0.05, so that de
 
 def new_autoencoder() -> Part:
     """Build Stable Diffusion's autoencoder class, small: factor 8, four latent channels."""
-    autoencoder: Part = AutoencoderKL(  # pyright: ignore[reportArgumentType]
-        block_out_channels=(16, 32, 64, 96),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
+    levels: dict[str, Any] = {
+        "block_out_channels": (16, 32, 64, 96),
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }
+    autoencoder: Part = AutoencoderKL(
+        **levels,
         layers_per_block=1,
         norm_num_groups=8,
         latent_channels=4,

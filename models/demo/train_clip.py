@@ -62,9 +62,12 @@ def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
 
 @click.command()
 @click.option("--n-steps", default=700, show_default=True)
+@click.option(
+    "--n-image-steps", default=900, show_default=True, help="Further steps with the text tower left as it is."
+)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
-@click.option("--n-pictures", default=6000, show_default=True)
-def main(n_steps: int, state: Path, n_pictures: int) -> None:
+@click.option("--n-pictures", default=9000, show_default=True)
+def main(n_steps: int, n_image_steps: int, state: Path, n_pictures: int) -> None:
     """Train the CLIP; write models/demo/tokenizer, models/demo/text_encoder and models/demo/clip."""
     torch.manual_seed(0)
     device = training_device()
@@ -79,20 +82,26 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     done = checkpoint.resume()
     rng = np.random.default_rng(200 + done)
     batch = 96 if device.type == "cpu" else 512
-    for step, bar in steps(done, n_steps, "clip"):
+    for step, bar in steps(done, n_steps + n_image_steps, "clip"):
+        if step >= n_steps:
+            # the denoiser is trained on this text tower's embeddings, so only what names pictures goes on learning
+            clip.text_model.requires_grad_(False)
         chosen = torch.from_numpy(rng.integers(len(scenes), size=batch))
         said = torch.from_numpy(rng.integers(5, size=batch))
         pictures = to_signed(bank[chosen]).to(device)
         pictures = degrade(pictures, rng)
         for group in optimiser.param_groups:
-            group["lr"] = one_cycle(step, n_steps, 1.5e-3)
+            if step < n_steps:
+                group["lr"] = one_cycle(step, n_steps, 1.5e-3)
+            else:
+                group["lr"] = one_cycle(step - n_steps, n_image_steps, 1e-3)
         with autocast(device):
             loss = clip(input_ids=ids[chosen, said].to(device), pixel_values=pictures, return_loss=True).loss
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
         optimiser.step()
-        if (step + 1) % 200 == 0 or step + 1 == n_steps:
+        if (step + 1) % 200 == 0 or step + 1 == n_steps + n_image_steps:
             checkpoint.save(step + 1)
             bar.write(f"step {step + 1}: loss {loss.item():.4f}")
     clip.eval()
