@@ -345,7 +345,7 @@ def decode(
     **settings: Any,
 ) -> None:
     """Make pictures of recorded trials; prints their paths."""
-    from .offline import decode_trials
+    from .decoding import decode_trials
 
     config = _config(config_path, data, paths={"nsd": nsd, "ldm": ldm}, decode=settings)
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
@@ -371,7 +371,7 @@ def evaluate(
     **settings: Any,
 ) -> None:
     """Score the decoder on all held-out pictures, with controls."""
-    from .offline import evaluate_subject
+    from .decoding import evaluate_subject
 
     config = _config(config_path, data, paths={"nsd": nsd, "ldm": ldm}, decode=settings)
     scores = evaluate_subject(config, subject, as_json, max_trials)

@@ -2,21 +2,28 @@
 
 import numpy as np
 import pytest
+
+from braind.decoding import DecodingError, kind_captions, parse_positions
 from braind.models.sheets import contact_sheet
-from braind.offline import OfflineError, kind_captions, parse_positions
 
 
 @pytest.mark.parametrize(
     ("text", "positions"),
-    [("all", list(range(20))), ("0", [0]), ("0,3,10-12", [0, 3, 10, 11, 12]), ("0:3", [0, 1, 2]), (":2,18:", [0, 1, 18, 19])],
-)  # fmt: skip
+    [
+        ("all", list(range(20))),
+        ("0", [0]),
+        ("0,3,10-12", [0, 3, 10, 11, 12]),
+        ("0:3", [0, 1, 2]),
+        (":2,18:", [0, 1, 18, 19]),
+    ],
+)
 def test_trials_are_named_by_numbers_and_ranges(text, positions):
     assert parse_positions(text, 20).tolist() == positions
 
 
 @pytest.mark.parametrize("text", ["", "20", "-1", "a", "3-1", "5:5"])
 def test_trials_that_do_not_exist_are_refused_with_what_there_is(text):
-    with pytest.raises(OfflineError, match=r"0 to 19|0,3,10-19"):
+    with pytest.raises(DecodingError, match=r"0 to 19|0,3,10-19"):
         parse_positions(text, 20)
 
 

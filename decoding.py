@@ -1,0 +1,246 @@
+"""Decoding recorded trials offline, and scoring what comes out: `braind decode` and `braind evaluate`."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from itertools import permutations, product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from . import __version__
+from .client.config import Config, weights_path
+from .client.nsd import NsdTree, Trials
+from .errors import BraindError
+from .models.weights import Weights
+from .offline import encode_targets, ensure_tree, fit_subject, load_ldm, progress_bar
+
+if TYPE_CHECKING:
+    from .models.evaluate import HeldOut
+    from .models.ldm import LatentDiffusionModel
+    from .models.reconstruct import Mode, Reconstructor
+
+Array = NDArray[Any]
+
+
+class DecodingError(BraindError):
+    """Trials that do not exist."""
+
+    code = "trials"
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """Everything that decodes one subject's trials offline."""
+
+    config: Config
+    subject: int
+    tree: NsdTree
+    weights: Weights
+    ldm: "LatentDiffusionModel"
+    reconstructor: "Reconstructor"
+
+    @classmethod
+    def load(cls, config: Config, subject: int) -> "Decoder":
+        """Load weights and model, fitting first when the subject has no weights."""
+        from .models.profiles import profile_with
+        from .models.reconstruct import Reconstructor
+
+        tree, ldm = ensure_tree(config), load_ldm(config)
+        path = weights_path(config, subject)
+        if not path.is_file():
+            fit_subject(config, subject)
+        weights = Weights.load(path)
+        weights.check_ldm(ldm.fingerprint)
+        weights.check_volume(tree.shape(subject), tree.affine(subject))
+        decode = config.decode
+        profile = profile_with(
+            decode.profile,
+            strength=decode.strength,
+            guidance_scale=decode.guidance_scale,
+            num_inference_steps=decode.num_inference_steps,
+        )
+        return cls(config, subject, tree, weights, ldm, Reconstructor(ldm, profile, decode.seed))
+
+    @cached_property
+    def test_trials(self) -> Trials:
+        """Return the trials of shared pictures, in the order they were seen."""
+        trials = self.tree.trials(self.subject)
+        return trials.of(trials.is_shared)
+
+    @cached_property
+    def test_voxels(self) -> Array:
+        """Return the test trials' voxels: (n_trials, n_voxels) float32, % signal change."""
+        trials = self.tree.trials(self.subject)
+        sessions = [int(session) for session in np.unique(trials.session)]
+        return self.tree.masked_betas(self.subject, sessions, self.weights.voxel_index)[trials.is_shared]
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what made a picture: enough to make it again."""
+        return {
+            "subject": self.subject,
+            "simulated": self.weights.card.simulated,
+            "weights": self.weights.fingerprint,
+            "ldm": self.ldm.fingerprint,
+            "denoiser": self.ldm.denoiser_fingerprint,
+            "config": hashlib.sha256(msgspec.json.encode([self.config.decode, self.config.fit])).hexdigest()[:12],
+            "profile": msgspec.to_builtins(self.reconstructor.profile),
+            "seed": self.reconstructor.seed,
+            "engine": self.reconstructor.engine,
+            "versions": {"braind": __version__, **{name: version(name) for name in ("torch", "diffusers", "numpy")}},
+        }
+
+
+def decode_trials(
+    config: Config, subject: int, trials: str, mode: "Mode", out: Path, *, averaged: bool = False, sheet: bool = True
+) -> list[Path]:
+    """Make pictures of test trials: a PNG and a JSON sidecar each, and a sheet of seen, z, c and zc.
+
+    Parameters
+    ----------
+    trials : "all", or positions among the test trials (or, averaged, among the test pictures): "0,3,10-19", "0:8"
+    averaged : decode means of a picture's repeats
+    """
+    from PIL import Image
+
+    from .models.evaluate import average_repeats
+    from .models.sheets import contact_sheet
+
+    decoder = Decoder.load(config, subject)
+    test = decoder.test_trials
+    if averaged:
+        picture_ids, picture_of_trial = np.unique(test.nsd_id, return_inverse=True)
+        voxels, _ = average_repeats(decoder.test_voxels, picture_of_trial)
+        names = [f"sub-{subject:02d}_nsd-{nsd_id:05d}_desc-averaged" for nsd_id in picture_ids]
+    else:
+        voxels, picture_ids = decoder.test_voxels, test.nsd_id
+        names = [
+            f"sub-{subject:02d}_ses-{session:02d}_run-{run:02d}_trial-{trial:02d}_desc-single"
+            for session, run, trial in zip(test.session, test.run, test.trial_in_run, strict=True)
+        ]
+    chosen = parse_positions(trials, len(voxels))
+    seen = decoder.tree.pictures(picture_ids[chosen])
+    out.mkdir(parents=True, exist_ok=True)
+    columns, paths = [], []
+    with progress_bar("decoding") as report:
+        for n, position in enumerate(chosen):
+            (z,), (c,) = decoder.weights.predict(voxels[position : position + 1])
+            wanted: tuple[Mode, ...] = ("z", "c", "zc") if sheet else (mode,)
+            pictures = {kind: decoder.reconstructor.picture(z, c, kind) for kind in wanted}
+            columns.append([seen[n], *(pictures[kind] for kind in wanted)])
+            path = out / f"{names[position]}_mode-{mode}_decode.png"
+            Image.fromarray(pictures[mode]).save(path)
+            nsd_id = int(picture_ids[position])
+            sidecar = {"mode": mode, "position": int(position), "nsd_id": nsd_id, "averaged": averaged,
+                       "caption": decoder.tree.captions(nsd_id)[0], **decoder.provenance()}  # fmt: skip
+            path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n")
+            paths.append(path)
+            report("decoding", n + 1, len(chosen))
+    if sheet:
+        title = f"subject {subject}, {'averaged repeats' if averaged else 'single trials'}, {config.decode.profile}"
+        path = out / f"sub-{subject:02d}_desc-{'averaged' if averaged else 'single'}_sheet.png"
+        contact_sheet(columns, ["seen", "z", "c", "zc"], title, decoder.weights.card.simulated).save(path)
+        paths.append(path)
+    return paths
+
+
+def parse_positions(text: str, n: int) -> Array:
+    """Read "all", "0,3,10-19" (both ends in) or "0:8" (end out) into positions below n."""
+    if text == "all":
+        return np.arange(n)
+    positions: list[int] = []
+    try:
+        for part in text.split(","):
+            if ":" in part:
+                start, _, stop = part.partition(":")
+                positions += range(int(start or 0), int(stop or n))
+            else:
+                first, _, last = part.partition("-")
+                positions += range(int(first), int(last or first) + 1)
+    except ValueError:
+        raise DecodingError(f"trials {text!r}: give all, numbers and ranges, such as 0,3,10-19 or 0:8") from None
+    outside = [position for position in positions if not 0 <= position < n]
+    if outside or not positions:
+        raise DecodingError(f"trials {text!r}: there are {n}, numbered 0 to {n - 1}")
+    return np.array(positions)
+
+
+def held_out_of(decoder: Decoder) -> "HeldOut":
+    """Return the subject's test trials with all that they are scored against."""
+    from .models.evaluate import HeldOut
+
+    picture_ids, picture_of_trial = np.unique(decoder.test_trials.nsd_id, return_inverse=True)
+    z_px = decoder.weights.card.latent_shape[1] * decoder.ldm.factor
+    z, c = encode_targets(decoder.tree, decoder.ldm, picture_ids, z_px)
+    novel = np.isin(picture_ids, decoder.tree.novel_kind_ids())
+    pictures = decoder.tree.pictures(picture_ids)
+    kinds = [_kind_in(decoder.tree.captions(int(nsd_id))[0]) for nsd_id in picture_ids]
+    return HeldOut(decoder.test_voxels, picture_of_trial, pictures, z, c, kinds, novel)
+
+
+def evaluate_subject(
+    config: Config, subject: int, as_json: bool = False, max_trials_per_picture: int | None = None
+) -> dict[str, Any]:
+    """Score a subject's decoder on all test pictures; prints a table on stderr unless JSON is wanted."""
+    from .models.clip import PictureClip
+    from .models.evaluate import evaluate
+
+    decoder = Decoder.load(config, subject)
+    clip = PictureClip()
+    names, captions = kind_captions()
+    texts = clip.embed_texts(captions)
+    with progress_bar("evaluating") as report:
+        scores = evaluate(
+            decoder.weights,
+            held_out_of(decoder),
+            decoder.reconstructor.picture,
+            clip.embed,
+            lambda pictures: clip.name_objects(pictures, names, texts),
+            max_trials_per_picture=max_trials_per_picture,
+            progress=report,
+        )
+    scores["provenance"] = decoder.provenance()
+    if not as_json:
+        _print_scores(scores)
+    return scores
+
+
+def kind_captions() -> tuple[list[str], list[str]]:
+    """Return every caption of the demo's objects, over sizes, places and colours: (names, captions), a row each."""
+    from .models.demo.scenes import COLOURS, KINDS, PLACES, SIZES
+
+    rows = [
+        (kind, f"a {size} {kind} at the {place} , {above} above {below}")
+        for kind, size, place in product(KINDS, SIZES, PLACES)
+        for above, below in permutations(COLOURS, 2)
+    ]
+    return [kind for kind, _ in rows], [caption for _, caption in rows]
+
+
+def _kind_in(caption: str) -> str:
+    from .models.demo.scenes import KINDS
+
+    return next((word for word in caption.split() if word in KINDS), "")
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{scores['n_pictures']} held-out pictures" + (
+        ", SIMULATED" if scores["provenance"]["simulated"] else ""))  # fmt: skip
+    names = ("clip_two_way", "pixcorr", "ssim", "object_named")
+    for column in ("", *names):
+        table.add_column(column)
+    rows = [(f"{part} {mode}", scores[part][mode]) for part in ("single", "averaged") for mode in ("zc", "z", "c")]
+    rows += [(f"control: {name}", control) for name, control in scores["controls"].items()]
+    for name, row in rows:
+        table.add_row(
+            name, *(f"{row[n]['mean']:.3f} [{row[n]['ci95'][0]:.3f}, {row[n]['ci95'][1]:.3f}]" for n in names)
+        )
+    Console().print(table)
