@@ -14,6 +14,14 @@ def ldm_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def files(ldm_path):
+    """The files that a daemon loads, with random weights."""
+    from running_daemon import files_for
+
+    return files_for(ldm_path)
+
+
+@pytest.fixture(scope="session")
 def ldm(ldm_path):
     from braind.models.ldm import LatentDiffusionModel
 

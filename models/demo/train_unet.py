@@ -36,7 +36,7 @@ EMA = 0.998
 MIN_SNR = 5.0
 EMPTY_SHARE = 0.1  # captions replaced by "", for classifier-free guidance
 SINGLE_CAPTION_SHARE = 0.4  # the rest see the mean of five captions, as the decoder's targets are
-NOISY_CAPTION_SHARE = 0.4  # embeddings disturbed as decoded ones are
+NOISY_CAPTION_SHARE = 0.6  # embeddings disturbed as decoded ones are
 LATE_SHARE = 0.15  # timesteps drawn from the last tenth of the schedule, which decoding hardly uses
 
 
@@ -102,18 +102,22 @@ def training_latents(state: Path, n_pictures: int, autoencoder: Part) -> torch.T
     return load_file(path)["z"]
 
 
-def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Draw what the denoiser is told: one caption, the mean of five, either disturbed, or nothing.
 
     Parameters
     ----------
-    embeddings : (batch, 5, tokens, width); empty : (tokens, width); spread : (tokens, width), standard deviations
+    embeddings : (batch, 5, tokens, width); empty : (tokens, width); known : (n_scenes, tokens, width)
     """
     n = len(embeddings)
     single = embeddings[torch.arange(n), torch.randint(5, (n,))]
     c = torch.where((torch.rand(n) < SINGLE_CAPTION_SHARE)[:, None, None], single, embeddings.mean(1))
-    disturbance = torch.rand(n, 1, 1) * (torch.rand(n, 1, 1) < NOISY_CAPTION_SHARE) * 0.6
-    c = c + disturbance * spread * torch.randn_like(c)
+    # a decoded c keeps the spread of c, but only a part of it is right: the rest is like a mixture of other scenes
+    right = torch.where(torch.rand(n) < NOISY_CAPTION_SHARE, torch.empty(n).uniform_(0.35, 1), torch.ones(n))
+    others = torch.randn(n, len(known)) / len(known) ** 0.5
+    mixture = torch.einsum("nk,ktw->ntw", others, known - known.mean(0))
+    right = right[:, None, None]
+    c = known.mean(0) + right * (c - known.mean(0)) + (1 - right**2).sqrt() * mixture
     return torch.where((torch.rand(n) < EMPTY_SHARE)[:, None, None], empty, c)
 
 
@@ -139,7 +143,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     c = encode_captions(training_scenes(n_pictures), text_encoder, tokenizer)
     with torch.no_grad():
         empty = text_encoder(token_ids(tokenizer, [""]).to(device)).last_hidden_state[0].cpu()
-    spread = c[:2000].float().mean(1).std(0)
+    known = c[:256].float().mean(1)
     probe_rng = np.random.default_rng(4)
     probes = [draw_held_out_scene(probe_rng) for _ in range(16)]
     probe_c = encode_captions(probes, text_encoder, tokenizer)
@@ -159,7 +163,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     for step, bar in steps(done, n_steps, "unet"):
         chosen = torch.randint(len(z), (batch,))
         latents, noise, t = z[chosen], torch.randn(batch, *z.shape[1:]), draw_timesteps(batch)
-        conditions = draw_conditions(c[chosen].float(), empty, spread)
+        conditions = draw_conditions(c[chosen].float(), empty, known)
         noisy = scheduler.add_noise(latents, noise, t)
         for group in optimiser.param_groups:
             group["lr"] = one_cycle(step, n_steps, 1.5e-3)
