@@ -1,5 +1,6 @@
 """The front door: one thin function a command. Whatever is heavy is imported inside the command that needs it."""
 
+import os
 from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
@@ -36,6 +37,8 @@ class FrontDoor(click.Group):
     """The one place where errors become a sentence on stderr and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        # its warnings are about torchvision, which nothing here needs
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         try:
             return super().invoke(ctx)
         except BraindError as error:

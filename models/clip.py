@@ -19,7 +19,9 @@ class PictureClip:
 
     def __init__(self, path: Path | None = None) -> None:
         from transformers import CLIPModel, CLIPTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()
         path = path or EMBEDDED_LDM_PATH / "clip"
         if not (path / "config.json").is_file():
             raise LdmError(f"{path}/config.json is missing: give the folder of a CLIPModel")

@@ -64,7 +64,9 @@ class LatentDiffusionModel:
         # diffusers and transformers: seconds to import, so only those who decode pay
         from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # loading takes a blink; its bars would stand between the daemon's lines
         path = path or EMBEDDED_LDM_PATH
         index = check_folder(path)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
