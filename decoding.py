@@ -239,6 +239,7 @@ def _print_scores(scores: dict[str, Any]) -> None:
         table.add_column(column)
     rows = [(f"{part} {mode}", scores[part][mode]) for part in ("single", "averaged") for mode in ("zc", "z", "c")]
     rows += [(f"control: {name}", control) for name, control in scores["controls"].items()]
+    rows.append(("the seen pictures", scores["seen"]))
     for name, row in rows:
         table.add_row(
             name, *(f"{row[n]['mean']:.3f} [{row[n]['ci95'][0]:.3f}, {row[n]['ci95'][1]:.3f}]" for n in names)

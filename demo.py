@@ -35,6 +35,7 @@ Array = NDArray[Any]
 
 SUBJECT = 1
 N_VOLUMES = 24
+PACE_S = 0.5  # from volume to volume without a terminal: faster than any scanner, slower than a decode
 READY_WITHIN_S = 180.0
 DECODED_WITHIN_S = 60.0
 
@@ -128,7 +129,7 @@ def _send(where: Endpoints, tree: "NsdTree") -> "ReplaySummary":
         ScannerClient(*where.address("ingest")) as client,
         DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
     ):
-        return replay(tree, SUBJECT, client, subscriber, max_volumes=N_VOLUMES, session_id="demo")
+        return replay(tree, SUBJECT, client, subscriber, max_volumes=N_VOLUMES, pace_s=PACE_S, session_id="demo")
 
 
 def _collect(subscriber: DecodeSubscriber) -> list[list[Array]]:

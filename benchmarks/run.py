@@ -29,7 +29,7 @@ from braind.offline import ensure_tree, ready_weights
 
 SUBJECT = 1
 N_ROUNDS = 15
-N_VOLUMES = 120
+N_VOLUMES = 60
 
 
 def seconds(function: Any) -> float:

@@ -93,8 +93,8 @@ def evaluate(
     scores : dict, JSON-ready
         `single` and `averaged` (repeats averaged before decoding) hold scores for the modes `z`, `c` and `zc`, and
         `z_correlation` and `c_correlation` of the predictions; `controls` holds scores for `shuffled` (each decode
-        against another picture), `mean_prediction` and `text_only_random_caption`, and for `seen`, the pictures
-        themselves; `novel_kinds` holds `single` and `averaged` for pictures of kinds that training lacks, which the
+        against another picture), `mean_prediction` and `text_only_random_caption`; `seen` those of the pictures
+        themselves, the judge's ceiling; `novel_kinds` holds `single` and `averaged` for pictures of kinds that training lacks, which the
         others leave out; counts. A score is a `mean` and its `ci95`, fractions.
 
     Raises
@@ -122,13 +122,13 @@ def evaluate(
         "text_only_random_caption": _score_captions(
             held_out.c[another] if random_c is None else random_c, weights, judge, studio
         ),
-        # the judge's own ceiling: the seen pictures scored as if they were decodes
-        "seen": judge.scores(held_out.pictures, np.arange(n_pictures)),
     }
+    # the judge's own ceiling: the seen pictures scored as if they were decodes
+    seen = judge.scores(held_out.pictures, np.arange(n_pictures))
     # 3. means and intervals over pictures
     decoding = {"single": single_scores, "averaged": averaged_scores}
     is_novel = np.zeros(n_pictures, bool) if held_out.is_novel is None else np.asarray(held_out.is_novel, bool)
-    answer = _summarise({**decoding, "controls": controls}, ~is_novel, seed, n_bootstrap)
+    answer = _summarise({**decoding, "controls": controls, "seen": seen}, ~is_novel, seed, n_bootstrap)
     if is_novel.any():
         answer["novel_kinds"] = _summarise(decoding, is_novel, seed, n_bootstrap)
         answer["novel_kinds"]["n_pictures"] = int(is_novel.sum())

@@ -122,7 +122,8 @@ def test_decode_writes_pictures_with_provenance_and_a_sheet(data, tmp_path):
     paths = [Path(line) for line in decoded.stdout.split()]
     assert len(paths) == 3
     assert all(path.is_file() for path in paths)
-    assert np.asarray(Image.open(paths[0])).shape == (128, 128, 3)
+    with Image.open(paths[0]) as picture:
+        assert picture.size == (128, 128)
     sidecar = json.loads(paths[0].with_suffix(".json").read_text())
     assert sidecar["simulated"] is True
     assert sidecar["weights"] == Weights.load(weights_path(config_of(data), 1)).fingerprint
@@ -197,4 +198,5 @@ def test_the_demo_decodes_24_volumes_and_writes_a_contact_sheet(data, tmp_path):
     assert sum("volume" in line and " ms " in line for line in lines) == 24
     assert "24 decoded, 0 skipped" in shown.stdout
     assert lines[-1] == str(sheet)
-    assert Image.open(sheet).width > 12 * 128
+    with Image.open(sheet) as image:
+        assert image.width > 12 * 128

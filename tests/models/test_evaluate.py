@@ -58,7 +58,7 @@ def answer(scene):
 
 def test_the_answer_has_the_documented_fields_and_is_json(answer):
     assert json.loads(json.dumps(answer, allow_nan=False)) == answer
-    assert set(answer) == {"single", "averaged", "controls", "n_pictures", "n_trials", "n_bootstrap"}
+    assert set(answer) == {"single", "averaged", "controls", "seen", "n_pictures", "n_trials", "n_bootstrap"}
     assert set(answer["single"]) == {"z", "c", "zc", "z_correlation", "c_correlation"}
     assert set(answer["controls"]) == {"shuffled", "mean_prediction", "text_only_random_caption"}
     for scores in (answer["averaged"]["c"], answer["controls"]["shuffled"]):
