@@ -110,7 +110,7 @@ def live(weights: Path, tree: NsdTree) -> dict[str, Any]:
             [sys.executable, "-m", "braind", "serve", "--data", folder, "--weights", weights, "--candidates",
              weights.with_suffix(".candidates.safetensors"), "--ingest-port", "0", "--decodes-port", "0",
              "--control-port", "0"],
-            stderr=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             braind = [sys.executable, "-m", "braind"]

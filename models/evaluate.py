@@ -94,8 +94,8 @@ def evaluate(
         `single` and `averaged` (repeats averaged before decoding) hold scores for the modes `z`, `c` and `zc`, and
         `z_correlation` and `c_correlation` of the predictions; `controls` holds scores for `shuffled` (each decode
         against another picture), `mean_prediction` and `text_only_random_caption`; `seen` those of the pictures
-        themselves, the judge's ceiling; `novel_kinds` holds `single` and `averaged` for pictures of kinds that training lacks, which the
-        others leave out; counts. A score is a `mean` and its `ci95`, fractions.
+        themselves, the judge's ceiling; `novel_kinds` holds `single` and `averaged` for pictures of kinds that training
+        lacks, which the others leave out; counts. A score is a `mean` and its `ci95`, fractions.
 
     Raises
     ------
