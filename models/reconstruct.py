@@ -67,10 +67,6 @@ class Reconstructor:
             latents = self.denoise(self.noised(z), embedding, self.schedule)
         return _pixels(self.ldm.decode_latents(latents))[0]
 
-    def warm_up(self) -> None:
-        """Make one picture and throw it away: the first is slower than all others."""
-        self.picture(np.zeros(self.ldm.latent_shape, np.float32), np.zeros(self.ldm.text_shape, np.float32))
-
     def noised(self, z: Array) -> torch.Tensor:
         """Noise z to the start of the schedule: (1, channels, h, w)."""
         if self.profile.reencode or z.shape != self.ldm.latent_shape:
