@@ -33,6 +33,10 @@ class ExitCode(IntEnum):
     """Ended by Ctrl-C."""
 
 
+# a model or preset that cannot be used, whatever the command
+UNFIT = ("ldm", "preset", "engine")
+
+
 class FrontDoor(click.Group):
     """The one place where errors become a sentence on stderr and an exit status."""
 
@@ -56,7 +60,7 @@ def _exit_code(error: BraindError, command: str | None) -> ExitCode:
     if isinstance(error, NoDaemonError):
         return ExitCode.NO_DAEMON
     # A daemon that cannot start as asked is refused too: `serve` raises only before it serves.
-    is_refused = command == "serve" or isinstance(error, ConfigError | RefusedByDaemon)
+    is_refused = command == "serve" or isinstance(error, ConfigError | RefusedByDaemon) or error.code in UNFIT
     return ExitCode.USAGE if is_refused else ExitCode.FAILED
 
 
@@ -87,7 +91,10 @@ def decode_options(command: Command) -> Command:
         click.option("--num-inference-steps", type=int, help="Denoiser calls."),
         click.option("--guidance-scale", type=float, help="Classifier-free guidance."),
         click.option("--strength", type=float, help="Share of the noise schedule that z is noised to, 0-1."),
-        click.option("--profile", help="live: few denoiser calls; takagi: the published procedure."),
+        click.option(
+            "--preset", help="takagi (as published), quality-20, live-8, live-4, live-2, live-1, or your own."
+        ),
+        click.option("--engine", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the networks."),
         click.option("--mode", type=MODES, help="z: layout only; c: meaning only; zc: both."),
     ):
         command = option(command)
@@ -141,8 +148,9 @@ def serve(
     """Run the daemon: take volumes, publish decodes."""
     from .client import config as paths
     from .daemon.serve import serve as run
+    from .offline import preset_of
 
-    in_decode = ("mode", "profile", "strength", "guidance_scale", "num_inference_steps", "seed", "threads")
+    in_decode = ("mode", "preset", "engine", "strength", "guidance_scale", "num_inference_steps", "seed", "threads")
     decode = {key: settings.pop(key) for key in in_decode}
     config = _config(config_path, data, paths={"ldm": ldm}, decode=decode, serve=settings)
     status = run(
@@ -151,6 +159,7 @@ def serve(
         weights_path=weights_path or paths.weights_path(config, subject),
         candidates_path=candidates_path or paths.candidates_path(config, subject),
         ldm_path=Path(config.paths.ldm).expanduser() if config.paths.ldm else None,
+        preset=preset_of(config),
     )
     raise SystemExit(status)
 
@@ -321,7 +330,7 @@ def fit(
 
     rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
     paths = {"nsd": nsd, "ldm": ldm}
-    config = _config(config_path, data, paths=paths, fit={**rois, "folds": folds}, decode={"profile": profile})
+    config = _config(config_path, data, paths=paths, fit={**rois, "folds": folds, "profile": profile})
     click.echo(fit_subject(config, subject))
 
 
@@ -382,6 +391,19 @@ def evaluate(
         import json
 
         click.echo(json.dumps(scores, indent=2))
+
+
+@main.command()
+@config_options
+@ldm_option
+@decode_options
+@json_option
+def engines(config_path: Path | None, data: Path | None, ldm: Path | None, as_json: bool, **settings: Any) -> None:
+    """List the engines, their measured times and what `auto` takes."""
+    from .decoding import describe_engines
+
+    config = _config(config_path, data, paths={"ldm": ldm}, decode=settings)
+    click.echo(describe_engines(config, as_json))
 
 
 @main.command()

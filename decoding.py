@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
 from itertools import permutations, product
@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import __version__
-from .client.config import Config, weights_path
+from .client.config import Config, engines_path, weights_path
 from .client.nsd import NsdTree, Trials
 from .errors import BraindError
 from .models.weights import Weights
-from .offline import encode_targets, ensure_tree, fit_subject, load_ldm, progress_bar
+from .offline import encode_targets, ensure_tree, fit_subject, load_ldm, preset_of, progress_bar
 
 if TYPE_CHECKING:
     from .models.evaluate import HeldOut
@@ -48,7 +48,7 @@ class Decoder:
     @classmethod
     def load(cls, config: Config, subject: int) -> "Decoder":
         """Load weights and model, fitting first when the subject has no weights."""
-        from .models.profiles import profile_with
+        from .models.engines import load_engine
         from .models.reconstruct import Reconstructor
 
         tree, ldm = ensure_tree(config), load_ldm(config)
@@ -58,14 +58,9 @@ class Decoder:
         weights = Weights.load(path)
         weights.check_ldm(ldm.fingerprint)
         weights.check_volume(tree.shape(subject), tree.affine(subject))
-        decode = config.decode
-        profile = profile_with(
-            decode.profile,
-            strength=decode.strength,
-            guidance_scale=decode.guidance_scale,
-            num_inference_steps=decode.num_inference_steps,
-        )
-        return cls(config, subject, tree, weights, ldm, Reconstructor(ldm, profile, decode.seed))
+        preset = preset_of(config)
+        engine = load_engine(config.decode.engine, ldm, preset, engines_path(config))
+        return cls(config, subject, tree, weights, ldm, Reconstructor(ldm, preset, config.decode.seed, engine))
 
     @cached_property
     def test_trials(self) -> Trials:
@@ -89,9 +84,9 @@ class Decoder:
             "ldm": self.ldm.fingerprint,
             "denoiser": self.ldm.denoiser_fingerprint,
             "config": hashlib.sha256(msgspec.json.encode([self.config.decode, self.config.fit])).hexdigest()[:12],
-            "profile": msgspec.to_builtins(self.reconstructor.profile),
+            "preset": msgspec.to_builtins(self.reconstructor.preset),
             "seed": self.reconstructor.seed,
-            "engine": self.reconstructor.engine,
+            "engine": self.reconstructor.engine.name,
             "versions": {"braind": __version__, **{name: version(name) for name in ("torch", "diffusers", "numpy")}},
         }
 
@@ -142,7 +137,7 @@ def decode_trials(
             paths.append(path)
             report("decoding", n + 1, len(chosen))
     if sheet:
-        title = f"subject {subject}, {'averaged repeats' if averaged else 'single trials'}, {config.decode.profile}"
+        title = f"subject {subject}, {'averaged repeats' if averaged else 'single trials'}, {decoder.reconstructor.preset.name}"
         path = out / f"sub-{subject:02d}_desc-{'averaged' if averaged else 'single'}_sheet.png"
         contact_sheet(columns, ["seen", "z", "c", "zc"], title, decoder.weights.card.simulated).save(path)
         paths.append(path)
@@ -208,6 +203,25 @@ def evaluate_subject(
     if not as_json:
         _print_scores(scores)
     return scores
+
+
+def describe_engines(config: Config, as_json: bool = False) -> str:
+    """Say which engines there are for the settings' model and preset, how long each takes, and what `auto` takes."""
+    import torch
+
+    from .models.engines import choose_engine
+
+    if config.decode.threads:
+        torch.set_num_threads(config.decode.threads)
+    preset = preset_of(config)
+    chosen = choose_engine(load_ldm(config), preset, engines_path(config))
+    if as_json:
+        return json.dumps({"preset": preset.name, **asdict(chosen)}, indent=2)
+    lines = [f"preset {preset.name}, {preset.n_calls} denoiser calls, {torch.get_num_threads()} threads"]
+    for one in chosen.measured:
+        taken = "not available: " + one.problem if one.picture_ms is None else f"{one.picture_ms:.1f} ms a picture"
+        lines.append(f"  {one.name:12} {taken}")
+    return "\n".join([*lines, f"auto takes {chosen.name}: {chosen.reason}"])
 
 
 def kind_captions() -> tuple[list[str], list[str]]:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ from .models.weights import Weights, WeightsCard
 
 if TYPE_CHECKING:
     from .models.ldm import LatentDiffusionModel
+    from .models.presets import Preset
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
@@ -46,11 +48,8 @@ def simulate_tree(config: Config, subjects: list[int], root: Path) -> None:
         simulate(root, subjects, progress=report)
 
 
-def picture_size_of_z(ldm: "LatentDiffusionModel", profile: str) -> int:
-    """Return the side, in px, of the pictures that a profile's z encodes."""
-    from .models.profiles import profile_with
-
-    share = profile_with(profile).z_share
+def picture_size_of_z(ldm: "LatentDiffusionModel", share: float) -> int:
+    """Return the side, in px, of the pictures that z encodes, for a share of the model's side."""
     return round(ldm.picture_px * share / ldm.factor) * ldm.factor
 
 
@@ -62,13 +61,14 @@ def fit_subject(config: Config, subject: int) -> Path:
     from .models.fit import fit_weights, model_card, profile_named
 
     tree, ldm = ensure_tree(config), load_ldm(config)
+    profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
     voxel_index, z_positions, c_positions = union_index(
         tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
     )
     trials = tree.trials(subject)
     trained = ~trials.is_shared
     picture_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
-    z_px = picture_size_of_z(ldm, config.decode.profile)
+    z_px = picture_size_of_z(ldm, profile.z_share)
     z, c = encode_targets(tree, ldm, picture_ids, z_px)
     with progress_bar("reading betas"):
         voxels = tree.masked_betas(subject, [int(session) for session in np.unique(trials.session)], voxel_index)[
@@ -90,7 +90,7 @@ def fit_subject(config: Config, subject: int) -> Path:
     with progress_bar("fitting") as report:
         weights = fit_weights(
             voxels, z_positions, c_positions, voxel_index, picture_of_trial, z, c, card,
-            profile=replace(profile_named(config.decode.profile), folds=config.fit.folds),
+            profile=profile,
             max_discarded_variance=config.fit.max_discarded_variance,
             progress=lambda target, done, total: report(f"fitting {target}", done, total),
         )  # fmt: skip
@@ -102,6 +102,25 @@ def fit_subject(config: Config, subject: int) -> Path:
     labels = [tree.captions(int(nsd_id))[0] for nsd_id in shared_ids]
     Candidates(shared_z, shared_c, shared_ids, labels).save(candidates_path(config, subject))
     return path
+
+
+def preset_of(config: Config) -> "Preset":
+    """Return the preset of the settings, with the settings that change it.
+
+    Raises
+    ------
+    PresetError
+    """
+    from .models.presets import Preset, preset_with
+
+    decode = config.decode
+    return preset_with(
+        decode.preset,
+        strength=decode.strength,
+        guidance_scale=decode.guidance_scale,
+        n_calls=decode.num_inference_steps,
+        user_presets={name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()},
+    )
 
 
 def load_ldm(config: Config) -> "LatentDiffusionModel":

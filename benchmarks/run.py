@@ -22,7 +22,7 @@ from diffusers import StableDiffusionImg2ImgPipeline
 from braind.client.config import load_config, weights_path
 from braind.client.nsd import NsdTree
 from braind.models.ldm import LatentDiffusionModel
-from braind.models.profiles import PROFILES, Profile
+from braind.models.presets import PRESETS, Preset
 from braind.models.reconstruct import Reconstructor
 from braind.models.weights import Weights
 from braind.offline import ensure_tree, ready_weights
@@ -75,7 +75,7 @@ def reconstruction(ldm: LatentDiffusionModel, calls: int, guidance: float) -> di
     rng = np.random.default_rng(0)
     z = rng.normal(size=ldm.latent_shape).astype(np.float32)
     c = ldm.encode_captions([["a big panda at the left , red above blue"]])[0]
-    reconstructor = Reconstructor(ldm, Profile("bench", 0.8, guidance, calls, reencode=False, z_share=1.0))
+    reconstructor = Reconstructor(ldm, Preset("bench", 799, calls, guidance_scale=guidance))
     image, embeds = torch.from_numpy(z)[None], torch.from_numpy(c)[None]
     n_grid = next(n for n in range(calls, 10 * calls) if int(n * 0.8) == calls)
 
@@ -103,7 +103,7 @@ def ridge_predict(weights: Weights) -> dict[str, dict[str, float]]:
     return interleaved({"dense product": predict_dense, "compiled weights": lambda: weights.predict(voxels)}, 200)
 
 
-def live(weights: Path, tree: NsdTree) -> dict[str, Any]:
+def replayed(weights: Path, tree: NsdTree) -> dict[str, Any]:
     """Replay single trials at four times NSD's pace through a real daemon; latency from sending to Xzc."""
     with tempfile.TemporaryDirectory() as folder:
         daemon = subprocess.Popen(
@@ -119,12 +119,12 @@ def live(weights: Path, tree: NsdTree) -> dict[str, Any]:
                 status = subprocess.run([*braind, "status", "--json", "--data", folder], capture_output=True)
                 if status.returncode == 0 and json.loads(status.stdout)["state"] == "ready":
                     break
-            replayed = subprocess.run(
+            finished = subprocess.run(
                 [*braind, "replay", "--data", folder, "--nsd", tree.root, "--speed", "4", "--max-volumes",
                  str(N_VOLUMES), "--json"],
                 check=True, capture_output=True,
             )  # fmt: skip
-            return json.loads(replayed.stdout)
+            return json.loads(finished.stdout)
         finally:
             daemon.terminate()
             daemon.wait()
@@ -143,7 +143,7 @@ def main() -> None:
     tree = ensure_tree(config)
     ready_weights(config, SUBJECT)
     ldm, weights = LatentDiffusionModel.load(), Weights.load(weights_path(config, SUBJECT))
-    live_calls, takagi = PROFILES["live"].num_inference_steps, PROFILES["takagi"]
+    live, takagi = PRESETS["live-4"], PRESETS["takagi"]
     results: dict[str, Any] = {
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                     "threads": torch.get_num_threads(), "python": platform.python_version()},
@@ -152,13 +152,13 @@ def main() -> None:
     }  # fmt: skip
     for name, measure in {
         "Start-up": import_costs,
-        "Picture, live profile": lambda: reconstruction(ldm, live_calls, PROFILES["live"].guidance_scale),
-        "Picture, takagi's 40 calls": lambda: reconstruction(ldm, takagi.num_inference_steps, takagi.guidance_scale),
+        "Picture, live-4": lambda: reconstruction(ldm, live.n_calls, live.guidance_scale),
+        "Picture, takagi's 40 calls": lambda: reconstruction(ldm, takagi.n_calls, takagi.guidance_scale),
         "Ridge, one volume": lambda: ridge_predict(weights),
     }.items():
         results[name] = measure()
         table(name, results[name])
-    results["live"] = live(weights_path(config, SUBJECT), tree)
+    results["live"] = replayed(weights_path(config, SUBJECT), tree)
     print(f"\n### Replay, one volume a second\n\n```\n{json.dumps(results['live'], indent=2)}\n```")
     Path("build").mkdir(exist_ok=True)
     Path("build/bench.json").write_text(json.dumps(results, indent=2) + "\n")

@@ -48,7 +48,8 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    profile: Name
+    preset: Name
+    engine: Annotated[Literal["auto", "torch", "onnx"], msgspec.Meta(description="auto, torch or onnx")]
     mode: Annotated[Literal["z", "c", "zc"], msgspec.Meta(description="z, c or zc")]
     strength: Share
     guidance_scale: Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
@@ -57,9 +58,21 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Count
 
 
+class PresetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A preset of the user's own, as models/presets.py describes them."""
+
+    start: int
+    n_calls: int
+    rule: Literal["ddim", "dpm++", "lcm", "tcd"] = "ddim"
+    guidance: Literal["none", "full", "first"] = "full"
+    guidance_scale: float = 3.0
+    latent_path: Literal["direct", "reencode"] = "direct"
+
+
 class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     z_rois: Labels
     c_rois: Labels
+    profile: Annotated[Literal["live", "takagi"], msgspec.Meta(description="live or takagi")]
     folds: Annotated[int, msgspec.Meta(ge=2, le=1000, description="a whole number from 2 to 1000")]
     max_discarded_variance: Share
 
@@ -71,10 +84,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serve: ServeConfig
     decode: DecodeConfig
     fit: FitConfig
+    presets: dict[str, PresetConfig] = {}
 
 
 SECTIONS: dict[str, dict[str, Any]] = {
-    section: get_type_hints(settings, include_extras=True) for section, settings in get_type_hints(Config).items()
+    section: get_type_hints(settings, include_extras=True)
+    for section, settings in get_type_hints(Config).items()
+    if section != "presets"
 }
 
 
@@ -104,7 +120,7 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Mapping[str, A
     if problems:
         others = f" ({len(problems) - 1} more: `braind config validate` lists them)" if len(problems) > 1 else ""
         raise ConfigError(problems[0] + others)
-    values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    values: dict[str, dict[str, Any]] = {section: {} for section in (*SECTIONS, "presets")}
     for setting in settings:
         values[setting.section][setting.key] = setting.value
     return msgspec.convert(values, Config)
@@ -160,6 +176,11 @@ def candidates_path(config: Config, subject: int) -> Path:
     return data_path(config) / "weights" / f"subj{subject:02d}.candidates.safetensors"
 
 
+def engines_path(config: Config) -> Path:
+    """Return the folder of exported networks and of the engines' measured times."""
+    return data_path(config) / "engines"
+
+
 def journals_path(config: Config) -> Path:
     """Return the folder of the sessions' journals."""
     return data_path(config) / "journals"
@@ -187,8 +208,8 @@ def _resolve(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | Non
             try:
                 value = _convert(given)
                 settings[given.section, given.key] = Setting(given.section, given.key, value, given.source)
-            except msgspec.ValidationError:
-                problem = _wrong_value(given)
+            except msgspec.ValidationError as error:
+                problem = _wrong_value(given, error)
         if problem is not None:
             problems.append(problem)
     return list(settings.values()), problems
@@ -228,6 +249,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _unknown(given: _Given) -> str | None:
+    if given.section == "presets":
+        return None
     if given.section not in SECTIONS:
         if not given.section:
             owners = [section for section, keys in SECTIONS.items() if given.key in keys]
@@ -250,6 +273,8 @@ def _nearest(name: str, known: Mapping[str, Any], otherwise: str) -> str:
 
 
 def _convert(given: _Given) -> Any:
+    if given.section == "presets":
+        return msgspec.convert(given.value, PresetConfig)
     hint = SECTIONS[given.section][given.key]
     value = given.value
     if given.is_text and hint is Labels:
@@ -257,6 +282,8 @@ def _convert(given: _Given) -> Any:
     return msgspec.convert(value, hint, strict=not given.is_text)
 
 
-def _wrong_value(given: _Given) -> str:
+def _wrong_value(given: _Given, error: msgspec.ValidationError) -> str:
+    if given.section == "presets":
+        return f"{given.source} [presets.{given.key}]: {error}"
     wanted = SECTIONS[given.section][given.key].__metadata__[-1].description
     return f"{given.source} [{given.section}]: {given.key} must be {wanted}, got {given.value!r}"

@@ -144,7 +144,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     subject: int
-    profile: str
+    preset: str
     mode: str
     seed: int
     engine: str
@@ -228,7 +228,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     weights: str
     ldm: str
     engine: str
-    profile: str
+    preset: str
     policy: str
     simulated: bool
     journal: str

@@ -229,7 +229,7 @@ def main() -> None:
         link.Ready(
             engine=stages.provenance.engine,
             ldm=stages.provenance.ldm,
-            profile=stages.provenance.profile,
+            preset=stages.provenance.preset,
             load_s=loaded_s - started_s,
             warm_up_s=time.monotonic() - loaded_s,
         )

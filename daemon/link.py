@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from ..models.presets import Preset
+
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """One line."""
@@ -25,12 +27,11 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
     sessions: tuple[str, ...]
     next_seq: int
     policy: str
-    profile: str
+    preset: Preset
+    engine: Literal["auto", "torch", "onnx"]
+    engines_path: str
     mode: Literal["z", "c", "zc"]
     seed: int
-    strength: float
-    guidance_scale: float
-    num_inference_steps: int
     threads: int
     paused: bool
 
@@ -70,7 +71,7 @@ class Ready(Line, frozen=True, kw_only=True, tag="ready"):
 
     engine: str
     ldm: str
-    profile: str
+    preset: str
     load_s: float
     warm_up_s: float
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 
 from ..client import wire
-from ..client.config import Config, data_path, journals_path
+from ..client.config import Config, data_path, engines_path, journals_path
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..errors import BraindError
+from ..models.presets import Preset
 from ..models.weights import Weights
 from . import link
 from .access import check_loopback, lock_data_path
@@ -34,7 +35,15 @@ STOPPED_AT_ONCE = 130
 logger = logging.getLogger(__name__)
 
 
-def serve(config: Config, *, subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> int:
+def serve(
+    config: Config,
+    *,
+    subject: int,
+    weights_path: Path,
+    candidates_path: Path,
+    ldm_path: Path | None,
+    preset: Preset,
+) -> int:
     """Run the daemon until it is told to stop; return 0, the exit status.
 
     Prints one line on stdout once it is warmed up: `ready` and a JSON object with the addresses and the process id.
@@ -58,7 +67,7 @@ def serve(config: Config, *, subject: int, weights_path: Path, candidates_path: 
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, weights_path, candidates_path, ldm_path, lock).run())
+        asyncio.run(Daemon(config, weights, weights_path, candidates_path, ldm_path, preset, lock).run())
     finally:
         os.close(lock)
     return 0
@@ -74,13 +83,14 @@ class Daemon:
         weights_path: Path,
         candidates_path: Path,
         ldm_path: Path | None,
+        preset: Preset,
         lock: int,
     ) -> None:
-        self._config, self._weights = config, weights
+        self._config, self._weights, self._preset = config, weights, preset
         self._paths = (str(weights_path), str(candidates_path), str(ldm_path) if ldm_path else None)
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
-        self._standing = Standing(self._sessions, weights, profile=config.decode.profile, policy=config.serve.policy)
+        self._standing = Standing(self._sessions, weights, preset=preset.name, policy=config.serve.policy)
         self._standing.last_seq = self._sessions.last_seq()
         self._on_its_way: dict[tuple[str, str, int], link.Wake] = {}
         """Volumes acked and not settled; a decoder that starts anew is told when they arrived."""
@@ -162,12 +172,11 @@ class Daemon:
             sessions=self._sessions.names(),
             next_seq=self._standing.last_seq + 1,
             policy=self._config.serve.policy,
-            profile=decode.profile,
+            preset=self._preset,
+            engine=self._config.decode.engine,
+            engines_path=str(engines_path(self._config)),
             mode=decode.mode,
             seed=decode.seed,
-            strength=decode.strength,
-            guidance_scale=decode.guidance_scale,
-            num_inference_steps=decode.num_inference_steps,
             threads=decode.threads,
             paused=self._standing.paused,
         )
@@ -210,13 +219,13 @@ class Daemon:
     def _on_ready(self, ready: link.Ready) -> None:
         standing = self._standing
         is_first = not standing.engine
-        standing.engine, standing.ldm, standing.profile = ready.engine, ready.ldm, ready.profile
+        standing.engine, standing.ldm, standing.preset = ready.engine, ready.ldm, ready.preset
         standing.decoder_ready = True
         for wake in self._on_its_way.values():
             self._supervisor.say(wake)
         logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
         if is_first:
-            logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.profile)
+            logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.preset)
             addresses = msgspec.json.encode(self._addresses).decode()
             # Whoever started the daemon may have closed its end.
             with suppress(BrokenPipeError):

@@ -13,8 +13,8 @@ from PIL import Image
 from .. import __version__
 from ..client.wire import Provenance, Retrieved, Stage
 from ..models.candidates import Candidates
+from ..models.engines import load_engine
 from ..models.ldm import LatentDiffusionModel
-from ..models.profiles import profile_with
 from ..models.reconstruct import Mode, Reconstructor
 from ..models.weights import Weights
 from . import link
@@ -55,20 +55,15 @@ class Stages:
         self._candidates = Candidates.load(Path(setup.candidates_path))
         ldm = LatentDiffusionModel.load(Path(setup.ldm_path) if setup.ldm_path else None)
         self.weights.check_ldm(ldm.fingerprint)
-        profile = profile_with(
-            setup.profile,
-            strength=setup.strength,
-            guidance_scale=setup.guidance_scale,
-            num_inference_steps=setup.num_inference_steps,
-        )
-        self._reconstructor = Reconstructor(ldm, profile, setup.seed)
+        engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path))
+        self._reconstructor = Reconstructor(ldm, setup.preset, setup.seed, engine)
         self._mode: Mode = setup.mode
         self.provenance = Provenance(
             subject=self.weights.card.subject,
-            profile=profile.name,
+            preset=setup.preset.name,
             mode=setup.mode,
             seed=setup.seed,
-            engine=self._reconstructor.engine,
+            engine=engine.name,
             weights=self.weights.fingerprint,
             ldm=ldm.fingerprint,
             denoiser=ldm.denoiser_fingerprint,

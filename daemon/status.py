@@ -16,11 +16,11 @@ N_LATENCIES = 1000
 class Standing:
     """What is known about the daemon beside what its journals say."""
 
-    def __init__(self, sessions: Sessions, weights: Weights, *, profile: str, policy: str) -> None:
+    def __init__(self, sessions: Sessions, weights: Weights, *, preset: str, policy: str) -> None:
         self._sessions, self._weights, self._policy = sessions, weights, policy
         self._started_s = time.monotonic()
         self._latencies_s: deque[float] = deque(maxlen=N_LATENCIES)
-        self.profile = profile
+        self.preset = preset
         self.engine = ""
         self.ldm = weights.card.ldm
         self.session, self.run = "", ""
@@ -59,7 +59,7 @@ class Standing:
             weights=self._weights.fingerprint,
             ldm=self.ldm,
             engine=self.engine,
-            profile=self.profile,
+            preset=self.preset,
             policy=self._policy,
             simulated=self.simulated,
             journal=str(journal.path) if journal else "",

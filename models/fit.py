@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import BraindError
 from .low_rank import LowRankMap, low_rank_map, reduce_rank
+from .prior import picture_prior, principal_components
 from .ridge import RidgeFit, fit_ridge, picture_folds, standardise
 from .roi import mask_sha256
 from .weights import Weights, WeightsCard
@@ -43,6 +44,10 @@ class FitProfile:
         Predict the targets' mean too.
     restore_scale : bool
         Give predictions their targets' spread again: a factor per channel of z and per token of c.
+    z_share : float
+        Side of the pictures that z encodes, as a share of the model's own.
+    prior : bool
+        Decode c as expected from the training pictures (`models/prior.py`), not as the ridge predicts it.
     """
 
     alphas: tuple[float, ...]
@@ -50,6 +55,8 @@ class FitProfile:
     grouped: bool
     intercept: bool
     restore_scale: bool
+    prior: bool
+    z_share: float
 
 
 PROFILES = {
@@ -59,6 +66,8 @@ PROFILES = {
         grouped=True,
         intercept=True,
         restore_scale=True,
+        prior=True,
+        z_share=1.0,
     ),
     # Takagi & Nishimoto's released code: himalaya's RidgeCV with its defaults (unshuffled KFold, which splits repeats;
     # no intercept on targets that are not centred) and penalties so small that it is ordinary least squares.
@@ -68,6 +77,8 @@ PROFILES = {
         grouped=False,
         intercept=False,
         restore_scale=False,
+        prior=False,
+        z_share=320 / 512,  # 320 of Stable Diffusion's 512 px
     ),
 }
 
@@ -118,24 +129,33 @@ def fit_weights(
     folds = picture_folds(picture_of_trial, profile.folds, profile.grouped)
     z_scored, voxel_mean, voxel_std = standardise(voxels)
 
-    maps, fits, discarded = {}, {}, {}
+    maps, fits, discarded, prior = {}, {}, {}, None
     for target, positions, features in (("z", z_positions, z[shown]), ("c", c_positions, c[shown])):
-        ridge = fit_ridge(
+        targets = features.reshape(len(shown), -1)
+        n_targets = targets.shape[1]
+        scores = np.zeros((len(shown), 0))
+        if target == "c" and profile.prior:
+            scores, components, mean = principal_components(targets)
+        both = fit_ridge(
             z_scored[:, positions],
-            features.reshape(len(shown), -1),
+            np.concatenate([targets, scores], axis=1),
             picture_of_trial,
             profile.alphas,
             folds,
             intercept=profile.intercept,
             progress=None if progress is None else partial(progress, target),
         )
+        ridge = both.of_targets(slice(n_targets))
         # z's channels and c's tokens: the first axis of both.
-        pools = np.arange(ridge.alphas.size) // int(np.prod(features.shape[2:]))
-        scale = restored_scale(ridge, pools) if profile.restore_scale else np.ones(ridge.alphas.size)
-        maps[target], discarded[target] = _compile(
-            ridge, scale, positions, voxel_mean[positions], voxel_std[positions], max_discarded_variance
-        )
+        pools = np.arange(n_targets) // int(np.prod(features.shape[2:]))
+        scale = restored_scale(ridge, pools) if profile.restore_scale else np.ones(n_targets)
+        mean_std = voxel_mean[positions], voxel_std[positions]
+        maps[target], discarded[target] = _compile(ridge, scale, positions, *mean_std, max_discarded_variance)
         fits[target] = ridge
+        if scores.size:
+            prior = picture_prior(
+                both.of_targets(slice(n_targets, None)), scores, components, mean, positions, *mean_std
+            )
 
     card = msgspec.structs.replace(
         card,
@@ -158,6 +178,7 @@ def fit_weights(
         voxel_std=voxel_std.astype(np.float32),
         z=maps["z"],
         c=maps["c"],
+        prior=prior,
         card=card,
     )
 

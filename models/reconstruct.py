@@ -1,4 +1,4 @@
-"""From decoded z and c to a picture: z is noised, denoised under c by DDIM into zc, and decoded.
+"""From decoded z and c to a picture: z is noised, denoised under c into zc, and decoded.
 
 Deterministic: every picture starts from one noise tensor, fixed by the seed, so that the same z and c give the same
 picture whatever was decoded before.
@@ -10,25 +10,29 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .engines import Engine, TorchEngine
 from .ldm import LatentDiffusionModel, resize
-from .profiles import Profile, Schedule, schedule, text_schedule
+from .presets import Preset, Schedule, Step, compiled_steps, schedule, text_schedule
 
 Array = NDArray[Any]
 Mode = Literal["z", "c", "zc"]
 
 
 class Reconstructor:
-    """Makes pictures of decoded latents with one latent diffusion model and one profile, through torch."""
+    """Makes pictures of decoded latents with one latent diffusion model and one preset; torch runs it if none is given."""
 
-    def __init__(self, ldm: LatentDiffusionModel, profile: Profile, seed: int = 42) -> None:
-        self.ldm, self.profile, self.seed = ldm, profile, seed
-        self.engine = f"torch-{ldm.device.type}"
-        # drawn on the CPU, so that the noise is the same on every device
+    def __init__(self, ldm: LatentDiffusionModel, preset: Preset, seed: int = 42, engine: Engine | None = None) -> None:
+        self.ldm, self.preset, self.seed = ldm, preset, seed
+        self.engine = engine or TorchEngine(ldm)
+        self.schedule, self.text_schedule = schedule(preset), text_schedule(preset)
+        # drawn on the CPU, so that the noise is the same on every device; the first one starts every picture, the
+        # others are the fresh noise of update rules that take some
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn((1, *ldm.latent_shape), generator=generator)
-        self.noise = noise.to(ldm.device, ldm.dtype)
-        self.schedule, self.text_schedule = schedule(profile), text_schedule(profile)
+        n_calls = max(len(self.schedule.timesteps), len(self.text_schedule.timesteps))
+        noises = torch.randn((1 + n_calls, 1, *ldm.latent_shape), generator=generator).to(ldm.device, ldm.dtype)
+        self.noise, self.fresh_noises = noises[0], noises[1:]
         self.empty = self._embed(ldm.encode_captions([[""]])[0])
+        self.steps, self.text_steps = self.compiled(self.schedule), self.compiled(self.text_schedule)
 
     @torch.inference_mode()
     def coarse(self, z: Array) -> Array:
@@ -42,7 +46,7 @@ class Reconstructor:
         -------
         (px, px, 3) uint8, at the model's picture size whatever the size of z
         """
-        decoded = _pixels(self.ldm.decode_latents(self._latents(z)))
+        decoded = _pixels(self.engine.decoded(self._latents(z)))
         return resize(decoded, self.ldm.picture_px)[0]
 
     @torch.inference_mode()
@@ -62,43 +66,55 @@ class Reconstructor:
             return self.coarse(z)
         embedding = self._embed(c)
         if mode == "c":
-            latents = self.denoise(self.noise, embedding, self.text_schedule)
+            latents = self.denoise(self.noise, embedding, self.text_steps)
         else:
-            latents = self.denoise(self.noised(z), embedding, self.schedule)
-        return _pixels(self.ldm.decode_latents(latents))[0]
+            latents = self.denoise(self.noised(z), embedding, self.steps)
+        return _pixels(self.engine.decoded(latents))[0]
 
     def noised(self, z: Array) -> torch.Tensor:
         """Noise z to the start of the schedule: (1, channels, h, w)."""
-        if self.profile.reencode or z.shape != self.ldm.latent_shape:
+        if self.preset.latent_path == "reencode" or z.shape != self.ldm.latent_shape:
             clean = torch.from_numpy(self.ldm.encode_pictures(self.coarse(z)[None])).to(self.noise)
         else:
             clean = self._latents(z)
         alpha = float(self.ldm.alphas_cumprod[self.schedule.noise])
         return alpha**0.5 * clean + (1 - alpha) ** 0.5 * self.noise
 
-    def denoise(self, latents: torch.Tensor, embedding: torch.Tensor, steps: Schedule) -> torch.Tensor:
-        """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width) by DDIM (Song et al. 2021, eta 0).
-
-        Each step is x ← a·x + b·epsilon with constants of the schedule: a = √(ᾱ_target / ᾱ_t),
-        b = √(1 − ᾱ_target) − a·√(1 − ᾱ_t).
-        """
-        guided = self.profile.guidance_scale != 1
-        embeddings = torch.cat([self.empty, embedding]) if guided else embedding
-        for timestep, target in zip(steps.timesteps, steps.targets, strict=True):
-            doubled = torch.cat([latents, latents]) if guided else latents
-            epsilon = self.ldm.unet(doubled, timestep, embeddings, return_dict=False)[0]
-            if guided:
-                without, under = epsilon.chunk(2)
-                epsilon = without + self.profile.guidance_scale * (under - without)
-            a, b = self._coefficients(timestep, target)
-            latents = a * latents + b * epsilon
+    def denoise(self, latents: torch.Tensor, embedding: torch.Tensor, steps: tuple[Step, ...]) -> torch.Tensor:
+        """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width), by the preset's update rule."""
+        clean = torch.zeros_like(latents)
+        for n, step in enumerate(steps):
+            noise = self._predicted_noise(latents, embedding, step, guided=self._is_guided(n))
+            following = step.latents_weight * latents + step.noise_weight * noise
+            if step.previous_weight:
+                following += step.previous_weight * clean
+            if step.fresh_weight:
+                following += step.fresh_weight * self.fresh_noises[n]
+            if self.preset.rule == "dpm++":
+                clean = (latents - step.sigma * noise) / step.alpha
+            latents = following
         return latents
 
-    def _coefficients(self, timestep: int, target: int) -> tuple[float, float]:
-        alpha = float(self.ldm.alphas_cumprod[timestep])
-        alpha_target = float(self.ldm.alphas_cumprod[target]) if target >= 0 else self.ldm.final_alpha_cumprod
-        a = (alpha_target / alpha) ** 0.5
-        return a, (1 - alpha_target) ** 0.5 - a * (1 - alpha) ** 0.5
+    def compiled(self, calls: Schedule) -> tuple[Step, ...]:
+        """Return the constants of a schedule's calls."""
+        return compiled_steps(
+            self.preset.rule, calls.timesteps, self.ldm.alphas_cumprod.tolist(), self.ldm.final_alpha_cumprod
+        )
+
+    def _is_guided(self, call: int) -> bool:
+        wanted = self.preset.guidance == "full" or (self.preset.guidance == "first" and call == 0)
+        return wanted and self.preset.guidance_scale != 1
+
+    def _predicted_noise(
+        self, latents: torch.Tensor, embedding: torch.Tensor, step: Step, *, guided: bool
+    ) -> torch.Tensor:
+        if not guided:
+            return self.engine.predicted_noise(latents, step.timestep, embedding)
+        both = self.engine.predicted_noise(
+            torch.cat([latents, latents]), step.timestep, torch.cat([self.empty, embedding])
+        )
+        without, under = both.chunk(2)
+        return without + self.preset.guidance_scale * (under - without)
 
     def _latents(self, z: Array) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(z, np.float32))[None].to(self.ldm.device, self.ldm.dtype)

@@ -6,7 +6,7 @@ pictures, and a picture's trials share them, so cross-products are formed from v
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,20 @@ class RidgeFit:
     held_out_std: Array
     held_out_correlation: Array
     held_out_mse: Array
+
+    def of_targets(self, targets: slice) -> "RidgeFit":
+        """Return the fit of some of the targets."""
+        return replace(
+            self,
+            coefficients=self.coefficients[:, targets],
+            value_at_mean=self.value_at_mean[targets],
+            alphas=self.alphas[targets],
+            target_mean=self.target_mean[targets],
+            target_std=self.target_std[targets],
+            held_out_std=self.held_out_std[targets],
+            held_out_correlation=self.held_out_correlation[targets],
+            held_out_mse=self.held_out_mse[targets],
+        )
 
 
 def standardise(voxels: Array) -> tuple[Array, Array, Array]:

@@ -18,11 +18,12 @@ from safetensors.numpy import save
 
 from ..errors import BraindError
 from .low_rank import MAP_TENSORS, LowRankMap
+from .prior import PRIOR_TENSORS, PicturePrior
 from .roi import mask_sha256
 
 Array = NDArray[Any]
 
-SCHEMA = 1
+SCHEMA = 2
 # A volume whose grid lies farther than this from the weights' grid, at its farthest corner, is another grid. Affines
 # pass through float32 headers and text, which moves a corner by some micrometres.
 MAX_CORNER_SHIFT_MM = 0.1
@@ -83,6 +84,8 @@ class Weights:
         Over the training trials, % signal change.
     z, c : LowRankMap
     card : WeightsCard
+    prior : PicturePrior, optional
+        With it, c is decoded as expected from the training pictures.
     fingerprint : str
         First 12 hex digits of the SHA-256 of the file's content.
     """
@@ -93,6 +96,7 @@ class Weights:
     z: LowRankMap
     c: LowRankMap
     card: WeightsCard
+    prior: PicturePrior | None = None
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -126,7 +130,8 @@ class Weights:
             )
         voxels = np.asarray(voxels, np.float32)
         z = self.z.predict(voxels).reshape(-1, *self.card.latent_shape)
-        c = self.c.predict(voxels).reshape(-1, *self.card.text_shape)
+        c = self.prior.expected(voxels) if self.prior else self.c.predict(voxels)
+        c = c.reshape(-1, *self.card.text_shape)
         return z, c
 
     def check_volume(self, shape: tuple[int, ...], affine: Any) -> None:
@@ -179,13 +184,18 @@ class Weights:
                 code="ldm",
             )
 
+    def _maps(self) -> list[tuple[str, LowRankMap]]:
+        return [("z", self.z), ("c", self.c), *([("prior.scores", self.prior.scores)] if self.prior else [])]
+
     def to_bytes(self) -> bytes:
         """Return the safetensors file's content."""
         tensors = {
             "voxel_index": self.voxel_index, "voxel_mean": self.voxel_mean, "voxel_std": self.voxel_std,
             **{f"{name}.{tensor}": getattr(part, tensor)
-               for name, part in (("z", self.z), ("c", self.c)) for tensor in MAP_TENSORS},
+               for name, part in self._maps() for tensor in MAP_TENSORS},
         }  # fmt: skip
+        if self.prior:
+            tensors |= {f"prior.{tensor}": getattr(self.prior, tensor) for tensor in PRIOR_TENSORS}
         # safetensors writes memory as it lies: a transposed array would come back scrambled.
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         # One key only: the header keeps several in no fixed order, and the fingerprint needs one.
@@ -219,9 +229,10 @@ class Weights:
                 voxel_index=tensors["voxel_index"],
                 voxel_mean=tensors["voxel_mean"],
                 voxel_std=tensors["voxel_std"],
-                z=LowRankMap(**{tensor: tensors[f"z.{tensor}"] for tensor in MAP_TENSORS}),
-                c=LowRankMap(**{tensor: tensors[f"c.{tensor}"] for tensor in MAP_TENSORS}),
+                z=_low_rank_map("z", tensors),
+                c=_low_rank_map("c", tensors),
                 card=card,
+                prior=_prior(tensors) if "prior.gain" in tensors else None,
                 fingerprint=_fingerprint(path.read_bytes()),
             )
         except KeyError as error:
@@ -243,23 +254,25 @@ def _read_card(metadata: dict[str, str]) -> WeightsCard:
         raise WeightsError(f"holds no card of braind weights ({error}); make it with braind fit") from error
 
 
+def _low_rank_map(name: str, tensors: dict[str, Array]) -> LowRankMap:
+    return LowRankMap(**{tensor: tensors[f"{name}.{tensor}"] for tensor in MAP_TENSORS})
+
+
+def _prior(tensors: dict[str, Array]) -> PicturePrior:
+    own = {tensor: tensors[f"prior.{tensor}"] for tensor in PRIOR_TENSORS}
+    return PicturePrior(scores=_low_rank_map("prior.scores", tensors), **own)
+
+
 def _check_tensors(weights: Weights) -> None:
     card = weights.card
     n_voxels = len(weights.voxel_index)
     if weights.voxel_mean.shape != (n_voxels,) or weights.voxel_std.shape != (n_voxels,):
         raise WeightsError(f"voxel_mean and voxel_std must hold {n_voxels} numbers, as voxel_index does")
-    for name, part, target_shape in (("z", weights.z, card.latent_shape), ("c", weights.c, card.text_shape)):
-        n_own, n_targets = len(part.positions), int(np.prod(target_shape))
-        if part.left.shape != (n_own, part.rank) or part.right.shape != (part.rank, n_targets):
-            raise WeightsError(f"{name}.left and {name}.right do not make a map from {n_own} voxels to {n_targets}")
-        for tensor, n in (("row_scale", n_own), *((tensor, n_targets) for tensor in MAP_TENSORS[4:])):
-            if getattr(part, tensor).shape != (n,):
-                raise WeightsError(f"{name}.{tensor} has shape {getattr(part, tensor).shape}, expected ({n},)")
-        for tensor in MAP_TENSORS[1:]:
-            if not np.isfinite(getattr(part, tensor)).all():
-                raise WeightsError(f"{name}.{tensor} holds numbers that are not finite; fit again with braind fit")
-        if n_own == 0 or part.positions.min() < 0 or part.positions.max() >= n_voxels:
-            raise WeightsError(f"{name}.positions point outside the {n_voxels} voxels of voxel_index")
+    n_targets = {"z": int(np.prod(card.latent_shape)), "c": int(np.prod(card.text_shape))}
+    if weights.prior:
+        n_targets["prior.scores"] = _check_prior(weights.prior, n_targets["c"])
+    for name, part in weights._maps():
+        _check_map(name, part, n_targets[name], n_voxels)
     if not (np.isfinite(weights.voxel_mean).all() and np.isfinite(weights.voxel_std).all()):
         raise WeightsError("voxel_mean or voxel_std hold numbers that are not finite; fit again with braind fit")
     index = weights.voxel_index
@@ -267,6 +280,39 @@ def _check_tensors(weights: Weights) -> None:
         raise WeightsError(f"voxel_index must rise and stay inside the volume of shape {card.shape}")
     if card.mask_sha256 != mask_sha256(index, card.shape):
         raise WeightsError("voxel_index is not the mask that the card names; fit again with braind fit")
+
+
+def _check_map(name: str, part: LowRankMap, n_targets: int, n_voxels: int) -> None:
+    n_own = len(part.positions)
+    if part.left.shape != (n_own, part.rank) or part.right.shape != (part.rank, n_targets):
+        raise WeightsError(f"{name}.left and {name}.right do not make a map from {n_own} voxels to {n_targets}")
+    for tensor, n in (("row_scale", n_own), *((tensor, n_targets) for tensor in MAP_TENSORS[4:])):
+        if getattr(part, tensor).shape != (n,):
+            raise WeightsError(f"{name}.{tensor} has shape {getattr(part, tensor).shape}, expected ({n},)")
+    for tensor in MAP_TENSORS[1:]:
+        _check_finite(f"{name}.{tensor}", getattr(part, tensor))
+    if n_own == 0 or part.positions.min() < 0 or part.positions.max() >= n_voxels:
+        raise WeightsError(f"{name}.positions point outside the {n_voxels} voxels of voxel_index")
+
+
+def _check_prior(prior: PicturePrior, n_targets: int) -> int:
+    """Check the prior's tensors against each other; return how many components it has."""
+    n_pictures, n_components = prior.pictures.shape if prior.pictures.ndim == 2 else (0, 0)
+    shapes = {"gain": (n_components,), "noise": (n_components,), "components": (n_components, n_targets),
+              "mean": (n_targets,)}  # fmt: skip
+    for tensor, shape in shapes.items():
+        if getattr(prior, tensor).shape != shape:
+            raise WeightsError(f"prior.{tensor} has shape {getattr(prior, tensor).shape}, expected {shape}")
+    for tensor in PRIOR_TENSORS:
+        _check_finite(f"prior.{tensor}", getattr(prior, tensor))
+    if not n_pictures or (prior.noise <= 0).any():
+        raise WeightsError("the prior needs training pictures, and noise above 0; fit again with braind fit")
+    return n_components
+
+
+def _check_finite(name: str, tensor: Array) -> None:
+    if not np.isfinite(tensor).all():
+        raise WeightsError(f"{name} holds numbers that are not finite; fit again with braind fit")
 
 
 def _fingerprint(content: bytes) -> str:

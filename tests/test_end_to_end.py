@@ -126,7 +126,7 @@ def test_decode_writes_pictures_with_provenance_and_a_sheet(data, tmp_path):
     sidecar = json.loads(paths[0].with_suffix(".json").read_text())
     assert sidecar["simulated"] is True
     assert sidecar["weights"] == Weights.load(weights_path(config_of(data), 1)).fingerprint
-    assert sidecar["profile"]["name"] == "live"
+    assert sidecar["preset"]["name"] == "live-4"
     assert sidecar["seed"] == 42
 
 
@@ -153,7 +153,7 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
     card = Weights.load(Path(fitted.stdout.strip())).card
     assert card.profile == "takagi"
     assert card.latent_shape == (4, 10, 10)
-    decoded = braind("decode", "--data", tmp_path, "--profile", "takagi", "--trials", "0", "--no-sheet", "-o", tmp_path,
+    decoded = braind("decode", "--data", tmp_path, "--preset", "takagi", "--trials", "0", "--no-sheet", "-o", tmp_path,
                      "--num-inference-steps", "2")  # fmt: skip
     assert decoded.returncode == 0, decoded.stderr
 
@@ -166,7 +166,7 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
         (["fit", "--ldm", "/nonexistent"], "model_index.json", 1),
         (["decode", "--trials", "999"], "numbered 0 to", 1),
         (["decode", "--trials", "last"], "0,3,10-19", 1),
-        (["decode", "--profile", "takagy"], "takagi", 1),
+        (["decode", "--preset", "takagy"], "takagi", 2),
         (["serve", "--subject", "2"], "braind fit --subject 2", 2),
         (["serve", "--host", "0.0.0.0"], "keys", 2),
         (["replay", "--subject", "1"], "braind serve", 3),

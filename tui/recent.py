@@ -37,7 +37,7 @@ class DecodedVolume:
     nsd_id: int | None = None
     n_averaged: int = 1
     mode: str = "zc"
-    profile: str = ""
+    preset: str = ""
     simulated: bool = False
     skipped: str = ""
     """Why no picture was made; empty for a volume that has one or waits for it."""
@@ -61,7 +61,7 @@ class DecodedVolume:
         self.retrieved = decode.retrieved or self.retrieved
         self.timings_s |= decode.timings_s
         self.trial, self.nsd_id, self.n_averaged = decode.trial, decode.nsd_id, decode.n_averaged
-        self.mode, self.profile = decode.provenance.mode, decode.provenance.profile
+        self.mode, self.preset = decode.provenance.mode, decode.provenance.preset
         self.simulated = decode.provenance.simulated
         if decode.stage == self.final_stage:
             # a volume skipped while it was live may be decoded later

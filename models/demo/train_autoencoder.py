@@ -1,7 +1,8 @@
 """Stage 1: train the demo's AutoencoderKL on random crops of scenes, then on whole scenes.
 
 Crops of 64 px show many backgrounds and edges a step, which is what the first thousands of steps need; the last fifth
-runs on whole pictures, because group normalisation sees whole pictures in use.
+runs on whole pictures, because group normalisation sees whole pictures in use. `--from-shipped` goes on from the weights
+in models/demo, on whole pictures alone.
 """
 
 from pathlib import Path
@@ -74,24 +75,28 @@ def crops(bank: torch.Tensor, n: int, px: int, rng: np.random.Generator) -> torc
 @click.option("--n-steps", default=3000, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
 @click.option("--n-pictures", default=6000, show_default=True, help="Scenes rendered for training.")
-def main(n_steps: int, state: Path, n_pictures: int) -> None:
+@click.option("--peak-rate", default=2.5e-3, show_default=True, help="Highest learning rate of the cycle.")
+@click.option("--from-shipped", is_flag=True, help="Start from models/demo/vae, not from nothing.")
+def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_shipped: bool) -> None:
     """Train the autoencoder and write models/demo/vae."""
     torch.manual_seed(0)
     device = training_device()
     rng = np.random.default_rng(1)
     bank = render_bank([draw_training_scene(rng) for _ in range(n_pictures)])
     held_out = to_signed(render_bank([draw_held_out_scene(rng) for _ in range(64)])).to(device)
-    autoencoder = new_autoencoder().to(device)
+    autoencoder = AutoencoderKL.from_pretrained(DEMO_PATH / "vae") if from_shipped else new_autoencoder()
+    autoencoder = autoencoder.to(device, memory_format=torch.channels_last)
+    whole_share = 1.0 if from_shipped else WHOLE_SHARE
     optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
     checkpoint = Checkpoint(state / "autoencoder.safetensors", autoencoder, optimiser)
     batch = 32 if device.type == "cpu" else 256
     done = checkpoint.resume()
     rng = np.random.default_rng(100 + done)
     for step, bar in steps(done, n_steps, "autoencoder"):
-        whole = step >= n_steps * (1 - WHOLE_SHARE)
+        whole = step >= n_steps * (1 - whole_share)
         pictures = to_signed(crops(bank, batch // 4 if whole else batch, 128 if whole else CROP_PX, rng)).to(device)
         for group in optimiser.param_groups:
-            group["lr"] = one_cycle(step, n_steps, 2.5e-3)
+            group["lr"] = one_cycle(step, n_steps, peak_rate)
         with autocast(device):
             posterior = autoencoder.encode(pictures).latent_dist
             decoded = autoencoder.decode(posterior.sample()).sample
@@ -125,6 +130,8 @@ def finish(autoencoder: Part, bank: torch.Tensor) -> None:
     pictures = to_signed(bank[:512]).to(autoencoder.device)
     latents = torch.cat([autoencoder.encode(p).latent_dist.mode() for p in pictures.split(32)])
     autoencoder.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
+    # from_pretrained remembers where from; a shipped file must not
+    autoencoder.register_to_config(_name_or_path="")
     autoencoder.save_pretrained(DEMO_PATH / "vae")
 
 

@@ -6,6 +6,7 @@ state is also pooled and added to the time embedding (`addition_embed_type="text
 earlier in training.
 """
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionImg2ImgPipeli
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from ..prior import principal_components
 from .scenes import Scene, captions, draw_held_out_scene, draw_training_scene
 from .train_clip import token_ids
 from .training import (
@@ -36,7 +38,9 @@ EMA = 0.998
 MIN_SNR = 5.0
 EMPTY_SHARE = 0.1  # captions replaced by "", for classifier-free guidance
 SINGLE_CAPTION_SHARE = 0.4  # the rest see the mean of five captions, as the decoder's targets are
-NOISY_CAPTION_SHARE = 0.6  # embeddings disturbed as decoded ones are
+DECODED_SHARE = 0.6  # embeddings as decoded from a noisy brain
+DECODING_NOISE = (0.5, 3.5)  # of every principal component of c, over its standard deviation
+N_KNOWN = 4000  # about as many pictures as a subject saw
 LATE_SHARE = 0.15  # timesteps drawn from the last tenth of the schedule, which decoding hardly uses
 
 
@@ -96,28 +100,45 @@ def training_scenes(n_pictures: int) -> list[Scene]:
 
 def training_latents(state: Path, n_pictures: int, autoencoder: Part) -> torch.Tensor:
     """Return the training scenes' latents, kept in a file so that a restart does not encode them again."""
-    path = state / f"latents_{n_pictures}.safetensors"
+    weights = (DEMO_PATH / "vae" / "diffusion_pytorch_model.safetensors").read_bytes()
+    path = state / f"latents_{n_pictures}_{sha256(weights).hexdigest()[:8]}.safetensors"
     if not path.exists():
         save_file({"z": encode_pictures(training_scenes(n_pictures), autoencoder)}, path)
     return load_file(path)["z"]
 
 
-def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Draw what the denoiser is told: one caption, the mean of five, either disturbed, or nothing.
+class KnownScenes:
+    """Scenes' embeddings, read as the decoder reads them: what c is expected, given a noisy one (`models/prior.py`)."""
+
+    def __init__(self, known: torch.Tensor) -> None:
+        """Keep the known scenes' embeddings, (n_scenes, tokens, width)."""
+        self.shape = known.shape[1:]
+        scores, components, mean = principal_components(known.flatten(1).numpy())
+        self.mean, self.components = torch.from_numpy(mean).float(), torch.from_numpy(components).float()
+        self.scores = torch.from_numpy(scores).float()
+        self.std = self.scores.std(0)
+
+    def expected(self, c: torch.Tensor) -> torch.Tensor:
+        """Disturb embeddings (batch, tokens, width), and return what they are expected to be given the known scenes."""
+        noise = torch.empty(len(c), 1).uniform_(*DECODING_NOISE)
+        scores = (c.flatten(1) - self.mean) @ self.components.T / self.std
+        decoded = scores + noise * torch.randn_like(scores)
+        likelihood = torch.softmax(-0.5 * torch.cdist(decoded, self.scores / self.std).square() / noise**2, dim=1)
+        return (likelihood @ self.scores @ self.components + self.mean).unflatten(1, self.shape)
+
+
+def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, known: KnownScenes) -> torch.Tensor:
+    """Draw what the denoiser is told: one caption, the mean of five, the latter as decoded from a brain, or nothing.
 
     Parameters
     ----------
-    embeddings : (batch, 5, tokens, width); empty : (tokens, width); known : (n_scenes, tokens, width)
+    embeddings : (batch, 5, tokens, width); empty : (tokens, width)
     """
     n = len(embeddings)
+    mean = embeddings.mean(1)
     single = embeddings[torch.arange(n), torch.randint(5, (n,))]
-    c = torch.where((torch.rand(n) < SINGLE_CAPTION_SHARE)[:, None, None], single, embeddings.mean(1))
-    # a decoded c keeps the spread of c, but only a part of it is right: the rest is like a mixture of other scenes
-    right = torch.where(torch.rand(n) < NOISY_CAPTION_SHARE, torch.empty(n).uniform_(0.35, 1), torch.ones(n))
-    others = torch.randn(n, len(known)) / len(known) ** 0.5
-    mixture = torch.einsum("nk,ktw->ntw", others, known - known.mean(0))
-    right = right[:, None, None]
-    c = known.mean(0) + right * (c - known.mean(0)) + (1 - right**2).sqrt() * mixture
+    c = torch.where((torch.rand(n) < SINGLE_CAPTION_SHARE)[:, None, None], single, mean)
+    c = torch.where((torch.rand(n) < DECODED_SHARE)[:, None, None], known.expected(mean), c)
     return torch.where((torch.rand(n) < EMPTY_SHARE)[:, None, None], empty, c)
 
 
@@ -132,7 +153,9 @@ def draw_timesteps(n: int) -> torch.Tensor:
 @click.option("--n-steps", default=9000, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
 @click.option("--n-pictures", default=8000, show_default=True)
-def main(n_steps: int, state: Path, n_pictures: int) -> None:
+@click.option("--peak-rate", default=1.5e-3, show_default=True, help="Highest learning rate of the cycle.")
+@click.option("--from-shipped", is_flag=True, help="Start from models/demo/unet, not from nothing.")
+def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_shipped: bool) -> None:
     """Train the denoiser and write the diffusers folder models/demo."""
     torch.manual_seed(0)
     device = training_device()
@@ -143,12 +166,13 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     c = encode_captions(training_scenes(n_pictures), text_encoder, tokenizer)
     with torch.no_grad():
         empty = text_encoder(token_ids(tokenizer, [""]).to(device)).last_hidden_state[0].cpu()
-    known = c[:256].float().mean(1)
+    known = KnownScenes(c[:N_KNOWN].float().mean(1))
     probe_rng = np.random.default_rng(4)
     probes = [draw_held_out_scene(probe_rng) for _ in range(16)]
     probe_c = encode_captions(probes, text_encoder, tokenizer)
 
-    unet = new_unet().to(device, memory_format=torch.channels_last)
+    unet = UNet2DConditionModel.from_pretrained(DEMO_PATH / "unet").float() if from_shipped else new_unet()
+    unet = unet.train().to(device, memory_format=torch.channels_last)
     ema = new_unet().to(device).eval()
     ema.load_state_dict(unet.state_dict())
     both = torch.nn.ModuleDict({"unet": unet, "ema": ema})
@@ -166,7 +190,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
         conditions = draw_conditions(c[chosen].float(), empty, known)
         noisy = scheduler.add_noise(latents, noise, t)
         for group in optimiser.param_groups:
-            group["lr"] = one_cycle(step, n_steps, 1.5e-3)
+            group["lr"] = one_cycle(step, n_steps, peak_rate)
         with autocast(device):
             predicted = unet(noisy.to(device), t.to(device), conditions.to(device)).sample
         weight = (MIN_SNR / snr[t]).clamp(max=1).to(device)

@@ -11,7 +11,7 @@ from braind.client import wire
 SHAPE = (4, 5, 6)
 AFFINE = ((1.8, 0.0, 0.0, -4.0), (0.0, 1.8, 0.0, -5.0), (0.0, 0.0, 1.8, -6.0), (0.0, 0.0, 0.0, 1.0))
 PROVENANCE = wire.Provenance(
-    subject=1, profile="live", mode="zc", seed=42, engine="none", weights="w", ldm="l", simulated=True, version="0"
+    subject=1, preset="live-4", mode="zc", seed=42, engine="none", weights="w", ldm="l", simulated=True, version="0"
 )
 
 
@@ -160,7 +160,7 @@ class ProtocolDaemon:
             yield wire.encode(
                 wire.Status(
                     state=self.state, pid=1, version="0", uptime_s=1.0, subject=1, weights="w", ldm="l", engine="none",
-                    profile="live", policy="all", simulated=True, journal="", session="", run="",
+                    preset="live-4", policy="all", simulated=True, journal="", session="", run="",
                     **{name: counts[name] for name in NUMBERS},
                 )
             )  # fmt: skip

@@ -31,7 +31,7 @@ json_values = st.recursive(
 @pytest.fixture(scope="module")
 def front(tmp_path_factory):
     sessions = Sessions(tmp_path_factory.mktemp("journals"), wait_for_disk=False)
-    standing = Standing(sessions, WEIGHTS, profile="live", policy="all")
+    standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
     wakes = []
     front = Front(None, sessions, standing, WEIGHTS, store_volumes=False, wake=wakes.append)
     front.take(wire.encode(hello()))

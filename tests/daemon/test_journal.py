@@ -12,7 +12,7 @@ from braind.daemon.journal import Journal
 from braind.daemon.sessions import Sessions
 
 PROVENANCE = wire.Provenance(
-    subject=1, profile="live", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=True, version="0"
+    subject=1, preset="live-4", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=True, version="0"
 )
 
 

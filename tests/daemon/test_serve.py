@@ -10,7 +10,7 @@ from PIL import Image
 from running_daemon import AFFINE, N_VOXELS, PNG, SHAPE, RunningDaemon, hello, values, volume_frames
 
 from braind.client import wire
-from braind.models.profiles import profile_with
+from braind.models.presets import preset_with
 from braind.models.reconstruct import Reconstructor
 
 STAGES = ["scores", "xz", "xzc"]
@@ -56,7 +56,7 @@ def pixels(png):
 def test_ready_means_warmed_up(daemon):
     status = daemon.status()
     assert status.state == "ready"
-    assert (status.subject, status.policy, status.profile, status.simulated) == (1, "all", "live", True)
+    assert (status.subject, status.policy, status.preset, status.simulated) == (1, "all", "live", True)
     assert status.engine.startswith("torch")
     assert status.weights == daemon.files.weights.fingerprint
     assert status.ldm == daemon.files.ldm.fingerprint
@@ -83,7 +83,7 @@ def test_the_pictures_are_those_of_the_models(daemon, scanner, run, ldm):
     files = daemon.files
     voxels = values(2).reshape(-1)[files.weights.voxel_index].astype(np.float32) * np.float32(1 / 300)
     z, c = files.weights.predict(voxels[None])
-    reconstructor = Reconstructor(ldm, profile_with("live"), xzc_message.provenance.seed)
+    reconstructor = Reconstructor(ldm, preset_with("live-4"), xzc_message.provenance.seed)
     # The daemon may sum in another order: it has another number of threads.
     assert np.abs(pixels(xz) - reconstructor.coarse(z[0])).max() <= 1
     assert np.abs(pixels(xzc) - reconstructor.picture(z[0], c[0])).max() <= 1
@@ -98,7 +98,7 @@ def test_the_same_volume_gives_the_same_picture_whatever_was_decoded_before(daem
 
 def test_a_decode_names_what_made_it(daemon, scanner, run):
     provenance = decode(daemon, scanner, run, 5)[-1][0].provenance
-    assert (provenance.subject, provenance.profile, provenance.mode, provenance.seed) == (1, "live", "zc", 42)
+    assert (provenance.subject, provenance.preset, provenance.mode, provenance.seed) == (1, "live", "zc", 42)
     assert provenance.weights == daemon.files.weights.fingerprint
     assert provenance.simulated
 

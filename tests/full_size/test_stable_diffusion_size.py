@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from braind.models.ldm import LatentDiffusionModel
-from braind.models.profiles import PROFILES, profile_with
+from braind.models.presets import PRESETS, preset_with
 from braind.models.reconstruct import Reconstructor
 
 pytestmark = pytest.mark.full_size
@@ -70,7 +70,7 @@ def test_a_full_size_model_takes_one_denoiser_call(stable_diffusion):
 
     c = ldm.encode_captions([["a b c", "d e"]])[0]
     assert c.shape == (77, 768)
-    one_call = profile_with("live", num_inference_steps=1, guidance_scale=1.0)
+    one_call = preset_with("live-1", guidance_scale=1.0)
     reconstructor = Reconstructor(ldm, one_call)
     z = np.random.default_rng(0).normal(size=ldm.latent_shape).astype(np.float32)
     with torch.inference_mode():
@@ -80,4 +80,4 @@ def test_a_full_size_model_takes_one_denoiser_call(stable_diffusion):
 
     picture = reconstructor.coarse(np.zeros((4, 40, 40), np.float32))
     assert picture.shape == (512, 512, 3)
-    assert round(ldm.picture_px * PROFILES["takagi"].z_share) == 320
+    assert round(ldm.picture_px * PRESETS["takagi"].z_share) == 320

@@ -8,6 +8,8 @@ import pytest
 from braind.models.fit import PROFILES, FitError, FitProfile, fit_weights, model_card, restored_scale
 from braind.models.ridge import fit_ridge, picture_folds, standardise
 
+LINEAR = replace(PROFILES["live"], prior=False)
+
 
 @pytest.fixture(scope="module")
 def weights(trials, blank_card):
@@ -18,7 +20,7 @@ def test_unseen_trials_are_predicted_with_their_targets_spread(simulate, blank_c
     trials = simulate(n_pictures=400)
     seen = trials.picture_of_trial < 300
     arguments = {**vars(trials), "voxels": trials.voxels[seen], "picture_of_trial": trials.picture_of_trial[seen]}
-    weights = fit_weights(**arguments, card=blank_card)
+    weights = fit_weights(**arguments, card=blank_card, profile=LINEAR)
     z, c = weights.predict(trials.voxels[~seen])
     true_z, true_c = trials.z[trials.picture_of_trial[~seen]], trials.c[trials.picture_of_trial[~seen]]
     assert np.corrcoef(z.ravel(), true_z.ravel())[0, 1] > 0.6
@@ -30,10 +32,11 @@ def test_unseen_trials_are_predicted_with_their_targets_spread(simulate, blank_c
         assert ratio == pytest.approx(1, abs=0.12)
 
 
-def test_without_restoring_predictions_are_shrunk(trials, blank_card, weights):
-    shrunk = fit_weights(**vars(trials), card=blank_card, profile=replace(PROFILES["live"], restore_scale=False))
+def test_without_restoring_predictions_are_shrunk(trials, blank_card):
+    linear = fit_weights(**vars(trials), card=blank_card, profile=LINEAR)
+    shrunk = fit_weights(**vars(trials), card=blank_card, profile=replace(LINEAR, restore_scale=False))
     assert shrunk.card.profile == "custom"
-    for restored, plain in zip(weights.predict(trials.voxels), shrunk.predict(trials.voxels), strict=True):
+    for restored, plain in zip(linear.predict(trials.voxels), shrunk.predict(trials.voxels), strict=True):
         assert plain.std(axis=0).mean() < 0.95 * restored.std(axis=0).mean()
 
 
@@ -42,7 +45,8 @@ def test_a_constant_token_comes_out_as_it_is(weights, trials):
     assert c[:, 0] == pytest.approx(np.broadcast_to(np.arange(5) - 2, (len(c), 5)), abs=1e-5)
 
 
-def test_the_mean_trial_decodes_to_the_mean_picture(weights, trials):
+def test_the_mean_trial_decodes_to_the_mean_picture(trials, blank_card):
+    weights = fit_weights(**vars(trials), card=blank_card, profile=LINEAR)
     z, c = weights.predict(weights.voxel_mean[None])
     assert z[0] == pytest.approx(trials.z[trials.picture_of_trial].mean(axis=0), abs=1e-4)
     assert c[0] == pytest.approx(trials.c[trials.picture_of_trial].mean(axis=0), abs=1e-4)
@@ -57,7 +61,7 @@ def test_z_reads_only_its_own_voxels(weights, trials):
 
 @pytest.mark.parametrize("target", ["z", "c"])
 def test_the_compiled_map_loses_at_most_half_a_percent_of_the_predicted_variance(trials, blank_card, target):
-    profile = replace(PROFILES["live"], restore_scale=False)
+    profile = replace(LINEAR, restore_scale=False)
     weights = fit_weights(**vars(trials), card=blank_card, profile=profile)
     positions = getattr(trials, f"{target}_positions")
     features = getattr(trials, target).reshape(len(trials.z), -1)
@@ -154,7 +158,9 @@ def test_trials_that_cannot_be_fitted_are_refused_with_a_sentence(trials, blank_
 
 
 def test_a_profile_can_be_made_by_hand(trials, blank_card):
-    profile = FitProfile(alphas=(100.0,), folds=3, grouped=True, intercept=True, restore_scale=False)
+    profile = FitProfile(
+        alphas=(100.0,), folds=3, grouped=True, intercept=True, restore_scale=False, prior=True, z_share=1.0
+    )
     card = fit_weights(**vars(trials), card=blank_card, profile=profile).card
     assert card.folds == 3
     assert card.alphas_z == (100.0, 100.0, 100.0)

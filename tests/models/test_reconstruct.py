@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from braind.models.profiles import PROFILES, ProfileError, profile_with, schedule, text_schedule
+from braind.models.presets import PRESETS, Preset, PresetError, preset_with, schedule, text_schedule
 from braind.models.reconstruct import Reconstructor
 
 
 @pytest.fixture(scope="module")
 def reconstructor(ldm):
-    return Reconstructor(ldm, PROFILES["live"])
+    return Reconstructor(ldm, PRESETS["live-4"])
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_a_picture_does_not_depend_on_those_before_it(ldm, reconstructor, decode
     z, c = decoded
     first = reconstructor.picture(z[0], c[0])
     reconstructor.picture(z[1], c[1])
-    again = Reconstructor(ldm, PROFILES["live"]).picture(z[0], c[0])
+    again = Reconstructor(ldm, PRESETS["live-4"]).picture(z[0], c[0])
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(first, reconstructor.picture(z[0], c[0]))
 
@@ -34,7 +34,7 @@ def test_a_picture_does_not_depend_on_those_before_it(ldm, reconstructor, decode
 def test_another_seed_gives_another_picture(ldm, reconstructor, decoded):
     z, c = decoded
     assert not np.array_equal(
-        reconstructor.picture(z[0], c[0]), Reconstructor(ldm, PROFILES["live"], 7).picture(z[0], c[0])
+        reconstructor.picture(z[0], c[0]), Reconstructor(ldm, PRESETS["live-4"], 7).picture(z[0], c[0])
     )
 
 
@@ -57,21 +57,51 @@ def test_takagis_smaller_z_is_decoded_and_encoded_again(ldm, decoded):
     _, c = decoded
     side = round(ldm.latent_shape[1] * 320 / 512)
     z = np.zeros((ldm.latent_shape[0], side, side), np.float32)
-    short = profile_with("takagi", num_inference_steps=2)
+    short = preset_with("takagi", n_calls=2)
     assert Reconstructor(ldm, short).picture(z, c[0]).shape == (ldm.picture_px, ldm.picture_px, 3)
 
 
-def test_a_changed_setting_is_named_in_the_profile():
-    assert profile_with("live").name == "live"
-    assert profile_with("live", guidance_scale=1.5).name != "live"
-    assert profile_with("live", guidance_scale=1.5).guidance_scale == 1.5
+def test_a_changed_setting_is_named_in_the_preset():
+    assert preset_with("live-4").name == "live-4"
+    assert preset_with("live-4", guidance_scale=1.5).name != "live-4"
+    assert preset_with("live-4", guidance_scale=1.5).guidance_scale == 1.5
 
 
-def test_an_unknown_profile_is_refused_with_those_there_are():
-    with pytest.raises(ProfileError, match="takagi"):
-        profile_with("takagy")
+def test_an_unknown_preset_is_refused_with_those_there_are():
+    with pytest.raises(PresetError, match="takagi"):
+        preset_with("takagy")
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"n_calls": 0}, "n_calls 0"), ({"start": 1000}, "start 1000"), ({"start": 0}, "start 0"),
+     ({"guidance_scale": 0.0}, "guidance_scale 0")],
+)  # fmt: skip
+def test_a_preset_that_makes_no_picture_is_refused(settings, named):
+    with pytest.raises(PresetError, match=f"preset mine: {named}"):
+        Preset("mine", **{"start": 800, "n_calls": 4, **settings})
+
+
+def test_a_users_preset_goes_before_ours():
+    own = Preset("live-4", 600, 3)
+    assert preset_with("live-4", user_presets={"live-4": own}) is own
+
+
+@pytest.mark.parametrize("rule", ["ddim", "dpm++", "lcm", "tcd"])
+@pytest.mark.parametrize("guidance", ["none", "first", "full"])
+def test_every_rule_makes_exactly_as_many_calls_as_asked_for(ldm, decoded, monkeypatch, rule, guidance):
+    z, c = decoded
+    reconstructor = Reconstructor(ldm, Preset("mine", 800, 3, rule=rule, guidance=guidance))
+    batches = []
+    forward = ldm.unet.forward
+    monkeypatch.setattr(
+        ldm.unet, "forward", lambda x, *args, **kwargs: (batches.append(len(x)), forward(x, *args, **kwargs))[1]
+    )
+    picture = reconstructor.picture(z[0], c[0])
+    assert batches == {"none": [1, 1, 1], "first": [2, 1, 1], "full": [2, 2, 2]}[guidance]
+    assert picture.std() > 0
 
 
 def test_takagi_has_forty_calls_and_fifty_from_noise():
-    assert len(schedule(PROFILES["takagi"]).timesteps) == 40
-    assert len(text_schedule(PROFILES["takagi"]).timesteps) == 50
+    assert len(schedule(PRESETS["takagi"]).timesteps) == 40
+    assert len(text_schedule(PRESETS["takagi"]).timesteps) == 50

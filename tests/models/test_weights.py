@@ -131,7 +131,7 @@ def test_a_truncated_file_is_refused(path):
 def test_another_schema_is_refused(weights, path):
     card = msgspec.json.encode(msgspec.structs.replace(weights.card, schema=7)).decode()
     rewrite(path, card=card)
-    with pytest.raises(WeightsError, match="weights of schema 7, this braind reads 1"):
+    with pytest.raises(WeightsError, match="weights of schema 7, this braind reads 2"):
         Weights.load(path)
 
 

@@ -123,7 +123,7 @@ def files_for(ldm_path: Path) -> Files:
 def serve_command(files: Files, data_path: Path, settings: dict[str, dict[str, Any]], **paths: Path) -> list[str]:
     """Return the command line of a daemon with these settings beside free ports."""
     serve = {"ingest_port": 0, "decodes_port": 0, "control_port": 0, "policy": "all", **settings.get("serve", {})}
-    decode = {"threads": 1, **settings.get("decode", {})}
+    decode = {"threads": 1, "engine": "torch", **settings.get("decode", {})}
     data_path.mkdir(parents=True, exist_ok=True)
     config_path = data_path / "config.toml"
     lines = [f"[paths]\ndata = {json.dumps(str(data_path))}"]

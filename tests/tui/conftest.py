@@ -18,7 +18,7 @@ TIMEOUT_S = 20.0
 
 PROVENANCE = wire.Provenance(
     subject=1,
-    profile="live",
+    preset="live-4",
     mode="zc",
     seed=42,
     engine="torch-cpu",

@@ -6,7 +6,7 @@ from braind.client import wire
 from braind.tui.recent import N_KEPT, PATIENCE_S, RecentDecodes, median_and_p99_ms
 
 PROVENANCE = wire.Provenance(
-    subject=1, profile="live", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=False, version="0"
+    subject=1, preset="live-4", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=False, version="0"
 )
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 

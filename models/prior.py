@@ -1,0 +1,139 @@
+"""What the training pictures say about a decoded c: its expected value, given that it describes a picture like them.
+
+Ridge decodes each direction of c by itself, shrunken and noisy. Text embeddings of captions fill a small part of that
+space, so the decoded directions are read together: every training picture is weighted by how likely its c would have
+been decoded as this one was, and c is the pictures' weighted mean (a Gaussian likelihood with an empirical prior, as
+Naselaris et al., Neuron 2009, used for natural pictures). Scale comes back where the trial is clear, and stays small
+where it is not.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .low_rank import LowRankMap, low_rank_map
+from .ridge import RidgeFit
+
+Array = NDArray[Any]
+
+MAX_COMPONENTS = 512
+# Principal components of c that hold less than this share of its variance, all together, are left out.
+MAX_DISCARDED_VARIANCE = 0.001
+PRIOR_TENSORS = ("gain", "noise", "pictures", "components", "mean")
+
+
+@dataclass(frozen=True, eq=False)
+class PicturePrior:
+    """Training pictures' c in principal components, and how trials decode to them.
+
+    Parameters
+    ----------
+    scores : LowRankMap
+        From voxels to the principal components' scores.
+    gain, noise : arrays of shape (n_components,), float32
+        A trial's decoded score is gain × the picture's score, give or take a standard deviation of `noise`; from
+        trials left out of the fit.
+    pictures : array of shape (n_pictures, n_components), float16
+        The training pictures' scores.
+    components : array of shape (n_components, n_targets), float16
+    mean : array of shape (n_targets,), float32
+        Of the training pictures' c.
+    """
+
+    scores: LowRankMap
+    gain: Array
+    noise: Array
+    pictures: Array
+    components: Array
+    mean: Array
+
+    @cached_property
+    def _expected_scores(self) -> tuple[Array, Array]:
+        # in units of noise, and half their squared lengths
+        expected = self.pictures.astype(np.float32) * (self.gain / self.noise)
+        return expected, 0.5 * np.einsum("ij,ij->i", expected, expected)
+
+    def picture_weights(self, voxels: Array) -> Array:
+        """Return how likely each training picture is for trials: (n_trials, n_pictures) float32, rows summing to 1."""
+        expected, half_squares = self._expected_scores
+        log_likelihood = (self.scores.predict(voxels) / self.noise) @ expected.T - half_squares
+        likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+        return likelihood / likelihood.sum(axis=1, keepdims=True)
+
+    def expected(self, voxels: Array) -> Array:
+        """Return c expected for trials.
+
+        Parameters
+        ----------
+        voxels : array of shape (n_trials, n_voxels), float32
+            All the weights' voxels, % signal change.
+
+        Returns
+        -------
+        c : array of shape (n_trials, n_targets), float32
+        """
+        scores = self.picture_weights(voxels) @ self.pictures.astype(np.float32)
+        return scores @ self.components.astype(np.float32) + self.mean
+
+
+def principal_components(c: Array) -> tuple[Array, Array, Array]:
+    """Return the pictures' scores (n_pictures, n), the components (n, n_targets) and the mean (n_targets,) of c."""
+    mean = c.mean(axis=0, dtype=np.float64)
+    centred = c - mean
+    if len(c) < c.shape[1]:
+        variance, left = np.linalg.eigh(centred @ centred.T)
+    else:
+        variance, right = np.linalg.eigh(centred.T @ centred)
+    variance = np.maximum(variance[::-1], 0)
+    kept = np.cumsum(variance) < (1 - MAX_DISCARDED_VARIANCE) * variance.sum()
+    n = min(int(kept.sum()) + 1, MAX_COMPONENTS)
+    if len(c) < c.shape[1]:
+        components = left[:, ::-1][:, :n].T @ centred
+        components /= np.linalg.norm(components, axis=1, keepdims=True)
+    else:
+        components = right[:, ::-1][:, :n].T
+    return centred @ components.T, np.ascontiguousarray(components), mean
+
+
+def picture_prior(
+    ridge: RidgeFit,
+    pictures: Array,
+    components: Array,
+    mean: Array,
+    positions: Array,
+    voxel_mean: Array,
+    voxel_std: Array,
+) -> PicturePrior:
+    """Compile the prior from a ridge fitted on the pictures' scores.
+
+    Parameters
+    ----------
+    ridge : RidgeFit
+        Of `pictures`, (n_pictures, n_components), from voxels at `positions`.
+    components, mean : from `principal_components`
+    voxel_mean, voxel_std : arrays of shape (n_own,), float
+    """
+    decoded = (ridge.held_out_std > 0) & (ridge.held_out_correlation > 0)
+    gain = np.where(decoded, ridge.held_out_correlation * ridge.held_out_std / ridge.target_std, 0)
+    noise = np.where(decoded, ridge.held_out_std * np.sqrt(1 - ridge.held_out_correlation**2), 1)
+    scores = low_rank_map(
+        positions,
+        ridge.coefficients / voxel_std[:, None],
+        np.eye(len(components)),
+        voxel_mean,
+        value_at_mean=ridge.value_at_mean,
+        target_mean=ridge.target_mean,
+        target_std=ridge.target_std,
+        cv_correlation=ridge.held_out_correlation,
+    )
+    return PicturePrior(
+        scores=scores,
+        gain=gain.astype(np.float32),
+        noise=noise.astype(np.float32),
+        pictures=pictures.astype(np.float16),
+        components=components.astype(np.float16),
+        mean=mean.astype(np.float32),
+    )

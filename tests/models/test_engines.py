@@ -1,0 +1,101 @@
+"""Engines: the same picture from each, the provider that is really in use, and the choice between them."""
+
+from importlib.metadata import distributions
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from braind.models import engines, onnx_engine
+from braind.models.engines import EngineError, Measured, TorchEngine, choose_engine, load_engine, measure_engines
+from braind.models.onnx_engine import OnnxEngine
+from braind.models.presets import Preset
+from braind.models.reconstruct import Reconstructor
+
+FEW = Preset("few", 799, 2)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("engines")
+
+
+@pytest.fixture(scope="module")
+def onnx(ldm, cache):
+    return OnnxEngine(ldm, cache)
+
+
+@pytest.fixture(scope="module")
+def decoded(ldm):
+    z = np.random.default_rng(1).normal(size=ldm.latent_shape).astype(np.float32)
+    return z, ldm.encode_captions([["a big panda at the left , red above blue"]])[0]
+
+
+@pytest.mark.parametrize("mode", ["z", "c", "zc"])
+@pytest.mark.parametrize("guidance", ["full", "none"])
+def test_onnx_makes_torchs_picture(ldm, onnx, decoded, mode, guidance):
+    preset = Preset("few", 799, 4, guidance=guidance)
+    ours, theirs = (
+        Reconstructor(ldm, preset, engine=engine).picture(*decoded, mode).astype(int)
+        for engine in (onnx, TorchEngine(ldm))
+    )
+    assert np.abs(ours - theirs).max() <= 2
+
+
+def test_a_smaller_z_is_decoded_too(ldm, onnx):
+    z = np.zeros((ldm.latent_shape[0], 10, 10), np.float32)
+    coarse = [Reconstructor(ldm, FEW, engine=engine).coarse(z) for engine in (onnx, TorchEngine(ldm))]
+    assert np.array_equal(*coarse)
+
+
+def test_networks_are_exported_once(ldm, onnx, cache, decoded, monkeypatch):
+    Reconstructor(ldm, FEW, engine=onnx).picture(*decoded)
+    monkeypatch.setattr(onnx_engine, "export", lambda *_: pytest.fail("exported again"))
+    Reconstructor(ldm, FEW, engine=OnnxEngine(ldm, cache)).picture(*decoded)
+
+
+def test_a_silent_fall_back_is_an_error(ldm, onnx, cache, monkeypatch):
+    """Asked for CUDA on a machine without it, onnxruntime takes the CPU and says nothing."""
+    monkeypatch.setitem(onnx_engine.PROVIDERS, "cpu", "CUDAExecutionProvider")
+    with pytest.raises(EngineError, match="fell back to CPUExecutionProvider"):
+        OnnxEngine(ldm, cache)
+
+
+def test_a_damaged_network_is_named(ldm, onnx, cache, tmp_path):
+    (network,) = cache.glob("decoder-*.onnx")
+    (tmp_path / network.name).write_bytes(network.read_bytes()[:1000])
+    with pytest.raises(EngineError, match="decoder-.*delete that file"):
+        OnnxEngine(ldm, tmp_path)
+
+
+def test_onnxruntime_beside_onnxruntime_gpu_is_refused(ldm, cache, monkeypatch):
+    both = [*distributions(), SimpleNamespace(metadata={"Name": "onnxruntime"})]
+    monkeypatch.setattr(onnx_engine, "distributions", lambda: both)
+    with pytest.raises(EngineError, match="both installed"):
+        load_engine("onnx", ldm, FEW, cache)
+
+
+def test_both_engines_are_measured(ldm, onnx, cache):
+    measured = measure_engines(ldm, FEW, cache)
+    assert [one.name for one in measured] == ["torch-cpu", "onnx-cpu"]
+    assert all(one.picture_ms > 0 for one in measured)
+
+
+@pytest.mark.parametrize(
+    ("measured", "name", "reason"),
+    [
+        ([Measured("torch-cpu", 90.0), Measured("onnx-cpu", 40.0)], "onnx",
+         "onnx-cpu takes 40 ms a picture, torch-cpu 90 ms"),
+        ([Measured("torch-cpu", 30.0), Measured("onnx-cpu", 40.0)], "torch",
+         "torch-cpu takes 30 ms a picture, onnx-cpu 40 ms"),
+        ([Measured("torch-cpu", 30.0), Measured("onnx", None, "is not installed")], "torch",
+         "torch-cpu takes 30 ms a picture, onnx is not installed"),
+    ],
+)  # fmt: skip
+def test_auto_takes_the_faster_one_and_measures_once(ldm, tmp_path, monkeypatch, measured, name, reason):
+    calls = []
+    monkeypatch.setattr(engines, "measure_engines", lambda *_: calls.append(1) or measured)
+    for _ in range(2):
+        chosen = choose_engine(ldm, FEW, tmp_path)
+        assert (chosen.name, chosen.reason) == (name, reason)
+    assert len(calls) == 1
