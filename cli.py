@@ -135,6 +135,7 @@ def main() -> None:
 @click.option("--policy", type=click.Choice(["latest", "all"]), help="When behind: newest volume first, or in order.")
 @click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal.")
 @click.option("--threads", type=int, help="CPU threads of the decoder.")
+@click.option("--refine", help="Preset of a better picture of the newest volume, made while no other waits.")
 @decode_options
 def serve(
     config_path: Path | None,
@@ -148,9 +149,19 @@ def serve(
     """Run the daemon: take volumes, publish decodes."""
     from .client import config as paths
     from .daemon.serve import serve as run
-    from .offline import preset_of
+    from .offline import preset_of, refining_preset_of
 
-    in_decode = ("mode", "preset", "engine", "strength", "guidance_scale", "num_inference_steps", "seed", "threads")
+    in_decode = (
+        "mode",
+        "preset",
+        "engine",
+        "strength",
+        "guidance_scale",
+        "num_inference_steps",
+        "seed",
+        "threads",
+        "refine",
+    )
     decode = {key: settings.pop(key) for key in in_decode}
     config = _config(config_path, data, paths={"ldm": ldm}, decode=decode, serve=settings)
     status = run(
@@ -160,6 +171,7 @@ def serve(
         candidates_path=candidates_path or paths.candidates_path(config, subject),
         ldm_path=Path(config.paths.ldm).expanduser() if config.paths.ldm else None,
         preset=preset_of(config),
+        refine=refining_preset_of(config),
     )
     raise SystemExit(status)
 

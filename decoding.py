@@ -137,7 +137,8 @@ def decode_trials(
             paths.append(path)
             report("decoding", n + 1, len(chosen))
     if sheet:
-        title = f"subject {subject}, {'averaged repeats' if averaged else 'single trials'}, {decoder.reconstructor.preset.name}"
+        preset = decoder.reconstructor.preset.name
+        title = f"subject {subject}, {'averaged repeats' if averaged else 'single trials'}, {preset}"
         path = out / f"sub-{subject:02d}_desc-{'averaged' if averaged else 'single'}_sheet.png"
         contact_sheet(columns, ["seen", "z", "c", "zc"], title, decoder.weights.card.simulated).save(path)
         paths.append(path)

@@ -111,7 +111,7 @@ def preset_of(config: Config) -> "Preset":
     ------
     PresetError
     """
-    from .models.presets import Preset, preset_with
+    from .models.presets import preset_with
 
     decode = config.decode
     return preset_with(
@@ -119,8 +119,26 @@ def preset_of(config: Config) -> "Preset":
         strength=decode.strength,
         guidance_scale=decode.guidance_scale,
         n_calls=decode.num_inference_steps,
-        user_presets={name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()},
+        user_presets=_user_presets(config),
     )
+
+
+def refining_preset_of(config: Config) -> "Preset | None":
+    """Return the preset of refined pictures, if there are to be any.
+
+    Raises
+    ------
+    PresetError
+    """
+    from .models.presets import preset_with
+
+    return preset_with(config.decode.refine, user_presets=_user_presets(config)) if config.decode.refine else None
+
+
+def _user_presets(config: Config) -> dict[str, "Preset"]:
+    from .models.presets import Preset
+
+    return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
 
 
 def load_ldm(config: Config) -> "LatentDiffusionModel":

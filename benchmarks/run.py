@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -18,10 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline
+from PIL import Image
 
-from braind.client.config import load_config, weights_path
+from braind.client.config import engines_path, load_config, weights_path
 from braind.client.nsd import NsdTree
+from braind.models.engines import TorchEngine
 from braind.models.ldm import LatentDiffusionModel
+from braind.models.onnx_engine import OnnxEngine
 from braind.models.presets import PRESETS, Preset
 from braind.models.reconstruct import Reconstructor
 from braind.models.weights import Weights
@@ -69,25 +73,54 @@ def import_costs() -> dict[str, dict[str, float]]:
 
 
 def reconstruction(ldm: LatentDiffusionModel, calls: int, guidance: float) -> dict[str, dict[str, float]]:
-    """Time one (z, c) → picture: braind, and diffusers' pipeline at its best (tensors in, no safety checker)."""
-    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(ldm.path, safety_checker=None, feature_extractor=None)
-    pipeline.set_progress_bar_config(disable=True)
+    """Time one (z, c) → picture with `calls` denoiser calls: diffusers' pipeline, and braind's engines.
+
+    Every arm starts from the same latents and embeddings, guides every call (a batch of two) and decodes with the same
+    autoencoder. "diffusers as written" takes a picture and a prompt, as its documentation does; "at its best" takes
+    tensors, in channels_last.
+    """
     rng = np.random.default_rng(0)
     z = rng.normal(size=ldm.latent_shape).astype(np.float32)
-    c = ldm.encode_captions([["a big panda at the left , red above blue"]])[0]
-    reconstructor = Reconstructor(ldm, Preset("bench", 799, calls, guidance_scale=guidance))
-    image, embeds = torch.from_numpy(z)[None], torch.from_numpy(c)[None]
+    caption = "a big panda at the left , red above blue"
+    c = ldm.encode_captions([[caption]])[0]
+    preset = Preset("bench", 799, calls, guidance_scale=guidance)
+    engines = {"torch": TorchEngine(ldm), "onnx": OnnxEngine(ldm, engines_path(load_config()))}
+    ours = {name: Reconstructor(ldm, preset, engine=engine) for name, engine in engines.items()}
     n_grid = next(n for n in range(calls, 10 * calls) if int(n * 0.8) == calls)
-
-    def stock() -> None:
-        pipeline(
-            image=image, prompt_embeds=embeds, negative_prompt_embeds=reconstructor.empty, strength=0.8,
-            num_inference_steps=n_grid, guidance_scale=guidance, output_type="np",
-        )  # fmt: skip
-
+    common = {"strength": 0.8, "num_inference_steps": n_grid, "guidance_scale": guidance}
+    written, best = stock_pipeline(ldm), stock_pipeline(ldm)
+    best.unet.to(memory_format=torch.channels_last)
+    best.vae.to(memory_format=torch.channels_last)
+    picture = Image.fromarray(ours["torch"].coarse(z))
+    tensors = {
+        "image": torch.from_numpy(z)[None], "prompt_embeds": torch.from_numpy(c)[None],
+        "negative_prompt_embeds": ours["torch"].empty, "output_type": "np",
+    }  # fmt: skip
     return interleaved(
-        {f"diffusers, {calls} calls": stock, f"braind, {calls} calls": lambda: reconstructor.picture(z, c)}
+        {
+            "diffusers as written": lambda: written(image=picture, prompt=caption, **common),
+            "diffusers at its best": lambda: best(**tensors, **common),
+            "braind torch": lambda: ours["torch"].picture(z, c),
+            "braind onnx": lambda: ours["onnx"].picture(z, c),
+        },
+        5 if calls > 10 else N_ROUNDS,
     )
+
+
+def stock_pipeline(ldm: LatentDiffusionModel) -> Any:
+    """Load diffusers' own pipeline."""
+    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(ldm.path, safety_checker=None, feature_extractor=None)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def presets(ldm: LatentDiffusionModel, cache: Path) -> dict[str, dict[str, float]]:
+    """Time one picture of every preset, with the onnx engine."""
+    z = np.random.default_rng(0).normal(size=ldm.latent_shape).astype(np.float32)
+    c = ldm.encode_captions([["a big panda at the left , red above blue"]])[0]
+    engine = OnnxEngine(ldm, cache)
+    ours = {name: Reconstructor(ldm, preset, engine=engine) for name, preset in PRESETS.items()}
+    return interleaved({name: lambda one=one: one.picture(z, c) for name, one in ours.items()}, 7)
 
 
 def ridge_predict(weights: Weights) -> dict[str, dict[str, float]]:
@@ -143,7 +176,6 @@ def main() -> None:
     tree = ensure_tree(config)
     ready_weights(config, SUBJECT)
     ldm, weights = LatentDiffusionModel.load(), Weights.load(weights_path(config, SUBJECT))
-    live, takagi = PRESETS["live-4"], PRESETS["takagi"]
     results: dict[str, Any] = {
         "machine": {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(),
                     "threads": torch.get_num_threads(), "python": platform.python_version()},
@@ -152,8 +184,8 @@ def main() -> None:
     }  # fmt: skip
     for name, measure in {
         "Start-up": import_costs,
-        "Picture, live-4": lambda: reconstruction(ldm, live.n_calls, live.guidance_scale),
-        "Picture, takagi's 40 calls": lambda: reconstruction(ldm, takagi.n_calls, takagi.guidance_scale),
+        **{f"Picture, {calls} guided calls": partial(reconstruction, ldm, calls, 3.0) for calls in (1, 2, 4, 8, 40)},
+        "Picture, by preset": lambda: presets(ldm, engines_path(config)),
         "Ridge, one volume": lambda: ridge_predict(weights),
     }.items():
         results[name] = measure()

@@ -49,6 +49,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preset: Name
+    refine: Text
     engine: Annotated[Literal["auto", "torch", "onnx"], msgspec.Meta(description="auto, torch or onnx")]
     mode: Annotated[Literal["z", "c", "zc"], msgspec.Meta(description="z, c or zc")]
     strength: Share

@@ -22,7 +22,7 @@ MAX_HEADER_BYTES = 64 * 1024
 VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 
 Kind = Literal["beta", "bold"]
-Stage = Literal["scores", "xz", "xzc"]
+Stage = Literal["scores", "xz", "xzc", "refined"]
 
 
 class WireError(BraindError):
@@ -164,9 +164,9 @@ class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decode(Message, frozen=True, kw_only=True, tag="decode"):
-    """One stage of one volume's decode, in the order scores, xz, xzc.
+    """One stage of one volume's decode, in the order scores, xz, xzc, and refined where that is asked for.
 
-    Payload: for `scores`, a PNG of the seen picture if `seen`; for `xz` and `xzc`, a PNG of the picture.
+    Payload: for `scores`, a PNG of the seen picture if `seen`; for the others, a PNG of the picture.
     `timings_s` holds seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
     `xzc`), as far as known at this stage.
     """

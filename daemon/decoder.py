@@ -35,6 +35,10 @@ STORAGE_RETRY_S = 1.0
 logger = logging.getLogger("braind.daemon.decoder")
 
 
+class _Interrupted(Exception):
+    """Something else is to be done before a refined picture."""
+
+
 class Decoder:
     """Takes waiting volumes by the policy and journals what is made of them.
 
@@ -57,6 +61,8 @@ class Decoder:
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
         self._bold_runs: dict[tuple[str, str], BoldRun] = {}
         self._heard: dict[tuple[str, str, int], link.Wake] = {}
+        self._unrefined: tuple[Decode, int, float] | None = None
+        """The newest decode's last message, its event, and when its volume arrived, until a refined picture is made."""
 
     def hear(self, wake: link.Wake) -> None:
         """Take note of a volume's arrival."""
@@ -85,6 +91,35 @@ class Decoder:
         except JournalError:
             self._bold_runs.clear()
             raise
+
+    def refine(self, is_interrupted: Callable[[], bool]) -> None:
+        """Make the refined picture of the newest decode, if that is asked for; put it off when interrupted."""
+        if self._unrefined is None:
+            return
+
+        def stop_if_interrupted() -> None:
+            if is_interrupted():
+                raise _Interrupted
+
+        decode, event, arrived_s = self._unrefined
+        try:
+            refined = self._stages.refine(stop_if_interrupted)
+        except _Interrupted:
+            return
+        self._unrefined = None
+        if refined is None:
+            return
+        png, provenance = refined
+        message = msgspec.structs.replace(
+            decode,
+            seq=self._next_seq,
+            stage="refined",
+            provenance=msgspec.structs.replace(provenance, simulated=decode.provenance.simulated),
+            timings_s=decode.timings_s | {"refined": round(time.monotonic() - arrived_s, 6)},
+        )
+        with self._sessions.without_if_damaged(decode.session):
+            journal = self._sessions[decode.session]
+            self._committed(journal, journal.add_decode(message, png, event=event))
 
     def close(self) -> None:
         """Close the journals."""
@@ -176,6 +211,8 @@ class Decoder:
             outcome = "decoded" if result.is_last and is_last_trial and not place.is_end else None
             payload = trial.seen if has_seen else result.png
             self._committed(journal, journal.add_decode(decode, payload, event=trial.event, outcome=outcome))
+            if result.is_last:
+                self._unrefined = decode, trial.event, arrived_s
 
     def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
         journal = self._sessions[place.session]
@@ -259,6 +296,8 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
             logger.error("%s", error)
         try:
             may_have_work, wait_s = decoder.step(), None
+            if not may_have_work:
+                decoder.refine(lambda: not lines.empty())
         except JournalError as error:
             logger.error("%s", error)
             may_have_work, wait_s = False, STORAGE_RETRY_S

@@ -28,6 +28,7 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
     next_seq: int
     policy: str
     preset: Preset
+    refine: Preset | None
     engine: Literal["auto", "torch", "onnx"]
     engines_path: str
     mode: Literal["z", "c", "zc"]

@@ -43,6 +43,7 @@ def serve(
     candidates_path: Path,
     ldm_path: Path | None,
     preset: Preset,
+    refine: Preset | None = None,
 ) -> int:
     """Run the daemon until it is told to stop; return 0, the exit status.
 
@@ -67,7 +68,7 @@ def serve(
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, weights_path, candidates_path, ldm_path, preset, lock).run())
+        asyncio.run(Daemon(config, weights, weights_path, candidates_path, ldm_path, preset, refine, lock).run())
     finally:
         os.close(lock)
     return 0
@@ -84,9 +85,11 @@ class Daemon:
         candidates_path: Path,
         ldm_path: Path | None,
         preset: Preset,
+        refine: Preset | None,
         lock: int,
     ) -> None:
-        self._config, self._weights, self._preset = config, weights, preset
+        self._config, self._weights = config, weights
+        self._preset, self._refine = preset, refine
         self._paths = (str(weights_path), str(candidates_path), str(ldm_path) if ldm_path else None)
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
@@ -173,6 +176,7 @@ class Daemon:
             next_seq=self._standing.last_seq + 1,
             policy=self._config.serve.policy,
             preset=self._preset,
+            refine=self._refine,
             engine=self._config.decode.engine,
             engines_path=str(engines_path(self._config)),
             mode=decode.mode,

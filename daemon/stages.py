@@ -1,11 +1,12 @@
 """From one trial's voxels to the stages that viewers see: scores, xz, xzc. It knows no journal and no process."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -57,6 +58,10 @@ class Stages:
         self.weights.check_ldm(ldm.fingerprint)
         engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path))
         self._reconstructor = Reconstructor(ldm, setup.preset, setup.seed, engine)
+        self._refiner: Reconstructor | None = None
+        if setup.refine and setup.mode != "z":
+            self._refiner = Reconstructor(ldm, setup.refine, setup.seed, engine)
+        self._newest: tuple[Array, Array] | None = None
         self._mode: Mode = setup.mode
         self.provenance = Provenance(
             subject=self.weights.card.subject,
@@ -88,6 +93,7 @@ class Stages:
         names = STAGES[self._mode]
         # 6. ridge gives z and c; scores and retrieval
         z, c = (prediction[0] for prediction in self.weights.predict(voxels[None]))
+        self._newest = z, c
         steps_s["ridge"] = time.monotonic()
         retrieved = tuple(
             Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))
@@ -101,6 +107,18 @@ class Stages:
             png = _png(picture)
             steps_s[stage] = time.monotonic()
             yield StageResult(stage, (), png, dict(steps_s), is_last=stage == names[-1])
+
+    def refine(self, before_call: Callable[[], object]) -> tuple[bytes, Provenance] | None:
+        """Make a better picture of the newest trial: a PNG, and what made it; None if none is to be made.
+
+        Parameters
+        ----------
+        before_call : called before each denoiser call; what it raises ends the picture.
+        """
+        if self._refiner is None or self._newest is None:
+            return None
+        picture = self._refiner.picture(*self._newest, self._mode, before_call)
+        return _png(picture), msgspec.structs.replace(self.provenance, preset=self._refiner.preset.name)
 
 
 def _png(picture: Array) -> bytes:

@@ -1,7 +1,7 @@
 """Presets: how a decoded z and c become a picture, and the denoising steps that follow, compiled to constants.
 
-A preset owns its schedule: exactly `n_calls` denoiser calls, whatever its start. Every update rule here is linear in the
-latents, the predicted noise, the clean latents predicted by the call before, and fresh noise, so each call is four
+A preset owns its schedule: exactly `n_calls` denoiser calls, whatever its start. Every update rule here is linear in
+the latents, the predicted noise, the clean latents predicted by the call before, and fresh noise, so each call is a few
 numbers.
 """
 
@@ -170,8 +170,8 @@ class Step:
     """One denoiser call at `timestep`, and the constants of its update.
 
     latents ← latents_weight · latents + noise_weight · predicted noise + previous_weight · clean latents as the call
-    before predicted them + fresh_weight · fresh noise. A call's own clean latents are (latents − sigma · predicted noise)
-    / alpha.
+    before predicted them + fresh_weight · fresh noise. A call's own clean latents are
+    (latents − sigma · predicted noise) / alpha.
     """
 
     timestep: int

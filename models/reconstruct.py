@@ -4,6 +4,7 @@ Deterministic: every picture starts from one noise tensor, fixed by the seed, so
 picture whatever was decoded before.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ Mode = Literal["z", "c", "zc"]
 
 
 class Reconstructor:
-    """Makes pictures of decoded latents with one latent diffusion model and one preset; torch runs it if none is given."""
+    """Makes pictures of decoded latents by one preset with one latent diffusion model, which torch runs by default."""
 
     def __init__(self, ldm: LatentDiffusionModel, preset: Preset, seed: int = 42, engine: Engine | None = None) -> None:
         self.ldm, self.preset, self.seed = ldm, preset, seed
@@ -50,13 +51,14 @@ class Reconstructor:
         return resize(decoded, self.ldm.picture_px)[0]
 
     @torch.inference_mode()
-    def picture(self, z: Array, c: Array, mode: Mode = "zc") -> Array:
+    def picture(self, z: Array, c: Array, mode: Mode = "zc", before_call: Callable[[], object] | None = None) -> Array:
         """Make the picture: Xzc from z and c, Xz from z alone, or a picture from c and noise alone.
 
         Parameters
         ----------
         z : (channels, h, w) float32, times `scaling_factor`
         c : (tokens, width) float32
+        before_call : called before each denoiser call; what it raises ends the picture.
 
         Returns
         -------
@@ -66,9 +68,9 @@ class Reconstructor:
             return self.coarse(z)
         embedding = self._embed(c)
         if mode == "c":
-            latents = self.denoise(self.noise, embedding, self.text_steps)
+            latents = self.denoise(self.noise, embedding, self.text_steps, before_call)
         else:
-            latents = self.denoise(self.noised(z), embedding, self.steps)
+            latents = self.denoise(self.noised(z), embedding, self.steps, before_call)
         return _pixels(self.engine.decoded(latents))[0]
 
     def noised(self, z: Array) -> torch.Tensor:
@@ -80,10 +82,18 @@ class Reconstructor:
         alpha = float(self.ldm.alphas_cumprod[self.schedule.noise])
         return alpha**0.5 * clean + (1 - alpha) ** 0.5 * self.noise
 
-    def denoise(self, latents: torch.Tensor, embedding: torch.Tensor, steps: tuple[Step, ...]) -> torch.Tensor:
+    def denoise(
+        self,
+        latents: torch.Tensor,
+        embedding: torch.Tensor,
+        steps: tuple[Step, ...],
+        before_call: Callable[[], object] | None = None,
+    ) -> torch.Tensor:
         """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width), by the preset's update rule."""
         clean = torch.zeros_like(latents)
         for n, step in enumerate(steps):
+            if before_call:
+                before_call()
             noise = self._predicted_noise(latents, embedding, step, guided=self._is_guided(n))
             following = step.latents_weight * latents + step.noise_weight * noise
             if step.previous_weight:

@@ -57,7 +57,8 @@ class DecodedVolume:
         if decode.stage == "scores":
             self.seen = picture if picture is not None else self.seen
         else:
-            setattr(self, decode.stage, picture)
+            # a refined picture takes the place of the one that it refines
+            setattr(self, "xzc" if decode.stage == "refined" else decode.stage, picture)
         self.retrieved = decode.retrieved or self.retrieved
         self.timings_s |= decode.timings_s
         self.trial, self.nsd_id, self.n_averaged = decode.trial, decode.nsd_id, decode.n_averaged

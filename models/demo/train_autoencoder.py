@@ -1,8 +1,8 @@
 """Stage 1: train the demo's AutoencoderKL on random crops of scenes, then on whole scenes.
 
 Crops of 64 px show many backgrounds and edges a step, which is what the first thousands of steps need; the last fifth
-runs on whole pictures, because group normalisation sees whole pictures in use. `--from-shipped` goes on from the weights
-in models/demo, on whole pictures alone.
+runs on whole pictures, because group normalisation sees whole pictures in use. `--from-shipped` goes on from the
+weights in models/demo, on whole pictures alone.
 """
 
 from pathlib import Path

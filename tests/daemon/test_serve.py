@@ -56,7 +56,7 @@ def pixels(png):
 def test_ready_means_warmed_up(daemon):
     status = daemon.status()
     assert status.state == "ready"
-    assert (status.subject, status.policy, status.preset, status.simulated) == (1, "all", "live", True)
+    assert (status.subject, status.policy, status.preset, status.simulated) == (1, "all", "live-4", True)
     assert status.engine.startswith("torch")
     assert status.weights == daemon.files.weights.fingerprint
     assert status.ldm == daemon.files.ldm.fingerprint
@@ -98,7 +98,7 @@ def test_the_same_volume_gives_the_same_picture_whatever_was_decoded_before(daem
 
 def test_a_decode_names_what_made_it(daemon, scanner, run):
     provenance = decode(daemon, scanner, run, 5)[-1][0].provenance
-    assert (provenance.subject, provenance.preset, provenance.mode, provenance.seed) == (1, "live", "zc", 42)
+    assert (provenance.subject, provenance.preset, provenance.mode, provenance.seed) == (1, "live-4", "zc", 42)
     assert provenance.weights == daemon.files.weights.fingerprint
     assert provenance.simulated
 

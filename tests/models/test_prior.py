@@ -44,7 +44,7 @@ def test_c_is_the_weighted_mean_of_the_training_pictures(weights, trials):
 
 
 def test_unseen_trials_of_pictures_like_the_training_ones_gain(simulate, blank_card):
-    """Captions come in kinds: with c in 12 clusters, what is expected beats the linear prediction on unseen pictures."""
+    """Captions come in kinds: with c in 12 clusters, what is expected beats the linear prediction."""
     trials = simulate(n_pictures=400)
     rng = np.random.default_rng(3)
     kinds = rng.integers(12, size=400)
