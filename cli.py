@@ -75,6 +75,7 @@ nsd_option = click.option("--nsd", type=FOLDER, help="Natural Scenes Dataset fol
 ldm_option = click.option(
     "--ldm", type=FOLDER, help="Latent diffusion model (a diffusers folder) instead of the demo's."
 )
+lora_option = click.option("--lora", type=FILE, help="LoRA of the model's denoiser (.safetensors), fused into it.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -126,6 +127,7 @@ def main() -> None:
 @config_options
 @subject_option
 @ldm_option
+@lora_option
 @click.option("--weights", "weights_path", type=FILE, help="Compiled weights instead of those `braind fit` wrote.")
 @click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
 @click.option("--host", help="Address to bind.")
@@ -142,6 +144,7 @@ def serve(
     data: Path | None,
     subject: int,
     ldm: Path | None,
+    lora: Path | None,
     weights_path: Path | None,
     candidates_path: Path | None,
     **settings: Any,
@@ -163,7 +166,7 @@ def serve(
         "refine",
     )
     decode = {key: settings.pop(key) for key in in_decode}
-    config = _config(config_path, data, paths={"ldm": ldm}, decode=decode, serve=settings)
+    config = _config(config_path, data, paths={"ldm": ldm, "lora": lora}, decode=decode, serve=settings)
     status = run(
         config,
         subject=subject,
@@ -351,6 +354,7 @@ def fit(
 @subject_option
 @nsd_option
 @ldm_option
+@lora_option
 @click.option("--trials", default="0:12", show_default=True, help="Test trials: `all`, or as 0,3,10-19 or 0:8.")
 @click.option("--averaged", is_flag=True, help="Means of a picture's repeats instead of single trials.")
 @click.option("--sheet/--no-sheet", default=True, show_default=True, help="Also a sheet: seen, z, c, zc side by side.")
@@ -362,6 +366,7 @@ def decode(
     subject: int,
     nsd: Path | None,
     ldm: Path | None,
+    lora: Path | None,
     trials: str,
     out: Path,
     averaged: bool,
@@ -371,7 +376,7 @@ def decode(
     """Make pictures of recorded trials; prints their paths."""
     from .decoding import decode_trials
 
-    config = _config(config_path, data, paths={"nsd": nsd, "ldm": ldm}, decode=settings)
+    config = _config(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
         click.echo(path)
 
@@ -381,6 +386,7 @@ def decode(
 @subject_option
 @nsd_option
 @ldm_option
+@lora_option
 @click.option("--max-trials", type=click.IntRange(1), help="Only so many trials of each picture.")
 @json_option
 @decode_options
@@ -390,6 +396,7 @@ def evaluate(
     subject: int,
     nsd: Path | None,
     ldm: Path | None,
+    lora: Path | None,
     max_trials: int | None,
     as_json: bool,
     **settings: Any,
@@ -397,7 +404,7 @@ def evaluate(
     """Score the decoder on all held-out pictures, with controls."""
     from .decoding import evaluate_subject
 
-    config = _config(config_path, data, paths={"nsd": nsd, "ldm": ldm}, decode=settings)
+    config = _config(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
     scores = evaluate_subject(config, subject, as_json, max_trials)
     if as_json:
         import json
@@ -408,13 +415,16 @@ def evaluate(
 @main.command()
 @config_options
 @ldm_option
+@lora_option
 @decode_options
 @json_option
-def engines(config_path: Path | None, data: Path | None, ldm: Path | None, as_json: bool, **settings: Any) -> None:
+def engines(
+    config_path: Path | None, data: Path | None, ldm: Path | None, lora: Path | None, as_json: bool, **settings: Any
+) -> None:
     """List the engines, their measured times and what `auto` takes."""
     from .decoding import describe_engines
 
-    config = _config(config_path, data, paths={"ldm": ldm}, decode=settings)
+    config = _config(config_path, data, paths={"ldm": ldm, "lora": lora}, decode=settings)
     click.echo(describe_engines(config, as_json))
 
 

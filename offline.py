@@ -145,7 +145,8 @@ def load_ldm(config: Config) -> "LatentDiffusionModel":
     """Load the latent diffusion model of the settings."""
     from .models.ldm import LatentDiffusionModel
 
-    return LatentDiffusionModel.load(Path(config.paths.ldm).expanduser() if config.paths.ldm else None)
+    paths = (Path(path).expanduser() if path else None for path in (config.paths.ldm, config.paths.lora))
+    return LatentDiffusionModel.load(*paths)
 
 
 def encode_targets(tree: NsdTree, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int) -> tuple[Array, Array]:

@@ -36,6 +36,7 @@ class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Text
     nsd: Text
     ldm: Text
+    lora: Text
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

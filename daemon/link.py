@@ -23,6 +23,7 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
     weights_path: str
     candidates_path: str
     ldm_path: str | None
+    lora_path: str | None
     journals_path: str
     sessions: tuple[str, ...]
     next_seq: int

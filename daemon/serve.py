@@ -171,6 +171,7 @@ class Daemon:
             weights_path=weights_path,
             candidates_path=candidates_path,
             ldm_path=ldm_path,
+            lora_path=str(Path(self._config.paths.lora).expanduser()) if self._config.paths.lora else None,
             journals_path=str(self._sessions.journals_path),
             sessions=self._sessions.names(),
             next_seq=self._standing.last_seq + 1,

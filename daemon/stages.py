@@ -54,7 +54,7 @@ class Stages:
             torch.set_num_threads(setup.threads)
         self.weights = Weights.load(Path(setup.weights_path))
         self._candidates = Candidates.load(Path(setup.candidates_path))
-        ldm = LatentDiffusionModel.load(Path(setup.ldm_path) if setup.ldm_path else None)
+        ldm = LatentDiffusionModel.load(*(Path(path) if path else None for path in (setup.ldm_path, setup.lora_path)))
         self.weights.check_ldm(ldm.fingerprint)
         engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path))
         self._reconstructor = Reconstructor(ldm, setup.preset, setup.seed, engine)

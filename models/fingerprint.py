@@ -11,17 +11,23 @@ def meaning_fingerprint(path: Path) -> str:
     return _hash_folders([path / part for part in ("vae", "text_encoder", "tokenizer")])
 
 
-def denoiser_fingerprint(path: Path) -> str:
-    """Return 12 hex digits of the denoiser and its noise schedule."""
-    return _hash_folders([path / part for part in ("unet", "scheduler")])
+def denoiser_fingerprint(path: Path, lora: Path | None = None) -> str:
+    """Return 12 hex digits of the denoiser, with the LoRA fused into it if there is one, and its noise schedule."""
+    return _hash_folders([path / part for part in ("unet", "scheduler")], [lora] if lora else [])
 
 
-def _hash_folders(folders: list[Path]) -> str:
+def _hash_folders(folders: list[Path], files: list[Path] | None = None) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         for file in sorted(folder.glob("*")):
             if file.suffix in (".json", ".safetensors", ".txt"):
                 digest.update(f"{folder.name}/{file.name}".encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+                _add_content(digest, file)
+    for file in files or []:
+        _add_content(digest, file)
     return digest.hexdigest()[:12]
+
+
+def _add_content(digest: "hashlib._Hash", file: Path) -> None:
+    with file.open("rb") as stream:
+        digest.update(hashlib.file_digest(stream, "sha256").digest())

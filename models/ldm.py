@@ -46,14 +46,16 @@ class LatentDiffusionModel:
     final_alpha_cumprod: float
     device: torch.device
     dtype: torch.dtype
+    lora: Path | None = None
 
     @classmethod
-    def load(cls, path: Path | None = None) -> "LatentDiffusionModel":
+    def load(cls, path: Path | None = None, lora: Path | None = None) -> "LatentDiffusionModel":
         """Load a diffusers folder, in half precision on a GPU and float32 on a CPU.
 
         Parameters
         ----------
         path : folder with model_index.json, or None for the embedded demo
+        lora : a LoRA of the denoiser in diffusers' or kohya's format (LCM-, Hyper-type, styles), fused into it
 
         Raises
         ------
@@ -83,6 +85,8 @@ class LatentDiffusionModel:
             scheduler: Any = DDIMScheduler.from_pretrained(path / "scheduler")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise LdmError(f"{path}: the latent diffusion model does not load: {error}") from error
+        if lora:
+            fuse_lora(unet, lora)
         if scheduler.config.prediction_type != "epsilon":
             raise LdmError(
                 f"{path}/scheduler: prediction_type is {scheduler.config.prediction_type!r}; "
@@ -101,6 +105,7 @@ class LatentDiffusionModel:
             float(scheduler.final_alpha_cumprod),
             device,
             dtype,
+            lora,
         )
 
     @property
@@ -132,7 +137,7 @@ class LatentDiffusionModel:
     @cached_property
     def denoiser_fingerprint(self) -> str:
         """Return 12 hex digits of the denoiser and its schedule."""
-        return denoiser_fingerprint(self.path)
+        return denoiser_fingerprint(self.path, self.lora)
 
     @torch.no_grad()
     def encode_pictures(self, pictures: Array, px: int | None = None, batch: int = 32) -> Array:
@@ -188,6 +193,35 @@ class LatentDiffusionModel:
     def _signed(self, pictures: Array) -> torch.Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).permute(0, 3, 1, 2)
         return (tensor.float() / 127.5 - 1).to(self.dtype)
+
+
+def fuse_lora(unet: Any, path: Path) -> None:
+    """Add a LoRA to the denoiser's weights, for good.
+
+    Raises
+    ------
+    LdmError
+        A file that is missing, no safetensors file, of another model, or that changes the text encoder too (weights
+        fitted for its embeddings would no longer fit).
+    """
+    from diffusers.loaders import StableDiffusionLoraLoaderMixin
+
+    if not path.is_file() or path.suffix != ".safetensors":
+        raise LdmError(f"{path}: no such .safetensors file; give a LoRA of the model's denoiser")
+    try:
+        state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(
+            str(path.parent), weight_name=path.name, local_files_only=True, use_safetensors=True
+        )
+        if any(key.startswith("text_encoder") for key in state):
+            raise LdmError(
+                f"{path}: this LoRA changes the text encoder, and with it what c means; "
+                "braind takes LoRAs of the denoiser alone"
+            )
+        StableDiffusionLoraLoaderMixin.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
+        unet.fuse_lora()
+        unet.unload_lora()
+    except (OSError, ValueError, LookupError, RuntimeError) as error:
+        raise LdmError(f"{path}: this LoRA does not fit the model's denoiser: {error}") from error
 
 
 def check_folder(path: Path) -> dict[str, Any]:
