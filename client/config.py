@@ -37,6 +37,7 @@ class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nsd: Text
     ldm: Text
     lora: Text
+    engines: Text
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -179,8 +180,10 @@ def candidates_path(config: Config, subject: int) -> Path:
 
 
 def engines_path(config: Config) -> Path:
-    """Return the folder of exported networks and of the engines' measured times."""
-    return data_path(config) / "engines"
+    """Return the folder of exported networks and of the engines' measured times, which can be made again."""
+    if config.paths.engines:
+        return Path(config.paths.engines).expanduser()
+    return platformdirs.user_cache_path("braind", appauthor=False) / "engines"
 
 
 def journals_path(config: Config) -> Path:

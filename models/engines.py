@@ -1,6 +1,7 @@
 """Engines: what runs the denoiser and the autoencoder's decoder. The picture is the same, the speed is not."""
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from ..errors import BraindError
 if TYPE_CHECKING:
     from .ldm import LatentDiffusionModel
     from .presets import Preset
+
+log = logging.getLogger(__name__)
 
 EngineName = Literal["auto", "torch", "onnx"]
 N_TIMED_CALLS = 7
@@ -110,7 +113,10 @@ def choose_engine(ldm: "LatentDiffusionModel", preset: "Preset", cache: Path) ->
     known = json.loads(path.read_text()) if path.is_file() else {}
     if key not in known:
         known[key] = [vars(measured) for measured in measure_engines(ldm, preset, cache)]
-        _write_whole(path, json.dumps(known, indent=2).encode())
+        try:
+            _write_whole(path, json.dumps(known, indent=2).encode())
+        except OSError as error:
+            log.warning("%s: %s; engines will be measured again at every start", path, error.strerror)
     measured = tuple(Measured(**entry) for entry in known[key])
     usable = sorted((one for one in measured if one.picture_ms is not None), key=lambda one: one.picture_ms or 0)
     fastest = usable[0]

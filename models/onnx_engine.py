@@ -80,7 +80,12 @@ class OnnxEngine:
         if name not in self._sessions:
             path = self._cache / f"{name}-{self._fingerprint()}.onnx"
             if not path.is_file():
-                export(network, example, inputs, path)
+                try:
+                    export(network, example, inputs, path)
+                except OSError as error:
+                    raise EngineError(
+                        f"{path}: {error.strerror}; give a folder that can be written in [paths] engines"
+                    ) from error
             self._sessions[name] = self._open(path)
         return self._sessions[name]
 

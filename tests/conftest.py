@@ -1,8 +1,18 @@
 """What tests of several rooms share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines_folder(tmp_path_factory):
+    """Exported networks lie in the tests' own folder, for the programs that tests start too."""
+    folder = tmp_path_factory.mktemp("engines")
+    os.environ["BRAIND_PATHS__ENGINES"] = str(folder)
+    yield folder
+    del os.environ["BRAIND_PATHS__ENGINES"]
 
 
 @pytest.fixture(scope="session")

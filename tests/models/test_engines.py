@@ -16,8 +16,8 @@ FEW = Preset("few", 799, 2)
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("engines")
+def cache(engines_folder):
+    return engines_folder
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_a_silent_fall_back_is_an_error(ldm, onnx, cache, monkeypatch):
 
 
 def test_a_damaged_network_is_named(ldm, onnx, cache, tmp_path):
-    (network,) = cache.glob("decoder-*.onnx")
+    network = next(cache.glob("decoder-*.onnx"))
     (tmp_path / network.name).write_bytes(network.read_bytes()[:1000])
     with pytest.raises(EngineError, match="decoder-.*delete that file"):
         OnnxEngine(ldm, tmp_path)
@@ -79,6 +79,16 @@ def test_both_engines_are_measured(ldm, onnx, cache):
     measured = measure_engines(ldm, FEW, cache)
     assert [one.name for one in measured] == ["torch-cpu", "onnx-cpu"]
     assert all(one.picture_ms > 0 for one in measured)
+
+
+def test_a_cache_that_cannot_be_written_leaves_torch(ldm, tmp_path):
+    (tmp_path / "engines").write_text("a file where a folder should be")
+    cache = tmp_path / "engines" / "below"
+    with pytest.raises(EngineError, match="give a folder that can be written"):
+        load_engine("onnx", ldm, FEW, cache)
+    chosen = choose_engine(ldm, FEW, cache)
+    assert chosen.name == "torch"
+    assert "can be written" in chosen.reason
 
 
 @pytest.mark.parametrize(
