@@ -57,7 +57,7 @@ def random_model(sizes: dict[str, Any], device: torch.device, *, tiny_decoder: b
     torch.manual_seed(0)
     dtype = torch.float16 if device.type == "cuda" else torch.float32
     n_levels = len(sizes["vae"]["block_out_channels"])
-    levels = {
+    levels: dict[str, Any] = {
         "down_block_types": ("DownEncoderBlock2D",) * n_levels,
         "up_block_types": ("UpDecoderBlock2D",) * n_levels,
     }
@@ -67,7 +67,8 @@ def random_model(sizes: dict[str, Any], device: torch.device, *, tiny_decoder: b
         autoencoder: Any = (
             AutoencoderTiny() if tiny_decoder else AutoencoderKL(**sizes["vae"], **levels, latent_channels=4)
         )
-    for part in (unet, text_encoder, autoencoder):
+    parts: tuple[Any, ...] = (unet, text_encoder, autoencoder)
+    for part in parts:
         part.to(dtype=dtype).eval().requires_grad_(False)
     tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED_LDM_PATH / "tokenizer", model_max_length=sizes["tokens"])
     scheduler: Any = DDIMScheduler.from_pretrained(EMBEDDED_LDM_PATH / "scheduler")

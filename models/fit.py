@@ -133,12 +133,11 @@ def fit_weights(
     for target, positions, features in (("z", z_positions, z[shown]), ("c", c_positions, c[shown])):
         targets = features.reshape(len(shown), -1)
         n_targets = targets.shape[1]
-        scores = np.zeros((len(shown), 0))
-        if target == "c" and profile.prior:
-            scores, components, mean = principal_components(targets)
+        # the scores of c's principal components are fitted beside c: one decomposition of the voxels serves both
+        captions = principal_components(targets) if target == "c" and profile.prior else None
         both = fit_ridge(
             z_scored[:, positions],
-            np.concatenate([targets, scores], axis=1),
+            targets if captions is None else np.concatenate([targets, captions.scores], axis=1),
             picture_of_trial,
             profile.alphas,
             folds,
@@ -152,10 +151,8 @@ def fit_weights(
         mean_std = voxel_mean[positions], voxel_std[positions]
         maps[target], discarded[target] = _compile(ridge, scale, positions, *mean_std, max_discarded_variance)
         fits[target] = ridge
-        if scores.size:
-            prior = picture_prior(
-                both.of_targets(slice(n_targets, None)), scores, components, mean, positions, *mean_std
-            )
+        if captions is not None:
+            prior = picture_prior(both.of_targets(slice(n_targets, None)), captions, positions, *mean_std)
 
     card = msgspec.structs.replace(
         card,

@@ -206,10 +206,12 @@ def fuse_lora(unet: Any, path: Path) -> None:
     """
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
+    loader: Any = StableDiffusionLoraLoaderMixin  # annotated with a third value that is not asked for
+
     if not path.is_file() or path.suffix != ".safetensors":
         raise LdmError(f"{path}: no such .safetensors file; give a LoRA of the model's denoiser")
     try:
-        state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(
+        state, alphas = loader.lora_state_dict(
             str(path.parent), weight_name=path.name, local_files_only=True, use_safetensors=True
         )
         if any(key.startswith("text_encoder") for key in state):
@@ -217,7 +219,7 @@ def fuse_lora(unet: Any, path: Path) -> None:
                 f"{path}: this LoRA changes the text encoder, and with it what c means; "
                 "braind takes LoRAs of the denoiser alone"
             )
-        StableDiffusionLoraLoaderMixin.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
+        loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
         unet.fuse_lora()
         unet.unload_lora()
     except (OSError, ValueError, LookupError, RuntimeError) as error:

@@ -9,7 +9,7 @@ where it is not.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,41 +79,39 @@ class PicturePrior:
         return scores @ self.components.astype(np.float32) + self.mean
 
 
-def principal_components(c: Array) -> tuple[Array, Array, Array]:
-    """Return the pictures' scores (n_pictures, n), the components (n, n_targets) and the mean (n_targets,) of c."""
+class PrincipalComponents(NamedTuple):
+    """c of pictures in fewer numbers: scores (n_pictures, n), components (n, n_targets) and mean (n_targets,)."""
+
+    scores: Array
+    components: Array
+    mean: Array
+
+
+def principal_components(c: Array) -> PrincipalComponents:
+    """Return the principal components of c, (n_pictures, n_targets), from the smaller side of it."""
     mean = c.mean(axis=0, dtype=np.float64)
     centred = c - mean
-    if len(c) < c.shape[1]:
-        variance, left = np.linalg.eigh(centred @ centred.T)
-    else:
-        variance, right = np.linalg.eigh(centred.T @ centred)
-    variance = np.maximum(variance[::-1], 0)
+    is_wide = len(c) < c.shape[1]
+    variance, directions = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)
+    variance, directions = np.maximum(variance[::-1], 0), directions[:, ::-1]
     kept = np.cumsum(variance) < (1 - MAX_DISCARDED_VARIANCE) * variance.sum()
     n = min(int(kept.sum()) + 1, MAX_COMPONENTS)
-    if len(c) < c.shape[1]:
-        components = left[:, ::-1][:, :n].T @ centred
+    components = directions[:, :n].T
+    if is_wide:
+        components = components @ centred
         components /= np.linalg.norm(components, axis=1, keepdims=True)
-    else:
-        components = right[:, ::-1][:, :n].T
-    return centred @ components.T, np.ascontiguousarray(components), mean
+    return PrincipalComponents(centred @ components.T, np.ascontiguousarray(components), mean)
 
 
 def picture_prior(
-    ridge: RidgeFit,
-    pictures: Array,
-    components: Array,
-    mean: Array,
-    positions: Array,
-    voxel_mean: Array,
-    voxel_std: Array,
+    ridge: RidgeFit, captions: PrincipalComponents, positions: Array, voxel_mean: Array, voxel_std: Array
 ) -> PicturePrior:
-    """Compile the prior from a ridge fitted on the pictures' scores.
+    """Compile the prior from a ridge fitted on the scores of the training pictures' captions.
 
     Parameters
     ----------
     ridge : RidgeFit
-        Of `pictures`, (n_pictures, n_components), from voxels at `positions`.
-    components, mean : from `principal_components`
+        Of `captions.scores`, from voxels at `positions`.
     voxel_mean, voxel_std : arrays of shape (n_own,), float
     """
     decoded = (ridge.held_out_std > 0) & (ridge.held_out_correlation > 0)
@@ -122,7 +120,7 @@ def picture_prior(
     scores = low_rank_map(
         positions,
         ridge.coefficients / voxel_std[:, None],
-        np.eye(len(components)),
+        np.eye(len(captions.components)),
         voxel_mean,
         value_at_mean=ridge.value_at_mean,
         target_mean=ridge.target_mean,
@@ -133,7 +131,7 @@ def picture_prior(
         scores=scores,
         gain=gain.astype(np.float32),
         noise=noise.astype(np.float32),
-        pictures=pictures.astype(np.float16),
-        components=components.astype(np.float16),
-        mean=mean.astype(np.float32),
+        pictures=captions.scores.astype(np.float16),
+        components=captions.components.astype(np.float16),
+        mean=captions.mean.astype(np.float32),
     )

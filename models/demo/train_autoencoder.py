@@ -84,7 +84,8 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     rng = np.random.default_rng(1)
     bank = render_bank([draw_training_scene(rng) for _ in range(n_pictures)])
     held_out = to_signed(render_bank([draw_held_out_scene(rng) for _ in range(64)])).to(device)
-    autoencoder = AutoencoderKL.from_pretrained(DEMO_PATH / "vae") if from_shipped else new_autoencoder()
+    shipped: Part = AutoencoderKL
+    autoencoder: Part = shipped.from_pretrained(DEMO_PATH / "vae") if from_shipped else new_autoencoder()
     autoencoder = autoencoder.to(device, memory_format=torch.channels_last)
     whole_share = 1.0 if from_shipped else WHOLE_SHARE
     optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)

@@ -113,9 +113,9 @@ class KnownScenes:
     def __init__(self, known: torch.Tensor) -> None:
         """Keep the known scenes' embeddings, (n_scenes, tokens, width)."""
         self.shape = known.shape[1:]
-        scores, components, mean = principal_components(known.flatten(1).numpy())
-        self.mean, self.components = torch.from_numpy(mean).float(), torch.from_numpy(components).float()
-        self.scores = torch.from_numpy(scores).float()
+        captions = principal_components(known.flatten(1).numpy())
+        self.mean, self.components = (torch.from_numpy(a).float() for a in (captions.mean, captions.components))
+        self.scores = torch.from_numpy(captions.scores).float()
         self.std = self.scores.std(0)
 
     def expected(self, c: torch.Tensor) -> torch.Tensor:
@@ -171,7 +171,8 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     probes = [draw_held_out_scene(probe_rng) for _ in range(16)]
     probe_c = encode_captions(probes, text_encoder, tokenizer)
 
-    unet = UNet2DConditionModel.from_pretrained(DEMO_PATH / "unet").float() if from_shipped else new_unet()
+    shipped: Part = UNet2DConditionModel
+    unet: Part = shipped.from_pretrained(DEMO_PATH / "unet").float() if from_shipped else new_unet()
     unet = unet.train().to(device, memory_format=torch.channels_last)
     ema = new_unet().to(device).eval()
     ema.load_state_dict(unet.state_dict())
