@@ -163,7 +163,7 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
     [
         (["fit", "--subject", "7"], "subj07", 1),
         (["fit", "--nsd", "/nonexistent"], "/nonexistent", 1),
-        (["fit", "--ldm", "/nonexistent"], "model_index.json", 1),
+        (["fit", "--ldm", "/nonexistent"], "model_index.json", 2),
         (["decode", "--trials", "999"], "numbered 0 to", 1),
         (["decode", "--trials", "last"], "0,3,10-19", 1),
         (["decode", "--preset", "takagy"], "takagi", 2),
