@@ -95,6 +95,8 @@ class OnnxEngine:
         onnxruntime.set_default_logger_severity(3)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # each network has threads of its own: those that spin while they wait take the cores from the other's
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = onnxruntime.InferenceSession(path, options, providers=[self._provider])
         except Exception as error:  # noqa: BLE001 (onnxruntime's own exceptions share no class but this)

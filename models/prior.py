@@ -51,6 +51,11 @@ class PicturePrior:
     mean: Array
 
     @cached_property
+    def _widened(self) -> tuple[Array, Array]:
+        # CPUs multiply float32 natively and float16 not at all
+        return self.pictures.astype(np.float32), self.components.astype(np.float32)
+
+    @cached_property
     def _expected_scores(self) -> tuple[Array, Array]:
         # in units of noise, and half their squared lengths
         expected = self.pictures.astype(np.float32) * (self.gain / self.noise)
@@ -75,8 +80,8 @@ class PicturePrior:
         -------
         c : array of shape (n_trials, n_targets), float32
         """
-        scores = self.picture_weights(voxels) @ self.pictures.astype(np.float32)
-        return scores @ self.components.astype(np.float32) + self.mean
+        pictures, components = self._widened
+        return self.picture_weights(voxels) @ pictures @ components + self.mean
 
 
 class PrincipalComponents(NamedTuple):
