@@ -1,4 +1,6 @@
-"""The root of every error that braind raises on purpose."""
+"""The root of every error that braind raises on purpose, and what a command's exit status means."""
+
+from enum import IntEnum
 
 
 class BraindError(Exception):
@@ -13,3 +15,18 @@ class BraindError(Exception):
         super().__init__(sentence)
         if code is not None:
             self.code = code
+
+
+class ExitCode(IntEnum):
+    """What a command's exit status means."""
+
+    OK = 0
+    """Done."""
+    FAILED = 1
+    """Begun, and not done: the sentence on stderr says why and what to do."""
+    USAGE = 2
+    """Not begun: a wrong option or setting, or something that does not fit and was refused at the start."""
+    NO_DAEMON = 3
+    """No daemon answers where one should be."""
+    INTERRUPTED = 130
+    """Ended by Ctrl-C."""

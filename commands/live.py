@@ -1,0 +1,175 @@
+"""serve, replay, monitor and status: the part that runs during a scan."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import ExitCode
+from .options import (
+    FILE,
+    config_of,
+    config_options,
+    decode_options,
+    json_option,
+    ldm_option,
+    lora_option,
+    nsd_option,
+    subject_option,
+)
+
+if TYPE_CHECKING:
+    from ..client.replay import ReplaySummary
+
+
+@click.command()
+@config_options
+@subject_option
+@ldm_option
+@lora_option
+@click.option("--weights", "weights_path", type=FILE, help="Compiled weights instead of those `braind fit` wrote.")
+@click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
+@click.option("--host", help="Address to bind.")
+@click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any that is free.")
+@click.option("--decodes-port", type=int, help="Port for viewers.")
+@click.option("--control-port", type=int, help="Port for status, history and shutdown.")
+@click.option("--policy", type=click.Choice(["latest", "all"]), help="When behind: newest volume first, or in order.")
+@click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal.")
+@click.option("--threads", type=int, help="CPU threads of the decoder.")
+@click.option("--refine", help="Preset of a better picture of the newest volume, made while no other waits.")
+@decode_options
+def serve(
+    config_path: Path | None,
+    data: Path | None,
+    subject: int,
+    ldm: Path | None,
+    lora: Path | None,
+    weights_path: Path | None,
+    candidates_path: Path | None,
+    **settings: Any,
+) -> None:
+    """Run the daemon: take volumes, publish decodes."""
+    from ..client import config as paths
+    from ..daemon.serve import serve as run
+    from ..offline import preset_of, refining_preset_of
+
+    in_decode = (
+        "mode",
+        "preset",
+        "engine",
+        "strength",
+        "guidance_scale",
+        "num_inference_steps",
+        "seed",
+        "threads",
+        "refine",
+    )
+    decode = {key: settings.pop(key) for key in in_decode}
+    config = config_of(config_path, data, paths={"ldm": ldm, "lora": lora}, decode=decode, serve=settings)
+    status = run(
+        config,
+        subject=subject,
+        weights_path=weights_path or paths.weights_path(config, subject),
+        candidates_path=candidates_path or paths.candidates_path(config, subject),
+        ldm_path=Path(config.paths.ldm).expanduser() if config.paths.ldm else None,
+        preset=preset_of(config),
+        refine=refining_preset_of(config),
+    )
+    raise SystemExit(status)
+
+
+@click.command()
+@config_options
+@subject_option
+@nsd_option
+@click.option("--session", type=click.IntRange(1), help="NSD session; all of them if not given.")
+@click.option("--kind", type=click.Choice(["beta", "bold"]), default="beta", show_default=True)
+@click.option(
+    "--repeats",
+    type=click.Choice(["single", "running", "mean"]),
+    default="single",
+    show_default=True,
+    help="Each repeat of a picture, the mean of those so far, or one volume with the mean of all.",
+)
+@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Times NSD's own pace.")
+@click.option("--flat-out", is_flag=True, help="As fast as volumes are acked.")
+@click.option("--max-volumes", type=click.IntRange(1), help="Send only the first ones.")
+@click.option("--session-id", help="Name of this replay; the same name again goes on where it stopped.")
+@click.option("--fresh", is_flag=True, help="Start anew instead of going on with an interrupted replay.")
+@json_option
+def replay(
+    config_path: Path | None,
+    data: Path | None,
+    subject: int,
+    nsd: Path | None,
+    kind: Any,
+    repeats: Any,
+    session: int | None,
+    session_id: str | None,
+    fresh: bool,
+    as_json: bool,
+    **pace: Any,
+) -> None:
+    """Send a subject's held-out test trials to the daemon, as a scanner would."""
+    from ..client.replay_command import replay_subject
+    from ..offline import ensure_tree
+
+    config = config_of(config_path, data, paths={"nsd": nsd})
+    summary = replay_subject(
+        config,
+        ensure_tree(config),
+        subject,
+        session=session,
+        kind=kind,
+        repeats=repeats,
+        speed=None if pace["flat_out"] else pace["speed"],
+        max_volumes=pace["max_volumes"],
+        session_id=session_id,
+        fresh=fresh,
+    )
+    _print_summary(summary, as_json)
+    if summary.n_refused or summary.n_outstanding:
+        raise SystemExit(ExitCode.FAILED)
+
+
+def _print_summary(summary: "ReplaySummary", as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(summary)))
+        return
+    for sentence in summary.refusals.values():
+        click.echo(f"braind: refused: {sentence}", err=True)
+    click.echo(summary.text())
+
+
+@click.command()
+@config_options
+@click.option("--plain", is_flag=True, help="One line a decode on stdout, for pipes and logs.")
+def monitor(config_path: Path | None, data: Path | None, plain: bool) -> None:
+    """Watch the decodes."""
+    from ..client.endpoints import endpoints
+    from ..tui.app import run_monitor
+
+    where = endpoints(config_of(config_path, data))
+    raise SystemExit(run_monitor(where.decodes, where.control, plain))
+
+
+@click.command()
+@config_options
+@json_option
+def status(config_path: Path | None, data: Path | None, as_json: bool) -> None:
+    """Ask the daemon where it is; `ready` means warmed up."""
+    import msgspec
+
+    from ..client.control import ControlClient
+    from ..client.endpoints import endpoints
+
+    with ControlClient(*endpoints(config_of(config_path, data)).address("control")) as control:
+        answer = msgspec.to_builtins(control.status())
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(answer)))
+        return
+    for key, value in answer.items():
+        if key != "type":
+            click.echo(f"{key:18} {'-' if value in (None, '') else value}")

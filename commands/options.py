@@ -1,0 +1,55 @@
+"""Options that several commands have, and the settings they make."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..client.config import Config
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+MODES = click.Choice(["z", "c", "zc"])
+
+subject_option = click.option("--subject", default=1, show_default=True, help="Subject number.")
+nsd_option = click.option("--nsd", type=FOLDER, help="Natural Scenes Dataset folder instead of the simulated one.")
+ldm_option = click.option(
+    "--ldm", type=FOLDER, help="Latent diffusion model (a diffusers folder) instead of the demo's."
+)
+lora_option = click.option("--lora", type=FILE, help="LoRA of the model's denoiser (.safetensors), fused into it.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def config_options(command: Command) -> Command:
+    """Add --config and --data."""
+    command = click.option("--data", type=FOLDER, help="Folder of simulated data, weights and journals.")(command)
+    return click.option("--config", "config_path", type=FILE, help="Settings file instead of your own.")(command)
+
+
+def decode_options(command: Command) -> Command:
+    """Add the settings of the reconstruction."""
+    for option in (
+        click.option("--seed", type=int, help="Seed of the noise that every volume starts from."),
+        click.option("--num-inference-steps", type=int, help="Denoiser calls."),
+        click.option("--guidance-scale", type=float, help="Classifier-free guidance."),
+        click.option("--strength", type=float, help="Share of the noise schedule that z is noised to, 0-1."),
+        click.option(
+            "--preset", help="takagi (as published), quality-20, live-8, live-4, live-2, live-1, or your own."
+        ),
+        click.option("--engine", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the networks."),
+        click.option("--mode", type=MODES, help="z: layout only; c: meaning only; zc: both."),
+    ):
+        command = option(command)
+    return command
+
+
+def config_of(config_path: Path | None, data: Path | None = None, **sections: dict[str, Any]) -> "Config":
+    from ..client.config import load_config
+
+    paths = {"data": data, **sections.pop("paths", {})}
+    paths = {key: str(path) if path is not None else None for key, path in paths.items()}
+    return load_config(config_path, {"paths": paths, **sections})

@@ -1,0 +1,151 @@
+"""simulate, fit, decode, evaluate, engines and demo: what needs no scanner."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    FILE,
+    FOLDER,
+    config_of,
+    config_options,
+    decode_options,
+    json_option,
+    ldm_option,
+    lora_option,
+    nsd_option,
+    subject_option,
+)
+
+
+@click.command()
+@config_options
+@click.option("--subjects", multiple=True, type=click.IntRange(1, 2), help="Subject to simulate; both if not given.")
+@click.option("--out", type=FOLDER, help="Folder to write; the data folder's nsd-simulated if not given.")
+def simulate(config_path: Path | None, data: Path | None, subjects: tuple[int, ...], out: Path | None) -> None:
+    """Write simulated subjects with the files of the Natural Scenes Dataset."""
+    from ..client.config import data_path
+    from ..offline import simulate_tree
+
+    config = config_of(config_path, data)
+    simulate_tree(config, list(subjects) or [1, 2], out or data_path(config) / "nsd-simulated")
+
+
+@click.command()
+@config_options
+@subject_option
+@nsd_option
+@ldm_option
+@click.option("--z-rois", multiple=True, help="ROI label for z; give it again for more.")
+@click.option("--c-rois", multiple=True, help="ROI label for c; give it again for more.")
+@click.option("--folds", type=int, help="Cross-validation folds.")
+@click.option("--profile", help="takagi: the published choices, quirks included.")
+def fit(
+    config_path: Path | None,
+    data: Path | None,
+    subject: int,
+    nsd: Path | None,
+    ldm: Path | None,
+    z_rois: tuple[str, ...],
+    c_rois: tuple[str, ...],
+    folds: int | None,
+    profile: str | None,
+) -> None:
+    """Fit a subject's decoder weights; prints their path."""
+    from ..offline import fit_subject
+
+    rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
+    paths = {"nsd": nsd, "ldm": ldm}
+    config = config_of(config_path, data, paths=paths, fit={**rois, "folds": folds, "profile": profile})
+    click.echo(fit_subject(config, subject))
+
+
+@click.command()
+@config_options
+@subject_option
+@nsd_option
+@ldm_option
+@lora_option
+@click.option("--trials", default="0:12", show_default=True, help="Test trials: `all`, or as 0,3,10-19 or 0:8.")
+@click.option("--averaged", is_flag=True, help="Means of a picture's repeats instead of single trials.")
+@click.option("--sheet/--no-sheet", default=True, show_default=True, help="Also a sheet: seen, z, c, zc side by side.")
+@click.option("-o", "--out", type=FOLDER, default=Path("braind-decodes"), show_default=True, help="Folder to write.")
+@decode_options
+def decode(
+    config_path: Path | None,
+    data: Path | None,
+    subject: int,
+    nsd: Path | None,
+    ldm: Path | None,
+    lora: Path | None,
+    trials: str,
+    out: Path,
+    averaged: bool,
+    sheet: bool,
+    **settings: Any,
+) -> None:
+    """Make pictures of recorded trials; prints their paths."""
+    from ..decoding import decode_trials
+
+    config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
+    for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
+        click.echo(path)
+
+
+@click.command()
+@config_options
+@subject_option
+@nsd_option
+@ldm_option
+@lora_option
+@click.option("--max-trials", type=click.IntRange(1), help="Only so many trials of each picture.")
+@json_option
+@decode_options
+def evaluate(
+    config_path: Path | None,
+    data: Path | None,
+    subject: int,
+    nsd: Path | None,
+    ldm: Path | None,
+    lora: Path | None,
+    max_trials: int | None,
+    as_json: bool,
+    **settings: Any,
+) -> None:
+    """Score the decoder on all held-out pictures, with controls."""
+    from ..decoding import evaluate_subject
+
+    config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
+    scores = evaluate_subject(config, subject, as_json, max_trials)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(scores, indent=2))
+
+
+@click.command()
+@config_options
+@ldm_option
+@lora_option
+@decode_options
+@json_option
+def engines(
+    config_path: Path | None, data: Path | None, ldm: Path | None, lora: Path | None, as_json: bool, **settings: Any
+) -> None:
+    """List the engines, their measured times and what `auto` takes."""
+    from ..decoding import describe_engines
+
+    config = config_of(config_path, data, paths={"ldm": ldm, "lora": lora}, decode=settings)
+    click.echo(describe_engines(config, as_json))
+
+
+@click.command()
+@config_options
+@click.option("--headless", is_flag=True, help="Print lines and write a contact sheet instead of opening the monitor.")
+@click.option("--out", type=FILE, default=Path("braind-demo.png"), show_default=True, help="The contact sheet.")
+def demo(config_path: Path | None, data: Path | None, headless: bool, out: Path) -> None:
+    """Simulate, fit, serve, replay and watch, in one command."""
+    from ..demo import run_demo
+
+    raise SystemExit(run_demo(config_of(config_path, data), headless, out))
