@@ -25,7 +25,7 @@ from .client.scanner import ScannerClient
 from .client.subscriber import DecodeSubscriber
 from .client.wire import Decode
 from .errors import BraindError
-from .offline import ensure_tree, ready_weights
+from .offline.fitting import ensure_tree, ready_weights
 
 if TYPE_CHECKING:
     from .client.nsd import NsdTree

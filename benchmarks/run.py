@@ -29,7 +29,7 @@ from braind.models.onnx_engine import OnnxEngine
 from braind.models.presets import PRESETS, Preset
 from braind.models.reconstruct import Reconstructor
 from braind.models.weights import Weights
-from braind.offline import ensure_tree, ready_weights
+from braind.offline.fitting import ensure_tree, ready_weights
 
 SUBJECT = 1
 N_ROUNDS = 15

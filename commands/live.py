@@ -51,7 +51,7 @@ def serve(
     """Run the daemon: take volumes, publish decodes."""
     from ..client import config as paths
     from ..daemon.serve import serve as run
-    from ..offline import preset_of, refining_preset_of
+    from ..offline.fitting import preset_of, refining_preset_of
 
     in_decode = (
         "mode",
@@ -112,7 +112,7 @@ def replay(
 ) -> None:
     """Send a subject's held-out test trials to the daemon, as a scanner would."""
     from ..client.replay_command import replay_subject
-    from ..offline import ensure_tree
+    from ..offline.fitting import ensure_tree
 
     config = config_of(config_path, data, paths={"nsd": nsd})
     summary = replay_subject(

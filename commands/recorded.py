@@ -26,7 +26,7 @@ from .options import (
 def simulate(config_path: Path | None, data: Path | None, subjects: tuple[int, ...], out: Path | None) -> None:
     """Write simulated subjects with the files of the Natural Scenes Dataset."""
     from ..client.config import data_path
-    from ..offline import simulate_tree
+    from ..offline.fitting import simulate_tree
 
     config = config_of(config_path, data)
     simulate_tree(config, list(subjects) or [1, 2], out or data_path(config) / "nsd-simulated")
@@ -53,7 +53,7 @@ def fit(
     profile: str | None,
 ) -> None:
     """Fit a subject's decoder weights; prints their path."""
-    from ..offline import fit_subject
+    from ..offline.fitting import fit_subject
 
     rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
     paths = {"nsd": nsd, "ldm": ldm}
@@ -86,7 +86,7 @@ def decode(
     **settings: Any,
 ) -> None:
     """Make pictures of recorded trials; prints their paths."""
-    from ..decoding import decode_trials
+    from ..offline.decoding import decode_trials
 
     config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
@@ -114,7 +114,7 @@ def evaluate(
     **settings: Any,
 ) -> None:
     """Score the decoder on all held-out pictures, with controls."""
-    from ..decoding import evaluate_subject
+    from ..offline.decoding import evaluate_subject
 
     config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
     scores = evaluate_subject(config, subject, as_json, max_trials)
@@ -134,7 +134,7 @@ def engines(
     config_path: Path | None, data: Path | None, ldm: Path | None, lora: Path | None, as_json: bool, **settings: Any
 ) -> None:
     """List the engines, their measured times and what `auto` takes."""
-    from ..decoding import describe_engines
+    from ..offline.decoding import describe_engines
 
     config = config_of(config_path, data, paths={"ldm": ldm, "lora": lora}, decode=settings)
     click.echo(describe_engines(config, as_json))

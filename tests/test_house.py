@@ -18,7 +18,7 @@ def test_the_wheel_holds_every_room_and_no_tests(tmp_path):
     names = set(zipfile.ZipFile(wheel).namelist())
     for path in ROOT.rglob("__init__.py"):
         room = path.relative_to(ROOT)
-        if room.parts[0] in ("client", "commands", "daemon", "models", "tui"):
+        if room.parts[0] in ("client", "commands", "daemon", "models", "offline", "tui"):
             assert f"braind/{room}" in names
     assert {"braind/config.toml", "braind/py.typed", "braind/models/demo/model_index.json"} <= names
     assert "braind/models/demo/sprites.webp" in names

@@ -13,17 +13,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
-from .client.config import Config, engines_path, weights_path
-from .client.nsd import NsdTree, Trials
-from .errors import BraindError
-from .models.weights import Weights
-from .offline import encode_targets, ensure_tree, fit_subject, load_ldm, preset_of, progress_bar
+from .. import __version__
+from ..client.config import Config, engines_path, weights_path
+from ..client.nsd import NsdTree, Trials
+from ..errors import BraindError
+from ..models.weights import Weights
+from .fitting import encode_targets, ensure_tree, fit_subject, load_ldm, preset_of, progress_bar
 
 if TYPE_CHECKING:
-    from .models.evaluate import HeldOut
-    from .models.ldm import LatentDiffusionModel
-    from .models.reconstruct import Mode, Reconstructor
+    from ..models.evaluate import HeldOut
+    from ..models.ldm import LatentDiffusionModel
+    from ..models.reconstruct import Mode, Reconstructor
 
 Array = NDArray[Any]
 
@@ -48,8 +48,8 @@ class Decoder:
     @classmethod
     def load(cls, config: Config, subject: int) -> "Decoder":
         """Load weights and model, fitting first when the subject has no weights."""
-        from .models.engines import load_engine
-        from .models.reconstruct import Reconstructor
+        from ..models.engines import load_engine
+        from ..models.reconstruct import Reconstructor
 
         tree, ldm = ensure_tree(config), load_ldm(config)
         path = weights_path(config, subject)
@@ -103,8 +103,8 @@ def decode_trials(
     """
     from PIL import Image
 
-    from .models.evaluate import average_repeats
-    from .models.sheets import contact_sheet
+    from ..models.evaluate import average_repeats
+    from ..models.sheets import contact_sheet
 
     decoder = Decoder.load(config, subject)
     test = decoder.test_trials
@@ -168,7 +168,7 @@ def parse_positions(text: str, n: int) -> Array:
 
 def held_out_of(decoder: Decoder) -> "HeldOut":
     """Return the subject's test trials with all that they are scored against."""
-    from .models.evaluate import HeldOut
+    from ..models.evaluate import HeldOut
 
     picture_ids, picture_of_trial = np.unique(decoder.test_trials.nsd_id, return_inverse=True)
     z_px = decoder.weights.card.latent_shape[1] * decoder.ldm.factor
@@ -183,8 +183,8 @@ def evaluate_subject(
     config: Config, subject: int, as_json: bool = False, max_trials_per_picture: int | None = None
 ) -> dict[str, Any]:
     """Score a subject's decoder on all test pictures; prints a table on stderr unless JSON is wanted."""
-    from .models.clip import PictureClip
-    from .models.evaluate import evaluate
+    from ..models.clip import PictureClip
+    from ..models.evaluate import evaluate
 
     decoder = Decoder.load(config, subject)
     clip = PictureClip()
@@ -210,7 +210,7 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
     """Say which engines there are for the settings' model and preset, how long each takes, and what `auto` takes."""
     import torch
 
-    from .models.engines import choose_engine
+    from ..models.engines import choose_engine
 
     if config.decode.threads:
         torch.set_num_threads(config.decode.threads)
@@ -227,7 +227,7 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
 
 def kind_captions() -> tuple[list[str], list[str]]:
     """Return every caption of the demo's objects, over sizes, places and colours: (names, captions), a row each."""
-    from .models.demo.scenes import COLOURS, KINDS, PLACES, SIZES
+    from ..models.demo.scenes import COLOURS, KINDS, PLACES, SIZES
 
     rows = [
         (kind, f"a {size} {kind} at the {place} , {above} above {below}")
@@ -238,7 +238,7 @@ def kind_captions() -> tuple[list[str], list[str]]:
 
 
 def _kind_in(caption: str) -> str:
-    from .models.demo.scenes import KINDS
+    from ..models.demo.scenes import KINDS
 
     return next((word for word in caption.split() if word in KINDS), "")
 

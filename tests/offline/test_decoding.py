@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braind.decoding import DecodingError, kind_captions, parse_positions
+from braind.offline.decoding import DecodingError, kind_captions, parse_positions
 from braind.models.sheets import contact_sheet
 
 

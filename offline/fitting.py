@@ -14,17 +14,17 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from . import __version__
-from .client.config import Config, candidates_path, nsd_path, weights_path
-from .client.nsd import NsdTree
-from .errors import BraindError
-from .models.candidates import Candidates
-from .models.roi import union_index
-from .models.weights import Weights, WeightsCard
+from .. import __version__
+from ..client.config import Config, candidates_path, nsd_path, weights_path
+from ..client.nsd import NsdTree
+from ..errors import BraindError
+from ..models.candidates import Candidates
+from ..models.roi import union_index
+from ..models.weights import Weights, WeightsCard
 
 if TYPE_CHECKING:
-    from .models.ldm import LatentDiffusionModel
-    from .models.presets import Preset
+    from ..models.ldm import LatentDiffusionModel
+    from ..models.presets import Preset
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def ensure_tree(config: Config) -> NsdTree:
 
 def simulate_tree(config: Config, subjects: list[int], root: Path) -> None:
     """Write the simulated subjects' tree."""
-    from .models.demo.nsd_tree import simulate
+    from ..models.demo.nsd_tree import simulate
 
     with progress_bar("simulating") as report:
         simulate(root, subjects, progress=report)
@@ -58,7 +58,7 @@ def fit_subject(config: Config, subject: int) -> Path:
 
     Writes the candidate set (the shared pictures) and a model card beside them.
     """
-    from .models.fit import fit_weights, model_card, profile_named
+    from ..models.fit import fit_weights, model_card, profile_named
 
     tree, ldm = ensure_tree(config), load_ldm(config)
     profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
@@ -111,7 +111,7 @@ def preset_of(config: Config) -> "Preset":
     ------
     PresetError
     """
-    from .models.presets import preset_with
+    from ..models.presets import preset_with
 
     decode = config.decode
     return preset_with(
@@ -130,20 +130,20 @@ def refining_preset_of(config: Config) -> "Preset | None":
     ------
     PresetError
     """
-    from .models.presets import preset_with
+    from ..models.presets import preset_with
 
     return preset_with(config.decode.refine, user_presets=_user_presets(config)) if config.decode.refine else None
 
 
 def _user_presets(config: Config) -> dict[str, "Preset"]:
-    from .models.presets import Preset
+    from ..models.presets import Preset
 
     return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
 
 
 def load_ldm(config: Config) -> "LatentDiffusionModel":
     """Load the latent diffusion model of the settings."""
-    from .models.ldm import LatentDiffusionModel
+    from ..models.ldm import LatentDiffusionModel
 
     paths = (Path(path).expanduser() if path else None for path in (config.paths.ldm, config.paths.lora))
     return LatentDiffusionModel.load(*paths)
@@ -174,7 +174,7 @@ def ready_weights(config: Config, subject: int) -> Path:
 
 
 def _fingerprint(config: Config) -> str:
-    from .models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+    from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
 
     return meaning_fingerprint(Path(config.paths.ldm).expanduser() if config.paths.ldm else EMBEDDED_LDM_PATH)
 
