@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from braind.offline.decoding import DecodingError, kind_captions, parse_positions
 from braind.models.sheets import contact_sheet
+from braind.offline.decoding import DecodingError, kind_captions, parse_positions
 
 
 @pytest.mark.parametrize(
