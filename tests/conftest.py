@@ -1,9 +1,16 @@
 """What tests of several rooms share."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure():
+    """Let the programs that tests start hear Ctrl-C: a script's background job would hand its ignored SIGINT on."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
