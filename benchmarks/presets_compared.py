@@ -1,0 +1,44 @@
+"""Every built-in preset with the engine that `auto` takes: how long a picture takes, and what it is worth."""
+
+from typing import Any
+
+import numpy as np
+from held_out import HeldOut
+from measuring import N_WARM_UPS, seconds, summary
+
+from braind.client.config import Config, engines_path
+from braind.models.engines import load_engine
+from braind.models.ldm import LatentDiffusionModel
+from braind.models.presets import PRESETS
+from braind.models.reconstruct import Reconstructor
+
+SUBJECT = 1
+N_PICTURES = 60
+
+
+def measure(config: Config, *, quick: bool) -> dict[str, Any]:
+    """Time presets in turn over held-out trials, and judge the pictures."""
+    names = ("live-4", "live-1") if quick else tuple(PRESETS)
+    ldm = LatentDiffusionModel.load()
+    held_out = HeldOut.load(config, SUBJECT, 3 if quick else N_PICTURES)
+    reconstructors = {}
+    for name in names:
+        engine = load_engine("torch" if quick else "auto", ldm, PRESETS[name], engines_path(config))
+        reconstructors[name] = Reconstructor(ldm, PRESETS[name], engine=engine)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    pictures: dict[str, list[Any]] = {name: [] for name in names}
+    for step in range(-N_WARM_UPS, len(held_out)):
+        z, c = held_out.z[max(step, 0)], held_out.c[max(step, 0)]
+        for name, reconstructor in reconstructors.items():
+            taken_s = seconds(lambda: pictures[name].append(reconstructor.picture(z, c)))  # noqa: B023 (called at once)
+            if step >= 0:
+                times[name].append(taken_s)
+    rows = [
+        {
+            "preset": name, "engine": reconstructors[name].engine.name, "calls": PRESETS[name].n_calls,
+            "decoder": getattr(PRESETS[name], "decoder", "full"), **summary(times[name]),
+            **held_out.scores(np.stack(pictures[name][N_WARM_UPS:])),
+        }
+        for name in names
+    ]  # fmt: skip
+    return {"trials": len(held_out), "foils": len(held_out.foils), "rows": rows}
