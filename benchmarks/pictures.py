@@ -40,7 +40,7 @@ def measure(config: Config, *, quick: bool) -> dict[str, Any]:
     """Time and judge every arm for every number of calls."""
     passes = {1: 1, 2: 1} if quick else PASSES
     ldm = LatentDiffusionModel.load()
-    held_out = HeldOut.load(config, SUBJECT, 3 if quick else N_PICTURES)
+    held_out = HeldOut.load(config, SUBJECT, 2 if quick else N_PICTURES)
     eager = pipeline_at_its_best(ldm, compiled=False)
     best, inductor = (eager, {"taken": False, "why": "not tried"}) if quick else faster_pipeline(ldm, eager, held_out)
     written = stock_pipeline(ldm)
@@ -57,7 +57,7 @@ def measure(config: Config, *, quick: bool) -> dict[str, Any]:
                 **held_out.scores(pictures[n_calls][name]),
             })  # fmt: skip
         check_same(pictures[n_calls], n_calls)
-        if n_calls == PACED_CALLS or quick:
+        if n_calls == (2 if quick else PACED_CALLS):
             n_paced, gap_s = (1, 0.01) if quick else (N_PACED, PACED_GAP_S)
             paced += [{"arm": name, "calls": n_calls, "gap_s": gap_s, **summary(times)}
                       for name, times in run_paced(arms, held_out, n_paced, gap_s).items()]  # fmt: skip

@@ -20,7 +20,7 @@ def measure(config: Config, *, quick: bool) -> dict[str, Any]:
     """Time presets in turn over held-out trials, and judge the pictures."""
     names = ("live-4", "live-1") if quick else tuple(PRESETS)
     ldm = LatentDiffusionModel.load()
-    held_out = HeldOut.load(config, SUBJECT, 3 if quick else N_PICTURES)
+    held_out = HeldOut.load(config, SUBJECT, 2 if quick else N_PICTURES)
     reconstructors = {}
     for name in names:
         engine = load_engine("torch" if quick else "auto", ldm, PRESETS[name], engines_path(config))

@@ -1,0 +1,69 @@
+"""The plots of docs/benchmarks.md."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+Rows = list[dict[str, Any]]
+
+
+def draw_latency(rows: Rows, path: Path) -> None:
+    """Plot how many volumes after its own a picture comes out, against pictures a second; a point a number of calls."""
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    by_arm: dict[str, Rows] = defaultdict(list)
+    for row in rows:
+        by_arm[row["arm"]].append(row)
+    # arms without delay would lie on each other
+    n_prompt = sum(not any(row["lag_volumes"] for row in of_arm) for of_arm in by_arm.values())
+    shifts = iter([0.12 * (n - (n_prompt - 1) / 2) for n in range(n_prompt)])
+    for name, of_arm in by_arm.items():
+        shift = 0.0 if any(row["lag_volumes"] for row in of_arm) else next(shifts, 0.0)
+        points = [(1000 / row["p50_ms"], row["lag_volumes"] + shift) for row in of_arm]
+        axes.plot(*zip(*points, strict=True), marker="o", linewidth=1, label=name)
+        for (x, y), row in zip(points, of_arm, strict=True):
+            axes.annotate(str(row["calls"]), (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
+    axes.set(xscale="log", xlabel="pictures a second (numbers: denoiser calls)", ylabel="volumes late")
+    axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_memory(rows: Rows, path: Path) -> None:
+    """Plot both processes' memory over the volumes acked."""
+    figure, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+    volumes = [row["volumes"] for row in rows]
+    for name in ("front", "decoder"):
+        axes.plot(volumes, [row[f"{name}_mb"] for row in rows], marker="o", label=name)
+    axes.set(xlabel="volumes acked", ylabel="resident memory, MB", ylim=(0, None))
+    axes.legend()
+    _save(figure, path)
+
+
+def draw_ridge(result: dict[str, Any], path: Path) -> bool:
+    """Plot the growth curves of the ridge part, if it has any: lists of rows whose first column is what grows."""
+    curves = [
+        (name, rows)
+        for name, rows in result.items()
+        if name.startswith("growth") and isinstance(rows, list) and len(rows) > 1
+    ]
+    if not curves:
+        return False
+    figure, all_axes = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3.4), layout="constrained", squeeze=False)
+    for axes, (_, rows) in zip(all_axes[0], curves, strict=True):
+        grows, *measured = rows[0]
+        for column in measured:
+            if column.endswith(("_ms", "_s")) and all(row.get(column) is not None for row in rows):
+                axes.plot([row[grows] for row in rows], [row[column] for row in rows], marker="o", label=column)
+        axes.set(xscale="log", yscale="log", xlabel=grows.replace("_", " "), ylabel="time")
+        axes.legend(fontsize=8)
+    _save(figure, path)
+    return True
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
