@@ -22,6 +22,7 @@ lint: $(VENV)/stamp .links/braind
 
 bench: $(VENV)/stamp
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/tables.py
 
 demo-model: $(VENV)/stamp
 	$(BIN)/python -m braind.models.demo.train_autoencoder

@@ -26,9 +26,6 @@ Array = NDArray[Any]
 
 SEED = 42
 STRENGTH = 0.8  # diffusers' own default, and the paper's
-STREAM_BATCH = "stream-batch schedule, rebuilt here"
-AS_WRITTEN = "diffusers as written"
-AT_ITS_BEST = "diffusers at its best"
 
 
 @dataclass(frozen=True)
@@ -160,9 +157,7 @@ class StreamBatch:
         ahead = [*now[1:], ldm.final_alpha_cumprod]
         pairs = list(zip(now, ahead, strict=True))
         self._latents_weight = _column(sqrt(after / before) for before, after in pairs)
-        self._noise_weight = _column(
-            sqrt(1 - after) - sqrt(after * (1 - before) / before) for before, after in pairs
-        )
+        self._noise_weight = _column(sqrt(1 - after) - sqrt(after * (1 - before) / before) for before, after in pairs)
         self._timesteps = torch.tensor(timesteps).repeat(2)
         n_waiting = preset.n_calls - 1
         self._empty = self._start.empty.repeat(preset.n_calls, 1, 1)

@@ -66,4 +66,3 @@ def psnr(reference: Array, pictures: Array) -> float:
     """Return the mean peak signal-to-noise ratio in dB, of uint8 pictures."""
     error = ((reference.astype(np.float64) - pictures) ** 2).mean(axis=(1, 2, 3))
     return round(float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-3)))), 2)
-

@@ -1,4 +1,4 @@
-"""What every part measures with: rounds in turn, percentiles, the floor of arithmetic, results as JSON with their origin."""
+"""What every part measures with: rounds in turn, percentiles, the floor of arithmetic, results with their origin."""
 
 import json
 import os
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-RESULTS_PATH = Path(__file__).parent / "results"
 N_WARM_UPS = 2
 PACKAGES = ("torch", "diffusers", "transformers", "onnxruntime-gpu", "numpy", "scikit-learn", "himalaya", "pyzmq")
 
@@ -95,7 +94,7 @@ def write_result(folder: Path, name: str, where: dict[str, Any], result: dict[st
 
 
 def _git(*arguments: str) -> str:
-    answer = subprocess.run(["git", *arguments], cwd=RESULTS_PATH.parent, capture_output=True, text=True)
+    answer = subprocess.run(["git", *arguments], cwd=Path(__file__).parent, capture_output=True, text=True)
     return answer.stdout.strip()
 
 

@@ -9,9 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from arms import (
-    AS_WRITTEN,
-    AT_ITS_BEST,
-    STREAM_BATCH,
     Arm,
     as_written,
     at_its_best,
@@ -22,6 +19,7 @@ from arms import (
 )
 from held_out import Array, HeldOut, psnr
 from measuring import N_WARM_UPS, flops_of, peak_flops, summary
+from names import AS_WRITTEN, AT_ITS_BEST, ONNX, STREAM_BATCH, TORCH
 
 from braind.client.config import Config, engines_path
 from braind.models.ldm import LatentDiffusionModel
@@ -77,8 +75,8 @@ def make_arms(ldm: LatentDiffusionModel, preset: Preset, config: Config, written
         AS_WRITTEN: as_written(written, ldm, preset),
         AT_ITS_BEST: at_its_best(best, ldm, preset),
         STREAM_BATCH: stream_batch(ldm, preset),
-        "braind torch": braind_arm(ldm, preset, "torch", cache),
-        "braind onnx": braind_arm(ldm, preset, "onnx", cache),
+        TORCH: braind_arm(ldm, preset, "torch", cache),
+        ONNX: braind_arm(ldm, preset, "onnx", cache),
     }
     if preset.n_calls > LONGEST_STREAM:
         del arms[STREAM_BATCH]
@@ -105,7 +103,9 @@ def faster_pipeline(ldm: LatentDiffusionModel, eager: Any, held_out: HeldOut) ->
 # ── rounds ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def run_rounds(arms: dict[str, Arm], held_out: HeldOut, n_passes: int) -> tuple[dict[str, list[float]], dict[str, Array]]:
+def run_rounds(
+    arms: dict[str, Arm], held_out: HeldOut, n_passes: int
+) -> tuple[dict[str, list[float]], dict[str, Array]]:
     """Run all arms in turn over the held-out trials; return times in s after warming up, and each trial's picture."""
     times: dict[str, list[float]] = {name: [] for name in arms}
     pictures: dict[str, dict[int, Array]] = {name: {} for name in arms}
@@ -165,11 +165,13 @@ def add_floor(rows: list[dict[str, Any]], ldm: LatentDiffusionModel, peak: float
 
 def check_same(pictures: dict[str, Array], n_calls: int) -> None:
     """Refuse to compare speeds of arms that do not make the same pictures."""
-    for name in (AT_ITS_BEST, STREAM_BATCH, "braind onnx"):
+    for name in (AT_ITS_BEST, STREAM_BATCH, ONNX):
         if name in pictures:
-            alike_db = psnr(pictures["braind torch"], pictures[name])
+            alike_db = psnr(pictures[TORCH], pictures[name])
             if alike_db < SAME_PSNR_DB:
-                raise SystemExit(f"{name}, {n_calls} calls: {alike_db} dB from braind torch; it does not do the same work")
+                raise SystemExit(
+                    f"{name}, {n_calls} calls: {alike_db} dB from braind torch; it does not do the same work"
+                )
 
 
 def add_psnr(rows: list[dict[str, Any]], pictures: dict[int, dict[str, Array]]) -> None:
@@ -177,5 +179,5 @@ def add_psnr(rows: list[dict[str, Any]], pictures: dict[int, dict[str, Array]]) 
     most = max(pictures)
     for row in rows:
         # the stream batch has no such arm: its pictures are those of the same networks one by one
-        reference = pictures[most].get(row["arm"], pictures[most]["braind torch"])
+        reference = pictures[most].get(row["arm"], pictures[most][TORCH])
         row["psnr_db"] = None if row["calls"] == most else psnr(reference, pictures[row["calls"]][row["arm"]])

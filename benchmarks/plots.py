@@ -52,7 +52,9 @@ def draw_ridge(result: dict[str, Any], path: Path) -> bool:
     ]
     if not curves:
         return False
-    figure, all_axes = pyplot.subplots(1, len(curves), figsize=(4 * len(curves), 3.4), layout="constrained", squeeze=False)
+    figure, all_axes = pyplot.subplots(
+        1, len(curves), figsize=(4 * len(curves), 3.4), layout="constrained", squeeze=False
+    )
     for axes, (_, rows) in zip(all_axes[0], curves, strict=True):
         grows, *measured = rows[0]
         for column in measured:

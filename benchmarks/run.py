@@ -22,7 +22,8 @@ import overhead
 import pictures
 import presets_compared
 import startup
-from measuring import RESULTS_PATH, origin, write_result
+from measuring import origin, write_result
+from names import RESULTS_PATH
 from serving import serving
 
 from braind.client.config import candidates_path, load_config, nsd_path

@@ -20,7 +20,9 @@ def measure(*, quick: bool) -> dict[str, Any]:
     times = interleaved(arms, 1 if quick else N_ROUNDS)
     bare_ms = times["bare Python"]["p50_ms"]
     return {
-        "rows": [{"what": name, **row, "over_bare_ms": round(row["p50_ms"] - bare_ms, 1)} for name, row in times.items()]
+        "rows": [
+            {"what": name, **row, "over_bare_ms": round(row["p50_ms"] - bare_ms, 1)} for name, row in times.items()
+        ]
     }
 
 

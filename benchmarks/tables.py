@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from arms import AT_ITS_BEST
-from measuring import RESULTS_PATH
+from names import AT_ITS_BEST, RESULTS_PATH
 from plots import draw_latency, draw_memory, draw_ridge
 
 DOCUMENT_PATH = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -146,7 +145,7 @@ def main(results: Path, document: Path) -> None:
             return found[0]
         result = json.loads(path.read_text())
         lines = [*WRITERS[found[2]](result, document.parent), "", _origin(result)]
-        return f"{found[1]}{'\n'.join(lines)}\n{found[3]}"
+        return "\n".join([found[1].rstrip(), *lines, found[3]])
 
     document.write_text(BLOCK.sub(block, document.read_text()))
 

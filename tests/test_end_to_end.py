@@ -5,6 +5,7 @@ A tree of two sessions keeps it short; what is proved here is that everything co
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from braind.client.config import candidates_path, load_config, weights_path
 from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.weights import Weights
 
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = TreeSize(n_shared=16, n_bold_sessions=1)
 N_VOLUMES = 6
 
@@ -187,6 +189,35 @@ def test_a_broken_setting_names_file_key_and_remedy(data, tmp_path):
     assert answer.returncode == 2
     assert str(path) in answer.stderr
     assert "guidance_scale" in answer.stderr
+
+
+def test_the_benchmarks_run_in_their_quick_form_and_fill_the_document(data, tmp_path):
+    environment = {**os.environ, "BRAIND_PATHS__DATA": str(data), "OMP_NUM_THREADS": "1"}
+    parts = ("startup", "overhead", "replay", "growth", "pictures", "presets")
+    document = tmp_path / "benchmarks.md"
+    shutil.copy(BENCHMARKS.parent / "docs" / "benchmarks.md", document)
+    for command in (["run.py", *parts, "--quick", "--out", tmp_path],
+                    ["tables.py", "--results", tmp_path, "--document", document]):  # fmt: skip
+        script, *arguments = command
+        ran = subprocess.run(
+            [sys.executable, BENCHMARKS / script, *arguments], capture_output=True, text=True, timeout=280,
+            env=environment,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+    results = {part: json.loads((tmp_path / f"{part}.json").read_text()) for part in parts}
+    assert all(result["machine"]["cores"] and result["versions"]["torch"] for result in results.values())
+    arms = [(row["arm"], row["calls"], row["start"]) for row in results["pictures"]["rows"]]
+    assert len(arms) == 2 * 5
+    # diffusers' own rule asks for one step of two and starts it at the schedule's end; all others start alike
+    assert [start for arm, calls, start in arms if arm == "diffusers as written" and calls == 1] == [1]
+    assert {start for arm, _, start in arms if arm != "diffusers as written"} == {799}
+    assert all(0 < row["floor_ms"] and 0 <= row["two_way"] <= 1 for row in results["pictures"]["rows"])
+    assert results["replay"]["n_acked"] == results["replay"]["n_sent"] == 3
+    assert [row["volumes"] for row in results["growth"]["rows"]] == [5, 10]
+    assert {path.name for path in tmp_path.glob("*.png")} == {"benchmarks-latency.png", "benchmarks-memory.png"}
+    filled = document.read_text()
+    assert filled.count("A quick run") == len(parts)
+    assert "| 2 | braind onnx |" in filled
 
 
 def test_the_demo_decodes_24_volumes_and_writes_a_contact_sheet(data, tmp_path):
