@@ -27,7 +27,7 @@ from braind.models.presets import Preset
 
 SUBJECT = 1
 START, GUIDANCE = 799, 3.0
-PASSES = {1: 4, 2: 3, 4: 4, 8: 2, 40: 1}  # over the held-out trials, by denoiser calls
+PASSES = {1: 4, 2: 2, 4: 4, 8: 2, 40: 1}  # over the held-out trials, by denoiser calls
 N_PICTURES = 24
 LONGEST_STREAM = 8  # more pictures in flight than that would be minutes of delay
 PACED_CALLS, N_PACED, PACED_GAP_S = 4, 12, 1.33

@@ -59,9 +59,9 @@ def presets(result: Result, _: Path) -> list[str]:
                   f"{row['two_way']:.3f} [{row['two_way_ci95'][0]:.3f}, {row['two_way_ci95'][1]:.3f}]",
                   f"{row['pixcorr']:.3f}"] for row in result["rows"]]),
         "",
-        f"`live-1` is {four['p50_ms'] / one['p50_ms']:.1f} times as fast as `live-4` and loses "
-        f"{four['two_way'] - one['two_way']:.3f} in two-way identification and "
-        f"{four['pixcorr'] - one['pixcorr']:.3f} in PixCorr ({result['trials']} single trials, the same for both).",
+        f"`live-1` is {four['p50_ms'] / one['p50_ms']:.1f} times as fast as `live-4`; two-way CLIP changes by "
+        f"{one['two_way'] - four['two_way']:+.3f}, PixCorr by {one['pixcorr'] - four['pixcorr']:+.3f} "
+        f"({result['trials']} single trials, the same for both).",
     ]  # fmt: skip
 
 
