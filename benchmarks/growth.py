@@ -23,8 +23,8 @@ def measure(daemon: Serving, *, quick: bool) -> dict[str, Any]:
         ScannerClient(*daemon.endpoints.address("ingest")) as scanner,
         ControlClient(*daemon.endpoints.address("control"), timeout_s=20) as control,
     ):
-        before = control.status()
         scanner.open_run(daemon.hello("growth"))
+        before = control.status()  # counts are of the session
         for first, last in itertools.pairwise((0, *checkpoints)):
             began_s = time.perf_counter()
             for index in range(first, last):
