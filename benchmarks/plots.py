@@ -43,27 +43,18 @@ def draw_memory(rows: Rows, path: Path) -> None:
     _save(figure, path)
 
 
-def draw_ridge(result: dict[str, Any], path: Path) -> bool:
-    """Plot the growth curves of the ridge part, if it has any: lists of rows whose first column is what grows."""
-    curves = [
-        (name, rows)
-        for name, rows in result.items()
-        if name.startswith("growth") and isinstance(rows, list) and len(rows) > 1
-    ]
-    if not curves:
-        return False
-    figure, all_axes = pyplot.subplots(
-        1, len(curves), figsize=(4 * len(curves), 3.4), layout="constrained", squeeze=False
-    )
-    for axes, (_, rows) in zip(all_axes[0], curves, strict=True):
-        grows, *measured = rows[0]
-        for column in measured:
-            if column.endswith(("_ms", "_s")) and all(row.get(column) is not None for row in rows):
-                axes.plot([row[grows] for row in rows], [row[column] for row in rows], marker="o", label=column)
-        axes.set(xscale="log", yscale="log", xlabel=grows.replace("_", " "), ylabel="time")
+def draw_ridge(growth: dict[str, Any], path: Path) -> None:
+    """Plot a fit's time and memory as voxels, and as targets, are doubled."""
+    figure, all_axes = pyplot.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
+    for axes, what in zip(all_axes, ("voxels", "targets"), strict=True):
+        rows = growth[what]
+        counts = [int(count) for count in rows]
+        axes.plot(counts, [row["total_s"] for row in rows.values()], marker="o", label="fit, s")
+        axes.plot(counts, [row["peak_rss_gib"] for row in rows.values()], marker="s", label="peak memory, GiB")
+        axes.set(xscale="log", yscale="log", xlabel=what, xticks=counts, xticklabels=[f"{n:,}" for n in counts])
+        axes.minorticks_off()
         axes.legend(fontsize=8)
     _save(figure, path)
-    return True
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -115,17 +115,32 @@ def replay(result: Result, _: Path) -> list[str]:
 
 
 def ridge(result: Result, folder: Path) -> list[str]:
-    """Write every list of rows that the ridge part has, and plot its growth curves."""
-    lines = []
-    for name, rows in result.items():
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-            columns = list(rows[0])
-            lines += [f"{name.replace('_', ' ').capitalize()}:", ""]
-            lines += _table(columns, [[_plain(row.get(column)) for column in columns] for row in rows])
-            lines += [""]
-    if draw_ridge(result, folder / "benchmarks-ridge.png"):
-        lines += ["![growth with voxels and targets](benchmarks-ridge.png)"]
-    return lines
+    """Write fits at each size beside the competitors', one volume's prediction, and the growth curves."""
+    lines, fits = [], []
+    for name, row in result.items():
+        solver, at, scale = name.partition(" at ")
+        if not at:
+            continue
+        n_trials, n_voxels, n_targets = row["sizes"]
+        ours = result.get(f"braind at {scale}", {}).get("total_s")
+        fits.append([
+            f"{n_trials:,} × {n_voxels:,} → {n_targets:,}", solver, f"{row['total_s']:.0f}",
+            f"{ours / row['total_s']:.3f}" if ours else "", row.get("peak_rss_gib", ""), row.get("rank", ""),
+        ])  # fmt: skip
+    if fits:
+        header = ["trials × voxels → targets", "solver", "fit s", "braind's / its", "peak GiB", "rank"]
+        lines += [*_table(header, sorted(fits)), ""]
+    predicted = {name: row for name, row in result.get("predict", {}).items() if "median_ms" in (row or {})}
+    if predicted:
+        dense_ms = predicted["scikit-learn dense"]["median_ms"]
+        lines += _table(["one volume → z and c, NSD's size", "p50 ms", "× scikit-learn's dense"], [
+            [name, f"{row['median_ms']:.1f}", f"{row['median_ms'] / dense_ms:.3f}"] for name, row in predicted.items()
+        ])  # fmt: skip
+        lines += [""]
+    if "growth" in result:
+        draw_ridge(result["growth"], folder / "benchmarks-ridge.png")
+        lines += ["![growth with voxels and targets](benchmarks-ridge.png)", ""]
+    return lines[:-1]
 
 
 WRITERS: dict[str, Callable[[Result, Path], list[str]]] = {
@@ -159,10 +174,6 @@ def _percentiles(row: dict[str, float], digits: int = 0) -> list[str]:
     return [f"{row[f'p{share}_ms']:.{digits}f}" for share in (50, 95, 99)]
 
 
-def _plain(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str("" if value is None else value)
-
-
 def _inductor(result: Result) -> str:
     inductor = result["inductor"]
     if "compiled_p50_ms" not in inductor:
@@ -174,13 +185,18 @@ def _inductor(result: Result) -> str:
 
 
 def _origin(result: Result) -> str:
+    if "machine" not in result:  # the ridge part keeps it with each of its own
+        result = next(iter(result.values()))
     machine = result["machine"]
-    versions = ", ".join(f"{name} {found}" for name, found in result["versions"].items())
     quick = "**A quick run: these figures mean nothing.** " if result.get("quick") else ""
-    return (
-        f"<sub>{quick}{result['measured'][:10]}, commit {result['commit']}, {machine['processor']}, {machine['cores']} "
-        f"cores, {machine['threads']} threads, load before {machine['load_before']:g}; {versions}</sub>"
-    )
+    words = [
+        f"{result['measured'][:10]}" if "measured" in result else "",
+        f"commit {result.get('commit') or machine['commit']}",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads",
+        f"load before {machine.get('load_before', machine.get('load_average')):g}",
+        *(f"{name} {found}" for name, found in result.get("versions", {}).items()),
+    ]
+    return f"<sub>{quick}{', '.join(word for word in words if word)}</sub>"
 
 
 if __name__ == "__main__":
