@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import live, recorded, settings
+from .commands import encode, live, recorded, settings
 from .errors import BraindError, ExitCode
 
 # a model or preset that cannot be used, whatever the command
-UNFIT = ("ldm", "preset", "engine")
+UNFIT = ("ldm", "preset", "engine", "features", "surface")
 
 
 class FrontDoor(click.Group):
@@ -60,6 +60,7 @@ for command in (
     recorded.fit,
     recorded.decode,
     recorded.evaluate,
+    encode.encode,
     recorded.engines,
     recorded.demo,
 ):

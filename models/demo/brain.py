@@ -5,8 +5,8 @@ object, its category, size, place and colours) with some of what it looks like. 
 voxel is computed from a latent, an embedding or any trained network. docs/simulation.md tells the whole.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -75,17 +75,52 @@ def evoked_responses(
         Standardised over the scenes: mean 0 and standard deviation 1 for visual voxels, 0 for all others. Voxels are
         the brain's, in the order of `anatomy.voxel_index`.
     """
+    drivers = draw_drivers(anatomy, scenes, pictures, seed, subject)
+    evoked = np.zeros((len(scenes), len(drivers.streams)), np.float32)
+    evoked[:, drivers.streams == STREAMS["early"]] = drivers.early
+    for region in MIXTURES:
+        evoked[:, drivers.streams == STREAMS[region]] = _mixed_responses(drivers, region)
+    return evoked
+
+
+@dataclass(frozen=True, eq=False)
+class Drivers:
+    """What a subject's voxels are driven by.
+
+    Parameters
+    ----------
+    streams : array of shape (n_voxels,), int
+        Each voxel's region.
+    early : array of shape (n_pictures, n_early), float32
+        Responses of the early voxels, standardised.
+    attributes : name → array of shape (n_pictures, n_dimensions)
+        What the others answer to, the look of the picture among it.
+    tuning : name → array of shape (n_dimensions, n_voxels)
+    """
+
+    streams: Array
+    early: Array
+    attributes: dict[str, Array]
+    tuning: dict[str, Array]
+
+    def parts(self, region: str) -> Iterator[tuple[str, Array]]:
+        """Yield what each attribute adds to the drive of a region's voxels: its name and (n_pictures, n_voxels)."""
+        voxels = self.streams == STREAMS[region]
+        for name, strength in asdict(MIXTURES[region]).items():
+            part = self.attributes[name] @ self.tuning[name][:, voxels]
+            # attributes are scaled by their spread over the whole region, so that voxels differ in what they answer to
+            yield name, strength * part / max(float(part.std()), 1e-6)
+
+
+def draw_drivers(
+    anatomy: Anatomy, scenes: list[Scene], pictures: Callable[[slice], Array], seed: int, subject: int
+) -> Drivers:
+    """Draw what a subject's voxels are driven by; parameters as in `evoked_responses`."""
     rng = generator(seed, f"subject {subject}: voxels")
-    streams = anatomy.streams.flat[anatomy.voxel_index]
-    early = streams == STREAMS["early"]
-    evoked = np.zeros((len(scenes), len(streams)), np.float32)
-    evoked[:, early], look = _early_responses(anatomy, len(scenes), pictures, rng)
+    early, look = _early_responses(anatomy, len(scenes), pictures, rng)
     attributes = {**scene_attributes(scenes, seed, subject), "look": _standardise(look)}
     tuning = _draw_tuning(anatomy, {name: values.shape[1] for name, values in attributes.items()}, rng)
-    for region, mixture in MIXTURES.items():
-        voxels = streams == STREAMS[region]
-        evoked[:, voxels] = _mixed_responses(attributes, tuning, mixture, voxels)
-    return evoked
+    return Drivers(anatomy.streams.flat[anatomy.voxel_index], early, attributes, tuning)
 
 
 def scene_attributes(scenes: list[Scene], seed: int, subject: int) -> dict[str, Array]:
@@ -143,22 +178,11 @@ def _draw_tuning(anatomy: Anatomy, n_dimensions: dict[str, int], rng: np.random.
     return tuning
 
 
-def _mixed_responses(attributes: dict[str, Array], tuning: dict[str, Array], mixture: Mixture, voxels: Array) -> Array:
+def _mixed_responses(drivers: Drivers, region: str) -> Array:
     """Respond to attributes through a region's mixture and a compressive non-linearity, standardised."""
-    strengths = {
-        "object": mixture.object,
-        "size": mixture.size,
-        "place": mixture.place,
-        "colour": mixture.colour,
-        "position": mixture.position,
-        "look": mixture.look,
-    }
-    n_pictures = len(attributes["object"])
-    drive = np.zeros((n_pictures, int(voxels.sum())), np.float32)
-    for name, strength in strengths.items():
-        part = attributes[name] @ tuning[name][:, voxels]
-        # attributes are scaled by their spread over the whole region, so that voxels differ in what they answer to
-        drive += strength * part / max(float(part.std()), 1e-6)
+    drive = np.zeros((len(drivers.early), int((drivers.streams == STREAMS[region]).sum())), np.float32)
+    for _, part in drivers.parts(region):
+        drive += part
     drive = _standardise(drive)
     # no signal below the resting level, and less than twice the response to twice the drive
     return _standardise(np.log1p(np.exp(1.5 * drive)) ** 0.6)

@@ -1,0 +1,86 @@
+"""encode: which features of seen pictures predict which voxels."""
+
+from pathlib import Path
+
+import click
+
+from .options import (
+    FILE,
+    FOLDER,
+    config_of,
+    config_options,
+    json_option,
+    ldm_option,
+    lora_option,
+    nsd_option,
+    subject_option,
+)
+
+
+@click.command()
+@config_options
+@subject_option
+@nsd_option
+@ldm_option
+@lora_option
+@click.option("--pictures", type=click.IntRange(10), help="So many training pictures, drawn at random, not all.")
+@click.option("--components", default=1024, show_default=True, type=click.IntRange(2), help="Dimensions of a feature.")
+@click.option("--strengths", help="Shares of the noise schedule, 0.8 among them, such as 0.2,0.8,1.")
+@click.option("--calls", default=4, show_default=True, type=click.IntRange(3), help="Denoiser calls at strength 0.8.")
+@click.option("--surface-left", type=FILE, help="Left cortical surface, in mm of the volumes: also surface views.")
+@click.option("--surface-right", type=FILE, help="Right cortical surface.")
+@click.option("-o", "--out", type=FOLDER, default=Path("braind-encoding"), show_default=True, help="Folder to write.")
+@json_option
+def encode(
+    config_path: Path | None,
+    data: Path | None,
+    subject: int,
+    nsd: Path | None,
+    ldm: Path | None,
+    lora: Path | None,
+    pictures: int | None,
+    components: int,
+    strengths: str | None,
+    calls: int,
+    surface_left: Path | None,
+    surface_right: Path | None,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Predict every voxel from features of the seen pictures.
+
+    Ridge regression from the diffusion model's features to each voxel of the brain, scored on averaged held-out
+    pictures: (1) z, c and zc; (2) zc against z under noise; (3) over denoising steps; (4) over U-Net blocks.
+
+    \b
+    Written into the folder:
+      encoding.json                 everything, as --json prints it: roi, noise, steps, layers, truth (simulated
+                                    subjects), n_voxels, n_pictures, parameters, maps, figures
+      figure-features.png           analysis 1; -noise, -steps and -layers the others; -truth against the simulation;
+                                    figure-NAME-surface.png with surfaces
+      sub-01/func/*_statmap.nii.gz  r and p of every model, unique variances; *_mask: FDR 0.05; *_dseg: best block
+    Features stay in the data folder (encoding/), so a second run, or one that was interrupted, goes on from there.
+    """
+    from ..offline.encoding import EncodeSettings, encode_subject, parse_strengths
+
+    if (surface_left is None) != (surface_right is None):
+        raise click.UsageError("give both --surface-left and --surface-right, or neither")
+    settings = EncodeSettings(
+        n_components=components,
+        max_pictures=pictures,
+        n_calls=calls,
+        strengths=parse_strengths(strengths) if strengths else EncodeSettings.strengths,
+        surfaces=(surface_left, surface_right) if surface_left and surface_right else None,
+    )
+    config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora})
+    result = encode_subject(config, subject, out, settings)
+    if as_json:
+        import json
+
+        click.echo(json.dumps(result, indent=2))
+    else:
+        from ..offline.encoding import print_rois
+
+        print_rois(result)
+        for path in (*result["figures"].values(), "encoding.json"):
+            click.echo(out / path)

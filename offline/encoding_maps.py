@@ -1,0 +1,70 @@
+"""Encoding maps as NIfTI files with BIDS-derivative names and the subject's own affine."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..client.nsd import SPACE, NsdTree
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class MapFolder:
+    """A BIDS derivative of one subject's maps, below `out`.
+
+    Parameters
+    ----------
+    voxel_index : array of shape (n_voxels,), int64
+        Into the C-order flattened volume.
+    """
+
+    out: Path
+    subject: int
+    voxel_index: Array
+    shape: tuple[int, int, int]
+    affine: Array
+
+    @classmethod
+    def create(cls, out: Path, tree: NsdTree, subject: int) -> "MapFolder":
+        """Make the folder for a subject's whole brain, and describe the data set in it."""
+        voxel_index = np.flatnonzero(tree.brainmask(subject))
+        folder = cls(out, subject, voxel_index, tree.shape(subject), tree.affine(subject))
+        folder.maps_path.mkdir(parents=True, exist_ok=True)
+        description = {
+            "Name": "Encoding analysis" + (" of SIMULATED data" if tree.is_simulated() else ""),
+            "BIDSVersion": "1.10.0",
+            "DatasetType": "derivative",
+            "GeneratedBy": [{"Name": "braind", "Version": __version__}],
+        }
+        (out / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
+        return folder
+
+    @property
+    def maps_path(self) -> Path:
+        """Return the folder of the NIfTI files."""
+        return self.out / f"sub-{self.subject:02d}" / "func"
+
+    def image(self, values: Array) -> Any:
+        """Return voxels' values, (n_voxels,), as an image; 0 outside the brain."""
+        volume = np.zeros(int(np.prod(self.shape)), values.dtype)
+        volume[self.voxel_index] = values
+        return nib.Nifti1Image(volume.reshape(self.shape), self.affine)  # pyright: ignore[reportPrivateImportUsage]
+
+    def write(self, values: Array, description: str, suffix: str) -> Path:
+        """Write voxels' values, (n_voxels,).
+
+        Parameters
+        ----------
+        description : letters and digits, for the name's `desc-`
+        suffix : the name's end, such as `stat-r_statmap`
+        """
+        path = self.maps_path / f"sub-{self.subject:02d}_space-{SPACE}_desc-{description}_{suffix}.nii.gz"
+        nib.save(self.image(values), path)  # pyright: ignore[reportPrivateImportUsage]
+        return path
