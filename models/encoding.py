@@ -65,13 +65,13 @@ def reduce_features(features: Array, is_training: Array, n_components: int) -> A
     from sklearn.decomposition import PCA
 
     training = np.asarray(features[is_training], np.float32)
+    if not np.ptp(training, axis=0).any():
+        raise EncodingError("the features of all training pictures are the same; take more pictures")
     n_kept = min(n_components, training.shape[1], len(training) - 1)
     # the smaller side is decomposed
     solver = "covariance_eigh" if training.shape[1] <= len(training) else "full"
     analysis = PCA(n_kept, svd_solver=solver).fit(training)
     scale = float(np.sqrt(analysis.explained_variance_.mean()))
-    if not scale > 0:
-        raise EncodingError("the features of all training pictures are the same; take more pictures")
     return (analysis.transform(np.asarray(features, np.float32)) / scale).astype(np.float32)
 
 
@@ -140,15 +140,14 @@ def _scores(seen: Array, predicted: Array, counts: Array) -> tuple[Array, Array]
     `seen` and `predicted` have the shape (n_pictures, n_voxels), `counts` (n_draws, n_pictures).
     """
     n = counts.sum(axis=1, keepdims=True)
-    # about their means, so that float32 sums of squares lose nothing
-    level = seen.mean(axis=0)
-    seen, predicted = seen - level, predicted - level
+    error = counts @ (seen - predicted) ** 2
+    # each about its own mean, so that float32 sums of squares lose nothing: strongly shrunken predictions hardly vary
+    seen, predicted = seen - seen.mean(axis=0), predicted - predicted.mean(axis=0)
     seen_sum, predicted_sum = counts @ seen, counts @ predicted
     seen_square, predicted_square = counts @ seen**2, counts @ predicted**2
     total = np.maximum(seen_square - seen_sum**2 / n, 0)
     spread = np.sqrt(total * np.maximum(predicted_square - predicted_sum**2 / n, 0))
     covariance = counts @ (seen * predicted) - seen_sum * predicted_sum / n
-    error = counts @ (seen - predicted) ** 2
     tiny = np.finfo(np.float32).tiny
     r = np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > tiny)
     return np.clip(r, -1, 1), np.divide(total - error, total, out=np.zeros_like(total), where=total > tiny)

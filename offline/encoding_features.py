@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 PICTURES_AT_ONCE = 16  # larger batches are no faster on CPUs and cost memory with large models
-SAVED_EVERY = 256  # pictures
+SAVED_EVERY = 64  # pictures
 
 
 class FeatureFiles:

@@ -1,5 +1,6 @@
 """Figures of the encoding analysis: slices of the maps, their means in every ROI, and surface views."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 COLOURS = {"z": "#0072B2", "c": "#D55E00", "zc": "#009E73"}
-LAYER_COLOURS = ("#440154", "#3b528b", "#d95f02", "#5ec962", "#fde725")
+# two on the way down, the bottleneck, two on the way up
+LAYER_COLOURS = ("#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#D55E00")
 N_SLICES = 6
 DPI = 130
 SIMULATED = "simulated data: no brain was scanned"
@@ -188,26 +190,28 @@ def _draw(
 def _draw_slices(axes: Any, row: Row, atlas: Atlas) -> None:
     from nilearn import plotting
 
-    heights = _slice_heights(atlas)
-    background = atlas.maps.image(atlas.brain.astype(np.float32))
     colours, low = _colours(row)
-    plotting.plot_stat_map(
-        atlas.maps.image(row.values.astype(np.float32)),
-        bg_img=background,
-        display_mode="z",
-        cut_coords=heights,
-        axes=axes,
-        threshold=1e-9,
-        vmin=low,
-        vmax=row.limit,
-        cmap=colours,
-        symmetric_cbar=row.kind == "about 0",
-        colorbar=row.kind != "layer",
-        black_bg=False,
-        draw_cross=False,
-        resampling_interpolation="nearest",
-        annotate=True,
-    )
+    with warnings.catch_warnings():
+        # a map in which nothing is predicted is drawn as an empty brain
+        warnings.filterwarnings("ignore", "empty mask", UserWarning)
+        display = plotting.plot_stat_map(
+            atlas.maps.image(row.values.astype(np.float32)),
+            bg_img=None,
+            display_mode="z",
+            cut_coords=_slice_heights(atlas),
+            axes=axes,
+            threshold=1e-9,
+            vmin=low,
+            vmax=row.limit,
+            cmap=colours,
+            symmetric_cbar=row.kind == "about 0",
+            colorbar=row.kind != "layer",
+            draw_cross=False,
+            resampling_interpolation="nearest",
+            annotate=False,
+        )
+    display.add_contours(atlas.maps.image(atlas.brain.astype(np.float32)), levels=[0.5], colors="0.6", linewidths=0.8)
+    display.annotate(size=7)
 
 
 def _colours(row: Row) -> tuple[Any, float]:
@@ -224,7 +228,7 @@ def _slice_heights(atlas: Atlas) -> list[float]:
     maps = atlas.maps
     voxels = np.stack(np.unravel_index(maps.voxel_index, maps.shape), axis=1)
     height = voxels @ maps.affine[2, :3] + maps.affine[2, 3]
-    low, high = np.quantile(height, [0.06, 0.94])
+    low, high = np.quantile(height, [0.1, 0.9])
     return np.linspace(low, high, N_SLICES).round(1).tolist()
 
 
@@ -232,7 +236,9 @@ def _layer_legend(figure: Any, layers: list[str]) -> None:
     from matplotlib.patches import Patch
 
     patches = [Patch(color=colour, label=layer) for colour, layer in zip(LAYER_COLOURS, layers, strict=False)]
-    figure.legend(handles=patches, loc="upper right", ncols=len(layers), fontsize=9, frameon=False)
+    figure.legend(
+        handles=patches, loc="lower center", ncols=len(layers), fontsize=9, frameon=False, bbox_to_anchor=(0.5, 0)
+    )
 
 
 def _roi_bars(place: Any, table: dict[str, Any]) -> None:
