@@ -210,8 +210,18 @@ def _draw_slices(axes: Any, row: Row, atlas: Atlas) -> None:
             resampling_interpolation="nearest",
             annotate=False,
         )
-    display.add_contours(atlas.maps.image(atlas.brain.astype(np.float32)), levels=[0.5], colors="0.6", linewidths=0.8)
+    display.add_contours(_outline(atlas), levels=[0.5], colors="0.6", linewidths=0.8)
     display.annotate(size=7)
+
+
+def _outline(atlas: Atlas) -> Any:
+    """Return the brain as an image one voxel larger on all sides, so that its outline closes at the volume's edge."""
+    import nibabel as nib
+
+    maps = atlas.maps
+    brain = np.pad(np.asarray(maps.image(atlas.brain.astype(np.float32)).dataobj), 1)
+    affine = maps.affine @ np.block([[np.eye(3), -np.ones((3, 1))], [np.zeros((1, 3)), 1]])
+    return nib.Nifti1Image(brain, affine)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _colours(row: Row) -> tuple[Any, float]:
@@ -333,7 +343,7 @@ def _draw_surfaces(path: Path, title: str, note: str, rows: list[Row], atlas: At
             texture = surface.vol_to_surf(image, mesh, interpolation=interpolation)
             plotting.plot_surf(
                 mesh, surf_map=np.where(texture == 0, np.nan, texture), hemi=side, view=view, axes=axis,
-                cmap=colours, vmin=low, vmax=row.limit, colorbar=False, figure=figure,
+                avg_method="median", cmap=colours, vmin=low, vmax=row.limit, colorbar=False, figure=figure,
             )  # fmt: skip
             axis.set_title(f"{row.title}, {side}", fontsize=8)
     figure.suptitle(title + (f" ({note})" if note else ""), x=0.02, ha="left", fontsize=12)

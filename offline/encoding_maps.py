@@ -14,6 +14,10 @@ from ..client.nsd import SPACE, NsdTree
 
 Array = NDArray[Any]
 
+TASK = "nsdcore"  # as NSD's own BIDS files call it
+# BIDS has no names for statistical maps and reports yet
+BIDS_IGNORE = "*_statmap.nii.gz\nfigure-*.png\nencoding.json\n"
+
 
 @dataclass(frozen=True, eq=False)
 class MapFolder:
@@ -43,7 +47,11 @@ class MapFolder:
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": "braind", "Version": __version__}],
         }
-        (out / "dataset_description.json").write_text(json.dumps(description, indent=2) + "\n")
+        _write_json(out / "dataset_description.json", description)
+        reference = {"SpatialReference": f"nsddata/ppdata/subj{subject:02d}/{SPACE}/brainmask.nii.gz"}
+        for suffix in ("mask", "dseg"):
+            _write_json(out / f"task-{TASK}_space-{SPACE}_{suffix}.json", reference)
+        (out / ".bidsignore").write_text(BIDS_IGNORE)
         return folder
 
     @property
@@ -65,6 +73,10 @@ class MapFolder:
         description : letters and digits, for the name's `desc-`
         suffix : the name's end, such as `stat-r_statmap`
         """
-        path = self.maps_path / f"sub-{self.subject:02d}_space-{SPACE}_desc-{description}_{suffix}.nii.gz"
+        path = self.maps_path / f"sub-{self.subject:02d}_task-{TASK}_space-{SPACE}_desc-{description}_{suffix}.nii.gz"
         nib.save(self.image(values), path)  # pyright: ignore[reportPrivateImportUsage]
         return path
+
+
+def _write_json(path: Path, contents: dict[str, Any]) -> None:
+    path.write_text(json.dumps(contents, indent=2) + "\n")

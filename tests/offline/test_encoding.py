@@ -1,6 +1,9 @@
 """`braind encode` on a small simulated subject: maps, figures, one JSON, and going on where it was interrupted."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib.image
@@ -88,7 +91,7 @@ def test_the_json_holds_every_analysis_with_intervals(encoded):
 def test_maps_have_the_subjects_affine_and_bids_names_and_hold_what_the_table_averages(encoded, tree):
     paths = {path.name: path for path in (encoded.out / "sub-01" / "func").iterdir()}
     assert {f"sub-01/func/{name}" for name in paths} == set(encoded.result["maps"])
-    image = nib.load(paths["sub-01_space-func1pt8mm_desc-z_stat-r_statmap.nii.gz"])
+    image = nib.load(paths["sub-01_task-nsdcore_space-func1pt8mm_desc-z_stat-r_statmap.nii.gz"])
     assert image.shape == SHAPE
     assert np.allclose(image.affine, tree.affine(1))
     r = image.get_fdata()
@@ -96,9 +99,16 @@ def test_maps_have_the_subjects_affine_and_bids_names_and_hold_what_the_table_av
     for region in ("early", "ventral"):
         mean = r[tree.roi_mask(1, [f"streams:{region}"])].mean()
         assert mean == pytest.approx(encoded.result["roi"][region]["z"]["mean"], abs=1e-6)
-    labels = nib.load(paths["sub-01_space-func1pt8mm_desc-bestLayerLate_dseg.nii.gz"]).get_fdata()
+    labels = nib.load(paths["sub-01_task-nsdcore_space-func1pt8mm_desc-bestLayerLate_dseg.nii.gz"]).get_fdata()
     assert set(np.unique(labels)) <= set(range(6))
     assert json.loads((encoded.out / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+
+
+def test_the_bids_validator_finds_no_error(encoded):
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    answer = subprocess.run([validator, "--json", encoded.out], capture_output=True, text=True)
+    issues = json.loads(answer.stdout)["issues"]["issues"]
+    assert [issue for issue in issues if issue["severity"] == "error"] == []
 
 
 def test_every_analysis_has_a_figure_in_slices_and_on_the_surface(encoded):
