@@ -37,7 +37,7 @@ Array = NDArray[Any]
 Report = Callable[[str, int, int], None]
 
 JSON_NAME = "encoding.json"
-ATLAS = "streams"
+ATLAS, AREAS = "streams", "prf-visualrois"
 N_DRAWS = 1000
 
 
@@ -137,8 +137,13 @@ def chosen_pictures(seen_ids: Array, shared_ids: Array, settings: EncodeSettings
 
 
 def _rois(tree: NsdTree, subject: int, voxel_index: Array) -> dict[str, Array]:
-    labels = tree.roi(subject, ATLAS).reshape(-1)[voxel_index]
-    masks = {name: labels == value for name, value in tree.labels(ATLAS).items()}
+    """Return masks of the streams atlas' regions, and of the visual areas with their two halves together."""
+    masks: dict[str, Array] = {}
+    for atlas in (ATLAS, AREAS):
+        labels = tree.roi(subject, atlas).reshape(-1)[voxel_index]
+        for name, value in tree.labels(atlas).items():
+            region = name.rstrip("vd") if atlas == AREAS else name
+            masks[region] = masks.get(region, np.zeros(len(labels), bool)) | (labels == value)
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 
@@ -385,6 +390,6 @@ def print_rois(result: dict[str, Any]) -> None:
         table.add_column(column)
     for roi, row in result["roi"].items():
         cells = (row[name] for name in ("z", "c", "zc", "z_minus_c"))
-        words = (f"{cell['mean']:.3f} [{cell['ci95'][0]:.3f}, {cell['ci95'][1]:.3f}]" for cell in cells)
+        words = (f"{cell['mean']:.2f} [{cell['ci95'][0]:.2f}, {cell['ci95'][1]:.2f}]" for cell in cells)
         table.add_row(roi, str(result["n_voxels"][roi]), *words)
     Console(stderr=True).print(table)

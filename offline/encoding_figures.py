@@ -174,7 +174,7 @@ def _draw(
 
     figure = plt.figure(figsize=(12, 1.75 * len(rows) + 3.6), dpi=DPI)
     grid = figure.add_gridspec(len(rows) + 1, 1, height_ratios=[*[1.75] * len(rows), 2.9], hspace=0.25,
-                               left=0.06, right=0.97, bottom=0.09, top=1 - 0.75 / (1.75 * len(rows) + 3.6))  # fmt: skip
+                               left=0.06, right=0.97, bottom=0.12, top=1 - 0.75 / (1.75 * len(rows) + 3.6))  # fmt: skip
     for position, row in enumerate(rows):
         axes = figure.add_subplot(grid[position])
         _draw_slices(axes, row, atlas)
@@ -272,7 +272,7 @@ def _small_axes(place: Any, regions: list[str]) -> list[Any]:
     for axis, region in zip(axes, regions, strict=True):
         axis.set_title(region, fontsize=9)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8, labelleft=axis is first)
+        axis.tick_params(labelsize=7, labelleft=axis is first)
     return axes
 
 
@@ -288,10 +288,10 @@ def _roi_lines(place: Any, table: dict[str, Any], ticks: list[str], label: str) 
         _line(axis, lines["z"], COLOURS["z"], "z alone")
         _line(axis, lines["zc"], COLOURS["zc"], "zc alone")
         axis.axhline(0, color="0.7", linewidth=0.6)
-        axis.set_xticks(range(len(ticks)), ticks)
+        axis.set_xticks(range(len(ticks)), ticks, rotation=90)
     axes[0].set_ylabel("unique variance (R²)")
     axes[len(axes) // 2].set_xlabel(label)
-    axes[-1].legend(frameon=False, fontsize=8)
+    axes[0].legend(frameon=False, fontsize=7)
 
 
 def _layer_lines(place: Any, layers: dict[str, Any]) -> None:
@@ -299,7 +299,7 @@ def _layer_lines(place: Any, layers: dict[str, Any]) -> None:
     for axis, table in zip(axes, layers["roi"].values(), strict=True):
         for colour, (layer, cells) in zip(LAYER_COLOURS, table.items(), strict=False):
             _line(axis, cells, colour, layer)
-        axis.set_xticks(range(len(MOMENTS)), MOMENTS)
+        axis.set_xticks(range(len(MOMENTS)), MOMENTS, rotation=90)
     axes[0].set_ylabel("mean r")
     axes[len(axes) // 2].set_xlabel("denoising step")
 
