@@ -72,14 +72,17 @@ class EncodeSettings:
 
 def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSettings) -> dict[str, Any]:
     """Do all four analyses; write maps, figures and one JSON into `out`; return what the JSON holds."""
-    from .encoding_figures import draw_figures
+    from .encoding_figures import check_surfaces, draw_figures
 
+    features = settings.features  # refuses what cannot be before anything is loaded
+    if settings.surfaces is not None:
+        check_surfaces(settings.surfaces)
     tree, ldm = ensure_tree(config), load_ldm(config)
     trials = tree.trials(subject)
     chosen = chosen_pictures(trials.nsd_id, tree.shared_ids(), settings)
     maps = MapFolder.create(out, tree, subject)
     with progress_bar("encoding") as report:
-        files = extract_features(config, tree, ldm, subject, chosen, settings.features, report)
+        files = extract_features(config, tree, ldm, subject, chosen, features, report)
         responses_path = files.folder / "responses.float32"
         write_mean_responses(responses_path, tree, subject, chosen, maps.voxel_index, report)
         models = Models(
@@ -92,7 +95,7 @@ def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSett
             seed=settings.seed,
             report=report,
         )
-        analyses = analyse(models, tapped_blocks(ldm.unet), settings.features)
+        analyses = analyse(models, tapped_blocks(ldm.unet), features)
         truth = _ground_truth(tree, subject, maps, report) if tree.is_simulated() else None
         report("writing maps and figures", 0, 1)
         paths = write_maps(maps, models, analyses)
@@ -106,7 +109,7 @@ def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSett
         "simulated": tree.is_simulated(),
         "n_pictures": {"training": int(models.is_training.sum()), "held_out": int((~models.is_training).sum())},
         "n_voxels": {name: int(mask.sum()) for name, mask in models.rois.items()} | {"all": len(maps.voxel_index)},
-        "parameters": {**asdict(settings.features), "n_components": settings.n_components, "folds": config.fit.folds,
+        "parameters": {**asdict(features), "n_components": settings.n_components, "folds": config.fit.folds,
                        "alphas": ALPHAS, "fdr": FALSE_DISCOVERY_RATE, "n_draws": N_DRAWS},
         "provenance": {"braind": __version__, "ldm": ldm.fingerprint, "denoiser": ldm.denoiser_fingerprint,
                        "nsd": tree.root.name},

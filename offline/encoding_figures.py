@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models.encoding import is_significant
+from ..models.encoding import EncodingError, is_significant
 from ..models.unet_features import MOMENTS, step_feature, strength_feature
 
 if TYPE_CHECKING:
@@ -98,6 +98,26 @@ def draw_figures(
             paths[f"{name}-surface"] = out / f"figure-{name}-surface.png"
             _draw_surfaces(paths[f"{name}-surface"], title, note, rows, atlas)
     return paths
+
+
+def check_surfaces(paths: tuple[Path, Path]) -> None:
+    """Refuse surfaces that cannot be read, before anything is computed.
+
+    Raises
+    ------
+    EncodingError
+        `code` surface.
+    """
+    from nibabel.filebasedimages import ImageFileError
+    from nilearn.surface import load_surf_mesh
+
+    for path in paths:
+        try:
+            load_surf_mesh(str(path))
+        except (OSError, ValueError, TypeError, ImageFileError) as error:
+            raise EncodingError(
+                f"{path} is no cortical surface ({error}); give a GIFTI or FreeSurfer mesh", code="surface"
+            ) from error
 
 
 # ── which maps ──────────────────────────────────────────────────────────────────────────────────────────────────────

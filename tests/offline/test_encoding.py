@@ -10,8 +10,10 @@ import matplotlib.image
 import nibabel as nib
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from nilearn.surface import InMemoryMesh
 
+from braind.cli import main
 from braind.client.config import load_config
 from braind.client.nsd import NsdTree
 from braind.models.demo.anatomy import STREAMS
@@ -180,3 +182,18 @@ def test_strengths_are_numbers():
     assert parse_strengths("0.8,0.2,1") == (0.2, 0.8, 1.0)
     with pytest.raises(FeatureError, match=r"0\.2,0\.8,1"):
         parse_strengths("some")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--surface-left", "lh.gii"], "both"),
+        (["--surface-left", "lh.gii", "--surface-right", "rh.gii"], "lh.gii is no cortical surface"),
+        (["--strengths", "0.5"], "0.8 among them"),
+        (["--strengths", "much"], "0.2,0.8,1"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_the_start(options, words, tree):
+    answer = CliRunner().invoke(main, ["encode", "--data", str(tree.root.parent), *options])
+    assert answer.exit_code == 2
+    assert words in answer.output
