@@ -148,7 +148,12 @@ def load_engine(
     return OnnxEngine(networks, cache, onnx)
 
 
-def engine_for(preset: "Preset", like: Engine, cache: Path, onnx: OnnxSettings) -> Engine:
+def engine_for(
+    preset: "Preset",
+    like: Engine,
+    cache: Path,
+    onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
+) -> Engine:
     """Return an engine for another preset of the same model: `like` itself where both take the same networks."""
     from .networks import networks_of
 
