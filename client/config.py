@@ -37,6 +37,7 @@ class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nsd: Text
     ldm: Text
     lora: Text
+    tiny_decoder: Text
     engines: Text
 
 
@@ -53,6 +54,10 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preset: Name
     refine: Text
     engine: Annotated[Literal["auto", "torch", "onnx"], msgspec.Meta(description="auto, torch or onnx")]
+    provider: Annotated[
+        Literal["", "cpu", "cuda", "tensorrt"], msgspec.Meta(description="cpu, cuda, tensorrt or empty")
+    ]
+    may_fall_back: Annotated[bool, msgspec.Meta(description="true or false")]
     mode: Annotated[Literal["z", "c", "zc"], msgspec.Meta(description="z, c or zc")]
     strength: Share
     guidance_scale: Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
@@ -70,6 +75,8 @@ class PresetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     guidance: Literal["none", "full", "first"] = "full"
     guidance_scale: float = 3.0
     latent_path: Literal["direct", "reencode"] = "direct"
+    decoder: Literal["full", "tiny", "auto"] = "full"
+    few_step: bool = False
 
 
 class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -16,6 +16,7 @@ from .options import (
     lora_option,
     nsd_option,
     subject_option,
+    tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @subject_option
 @ldm_option
 @lora_option
+@tiny_decoder_option
 @click.option("--weights", "weights_path", type=FILE, help="Compiled weights instead of those `braind fit` wrote.")
 @click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
 @click.option("--host", help="Address to bind.")
@@ -44,6 +46,7 @@ def serve(
     subject: int,
     ldm: Path | None,
     lora: Path | None,
+    tiny_decoder: Path | None,
     weights_path: Path | None,
     candidates_path: Path | None,
     **settings: Any,
@@ -57,6 +60,7 @@ def serve(
         "mode",
         "preset",
         "engine",
+        "provider",
         "strength",
         "guidance_scale",
         "num_inference_steps",
@@ -65,7 +69,9 @@ def serve(
         "refine",
     )
     decode = {key: settings.pop(key) for key in in_decode}
-    config = config_of(config_path, data, paths={"ldm": ldm, "lora": lora}, decode=decode, serve=settings)
+    config = config_of(
+        config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=decode, serve=settings
+    )
     status = run(
         config,
         subject=subject,

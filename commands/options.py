@@ -21,6 +21,9 @@ ldm_option = click.option(
     "--ldm", type=FOLDER, help="Latent diffusion model (a diffusers folder) instead of the demo's."
 )
 lora_option = click.option("--lora", type=FILE, help="LoRA of the model's denoiser (.safetensors), fused into it.")
+tiny_decoder_option = click.option(
+    "--tiny-decoder", type=FOLDER, help="Small decoder of the model's latents (such as TAESD) for the live presets."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -41,6 +44,9 @@ def decode_options(command: Command) -> Command:
             "--preset", help="takagi (as published), quality-20, live-8, live-4, live-2, live-1, or your own."
         ),
         click.option("--engine", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the networks."),
+        click.option(
+            "--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), help="Where the onnx engine runs them."
+        ),
         click.option("--mode", type=MODES, help="z: layout only; c: meaning only; zc: both."),
     ):
         command = option(command)

@@ -16,6 +16,7 @@ from .options import (
     lora_option,
     nsd_option,
     subject_option,
+    tiny_decoder_option,
 )
 
 
@@ -67,6 +68,7 @@ def fit(
 @nsd_option
 @ldm_option
 @lora_option
+@tiny_decoder_option
 @click.option("--trials", default="0:12", show_default=True, help="Test trials: `all`, or as 0,3,10-19 or 0:8.")
 @click.option("--averaged", is_flag=True, help="Means of a picture's repeats instead of single trials.")
 @click.option("--sheet/--no-sheet", default=True, show_default=True, help="Also a sheet: seen, z, c, zc side by side.")
@@ -79,6 +81,7 @@ def decode(
     nsd: Path | None,
     ldm: Path | None,
     lora: Path | None,
+    tiny_decoder: Path | None,
     trials: str,
     out: Path,
     averaged: bool,
@@ -88,7 +91,9 @@ def decode(
     """Make pictures of recorded trials; prints their paths."""
     from ..offline.decoding import decode_trials
 
-    config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
+    config = config_of(
+        config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
+    )
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
         click.echo(path)
 
@@ -99,6 +104,7 @@ def decode(
 @nsd_option
 @ldm_option
 @lora_option
+@tiny_decoder_option
 @click.option("--max-trials", type=click.IntRange(1), help="Only so many trials of each picture.")
 @json_option
 @decode_options
@@ -109,6 +115,7 @@ def evaluate(
     nsd: Path | None,
     ldm: Path | None,
     lora: Path | None,
+    tiny_decoder: Path | None,
     max_trials: int | None,
     as_json: bool,
     **settings: Any,
@@ -116,7 +123,9 @@ def evaluate(
     """Score the decoder on all held-out pictures, with controls."""
     from ..offline.decoding import evaluate_subject
 
-    config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
+    config = config_of(
+        config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
+    )
     scores = evaluate_subject(config, subject, as_json, max_trials)
     if as_json:
         import json
@@ -128,15 +137,24 @@ def evaluate(
 @config_options
 @ldm_option
 @lora_option
+@tiny_decoder_option
 @decode_options
 @json_option
 def engines(
-    config_path: Path | None, data: Path | None, ldm: Path | None, lora: Path | None, as_json: bool, **settings: Any
+    config_path: Path | None,
+    data: Path | None,
+    ldm: Path | None,
+    lora: Path | None,
+    tiny_decoder: Path | None,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """List the engines, their measured times and what `auto` takes."""
     from ..offline.decoding import describe_engines
 
-    config = config_of(config_path, data, paths={"ldm": ldm, "lora": lora}, decode=settings)
+    config = config_of(
+        config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
+    )
     click.echo(describe_engines(config, as_json))
 
 

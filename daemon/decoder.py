@@ -106,6 +106,10 @@ class Decoder:
             refined = self._stages.refine(stop_if_interrupted)
         except _Interrupted:
             return
+        except Exception:  # a refined picture is an extra: the next volume's pictures are still to be made
+            logger.exception("run %s, volume %d: no refined picture", decode.run, decode.index)
+            self._unrefined = None
+            return
         self._unrefined = None
         if refined is None:
             return

@@ -24,6 +24,7 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
     candidates_path: str
     ldm_path: str | None
     lora_path: str | None
+    tiny_decoder_path: str | None
     journals_path: str
     sessions: tuple[str, ...]
     next_seq: int
@@ -32,6 +33,8 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
     refine: Preset | None
     engine: Literal["auto", "torch", "onnx"]
     engines_path: str
+    provider: str
+    may_fall_back: bool
     mode: Literal["z", "c", "zc"]
     seed: int
     threads: int

@@ -171,7 +171,8 @@ class Daemon:
             weights_path=weights_path,
             candidates_path=candidates_path,
             ldm_path=ldm_path,
-            lora_path=str(Path(self._config.paths.lora).expanduser()) if self._config.paths.lora else None,
+            lora_path=_expanded(self._config.paths.lora),
+            tiny_decoder_path=_expanded(self._config.paths.tiny_decoder),
             journals_path=str(self._sessions.journals_path),
             sessions=self._sessions.names(),
             next_seq=self._standing.last_seq + 1,
@@ -180,6 +181,8 @@ class Daemon:
             refine=self._refine,
             engine=self._config.decode.engine,
             engines_path=str(engines_path(self._config)),
+            provider=decode.provider,
+            may_fall_back=decode.may_fall_back,
             mode=decode.mode,
             seed=decode.seed,
             threads=decode.threads,
@@ -301,6 +304,10 @@ class Daemon:
         if n_waiting:
             logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
         logger.info("stopped")
+
+
+def _expanded(path: str) -> str | None:
+    return str(Path(path).expanduser()) if path else None
 
 
 async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from .. import __version__
 from ..client.wire import Provenance, Retrieved, Stage
 from ..models.candidates import Candidates
-from ..models.engines import load_engine
+from ..models.engines import OnnxSettings, engine_for, load_engine
 from ..models.ldm import LatentDiffusionModel
 from ..models.reconstruct import Mode, Reconstructor
 from ..models.weights import Weights
@@ -54,13 +54,16 @@ class Stages:
             torch.set_num_threads(setup.threads)
         self.weights = Weights.load(Path(setup.weights_path))
         self._candidates = Candidates.load(Path(setup.candidates_path))
-        ldm = LatentDiffusionModel.load(*(Path(path) if path else None for path in (setup.ldm_path, setup.lora_path)))
+        paths = (setup.ldm_path, setup.lora_path, setup.tiny_decoder_path)
+        ldm = LatentDiffusionModel.load(*(Path(path) if path else None for path in paths))
         self.weights.check_ldm(ldm.fingerprint)
-        engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path))
+        onnx = OnnxSettings(setup.provider, setup.may_fall_back)
+        engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path), onnx)
         self._reconstructor = Reconstructor(ldm, setup.preset, setup.seed, engine)
         self._refiner: Reconstructor | None = None
         if setup.refine and setup.mode != "z":
-            self._refiner = Reconstructor(ldm, setup.refine, setup.seed, engine)
+            refining = engine_for(setup.refine, engine, Path(setup.engines_path), onnx)
+            self._refiner = Reconstructor(ldm, setup.refine, setup.seed, refining)
         self._newest: tuple[Array, Array] | None = None
         self._mode: Mode = setup.mode
         self.provenance = Provenance(
@@ -68,10 +71,10 @@ class Stages:
             preset=setup.preset.name,
             mode=setup.mode,
             seed=setup.seed,
-            engine=engine.name,
+            engine=self._reconstructor.engine_words,
             weights=self.weights.fingerprint,
             ldm=ldm.fingerprint,
-            denoiser=ldm.denoiser_fingerprint,
+            denoiser=engine.networks.fingerprint,
             simulated=self.weights.card.simulated,
             version=__version__,
         )
@@ -118,7 +121,12 @@ class Stages:
         if self._refiner is None or self._newest is None:
             return None
         picture = self._refiner.picture(*self._newest, self._mode, before_call)
-        return _png(picture), msgspec.structs.replace(self.provenance, preset=self._refiner.preset.name)
+        return _png(picture), msgspec.structs.replace(
+            self.provenance,
+            preset=self._refiner.preset.name,
+            engine=self._refiner.engine_words,
+            denoiser=self._refiner.networks.fingerprint,
+        )
 
 
 def _png(picture: Array) -> bytes:

@@ -1,6 +1,5 @@
 """Engines: what runs the denoiser and the autoencoder's decoder. The picture is the same, the speed is not."""
 
-import json
 import logging
 import os
 import time
@@ -9,15 +8,21 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import msgspec
 import torch
+from numpy.typing import NDArray
 
 from ..errors import BraindError
+from .denoiser import Context
 
 if TYPE_CHECKING:
     from .ldm import LatentDiffusionModel
+    from .networks import Networks
     from .presets import Preset
+
+Array = NDArray[Any]
 
 log = logging.getLogger(__name__)
 
@@ -32,36 +37,49 @@ class EngineError(BraindError):
 
 
 class Engine(Protocol):
-    """Runs the networks of one latent diffusion model."""
+    """Runs the denoiser and the decoder that a preset takes of a model."""
 
     @property
     def name(self) -> str:
         """Return what runs the networks, and on what."""
         ...
 
-    def predicted_noise(self, latents: torch.Tensor, timestep: int, embeddings: torch.Tensor) -> torch.Tensor:
-        """Return the noise the denoiser sees in latents (n, channels, h, w) under embeddings (n, tokens, width)."""
+    @property
+    def networks(self) -> "Networks":
+        """Return the networks that it runs."""
         ...
 
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Decode scaled latents (1, channels, h, w) into pictures (1, 3, px, px), about [−1, 1]."""
+    def conditioned(self, embedding: torch.Tensor) -> Context:
+        """Return what the denoiser needs of a text embedding (1, tokens, width): the same for every call."""
+        ...
+
+    def predicted_noise(self, latents: torch.Tensor, time_embedding: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
+        ...
+
+    def decoded(self, latents: torch.Tensor) -> Array:
+        """Decode scaled latents (1, channels, h, w) into pictures (1, px, px, 3) uint8."""
         ...
 
 
 class TorchEngine:
     """Runs the networks as torch modules, on the model's own device."""
 
-    def __init__(self, ldm: "LatentDiffusionModel") -> None:
-        self._ldm = ldm
-        self.name = f"torch-{ldm.device.type}"
+    def __init__(self, networks: "Networks") -> None:
+        self.networks = networks
+        self.name = f"torch-{networks.ldm.device.type}"
 
-    def predicted_noise(self, latents: torch.Tensor, timestep: int, embeddings: torch.Tensor) -> torch.Tensor:
-        """Return the noise the denoiser sees in latents (n, channels, h, w) under embeddings (n, tokens, width)."""
-        return self._ldm.unet(latents, timestep, embeddings, return_dict=False)[0]
+    def conditioned(self, embedding: torch.Tensor) -> Context:
+        """Return what the denoiser needs of a text embedding (1, tokens, width): the same for every call."""
+        return self.networks.denoiser.context(embedding)
 
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Decode scaled latents (n, channels, h, w) into pictures (n, 3, px, px), about [−1, 1]."""
-        return self._ldm.decode_latents(latents)
+    def predicted_noise(self, latents: torch.Tensor, time_embedding: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
+        return self.networks.denoiser(latents, time_embedding, context.pooled, *context.keys_values)
+
+    def decoded(self, latents: torch.Tensor) -> Array:
+        """Decode scaled latents (n, channels, h, w) into pictures (n, px, px, 3) uint8."""
+        return self.networks.decoded(latents).cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -82,7 +100,29 @@ class Chosen:
     reason: str
 
 
-def load_engine(name: EngineName, ldm: "LatentDiffusionModel", preset: "Preset", cache: Path) -> Engine:
+@dataclass(frozen=True)
+class OnnxSettings:
+    """Where onnxruntime is to run.
+
+    Parameters
+    ----------
+    provider : str
+        `cpu`, `cuda` or `tensorrt`; empty takes the model's own device.
+    may_fall_back : bool
+        Take the CPU where the provider is not available.
+    """
+
+    provider: str = ""
+    may_fall_back: bool = False
+
+
+def load_engine(
+    name: EngineName,
+    ldm: "LatentDiffusionModel",
+    preset: "Preset",
+    cache: Path,
+    onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
+) -> Engine:
     """Load an engine; `auto` takes the faster one, measured once on this machine.
 
     Parameters
@@ -94,30 +134,58 @@ def load_engine(name: EngineName, ldm: "LatentDiffusionModel", preset: "Preset",
     EngineError
         If the engine is not available here.
     """
+    from .networks import networks_of
+
     if name == "auto":
-        name = choose_engine(ldm, preset, cache).name
+        chosen = choose_engine(ldm, preset, cache, onnx)
+        log.info("engine: %s", chosen.reason)
+        name = chosen.name
+    networks = networks_of(ldm, preset)
     if name == "torch":
-        return TorchEngine(ldm)
+        return TorchEngine(networks)
     from .onnx_engine import OnnxEngine
 
-    return OnnxEngine(ldm, cache)
+    return OnnxEngine(networks, cache, onnx)
 
 
-def choose_engine(ldm: "LatentDiffusionModel", preset: "Preset", cache: Path) -> Chosen:
-    """Measure the engines in turn, or read what was measured with the same model, preset, versions and threads."""
+def engine_for(
+    preset: "Preset",
+    like: Engine,
+    cache: Path,
+    onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
+) -> Engine:
+    """Return an engine for another preset of the same model: `like` itself where both take the same networks."""
+    from .networks import networks_of
+
+    ldm = like.networks.ldm
+    if networks_of(ldm, preset).fingerprint == like.networks.fingerprint:
+        return like
+    return load_engine("onnx" if like.name.startswith("onnx") else "torch", ldm, preset, cache, onnx)
+
+
+def choose_engine(
+    ldm: "LatentDiffusionModel",
+    preset: "Preset",
+    cache: Path,
+    onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
+) -> Chosen:
+    """Measure the engines in turn, or read what was measured with the same networks, preset, versions and threads."""
+    from .networks import networks_of
+
     path = cache / "measured.json"
     key = " ".join(
-        [ldm.fingerprint, ldm.denoiser_fingerprint, f"{preset.n_calls} calls, guidance {preset.guidance}",
-         f"{torch.get_num_threads()} threads", ldm.device.type, *_versions()]
+        [ldm.fingerprint, networks_of(ldm, preset).fingerprint, f"{preset.n_calls} calls, guidance {preset.guidance}",
+         f"{torch.get_num_threads()} threads", ldm.device.type, onnx.provider, *_versions()]
     )  # fmt: skip
-    known = json.loads(path.read_text()) if path.is_file() else {}
+    known = _known(path)
     if key not in known:
-        known[key] = [vars(measured) for measured in measure_engines(ldm, preset, cache)]
-        try:
-            _write_whole(path, json.dumps(known, indent=2).encode())
-        except OSError as error:
-            log.warning("%s: %s; engines will be measured again at every start", path, error.strerror)
-    measured = tuple(Measured(**entry) for entry in known[key])
+        known[key] = measure_engines(ldm, preset, cache, onnx)
+        if not any(one.problem for one in known[key]):  # a problem may be put right
+            try:
+                _write_whole(path, msgspec.json.format(msgspec.json.encode(known)))
+            except OSError as error:
+                log.warning("%s: %s; engines will be measured again at every start", path, error.strerror)
+    measured = tuple(known[key])
     usable = sorted((one for one in measured if one.picture_ms is not None), key=lambda one: one.picture_ms or 0)
     fastest = usable[0]
     reason = f"{fastest.name} takes {fastest.picture_ms:.0f} ms a picture"
@@ -127,8 +195,19 @@ def choose_engine(ldm: "LatentDiffusionModel", preset: "Preset", cache: Path) ->
     return Chosen("onnx" if fastest.name.startswith("onnx") else "torch", measured, reason)
 
 
-def measure_engines(ldm: "LatentDiffusionModel", preset: "Preset", cache: Path) -> list[Measured]:
-    """Time a picture of each engine, in turn, so that other work on the machine hits both alike."""
+def measure_engines(
+    ldm: "LatentDiffusionModel",
+    preset: "Preset",
+    cache: Path,
+    onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
+) -> list[Measured]:
+    """Time a picture of each engine, in turn, so that other work on the machine hits both alike.
+
+    Raises
+    ------
+    EngineError
+        If a provider that was asked for is not available: `auto` does not pass over what was asked for.
+    """
     from .reconstruct import Reconstructor
 
     loaders: dict[EngineName, str] = {"torch": f"torch-{ldm.device.type}", "onnx": "onnx"}
@@ -138,8 +217,10 @@ def measure_engines(ldm: "LatentDiffusionModel", preset: "Preset", cache: Path) 
     c = ldm.encode_captions([["a picture"]])[0]
     for name, words in loaders.items():
         try:
-            reconstructor = Reconstructor(ldm, preset, engine=load_engine(name, ldm, preset, cache))
+            reconstructor = Reconstructor(ldm, preset, engine=load_engine(name, ldm, preset, cache, onnx))
         except EngineError as error:
+            if onnx.provider:
+                raise
             problems.append(Measured(words, None, str(error)))
             continue
         pictures[reconstructor.engine.name] = lambda reconstructor=reconstructor: reconstructor.picture(z, c)
@@ -151,6 +232,17 @@ def measure_engines(ldm: "LatentDiffusionModel", preset: "Preset", cache: Path) 
             if n:  # the first call of an engine warms it up
                 times[name].append(1000 * (time.perf_counter() - began_s))
     return [Measured(name, median(taken)) for name, taken in times.items()] + problems
+
+
+def _known(path: Path) -> dict[str, list[Measured]]:
+    """Read earlier measurements; a file that is damaged is as good as none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, list[Measured]])
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.DecodeError) as error:
+        log.warning("%s: %s; measuring the engines again", path, error)
+        return {}
 
 
 def _versions() -> list[str]:

@@ -11,9 +11,19 @@ def meaning_fingerprint(path: Path) -> str:
     return _hash_folders([path / part for part in ("vae", "text_encoder", "tokenizer")])
 
 
-def denoiser_fingerprint(path: Path, lora: Path | None = None) -> str:
+def denoiser_fingerprint(path: Path, lora: Path | None = None, unet: str = "unet") -> str:
     """Return 12 hex digits of the denoiser, with the LoRA fused into it if there is one, and its noise schedule."""
-    return _hash_folders([path / part for part in ("unet", "scheduler")], [lora] if lora else [])
+    return _hash_folders([path / part for part in (unet, "scheduler")], [lora] if lora else [])
+
+
+def decoder_fingerprint(folder: Path) -> str:
+    """Return 12 hex digits of a decoder other than the autoencoder's own."""
+    return _hash_folders([folder])
+
+
+def combined(*fingerprints: str) -> str:
+    """Return one fingerprint of several."""
+    return hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:12]
 
 
 def _hash_folders(folders: list[Path], files: list[Path] | None = None) -> str:

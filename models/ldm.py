@@ -3,7 +3,6 @@
 Nothing here knows which of them it has: sizes are read from the folder's own configuration.
 """
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,29 +12,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ..errors import BraindError
-from .fingerprint import EMBEDDED_LDM_PATH, denoiser_fingerprint, meaning_fingerprint
+from .fingerprint import EMBEDDED_LDM_PATH, decoder_fingerprint, denoiser_fingerprint, meaning_fingerprint
+from .ldm_folder import (
+    LdmError,
+    check_folder,
+    check_sizes,
+    class_in,
+    fuse_lora,
+    load_part,
+    load_scheduler,
+    load_tokenizer,
+)
 
 Array = NDArray[Any]
-
-PARTS = {
-    "vae": ("AutoencoderKL", "AutoencoderTiny"),
-    "text_encoder": ("CLIPTextModel",),
-    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
-    "unet": ("UNet2DConditionModel",),
-    "scheduler": (),  # any: only its noise schedule is read
-}
-
-
-class LdmError(BraindError):
-    """A folder that is not a latent diffusion model braind can use."""
-
-    code = "ldm"
 
 
 @dataclass(frozen=True)
 class LatentDiffusionModel:
-    """The parts of a latent diffusion model, on one device, ready for inference."""
+    """The parts of a latent diffusion model, on one device, ready for inference.
+
+    Beside them there may be a few-step student of the denoiser (folder unet_few_step/) and a decoder that is smaller
+    than the autoencoder's own (vae_tiny/, or a folder of one's own); they are loaded when a preset takes them.
+    """
 
     path: Path
     autoencoder: Any
@@ -47,66 +45,83 @@ class LatentDiffusionModel:
     device: torch.device
     dtype: torch.dtype
     lora: Path | None = None
+    tiny_decoder_path: Path | None = None
+    few_step_path: Path | None = None
 
     @classmethod
-    def load(cls, path: Path | None = None, lora: Path | None = None) -> "LatentDiffusionModel":
+    def load(
+        cls, path: Path | None = None, lora: Path | None = None, tiny_decoder: Path | None = None
+    ) -> "LatentDiffusionModel":
         """Load a diffusers folder, in half precision on a GPU and float32 on a CPU.
 
         Parameters
         ----------
         path : folder with model_index.json, or None for the embedded demo
-        lora : a LoRA of the denoiser in diffusers' or kohya's format (LCM-, Hyper-type, styles), fused into it
+        lora : a LoRA of the denoiser in diffusers' or kohya's format (LCM-, Hyper-type, styles), fused into it; with
+            one the few-step student is left alone
+        tiny_decoder : folder of a small autoencoder of the same latents (such as TAESD), instead of the model's own
+            vae_tiny/
 
         Raises
         ------
         LdmError
-            A missing file, a class braind cannot use, weights that are not safetensors, a schedule that does not
-            predict epsilon.
+            A missing file, a class braind cannot use, weights that are not safetensors, parts whose sizes differ, a
+            schedule that does not predict epsilon.
         """
-        # diffusers and transformers: seconds to import, so only those who decode pay
-        from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
-        from transformers import CLIPTextModel, CLIPTokenizer
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()  # loading takes a blink; its bars would stand between the daemon's lines
         path = path or EMBEDDED_LDM_PATH
-        index = check_folder(path)
+        classes = check_folder(path)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = torch.float16 if device.type == "cuda" else torch.float32
-        autoencoder_class = AutoencoderTiny if index["vae"][1] == "AutoencoderTiny" else AutoencoderKL
-        loaded = {"torch_dtype": dtype, "use_safetensors": True, "local_files_only": True}
-        try:
-            autoencoder = autoencoder_class.from_pretrained(path / "vae", **loaded)
-            unet = UNet2DConditionModel.from_pretrained(path / "unet", **loaded)
-            text_encoder = CLIPTextModel.from_pretrained(
-                path / "text_encoder", dtype=dtype, use_safetensors=True, local_files_only=True
-            )
-            tokenizer = CLIPTokenizer.from_pretrained(path / "tokenizer", local_files_only=True)
-            scheduler: Any = DDIMScheduler.from_pretrained(path / "scheduler")
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise LdmError(f"{path}: the latent diffusion model does not load: {error}") from error
+        autoencoder, unet, text_encoder = (
+            load_part(path / part, classes[part], device, dtype) for part in ("vae", "unet", "text_encoder")
+        )
+        tokenizer, scheduler = load_tokenizer(path / "tokenizer"), load_scheduler(path / "scheduler")
+        check_sizes(path, autoencoder, unet, text_encoder)
         if lora:
             fuse_lora(unet, lora)
-        if scheduler.config.prediction_type != "epsilon":
-            raise LdmError(
-                f"{path}/scheduler: prediction_type is {scheduler.config.prediction_type!r}; "
-                "braind denoises models that predict epsilon, such as Stable Diffusion 1.x"
-            )
-        parts: tuple[Any, ...] = (autoencoder, unet, text_encoder)
-        for part in parts:
-            part.to(device).eval().requires_grad_(False)
         return cls(
-            path,
-            autoencoder,
-            text_encoder,
-            tokenizer,
-            unet,
-            scheduler.alphas_cumprod.double(),
-            float(scheduler.final_alpha_cumprod),
-            device,
-            dtype,
-            lora,
+            path=path,
+            autoencoder=autoencoder,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            alphas_cumprod=scheduler.alphas_cumprod.double(),
+            final_alpha_cumprod=float(scheduler.final_alpha_cumprod),
+            device=device,
+            dtype=dtype,
+            lora=lora,
+            tiny_decoder_path=tiny_decoder or _if_there(path / "vae_tiny"),
+            few_step_path=None if lora else _if_there(path / "unet_few_step"),
         )
+
+    @cached_property
+    def tiny_decoder(self) -> Any:
+        """Load the small autoencoder, of which only the decoder is used."""
+        path = self.tiny_decoder_path
+        assert path is not None
+        tiny = load_part(path, class_in(path, "vae"), self.device, self.dtype)
+        for what, theirs, ours in (
+            ("latent channels", tiny.config.latent_channels, self.latent_shape[0]),
+            ("pixels a latent", _factor(tiny), self.factor),
+        ):
+            if theirs != ours:
+                raise LdmError(
+                    f"{path}: {theirs} {what}, the model's own decoder has {ours}; give a decoder made for it"
+                )
+        return tiny
+
+    @cached_property
+    def few_step_unet(self) -> Any:
+        """Load the few-step student of the denoiser."""
+        path = self.few_step_path
+        assert path is not None
+        student = load_part(path, class_in(path, "unet"), self.device, self.dtype)
+        check_sizes(self.path, self.autoencoder, student, self.text_encoder)
+        if student.config.sample_size != self.unet.config.sample_size:
+            raise LdmError(
+                f"{path}: sample_size {student.config.sample_size}, unet/ has {self.unet.config.sample_size}"
+            )
+        return student
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -122,7 +137,7 @@ class LatentDiffusionModel:
     @property
     def factor(self) -> int:
         """Return how many pixels one latent is wide."""
-        return 2 ** (len(self.autoencoder.config.block_out_channels) - 1)
+        return _factor(self.autoencoder)
 
     @property
     def picture_px(self) -> int:
@@ -136,8 +151,19 @@ class LatentDiffusionModel:
 
     @cached_property
     def denoiser_fingerprint(self) -> str:
-        """Return 12 hex digits of the denoiser and its schedule."""
+        """Return 12 hex digits of the plain denoiser and its schedule; a preset's own are in its `Networks`."""
         return denoiser_fingerprint(self.path, self.lora)
+
+    @cached_property
+    def few_step_fingerprint(self) -> str:
+        """Return 12 hex digits of the few-step student and its schedule."""
+        return denoiser_fingerprint(self.path, unet="unet_few_step")
+
+    @cached_property
+    def tiny_decoder_fingerprint(self) -> str:
+        """Return 12 hex digits of the small decoder."""
+        assert self.tiny_decoder_path is not None
+        return decoder_fingerprint(self.tiny_decoder_path)
 
     @torch.no_grad()
     def encode_pictures(self, pictures: Array, px: int | None = None, batch: int = 32) -> Array:
@@ -195,58 +221,6 @@ class LatentDiffusionModel:
         return (tensor.float() / 127.5 - 1).to(self.dtype)
 
 
-def fuse_lora(unet: Any, path: Path) -> None:
-    """Add a LoRA to the denoiser's weights, for good.
-
-    Raises
-    ------
-    LdmError
-        A file that is missing, no safetensors file, of another model, or that changes the text encoder too (weights
-        fitted for its embeddings would no longer fit).
-    """
-    from diffusers.loaders import StableDiffusionLoraLoaderMixin
-
-    loader: Any = StableDiffusionLoraLoaderMixin  # annotated with a third value that is not asked for
-
-    if not path.is_file() or path.suffix != ".safetensors":
-        raise LdmError(f"{path}: no such .safetensors file; give a LoRA of the model's denoiser")
-    try:
-        state, alphas = loader.lora_state_dict(
-            str(path.parent), weight_name=path.name, local_files_only=True, use_safetensors=True
-        )
-        if any(key.startswith("text_encoder") for key in state):
-            raise LdmError(
-                f"{path}: this LoRA changes the text encoder, and with it what c means; "
-                "braind takes LoRAs of the denoiser alone"
-            )
-        loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
-        unet.fuse_lora()
-        unet.unload_lora()
-    except (OSError, ValueError, LookupError, RuntimeError) as error:
-        raise LdmError(f"{path}: this LoRA does not fit the model's denoiser: {error}") from error
-
-
-def check_folder(path: Path) -> dict[str, Any]:
-    """Return model_index.json of a diffusers folder, after checking that every part is there and usable."""
-    index_path = path / "model_index.json"
-    if not index_path.is_file():
-        raise LdmError(f"{index_path} is missing: give a diffusers folder, such as one of Stable Diffusion 1.5")
-    index = json.loads(index_path.read_text())
-    for part, classes in PARTS.items():
-        if not (path / part).is_dir() or part not in index:
-            raise LdmError(f"{path}: the folder {part}/ is missing, so this is no text-conditioned diffusion model")
-        name = index[part][1]
-        if classes and name not in classes:
-            raise LdmError(f"{path}/{part}: class {name}; braind takes {' or '.join(classes)}")
-    for part in ("vae", "unet", "text_encoder"):
-        if not list((path / part).glob("*.safetensors")):
-            raise LdmError(
-                f"{path}/{part} holds no .safetensors file; braind never loads .bin or .ckpt, which can run code: "
-                "convert the model with diffusers' save_pretrained(safe_serialization=True)"
-            )
-    return index
-
-
 def resize(pictures: Array, px: int) -> Array:
     """Resize (n, height, width, 3) uint8 pictures to px × px by Lanczos, as the paper's code does."""
     from PIL import Image
@@ -255,3 +229,11 @@ def resize(pictures: Array, px: int) -> Array:
         return pictures
     resized = [Image.fromarray(picture).resize((px, px), Image.Resampling.LANCZOS) for picture in pictures]
     return np.stack([np.asarray(picture) for picture in resized])
+
+
+def _factor(autoencoder: Any) -> int:
+    return 2 ** (len(autoencoder.config.block_out_channels) - 1)
+
+
+def _if_there(folder: Path) -> Path | None:
+    return folder if folder.is_dir() else None

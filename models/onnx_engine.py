@@ -1,137 +1,124 @@
-"""The onnx engine: denoiser and decoder exported once, run by onnxruntime.
+"""The onnx engine: what c decides, the denoiser and the decoder, exported once and run by onnxruntime.
 
-Exported networks lie in a cache, named by the weights' fingerprints and the versions that made them. onnxruntime falls
-back to the CPU without a word, so the provider really in use is checked.
+Exported networks lie in a cache, named by the fingerprints of their weights and the versions that made them.
 """
 
-import os
-import warnings
+from collections.abc import Callable
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from .engines import EngineError
-from .ldm import LatentDiffusionModel
+from .denoiser import Context, Denoiser
+from .engines import EngineError, OnnxSettings
+from .networks import Networks
+from .onnx_export import OPSET, export
+from .onnx_session import Network, open_network, provider_of
 
-OPSET = 23  # the first with attention and group normalisation as operators of their own
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+Array = NDArray[Any]
+
+EXPORTED_AS = "2"  # another number where the same weights are to be exported another way
 
 
 class OnnxEngine:
-    """Runs the networks in onnxruntime: on the CPU in float32, on a GPU through its CUDA provider.
+    """Runs the networks in onnxruntime: on the CPU in float32, on a GPU through its CUDA or TensorRT provider.
 
     Raises
     ------
     EngineError
-        If onnxruntime or the exporter is missing or broken, or onnxruntime took another provider than the model's
-        device asks for.
+        If onnxruntime or the exporter is missing or broken, or onnxruntime took another provider than was asked for.
     """
 
-    def __init__(self, ldm: LatentDiffusionModel, cache: Path) -> None:
+    def __init__(self, networks: Networks, cache: Path, settings: OnnxSettings = OnnxSettings()) -> None:  # noqa: B008
         check_installed()
-        self._ldm, self._cache = ldm, cache
-        self._provider = PROVIDERS[ldm.device.type]
-        self._sessions: dict[str, Any] = {}
-        self.name = f"onnx-{ldm.device.type}"
+        self.networks = networks
+        self._ldm, self._cache, self._settings = networks.ldm, cache, settings
+        self._provider = provider_of(settings, networks.ldm.device)
+        self._opened: dict[str, Network] = {}
         self._decoder()
+        self.name = f"onnx-{self._provider}"
 
-    def predicted_noise(self, latents: torch.Tensor, timestep: int, embeddings: torch.Tensor) -> torch.Tensor:
-        """Return the noise the denoiser sees in latents (n, channels, h, w) under embeddings (n, tokens, width)."""
-        session = self._denoiser(len(latents))
-        return self._run(
-            session,
-            latents=latents,
-            timestep=torch.tensor([timestep], dtype=self._ldm.dtype),
-            embeddings=embeddings,
-        )
+    def conditioned(self, embedding: torch.Tensor) -> Context:
+        """Return what the denoiser needs of a text embedding (1, tokens, width): the same for every call."""
+        pooled, *keys_values = self._conditioner()(embedding)
+        return Context(pooled, tuple(keys_values))
 
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Decode scaled latents (1, channels, h, w) into pictures (1, 3, px, px), about [−1, 1]."""
+    def predicted_noise(self, latents: torch.Tensor, time_embedding: torch.Tensor, context: Context) -> torch.Tensor:
+        """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
+        inputs = (latents, time_embedding, context.pooled, *context.keys_values)
+        return self._denoiser(inputs)(*inputs)[0].to(latents.device)
+
+    def decoded(self, latents: torch.Tensor) -> Array:
+        """Decode scaled latents (1, channels, h, w) into pictures (1, px, px, 3) uint8."""
         if latents.shape[1:] != self._ldm.latent_shape:
             # z of another size than the model's own: rare, and not worth a network of its own
-            return self._ldm.decode_latents(latents)
-        return self._run(self._decoder(), latents=latents)
+            return self.networks.decoded(latents).cpu().numpy()
+        return self._decoder()(latents)[0].cpu().numpy()
 
-    def _run(self, session: Any, **inputs: torch.Tensor) -> torch.Tensor:
-        arrays = {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in inputs.items()}
-        return torch.from_numpy(session.run(None, arrays)[0]).to(self._ldm.device)
+    def _conditioner(self) -> Network:
+        def make() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+            ldm = self._ldm
+            example = torch.zeros((1, *ldm.text_shape), dtype=ldm.dtype, device=ldm.device)
+            return _Conditioner(self.networks.denoiser), (example,)
 
-    def _denoiser(self, n: int) -> Any:
-        ldm = self._ldm
-        example = (
-            torch.zeros((n, *ldm.latent_shape), dtype=ldm.dtype, device=ldm.device),
-            torch.zeros(1, dtype=ldm.dtype, device=ldm.device),
-            torch.zeros((n, *ldm.text_shape), dtype=ldm.dtype, device=ldm.device),
-        )
-        return self._session(f"denoiser-{n}", _Denoiser(ldm.unet), example, ["latents", "timestep", "embeddings"])
+        return self._network("context", self.networks.denoiser_fingerprint, make)
 
-    def _decoder(self) -> Any:
-        ldm = self._ldm
-        example = (torch.zeros((1, *ldm.latent_shape), dtype=ldm.dtype, device=ldm.device),)
-        return self._session("decoder", _Decoder(ldm), example, ["latents"])
+    def _denoiser(self, inputs: tuple[torch.Tensor, ...]) -> Network:
+        def make() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+            return self.networks.denoiser, tuple(tensor.clone() for tensor in inputs)
 
-    def _session(
-        self, name: str, network: torch.nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str]
-    ) -> Any:
-        if name not in self._sessions:
-            path = self._cache / f"{name}-{self._fingerprint()}.onnx"
+        return self._network(f"denoiser-{len(inputs[0])}", self.networks.denoiser_fingerprint, make)
+
+    def _decoder(self) -> Network:
+        def make() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
+            ldm = self._ldm
+            example = torch.zeros((1, *ldm.latent_shape), dtype=ldm.dtype, device=ldm.device)
+            return _Decoder(self.networks), (example,)
+
+        return self._network("decoder", self.networks.decoder_fingerprint, make)
+
+    def _network(
+        self, name: str, fingerprint: str, make: Callable[[], tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
+    ) -> Network:
+        if name not in self._opened:
+            path = self._cache / f"{name}-{self._made_by(fingerprint)}.onnx"
             if not path.is_file():
                 try:
-                    export(network, example, inputs, path)
+                    with torch.inference_mode(mode=False):  # tensors made in that mode cannot be exported
+                        export(*make(), path)
                 except OSError as error:
                     raise EngineError(
                         f"{path}: {error.strerror}; give a folder that can be written in [paths] engines"
                     ) from error
-            self._sessions[name] = self._open(path)
-        return self._sessions[name]
+            self._opened[name], self._provider = open_network(path, self._provider, self._settings, self._cache)
+        return self._opened[name]
 
-    def _open(self, path: Path) -> Any:
-        import onnxruntime
-
-        onnxruntime.set_default_logger_severity(3)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        # each network has threads of its own: those that spin while they wait take the cores from the other's
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            session = onnxruntime.InferenceSession(path, options, providers=[self._provider])
-        except Exception as error:  # noqa: BLE001 (onnxruntime's own exceptions share no class but this)
-            raise EngineError(f"{path}: onnxruntime cannot run it ({error}); delete that file and try again") from error
-        taken = session.get_providers()[0]
-        if taken != self._provider:
-            raise EngineError(
-                f"onnxruntime fell back to {taken}, but {self._provider} was asked for; "
-                "install the CUDA and cuDNN it wants, or take the torch engine"
-            )
-        return session
-
-    def _fingerprint(self) -> str:
-        ldm = self._ldm
-        made_by = [ldm.fingerprint, ldm.denoiser_fingerprint, str(ldm.dtype), str(OPSET)]
+    def _made_by(self, fingerprint: str) -> str:
+        made_by = [fingerprint, str(self._ldm.dtype), str(OPSET), EXPORTED_AS]
         made_by += [f"{package} {version(package)}" for package in ("torch", "diffusers", "onnx", "onnxscript")]
         return sha256(" ".join(made_by).encode()).hexdigest()[:12]
 
 
-class _Denoiser(torch.nn.Module):
-    def __init__(self, unet: Any) -> None:
+class _Conditioner(torch.nn.Module):
+    def __init__(self, denoiser: Denoiser) -> None:
         super().__init__()
-        self.unet = unet
+        self.denoiser = denoiser
 
-    def forward(self, latents: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-        return self.unet(latents, timestep, embeddings, return_dict=False)[0]
+    def forward(self, embedding: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        context = self.denoiser.context(embedding)
+        return context.pooled, *context.keys_values
 
 
 class _Decoder(torch.nn.Module):
-    def __init__(self, ldm: LatentDiffusionModel) -> None:
+    def __init__(self, networks: Networks) -> None:
         super().__init__()
-        self.autoencoder = ldm.autoencoder
+        self.networks, self.autoencoder = networks, networks.autoencoder
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.autoencoder.decode(latents / self.autoencoder.config.scaling_factor, return_dict=False)[0]
+        return self.networks.decoded(latents)
 
 
 def check_installed() -> None:
@@ -147,23 +134,3 @@ def check_installed() -> None:
             version(package)
         except PackageNotFoundError:
             raise EngineError(f"{package} is not installed; install braind again with its dependencies") from None
-
-
-def export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], inputs: list[str], path: Path) -> None:
-    """Export a network with fixed shapes into one .onnx file, whole or not at all (files beside it above 2 GB)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    size = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # torch's exporter warns about its own deprecations
-        program = torch.onnx.export(
-            network.eval(), example, dynamo=True, opset_version=OPSET, input_names=inputs, verbose=False,
-            external_data=size > 1.9e9,
-        )  # fmt: skip
-    if program is None:
-        raise EngineError(f"{path}: torch exported nothing; take the torch engine")
-    if size > 1.9e9:
-        program.save(path, external_data=True)
-        return
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    program.save(unfinished_path)
-    unfinished_path.replace(path)

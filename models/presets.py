@@ -18,6 +18,7 @@ LCM_TIMESTEP_SCALING, LCM_SIGMA_DATA = 10.0, 0.5  # Luo et al. 2023, as diffuser
 
 Rule = Literal["ddim", "dpm++", "lcm", "tcd"]
 Guidance = Literal["none", "full", "first"]
+Decoder = Literal["full", "tiny", "auto"]
 
 
 class PresetError(BraindError):
@@ -42,6 +43,11 @@ class Preset:
     guidance : str
         Classifier-free guidance at every call (`full`), at the first only (`first`) or at none.
     guidance_scale : float
+        For models that take it as an input (LCM), the guided calls' input.
+    decoder : str
+        The autoencoder's own decoder (`full`), the model's `tiny` one, or (`auto`) the tiny one where there is one.
+    few_step : bool
+        Take the model's few-step denoiser where there is one. It has guidance in its weights, so none is added.
     latent_path : str
         `direct`: z is noised as it is; `reencode`: it is decoded, resized and encoded again first, as published.
     published_grid : bool
@@ -56,6 +62,8 @@ class Preset:
     guidance_scale: float = 3.0
     latent_path: Literal["direct", "reencode"] = "direct"
     published_grid: bool = False
+    decoder: Decoder = "full"
+    few_step: bool = False
 
     def __post_init__(self) -> None:
         if self.n_calls < 1:
@@ -77,10 +85,10 @@ PRESETS = {
         # Takagi & Nishimoto 2023, codes/diffusion_sd1/diffusion_decoding.py: DDIM 50, strength 0.8 → 40 calls, scale 5.
         Preset("takagi", 801, 40, guidance_scale=5.0, latent_path="reencode", published_grid=True),
         Preset("quality-20", 799, 20),
-        Preset("live-8", 799, 8),
-        Preset("live-4", 799, 4),
-        Preset("live-2", 799, 2),
-        Preset("live-1", 799, 1),
+        Preset("live-8", 799, 8, decoder="auto"),
+        Preset("live-4", 799, 4, decoder="auto", few_step=True),
+        Preset("live-2", 799, 2, decoder="auto", few_step=True),
+        Preset("live-1", 799, 1, decoder="auto", few_step=True),
     )
 }
 
@@ -94,6 +102,8 @@ def preset_with(
     user_presets: Mapping[str, Preset] | None = None,
 ) -> Preset:
     """Return a named preset with the settings that are not 0 put in place of its own.
+
+    A changed preset takes the plain denoiser: few-step ones are made for one schedule and one guidance.
 
     Parameters
     ----------
@@ -121,6 +131,7 @@ def preset_with(
         guidance_scale=guidance_scale or preset.guidance_scale,
         n_calls=n_calls or preset.n_calls,
         published_grid=preset.published_grid and not (strength or n_calls),
+        few_step=False,
     )
 
 

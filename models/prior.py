@@ -32,7 +32,7 @@ class PicturePrior:
     Parameters
     ----------
     scores : LowRankMap
-        From voxels to the principal components' scores.
+        From voxels to the principal components' scores, less what shrinkage adds: (1 - gain) × their mean over trials.
     gain, noise : arrays of shape (n_components,), float32
         A trial's decoded score is gain × the picture's score, give or take a standard deviation of `noise`; from
         trials left out of the fit.
@@ -127,7 +127,8 @@ def picture_prior(
         ridge.coefficients / voxel_std[:, None],
         np.eye(len(captions.components)),
         voxel_mean,
-        value_at_mean=ridge.value_at_mean,
+        # ridge shrinks towards the mean over trials, which is not 0 where pictures were shown unequally often
+        value_at_mean=ridge.value_at_mean - (1 - gain) * ridge.target_mean,
         target_mean=ridge.target_mean,
         target_std=ridge.target_std,
         cv_correlation=ridge.held_out_correlation,

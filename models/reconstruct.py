@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .denoiser import Context, joined
 from .engines import Engine, TorchEngine
 from .ldm import LatentDiffusionModel, resize
+from .networks import networks_of
 from .presets import Preset, Schedule, Step, compiled_steps, schedule, text_schedule
 
 Array = NDArray[Any]
@@ -24,7 +26,8 @@ class Reconstructor:
 
     def __init__(self, ldm: LatentDiffusionModel, preset: Preset, seed: int = 42, engine: Engine | None = None) -> None:
         self.ldm, self.preset, self.seed = ldm, preset, seed
-        self.engine = engine or TorchEngine(ldm)
+        self.engine = engine or TorchEngine(networks_of(ldm, preset))
+        self.networks = self.engine.networks
         self.schedule, self.text_schedule = schedule(preset), text_schedule(preset)
         # drawn on the CPU, so that the noise is the same on every device; the first one starts every picture, the
         # others are the fresh noise of update rules that take some
@@ -34,6 +37,13 @@ class Reconstructor:
         self.noise, self.fresh_noises = noises[0], noises[1:]
         self.empty = self._embed(ldm.encode_captions([[""]])[0])
         self.steps, self.text_steps = self.compiled(self.schedule), self.compiled(self.text_schedule)
+        self._unconditional: Context | None = None
+        self._time_embeddings: dict[tuple[int, float], torch.Tensor] = {}
+
+    @property
+    def engine_words(self) -> str:
+        """Say what runs, and which networks of the model."""
+        return f"{self.engine.name}, {self.networks.words}"
 
     @torch.inference_mode()
     def coarse(self, z: Array) -> Array:
@@ -47,8 +57,7 @@ class Reconstructor:
         -------
         (px, px, 3) uint8, at the model's picture size whatever the size of z
         """
-        decoded = _pixels(self.engine.decoded(self._latents(z)))
-        return resize(decoded, self.ldm.picture_px)[0]
+        return resize(self.engine.decoded(self._latents(z)), self.ldm.picture_px)[0]
 
     @torch.inference_mode()
     def picture(self, z: Array, c: Array, mode: Mode = "zc", before_call: Callable[[], object] | None = None) -> Array:
@@ -71,7 +80,7 @@ class Reconstructor:
             latents = self.denoise(self.noise, embedding, self.text_steps, before_call)
         else:
             latents = self.denoise(self.noised(z), embedding, self.steps, before_call)
-        return _pixels(self.engine.decoded(latents))[0]
+        return self.engine.decoded(latents)[0]
 
     def noised(self, z: Array) -> torch.Tensor:
         """Noise z to the start of the schedule: (1, channels, h, w)."""
@@ -91,10 +100,12 @@ class Reconstructor:
     ) -> torch.Tensor:
         """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width), by the preset's update rule."""
         clean = torch.zeros_like(latents)
+        context = self.engine.conditioned(embedding)
+        both = joined(self._empty_context(), context) if self._is_doubled(0) else context
         for n, step in enumerate(steps):
             if before_call:
                 before_call()
-            noise = self._predicted_noise(latents, embedding, step, guided=self._is_guided(n))
+            noise = self._predicted_noise(latents, step, both if self._is_doubled(n) else context, n)
             following = step.latents_weight * latents + step.noise_weight * noise
             if step.previous_weight:
                 following += step.previous_weight * clean
@@ -113,27 +124,33 @@ class Reconstructor:
 
     def _is_guided(self, call: int) -> bool:
         wanted = self.preset.guidance == "full" or (self.preset.guidance == "first" and call == 0)
-        return wanted and self.preset.guidance_scale != 1
+        return wanted and self.preset.guidance_scale != 1 and not self.networks.is_few_step
 
-    def _predicted_noise(
-        self, latents: torch.Tensor, embedding: torch.Tensor, step: Step, *, guided: bool
-    ) -> torch.Tensor:
-        if not guided:
-            return self.engine.predicted_noise(latents, step.timestep, embedding)
-        both = self.engine.predicted_noise(
-            torch.cat([latents, latents]), step.timestep, torch.cat([self.empty, embedding])
-        )
+    def _is_doubled(self, call: int) -> bool:
+        """Return whether the call predicts the noise without c, too, to be led away from it."""
+        return self._is_guided(call) and not self.networks.denoiser.takes_guidance
+
+    def _predicted_noise(self, latents: torch.Tensor, step: Step, context: Context, call: int) -> torch.Tensor:
+        time_embedding = self._time_embedding(step.timestep, self.preset.guidance_scale if self._is_guided(call) else 1)
+        if not self._is_doubled(call):
+            return self.engine.predicted_noise(latents, time_embedding, context)
+        both = self.engine.predicted_noise(torch.cat([latents, latents]), time_embedding, context)
         without, under = both.chunk(2)
         return without + self.preset.guidance_scale * (under - without)
+
+    def _empty_context(self) -> Context:
+        if self._unconditional is None:
+            self._unconditional = self.engine.conditioned(self.empty)
+        return self._unconditional
+
+    def _time_embedding(self, timestep: int, guidance_scale: float) -> torch.Tensor:
+        if (timestep, guidance_scale) not in self._time_embeddings:
+            embedding = self.networks.denoiser.time_embedding(timestep, guidance_scale)
+            self._time_embeddings[timestep, guidance_scale] = embedding
+        return self._time_embeddings[timestep, guidance_scale]
 
     def _latents(self, z: Array) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(z, np.float32))[None].to(self.ldm.device, self.ldm.dtype)
 
     def _embed(self, c: Array) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(c, np.float32))[None].to(self.ldm.device, self.ldm.dtype)
-
-
-def _pixels(decoded: torch.Tensor) -> Array:
-    """Turn (n, 3, px, px), about [−1, 1], into (n, px, px, 3) uint8."""
-    scaled = (decoded.float() * 0.5 + 0.5).clamp(0, 1) * 255
-    return scaled.round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -21,6 +21,7 @@ from ..models.weights import Weights
 from .fitting import encode_targets, ensure_tree, fit_subject, load_ldm, preset_of, progress_bar
 
 if TYPE_CHECKING:
+    from ..models.engines import OnnxSettings
     from ..models.evaluate import HeldOut
     from ..models.ldm import LatentDiffusionModel
     from ..models.reconstruct import Mode, Reconstructor
@@ -59,7 +60,7 @@ class Decoder:
         weights.check_ldm(ldm.fingerprint)
         weights.check_volume(tree.shape(subject), tree.affine(subject))
         preset = preset_of(config)
-        engine = load_engine(config.decode.engine, ldm, preset, engines_path(config))
+        engine = load_engine(config.decode.engine, ldm, preset, engines_path(config), onnx_settings(config))
         return cls(config, subject, tree, weights, ldm, Reconstructor(ldm, preset, config.decode.seed, engine))
 
     @cached_property
@@ -82,11 +83,11 @@ class Decoder:
             "simulated": self.weights.card.simulated,
             "weights": self.weights.fingerprint,
             "ldm": self.ldm.fingerprint,
-            "denoiser": self.ldm.denoiser_fingerprint,
+            "denoiser": self.reconstructor.networks.fingerprint,
             "config": hashlib.sha256(msgspec.json.encode([self.config.decode, self.config.fit])).hexdigest()[:12],
             "preset": msgspec.to_builtins(self.reconstructor.preset),
             "seed": self.reconstructor.seed,
-            "engine": self.reconstructor.engine.name,
+            "engine": self.reconstructor.engine_words,
             "versions": {"braind": __version__, **{name: version(name) for name in ("torch", "diffusers", "numpy")}},
         }
 
@@ -211,18 +212,28 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
     import torch
 
     from ..models.engines import choose_engine
+    from ..models.networks import networks_of
 
     if config.decode.threads:
         torch.set_num_threads(config.decode.threads)
     preset = preset_of(config)
-    chosen = choose_engine(load_ldm(config), preset, engines_path(config))
+    ldm = load_ldm(config)
+    chosen = choose_engine(ldm, preset, engines_path(config), onnx_settings(config))
+    words = networks_of(ldm, preset).words
     if as_json:
-        return json.dumps({"preset": preset.name, **asdict(chosen)}, indent=2)
-    lines = [f"preset {preset.name}, {preset.n_calls} denoiser calls, {torch.get_num_threads()} threads"]
+        return json.dumps({"preset": preset.name, "networks": words, **asdict(chosen)}, indent=2)
+    lines = [f"preset {preset.name}, {preset.n_calls} denoiser calls, {words}, {torch.get_num_threads()} threads"]
     for one in chosen.measured:
         taken = "not available: " + one.problem if one.picture_ms is None else f"{one.picture_ms:.1f} ms a picture"
         lines.append(f"  {one.name:12} {taken}")
     return "\n".join([*lines, f"auto takes {chosen.name}: {chosen.reason}"])
+
+
+def onnx_settings(config: Config) -> "OnnxSettings":
+    """Return where onnxruntime is to run, by the settings."""
+    from ..models.engines import OnnxSettings
+
+    return OnnxSettings(config.decode.provider, config.decode.may_fall_back)
 
 
 def kind_captions() -> tuple[list[str], list[str]]:

@@ -145,8 +145,8 @@ def load_ldm(config: Config) -> "LatentDiffusionModel":
     """Load the latent diffusion model of the settings."""
     from ..models.ldm import LatentDiffusionModel
 
-    paths = (Path(path).expanduser() if path else None for path in (config.paths.ldm, config.paths.lora))
-    return LatentDiffusionModel.load(*paths)
+    paths = (config.paths.ldm, config.paths.lora, config.paths.tiny_decoder)
+    return LatentDiffusionModel.load(*(Path(path).expanduser() if path else None for path in paths))
 
 
 def encode_targets(tree: NsdTree, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int) -> tuple[Array, Array]:

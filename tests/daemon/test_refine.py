@@ -1,6 +1,7 @@
 """Refined pictures: made of the newest volume while nothing else waits, and put off as soon as something does."""
 
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ from PIL import Image
 from running_daemon import RunningDaemon, hello, values, volume_frames
 
 from braind.client import wire
+from braind.daemon import link
+from braind.daemon.decoder import Decoder
 from braind.models.presets import PRESETS
 from braind.models.reconstruct import Reconstructor
 
@@ -39,6 +42,30 @@ def test_volumes_that_wait_go_first_and_the_newest_is_refined(daemon, ldm):
     z, c = daemon.files.weights.predict(voxels[None])
     expected = Reconstructor(ldm, PRESETS["live-8"], refined.provenance.seed).picture(z[0], c[0])
     assert np.abs(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int) - expected).max() <= 1
+
+
+def test_an_engine_that_fails_at_a_refined_picture_leaves_the_decoder_running(tmp_path, caplog):
+    """What fails is an extra; it is not tried again, and nothing is said to the viewers."""
+
+    def fail(_):
+        raise RuntimeError("out of memory")
+
+    setup = link.Setup(
+        weights_path="", candidates_path="", ldm_path=None, lora_path=None, tiny_decoder_path=None,
+        journals_path=str(tmp_path), sessions=(), next_seq=1, policy="all", preset=PRESETS["live-4"],
+        refine=PRESETS["live-8"], engine="torch", provider="", may_fall_back=False, engines_path="", mode="zc", seed=1,
+        threads=1, paused=False,
+    )  # fmt: skip
+    said, weights = [], SimpleNamespace(fingerprint="w")
+    decoder = Decoder(setup, SimpleNamespace(refine=fail, weights=weights), said.append)
+    decoder._unrefined = SimpleNamespace(run="one", index=3), 0, 0.0
+    decoder.refine(lambda: False)
+    assert "run one, volume 3: no refined picture" in caplog.text
+    assert not decoder.step()
+    caplog.clear()
+    decoder.refine(lambda: False)
+    assert (caplog.text, said) == ("", [])
+    decoder.close()
 
 
 def test_an_interruption_ends_a_picture_before_the_next_denoiser_call(ldm):

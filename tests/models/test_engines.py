@@ -6,9 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from braind.models import engines, onnx_engine
-from braind.models.engines import EngineError, Measured, TorchEngine, choose_engine, load_engine, measure_engines
-from braind.models.onnx_engine import OnnxEngine
+from braind.models import engines, onnx_engine, onnx_session
+from braind.models.engines import (
+    EngineError,
+    Measured,
+    OnnxSettings,
+    choose_engine,
+    load_engine,
+    measure_engines,
+)
+from braind.models.onnx_session import provider_options
 from braind.models.presets import Preset
 from braind.models.reconstruct import Reconstructor
 
@@ -22,7 +29,7 @@ def cache(engines_folder):
 
 @pytest.fixture(scope="module")
 def onnx(ldm, cache):
-    return OnnxEngine(ldm, cache)
+    return load_engine("onnx", ldm, FEW, cache)
 
 
 @pytest.fixture(scope="module")
@@ -36,36 +43,54 @@ def decoded(ldm):
 def test_onnx_makes_torchs_picture(ldm, onnx, decoded, mode, guidance):
     preset = Preset("few", 799, 4, guidance=guidance)
     ours, theirs = (
-        Reconstructor(ldm, preset, engine=engine).picture(*decoded, mode).astype(int)
-        for engine in (onnx, TorchEngine(ldm))
+        Reconstructor(ldm, preset, engine=engine).picture(*decoded, mode).astype(int) for engine in (onnx, None)
     )
     assert np.abs(ours - theirs).max() <= 2
 
 
 def test_a_smaller_z_is_decoded_too(ldm, onnx):
     z = np.zeros((ldm.latent_shape[0], 10, 10), np.float32)
-    coarse = [Reconstructor(ldm, FEW, engine=engine).coarse(z) for engine in (onnx, TorchEngine(ldm))]
+    coarse = [Reconstructor(ldm, FEW, engine=engine).coarse(z) for engine in (onnx, None)]
     assert np.array_equal(*coarse)
 
 
 def test_networks_are_exported_once(ldm, onnx, cache, decoded, monkeypatch):
     Reconstructor(ldm, FEW, engine=onnx).picture(*decoded)
     monkeypatch.setattr(onnx_engine, "export", lambda *_: pytest.fail("exported again"))
-    Reconstructor(ldm, FEW, engine=OnnxEngine(ldm, cache)).picture(*decoded)
+    Reconstructor(ldm, FEW, engine=load_engine("onnx", ldm, FEW, cache)).picture(*decoded)
 
 
 def test_a_silent_fall_back_is_an_error(ldm, onnx, cache, monkeypatch):
     """Asked for CUDA on a machine without it, onnxruntime takes the CPU and says nothing."""
-    monkeypatch.setitem(onnx_engine.PROVIDERS, "cpu", "CUDAExecutionProvider")
+    monkeypatch.setitem(onnx_session.PROVIDERS, "cpu", "CUDAExecutionProvider")
     with pytest.raises(EngineError, match="fell back to CPUExecutionProvider"):
-        OnnxEngine(ldm, cache)
+        load_engine("onnx", ldm, FEW, cache)
+
+
+@pytest.mark.parametrize("name", ["onnx", "auto"])
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_a_gpus_provider_without_a_gpu_is_refused(ldm, onnx, cache, name, provider):
+    with pytest.raises(EngineError, match=f"provider {provider} needs an NVIDIA GPU"):
+        load_engine(name, ldm, FEW, cache, OnnxSettings(provider))
+
+
+def test_a_fall_back_that_is_allowed_is_shown(ldm, onnx, cache):
+    assert load_engine("onnx", ldm, FEW, cache, OnnxSettings("cuda", may_fall_back=True)).name == "onnx-cpu"
+
+
+def test_a_gpus_networks_become_cuda_graphs(tmp_path):
+    (cuda, options), *others = provider_options("cuda", tmp_path)
+    assert (cuda, options["enable_cuda_graph"], others) == ("CUDAExecutionProvider", "1", [])
+    (tensorrt, options), (behind, _) = provider_options("tensorrt", tmp_path)
+    assert (tensorrt, behind) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert (options["trt_cuda_graph_enable"], options["trt_engine_cache_path"]) == ("1", str(tmp_path))
 
 
 def test_a_damaged_network_is_named(ldm, onnx, cache, tmp_path):
-    network = next(cache.glob("decoder-*.onnx"))
-    (tmp_path / network.name).write_bytes(network.read_bytes()[:1000])
+    for network in cache.glob("decoder-*.onnx"):
+        (tmp_path / network.name).write_bytes(network.read_bytes()[:1000])
     with pytest.raises(EngineError, match="decoder-.*delete that file"):
-        OnnxEngine(ldm, tmp_path)
+        load_engine("onnx", ldm, FEW, tmp_path)
 
 
 def test_onnxruntime_beside_onnxruntime_gpu_is_refused(ldm, cache, monkeypatch):
@@ -108,4 +133,14 @@ def test_auto_takes_the_faster_one_and_measures_once(ldm, tmp_path, monkeypatch,
     for _ in range(2):
         chosen = choose_engine(ldm, FEW, tmp_path)
         assert (chosen.name, chosen.reason) == (name, reason)
-    assert len(calls) == 1
+    has_problem = any(one.problem for one in measured)
+    assert len(calls) == (2 if has_problem else 1)  # what may be put right is tried again
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"a": [{"name": 1}]}', b"\xff\xfe"])
+def test_damaged_measurements_are_made_again(ldm, tmp_path, monkeypatch, content):
+    (tmp_path / "measured.json").write_bytes(content)
+    monkeypatch.setattr(engines, "measure_engines", lambda *_: [Measured("torch-cpu", 30.0)])
+    assert choose_engine(ldm, FEW, tmp_path).name == "torch"
+    monkeypatch.setattr(engines, "measure_engines", lambda *_: pytest.fail("measured again"))
+    assert choose_engine(ldm, FEW, tmp_path).name == "torch"

@@ -37,6 +37,20 @@ def test_pictures_are_weighted_by_their_gaussian_likelihood(weights, trials):
         assert own == pytest.approx(likelihood / likelihood.sum(), abs=1e-4)
 
 
+def test_ridge_shrinks_towards_the_mean_over_trials(trials, blank_card):
+    """Pictures shown unequally often: on the average a trial is decoded as gain × the mean score over trials."""
+    often = trials.c.reshape(len(trials.c), -1)[:, 5] > np.median(trials.c.reshape(len(trials.c), -1)[:, 5])
+    first = np.zeros(len(trials.voxels), bool)
+    first[np.unique(trials.picture_of_trial, return_index=True)[1]] = True
+    kept = first | often[trials.picture_of_trial]
+    unequal = {**vars(trials), "voxels": trials.voxels[kept], "picture_of_trial": trials.picture_of_trial[kept]}
+    prior = fit_weights(**unequal, card=blank_card).prior
+    mean_score = prior.pictures.astype(np.float64)[unequal["picture_of_trial"]].mean(axis=0)
+    assert np.abs(mean_score).max() > 0.2
+    decoded = prior.scores.predict(unequal["voxels"]).mean(axis=0)
+    assert decoded == pytest.approx(prior.gain * mean_score, abs=0.02)
+
+
 def test_c_is_the_weighted_mean_of_the_training_pictures(weights, trials):
     shown = trials.c.reshape(len(trials.c), -1)
     c = weights.predict(trials.voxels[:5])[1].reshape(5, -1)
