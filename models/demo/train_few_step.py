@@ -29,8 +29,9 @@ NOISE_SEED = 42  # braind's default, which starts nearly every picture
 OTHER_NOISE_SHARE = 0.2
 TEXT_SHARE = 0.12  # pictures from c and noise alone (mode c)
 NEARER_SHARE = 0.3  # z and c drawn towards what was seen
+CHUNK = 100  # targets a file
 EMA = 0.99
-DECODED_SHARE = 0.5  # of every batch that is also compared as pictures
+DECODED_SHARE = 0.25  # of every batch that is also compared as pictures
 PICTURE_WEIGHT = 0.5
 
 
@@ -77,28 +78,34 @@ def guided_end(
     return latents
 
 
-def make_targets(trials: dict[str, torch.Tensor], n: int, path: Path, device: torch.device) -> None:
-    """Write n starts with the teacher's clean ends."""
+def teacher_targets(state: Path, n: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return n starts with the teacher's clean ends, made in files of `CHUNK` that a restart reads again."""
     teacher = placed(UNet2DConditionModel.from_pretrained(DEMO_PATH / "unet"), device).float()
     text_encoder = placed(CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder"), device)
     with torch.no_grad():
         ids = token_ids(CLIPTokenizer.from_pretrained(DEMO_PATH / "tokenizer"), [""]).to(device)
         empty = text_encoder(ids).last_hidden_state
-    torch.manual_seed(600)
-    targets = draw_starts(trials, n)
+    trials = load_file(state / "decoded_trials.safetensors")
+    chunks = []
+    for chunk, _ in steps(0, n // CHUNK, "teacher's ends"):
+        path = state / f"few_step_targets_{chunk:03d}.safetensors"
+        if not path.exists():
+            torch.manual_seed(600 + chunk)
+            save_file(make_targets(trials, teacher, empty), path)
+        chunks.append(load_file(path))
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def make_targets(trials: dict[str, torch.Tensor], teacher: Part, empty: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Draw `CHUNK` starts and let the teacher walk them to their clean ends."""
+    targets = draw_starts(trials, CHUNK)
     targets["clean"] = torch.empty_like(targets["start"])
     for from_text in (False, True):
         taken = compiled(TEACHER, from_text=from_text)
-        rows = torch.nonzero(targets["from_text"] == from_text)[:, 0]
-        for _, bar in steps(0, 1, f"teacher's ends, from {'noise' if from_text else 'z'}"):
-            for part in rows.split(32):
-                start, c = targets["start"][part].to(device), targets["c"][part].to(device)
-                targets["clean"][part] = guided_end(teacher, start, c, empty, taken).cpu()
-            bar.write(f"{len(rows)} targets")
-    halves = {name: value.half() if value.is_floating_point() else value for name, value in targets.items()}
-    partial = path.with_suffix(".partial")
-    save_file(halves, partial)
-    partial.replace(path)
+        for part in torch.nonzero(targets["from_text"] == from_text)[:, 0].split(16):
+            start, c = targets["start"][part].to(empty.device), targets["c"][part].to(empty.device)
+            targets["clean"][part] = guided_end(teacher, start, c, empty, taken).cpu()
+    return {name: value.half() if value.is_floating_point() else value for name, value in targets.items()}
 
 
 def clean_end(unet: Part, latents: torch.Tensor, c: torch.Tensor, taken: tuple[Step, ...]) -> torch.Tensor:
@@ -111,19 +118,16 @@ def clean_end(unet: Part, latents: torch.Tensor, c: torch.Tensor, taken: tuple[S
 
 
 @click.command()
-@click.option("--n-steps", default=1000, show_default=True)
+@click.option("--n-steps", default=700, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
-@click.option("--n-targets", default=3000, show_default=True, help="Clean ends that the teacher makes.")
+@click.option("--n-targets", default=800, show_default=True, help="Clean ends that the teacher makes.")
 @click.option("--only-targets", is_flag=True, help="Stop after the teacher's part.")
 def main(n_steps: int, state: Path, n_targets: int, only_targets: bool) -> None:
     """Train the few-step denoiser and write models/demo/unet_few_step."""
     device = training_device()
-    path = state / "few_step_targets.safetensors"
-    if not path.exists():
-        make_targets(load_file(state / "decoded_trials.safetensors"), n_targets, path, device)
+    targets = teacher_targets(state, n_targets, device)
     if only_targets:
         return
-    targets = load_file(path)
     tiny = placed(AutoencoderTiny.from_pretrained(DEMO_PATH / "vae_tiny"), device).float().requires_grad_(False)
     clip = placed(CLIPModel.from_pretrained(DEMO_PATH / "clip"), device).requires_grad_(False)
     shipped: Part = UNet2DConditionModel
@@ -134,7 +138,7 @@ def main(n_steps: int, state: Path, n_targets: int, only_targets: bool) -> None:
     both = torch.nn.ModuleDict({"unet": student, "ema": ema})
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
     checkpoint = Checkpoint(state / "few_step.safetensors", both, optimiser)
-    batch = 16 if device.type == "cpu" else 256
+    batch = 8 if device.type == "cpu" else 256
     rows = {from_text: torch.nonzero(targets["from_text"] == from_text)[:, 0] for from_text in (False, True)}
     calls = {(name, text): compiled(PRESETS[name], from_text=text) for name in STUDENTS for text in (False, True)}
     done = checkpoint.resume()

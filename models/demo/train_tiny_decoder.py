@@ -32,7 +32,7 @@ from .training import (
 
 LATENT_JITTER = 0.1  # of the scaled latents, whose standard deviation is 1
 PERCEPTUAL_WEIGHT = 0.05
-ENCODER_WEIGHT = 0.1
+ENCODER_WEIGHT, ENCODER_EVERY = 0.1, 5  # braind never encodes with it; it need not be good, only right
 CLIP_MEAN, CLIP_STD = 0.5, 0.5  # of the bundled CLIP's preprocessing: pixels in [−1, 1], as the decoders give them
 
 
@@ -75,7 +75,7 @@ def perceptual_loss(clip: Part, decoded: torch.Tensor, pictures: torch.Tensor) -
 
 
 @click.command()
-@click.option("--n-steps", default=2000, show_default=True)
+@click.option("--n-steps", default=900, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
 @click.option("--n-pictures", default=3000, show_default=True, help="Scenes whose latents are decoded.")
 def main(n_steps: int, state: Path, n_pictures: int) -> None:
@@ -87,10 +87,10 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     z = training_latents(state, n_pictures, autoencoder)
     z = z + LATENT_JITTER * torch.rand(len(z), 1, 1, 1) * torch.randn(z.shape)
     latents, pictures = training_pairs(state / "tiny_scenes.safetensors", z, autoencoder)
-    targets = state / "few_step_targets.safetensors"
-    if targets.exists():
-        more = training_pairs(state / "tiny_denoised.safetensors", load_file(targets)["clean"][:n_pictures].float(),
-                              autoencoder)  # fmt: skip
+    made = sorted(state.glob("few_step_targets_*.safetensors"))
+    if made:
+        ends = torch.cat([load_file(path)["clean"].float() for path in made])
+        more = training_pairs(state / "tiny_denoised.safetensors", ends, autoencoder)
         latents, pictures = torch.cat([latents, more[0]]), torch.cat([pictures, more[1]])
     rng = np.random.default_rng(5)
     held_out = encode_pictures([draw_held_out_scene(rng) for _ in range(64)], autoencoder)
@@ -112,7 +112,8 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
         with autocast(device):
             decoded = tiny.decode(clean).sample
             loss = reconstruction_loss(decoded, wanted) + PERCEPTUAL_WEIGHT * perceptual_loss(clip, decoded, wanted)
-            loss = loss + ENCODER_WEIGHT * (tiny.encode(wanted).latents - clean).square().mean()
+            if step % ENCODER_EVERY == 0:
+                loss = loss + ENCODER_WEIGHT * (tiny.encode(wanted).latents - clean).square().mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(tiny.parameters(), 1.0)
