@@ -4,6 +4,7 @@ The small decoder learns to draw what the full one draws: of scenes' latents, sl
 latents as the denoiser yields them from decoded z and c, once `train_few_step.py` has made some.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,15 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
             checkpoint.save(step + 1)
             l1 = evaluate(tiny, held_out, held_out_pictures, state / f"tiny_decoder_{step + 1:05d}.png")
             bar.write(f"step {step + 1}: loss {loss.item():.4f}, held-out L1 to the full decoder {l1:.4f}")
-    tiny.half().save_pretrained(DEMO_PATH / "vae_tiny")
+    save(tiny.half(), DEMO_PATH / "vae_tiny")
+
+
+def save(tiny: Part, folder: Path) -> None:
+    """Write the diffusers folder, in half precision."""
+    tiny.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("block_out_channels", None)  # diffusers writes it and, reading, complains of it
+    (folder / "config.json").write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
 @torch.no_grad()
