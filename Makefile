@@ -29,6 +29,10 @@ demo-model: $(VENV)/stamp
 	$(BIN)/python -m braind.models.demo.train_clip
 	$(BIN)/python -m braind.models.demo.train_unet
 	$(BIN)/python -m braind.models.demo.sharpen_decoder
+	$(BIN)/python -m braind.offline.left_out
+	$(BIN)/python -m braind.models.demo.train_few_step --only-targets
+	$(BIN)/python -m braind.models.demo.train_tiny_decoder
+	$(BIN)/python -m braind.models.demo.train_few_step
 
 # uv where it is there, else pip; both take the pins of constraints.txt. uv is not used for torch: it does not look into
 # pip's local indexes, where a CPU build may lie.

@@ -1,0 +1,120 @@
+"""Training trials decoded by weights whose fit left their pictures out: what settings are chosen on, and what the
+few-step denoiser is trained on. The shared pictures stay out of both.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..client.config import Config, load_config
+from ..models.fit import PROFILES, FitProfile, fit_weights
+from ..models.roi import union_index
+from ..models.weights import Weights, WeightsCard
+from .fitting import encode_targets, ensure_tree, load_ldm, picture_size_of_z
+
+Array = NDArray[Any]
+
+# The whole profile would search eleven penalties in every fold; nearly all targets choose this one.
+ONE_PENALTY = replace(PROFILES["live"], alphas=(1e4,), folds=3)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingTrials:
+    """A subject's trials of pictures that are not shared, and what was seen in them.
+
+    Parameters
+    ----------
+    voxels : array of shape (n_trials, n_voxels), float32, % signal change, in the order of `voxel_index`
+    picture_of_trial : array of shape (n_trials,), int, row of the three arrays below
+    nsd_ids : array of shape (n_pictures,), int, 0-based 73k ids
+    z : array of shape (n_pictures, *latent_shape), float32
+    c : array of shape (n_pictures, *text_shape), float32
+    """
+
+    voxels: Array
+    voxel_index: Array
+    z_positions: Array
+    c_positions: Array
+    picture_of_trial: Array
+    nsd_ids: Array
+    z: Array
+    c: Array
+    card: WeightsCard
+
+    @classmethod
+    def read(cls, config: Config, subject: int) -> "TrainingTrials":
+        """Read a subject's trials and encode their pictures and captions."""
+        tree, ldm = ensure_tree(config), load_ldm(config)
+        index = union_index(
+            tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
+        )
+        trials = tree.trials(subject)
+        trained = ~trials.is_shared
+        nsd_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
+        z, c = encode_targets(tree, ldm, nsd_ids, picture_size_of_z(ldm, 1.0))
+        sessions = [int(session) for session in np.unique(trials.session)]
+        card = WeightsCard(
+            subject=subject,
+            shape=tree.shape(subject),
+            affine=tuple(tuple(row) for row in tree.affine(subject).tolist()),
+            z_rois=tuple(config.fit.z_rois),
+            c_rois=tuple(config.fit.c_rois),
+            ldm=ldm.fingerprint,
+            latent_shape=z.shape[1:],
+            text_shape=c.shape[1:],
+            simulated=tree.is_simulated(),
+            nsd=tree.root.name,
+            version=__version__,
+        )
+        voxels = tree.masked_betas(subject, sessions, index[0])[trained]
+        return cls(voxels, *index, picture_of_trial, nsd_ids, z, c, card)
+
+    def fit_without(self, left_out: Array, profile: FitProfile | str) -> Weights:
+        """Fit weights on the trials of all pictures but `left_out`, (n_pictures,) bool."""
+        kept = ~left_out[self.picture_of_trial]
+        return fit_weights(
+            self.voxels[kept], self.z_positions, self.c_positions, self.voxel_index, self.picture_of_trial[kept],
+            self.z, self.c, self.card, profile,
+        )  # fmt: skip
+
+
+def decode_left_out(trials: TrainingTrials, n_folds: int) -> dict[str, Array]:
+    """Decode every trial by a fit that left its picture out.
+
+    Returns
+    -------
+    z, c : arrays of shape (n_trials, *latent_shape) and (n_trials, *text_shape), float16, decoded
+    seen_z, seen_c : the same of the pictures that were seen
+    """
+    z, c = (np.empty((len(trials.voxels), *one.shape[1:]), np.float16) for one in (trials.z, trials.c))
+    fold_of_picture = np.random.default_rng(0).integers(0, n_folds, len(trials.nsd_ids))
+    for fold in range(n_folds):
+        left_out = fold_of_picture == fold
+        rows = left_out[trials.picture_of_trial]
+        z[rows], c[rows] = trials.fit_without(left_out, ONE_PENALTY).predict(trials.voxels[rows])
+    seen = trials.picture_of_trial
+    decoded = {"z": z, "c": c, "seen_z": trials.z[seen], "seen_c": trials.c[seen]}
+    # safetensors writes memory as it lies, and the autoencoder's latents may lie with channels last
+    return {name: np.ascontiguousarray(value, np.float16) for name, value in decoded.items()}
+
+
+@click.command()
+@click.option("--subject", default=1, show_default=True)
+@click.option("--n-folds", default=5, show_default=True)
+@click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
+def main(subject: int, n_folds: int, state: Path) -> None:
+    """Decode a subject's training trials, each by a fit that left its picture out, for `train_few_step.py`."""
+    from safetensors.numpy import save_file
+
+    state.mkdir(parents=True, exist_ok=True)
+    decoded = decode_left_out(TrainingTrials.read(load_config(), subject), n_folds)
+    save_file(decoded, state / "decoded_trials.safetensors")
+
+
+if __name__ == "__main__":
+    main()
