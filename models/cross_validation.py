@@ -26,9 +26,11 @@ Array = NDArray[Any]
 Residuals = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Targets by picture, and their UᵀY → held-out residuals, (n_trials, n_targets)."""
 
-BASIS_SIZE = 1024
+BASIS_SIZE = 1024  # at most
+PICTURES_PER_BASIS = 8
 BASIS_TARGETS = 6144  # that the basis is found from
 SAMPLE_SIZE = 256
+FLOAT32_ROUNDING = 1e-7
 MARGIN = 3.0  # standard deviations of the sample's errors
 # Penalties below these shares of the largest and the mean eigenvalue need the folds' own decompositions, and float64.
 REFIT_BELOW = 1e-8
@@ -121,14 +123,13 @@ class _Trials:
         by_trial = values[self.picture_of_trial].double()
         return torch.stack([by_trial.sum(0), (by_trial**2).sum(0)])
 
-    def forms(self, basis: torch.Tensor, residuals: torch.Tensor) -> list[torch.Tensor]:
-        """Return the matrices of the quadratic forms that give `statistics` of targets from their coordinates."""
-        return [
-            gram(residuals * self.weights.sqrt()[:, None]),
-            residuals.sum(0),
-            basis[self.picture_of_trial].T @ residuals,
-            gram(residuals),
-        ]
+    def error_form(self, residuals: torch.Tensor) -> torch.Tensor:
+        """Return the matrix of the quadratic form that gives the mean squared error of targets in a basis."""
+        return gram(residuals * self.weights.sqrt()[:, None])
+
+    def other_forms(self, basis: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
+        """Return what gives the other `statistics`: a row for the sum of e, matrices for e·y and for e²."""
+        return torch.cat([residuals.sum(0)[None], basis[self.picture_of_trial].T @ residuals, gram(residuals)], dim=0)
 
 
 def _screen_and_settle(
@@ -164,62 +165,77 @@ def _screen_and_settle(
         progress(0.4 * (number + 1) / len(chunks))
     coordinates = np.concatenate(coordinates, axis=1)
     coordinates, energy = torch.as_tensor(coordinates[:-1], device=basis.device), coordinates[-1].astype(np.float64)
-    remainder = np.maximum(energy - (coordinates.double() ** 2).sum(0).cpu().numpy(), 0)
+    remainder = np.maximum(energy - (coordinates.double() ** 2).sum(0).cpu().numpy(), FLOAT32_ROUNDING * energy)
 
     sample = shown(targets[sampled])
     both = torch.cat([basis, sample], dim=1)
     both_projected = decomposition.summed.T @ both
-    statistics = np.empty((len(alphas), 4, len(targets)))
-    wrong = np.empty((len(alphas), len(sampled)))
-    for position, alpha in enumerate(alphas):
+    n, size = len(targets), basis.shape[1]
+    statistics = np.empty((len(alphas), 4, n))
+    own = np.empty((len(alphas), 4, len(sampled)))
 
-        def screened(alpha: float = alpha) -> Array:
-            residuals = residuals_of(alpha)(both, both_projected)
-            own = trials.statistics(sample, residuals[:, basis.shape[1] :])
-            screened = _evaluate(trials.forms(basis, residuals[:, : basis.shape[1]]), coordinates)
-            share = (own - screened[:, sampled]).sum(1) / max(remainder[sampled].sum(), np.finfo(float).tiny)
-            share[1] = 0  # a sum of residuals has either sign
-            screened += share[:, None] * remainder
-            return np.concatenate([screened, own], axis=1)
+    def residuals(position: int) -> torch.Tensor:
+        compute = lambda: residuals_of(alphas[position])(both, both_projected).cpu().numpy()  # noqa: E731
+        return torch.as_tensor(kept.array(f"residuals-{position:02d}", compute), device=basis.device)
 
-        found = kept.array(f"screened-{position:02d}", screened)
-        statistics[position] = found[:, : len(targets)]
-        wrong[position] = found[0, len(targets) :] - statistics[position, 0, sampled]
+    for position in range(len(alphas)):
+        found = residuals(position)
+        own[position] = trials.statistics(sample, found[:, size:])
+        statistics[position, 0] = _evaluate(trials.error_form(found[:, :size]), coordinates)
         progress(0.4 + 0.3 * (position + 1) / len(alphas))
+    wrong = own[:, 0] - statistics[:, 0, sampled]
+    share = wrong.sum(1) / remainder[sampled].sum()
+    statistics[:, 0] += share[:, None] * remainder
+    wrong -= share[:, None] * remainder[sampled]
 
     close = _close_to_best(statistics[:, 0], wrong, np.sqrt(remainder * energy), sampled)
+    # a target's own errors and estimates of it do not compare
+    statistics[:, 0][~close & close.any(axis=0)] = np.inf
     for position in np.flatnonzero(close.any(axis=1)):
 
         def settled(position: int = position) -> Array:
-            residuals, own = residuals_of(alphas[position]), np.empty((4, close[position].sum()))
+            left_out, own = residuals_of(alphas[position]), np.empty((4, close[position].sum()))
             done = 0
             for number, chunk in enumerate(chunks):
                 picked = np.flatnonzero(close[position, starts[number] : starts[number + 1]])
                 if len(picked):
                     values = shown(chunk[picked])
                     components = torch.as_tensor(projected(number)[:, picked], device=values.device)
-                    own[:, done : done + len(picked)] = trials.statistics(values, residuals(values, components))
+                    own[:, done : done + len(picked)] = trials.statistics(values, left_out(values, components))
                     done += len(picked)
             return own
 
         statistics[position][:, close[position]] = kept.array(f"settled-{position:02d}", settled)
         progress(0.7 + 0.3 * float(close[: position + 1].sum() / close.sum()))
+
+    best = statistics[:, 0].argmin(axis=0)
+    for position in np.unique(best):
+        forms = trials.other_forms(basis, residuals(position)[:, :size])
+        picked = np.flatnonzero((best == position) & ~close.any(axis=0))
+        statistics[position, 1:, picked] = _other_statistics(forms, coordinates, picked).T
+        wrong = own[position, 1:] - _other_statistics(forms, coordinates, sampled)
+        wrong[0] = 0  # a sum of residuals has either sign
+        statistics[position, 1:, picked] += np.outer(remainder[picked], wrong.sum(1) / remainder[sampled].sum())
     progress(1.0)
     return statistics
 
 
 def _scaled_basis(values: torch.Tensor) -> torch.Tensor:
     values = values - values.mean(0)
-    return leading_basis(values / values.norm(dim=0), BASIS_SIZE)
+    size = min(BASIS_SIZE, max(len(values) // PICTURES_PER_BASIS, 32))
+    return leading_basis(values / values.norm(dim=0), size)
 
 
-def _evaluate(forms: list[torch.Tensor], coordinates: torch.Tensor) -> Array:
-    """Return `statistics` of targets that lie in the basis, (4, n_targets) float64."""
-    rows = [
-        form @ coordinates if form.ndim == 1 else torch.einsum("kt,kt->t", coordinates, form @ coordinates)
-        for form in forms
-    ]
-    return torch.stack(rows).double().cpu().numpy()
+def _evaluate(form: torch.Tensor, coordinates: torch.Tensor) -> Array:
+    """Return a quadratic form of every column, (n_targets,) float64."""
+    parts = [torch.einsum("kt,kt->t", part, form @ part) for part in coordinates.split(4096, dim=1)]
+    return torch.cat(parts).double().cpu().numpy()
+
+
+def _other_statistics(forms: torch.Tensor, coordinates: torch.Tensor, picked: Array) -> Array:
+    own = coordinates[:, torch.as_tensor(picked, device=coordinates.device)]
+    total, (product, square) = (forms[:1] @ own)[0].double().cpu().numpy(), forms[1:].chunk(2)
+    return np.stack([total, _evaluate(product, own), _evaluate(square, own)])
 
 
 def _close_to_best(errors: Array, wrong: Array, scale: Array, sampled: Array) -> Array:
@@ -237,7 +253,7 @@ def _close_to_best(errors: Array, wrong: Array, scale: Array, sampled: Array) ->
     best = errors.argmin(axis=0)
     steps_away = np.abs(np.arange(len(errors))[:, None] - best)
     # Only differences between penalties matter, and the farther apart two are, the more theirs are off.
-    off = (wrong - wrong[best[sampled], np.arange(len(sampled))]) / np.maximum(scale[sampled], np.finfo(float).tiny)
+    off = (wrong - wrong[best[sampled], np.arange(len(sampled))]) / scale[sampled]
     margin = np.zeros(len(errors))
     for steps in range(1, len(errors)):
         at = off[steps_away[:, sampled] == steps]

@@ -43,6 +43,12 @@ class Kept:
             unfinished_path.replace(path)
         return np.load(path)
 
+    def map(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return a new array to be filled: a memory-mapped file where there is a folder."""
+        if self.folder is None:
+            return np.empty(shape, dtype)
+        return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
     def drop(self) -> None:
         """Delete all of it: the computation is done."""
         self._arrays.clear()
