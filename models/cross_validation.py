@@ -31,7 +31,7 @@ PICTURES_PER_BASIS = 8
 BASIS_TARGETS = 6144  # that the basis is found from
 SAMPLE_SIZE = 256
 FLOAT32_ROUNDING = 1e-7
-MARGIN = 3.0  # standard deviations of the sample's errors
+MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below these shares of the largest and the mean eigenvalue need the folds' own decompositions, and float64.
 REFIT_BELOW = 1e-8
 FLOAT64_BELOW = 1e-2

@@ -194,7 +194,7 @@ def test_many_targets_get_the_penalties_and_statistics_they_get_one_by_one(monke
     assert np.unique(exact.alphas).size >= 3
     assert (screened.alphas == exact.alphas).mean() >= 0.99
     same = screened.alphas == exact.alphas
-    assert screened.held_out_mse[same] == pytest.approx(exact.held_out_mse[same], rel=0.1)
+    assert screened.held_out_mse[same] == pytest.approx(exact.held_out_mse[same], rel=0.25)
     assert screened.held_out_std.mean() == pytest.approx(exact.held_out_std.mean(), rel=0.02)
     assert screened.held_out_correlation.mean() == pytest.approx(exact.held_out_correlation.mean(), abs=0.01)
 
