@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder that an interrupted fit goes on from")
     parser.add_argument("--fit-only", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sizes = tuple(round(options.scale * n) for n in (TRIALS, VOXELS, TARGETS))
+    sizes = (round(options.scale * TRIALS), round(options.scale * VOXELS), round(options.scale * TARGETS))
     if options.fit_only:
         print(json.dumps(fit(options.fit_only)))
         return
@@ -224,7 +224,8 @@ def himalaya_whole(n_trials: int, n_voxels: int, n_targets: int) -> float:
     voxels, hidden = voxels_of(n_trials, n_voxels)
     shown = hidden @ np.random.default_rng(1).normal(size=(hidden.shape[1], n_targets)).astype(np.float32)
     batches = {"n_targets_batch": SLICE, "n_targets_batch_refit": SLICE, "n_alphas_batch": 2}
-    model = RidgeCV(alphas=alphas(), fit_intercept=True, cv=KFold(N_FOLDS), solver_params=batches)
+    cv: Any = KFold(N_FOLDS)
+    model = RidgeCV(alphas=alphas(), fit_intercept=True, cv=cv, solver_params=batches)
     return timed(lambda: model.fit(voxels, shown))[0]
 
 
@@ -262,14 +263,14 @@ def predict() -> dict[str, Any]:
     from braind.models.prior import PicturePrior
 
     rng = np.random.default_rng(0)
-    n_all, rounds = 13521, 15
+    n_all, rounds = 13521, 7
     voxels = rng.normal(size=(1, n_all)).astype(np.float32)
 
     def low_rank(n_own: int, rank: int, n_targets: int) -> LowRankMap:
         flat = np.ones(n_targets, np.float32)
         return LowRankMap(
-            positions=np.arange(n_own), left=rng.normal(size=(n_own, rank)).astype(np.float16),
-            row_scale=np.ones(n_own, np.float32), right=rng.normal(size=(rank, n_targets)).astype(np.float16),
+            positions=np.arange(n_own), left=np.full((n_own, rank), 0.01, np.float16),
+            row_scale=np.ones(n_own, np.float32), right=np.full((rank, n_targets), 0.01, np.float16),
             column_scale=flat, intercept=flat, target_mean=flat, target_std=flat, cv_correlation=flat,
         )  # fmt: skip
 
@@ -284,8 +285,9 @@ def predict() -> dict[str, Any]:
     theirs: list[Callable[[], Any]] = []
     for n_own, n_targets in ((Z_VOXELS, Z_TARGETS), (VOXELS, TARGETS)):
         own = np.ascontiguousarray(voxels[:, :n_own])
-        coefficients = rng.standard_normal((n_targets, n_own), np.float32)
-        ridge, himalaya = Ridge(), HimalayaRidge()
+        coefficients = np.full((n_targets, n_own), 0.01, np.float32)
+        ridge: Any = Ridge()
+        himalaya: Any = HimalayaRidge()
         ridge.coef_, ridge.intercept_, ridge.n_features_in_ = coefficients, np.zeros(n_targets, np.float32), n_own
         # himalaya keeps the transposed matrix; laid out as it lays it out
         himalaya.coef_, himalaya.n_features_in_, himalaya.dtype_ = coefficients.T, n_own, np.float32

@@ -34,7 +34,7 @@ FLOAT32_ROUNDING = 1e-7
 MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below these shares of the largest and the mean eigenvalue need the folds' own decompositions, and float64.
 REFIT_BELOW = 1e-8
-FLOAT64_BELOW = 1e-2
+FLOAT64_BELOW = 1e-3
 
 
 def cross_validate(
@@ -191,7 +191,7 @@ def _screen_and_settle(
     close = _close_to_best(statistics[:, 0], wrong, np.sqrt(remainder * energy), sampled)
     # a target's own errors and estimates of it do not compare
     statistics[:, 0][~close & close.any(axis=0)] = np.inf
-    for position in np.flatnonzero(close.any(axis=1)):
+    for position in np.flatnonzero(close.any(axis=1)).tolist():
 
         def settled(position: int = position) -> Array:
             left_out, own = residuals_of(alphas[position]), np.empty((4, close[position].sum()))
@@ -209,7 +209,7 @@ def _screen_and_settle(
         progress(0.7 + 0.3 * float(close[: position + 1].sum() / close.sum()))
 
     best = statistics[:, 0].argmin(axis=0)
-    for position in np.unique(best):
+    for position in np.unique(best).tolist():
         forms = trials.other_forms(basis, residuals(position)[:, :size])
         picked = np.flatnonzero((best == position) & ~close.any(axis=0))
         statistics[position, 1:, picked] = _other_statistics(forms, coordinates, picked).T

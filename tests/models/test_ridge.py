@@ -184,7 +184,7 @@ def many_targets(n_targets=1600):
 def test_many_targets_get_the_penalties_and_statistics_they_get_one_by_one(monkeypatch, grouped):
     voxels, targets, picture_of_trial = many_targets()
     folds = picture_folds(picture_of_trial, 5, grouped)
-    alphas = np.logspace(0, 5, 11)
+    alphas = np.logspace(0, 5, 11).tolist()
     with monkeypatch.context() as patch:
         patch.setattr(cross_validation, "BASIS_SIZE", 2000)
         exact = fit_ridge(voxels, targets, picture_of_trial, alphas, folds)
