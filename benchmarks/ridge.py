@@ -290,7 +290,7 @@ def predict() -> dict[str, Any]:
         himalaya: Any = HimalayaRidge()
         ridge.coef_, ridge.intercept_, ridge.n_features_in_ = coefficients, np.zeros(n_targets, np.float32), n_own
         # himalaya keeps the transposed matrix; laid out as it lays it out
-        himalaya.coef_, himalaya.n_features_in_, himalaya.dtype_ = coefficients.T, n_own, np.float32
+        himalaya.coef_, himalaya.n_features_in_, himalaya.dtype_ = coefficients.T, n_own, "float32"
         dense.append(lambda model=ridge, own=own: model.predict(own))
         theirs.append(lambda model=himalaya, own=own: model.predict(own))
     arms = {
