@@ -3,24 +3,32 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import __version__
 from ..errors import BraindError
+from .decomposition import decompose, kept_decomposition
+from .kept import Kept, content_fingerprint, release
 from .low_rank import LowRankMap, low_rank_map, reduce_rank
 from .prior import picture_prior, principal_components
-from .ridge import RidgeFit, fit_ridge, picture_folds, standardise
+from .ridge import RidgeFit, fit_targets, picture_folds, standardise
 from .roi import mask_sha256
 from .weights import Weights, WeightsCard
 
 Array = NDArray[Any]
-Progress = Callable[[str, int, int], None]  # what is being fitted, steps done, steps in all
+Progress = Callable[[str, float], None]  # what is being fitted, the share of the whole fit that is done, 0–1
 
 # Decodable targets are shrunk to half or a third; a larger factor only blows up noise.
 LARGEST_RESTORED_SCALE = 4.0
+
+# Of the time a fit takes, about.
+SHARE_OF_Z = 0.25
+SHARE_OF_DECOMPOSITION = 0.3
 
 
 class FitError(BraindError):
@@ -95,6 +103,8 @@ def fit_weights(
     profile: FitProfile | str = "live",
     max_discarded_variance: float = 0.005,
     progress: Progress | None = None,
+    work: Path | None = None,
+    device: str = "cpu",
 ) -> Weights:
     """Fit z and c on single trials and compile the weights.
 
@@ -116,7 +126,11 @@ def fit_weights(
     profile : FitProfile, or the name of one in `PROFILES`
     max_discarded_variance : float
         Share of the predictions' variance that the low rank may lose, 0–1.
-    progress : called with "z" or "c", the steps done and the steps in all.
+    progress : called with "z" or "c" and the share of the whole fit that is done, 0–1.
+    work : folder
+        Where an interrupted fit of the same trials goes on from; emptied at the end. Without one all is held in memory.
+    device : str
+        torch's name of what computes.
 
     Raises
     ------
@@ -129,30 +143,50 @@ def fit_weights(
     folds = picture_folds(picture_of_trial, profile.folds, profile.grouped)
     z_scored, voxel_mean, voxel_std = standardise(voxels)
 
+    kept = Kept()
+    if work is not None:
+        settings = (__version__, name, profile, max_discarded_variance, card)
+        arrays = [voxels, picture_of_trial, voxel_index, z_positions, c_positions, z, c]
+        kept = Kept(work / content_fingerprint(arrays, settings))
+
     maps, fits, discarded, prior = {}, {}, {}, None
-    for target, positions, features in (("z", z_positions, z[shown]), ("c", c_positions, c[shown])):
-        targets = features.reshape(len(shown), -1)
-        n_targets = targets.shape[1]
-        # the scores of c's principal components are fitted beside c: one decomposition of the voxels serves both
-        captions = principal_components(targets) if target == "c" and profile.prior else None
-        both = fit_ridge(
-            z_scored[:, positions],
-            targets if captions is None else np.concatenate([targets, captions.scores], axis=1),
+    for target, positions, features in (("z", z_positions, z), ("c", c_positions, c)):
+        targets = features.reshape(len(features), -1)
+        targets = targets if len(shown) == len(targets) else targets[shown]
+        own, report = kept.part(target), partial(_tell, progress, target)
+        trials = np.ascontiguousarray(z_scored[:, positions])
+        report(0.0)
+        decomposition = kept_decomposition(
+            own,
+            lambda trials=trials: decompose(
+                trials, picture_of_trial, len(shown), intercept=profile.intercept, device=device
+            ),
             picture_of_trial,
-            profile.alphas,
-            folds,
-            intercept=profile.intercept,
-            progress=None if progress is None else partial(progress, target),
+            len(shown),
+            device,
         )
-        ridge = both.of_targets(slice(n_targets))
+        fit = partial(
+            fit_targets, decomposition, trials, picture_of_trial=picture_of_trial, alphas=profile.alphas, folds=folds,
+            intercept=profile.intercept,
+        )  # fmt: skip
+        report(SHARE_OF_DECOMPOSITION)
+        ridge = fits[target] = fit(
+            targets, kept=own, progress=lambda share, report=report: report(SHARE_OF_DECOMPOSITION + 0.5 * share)
+        )
         # z's channels and c's tokens: the first axis of both.
+        n_targets = targets.shape[1]
         pools = np.arange(n_targets) // int(np.prod(features.shape[2:]))
         scale = restored_scale(ridge, pools) if profile.restore_scale else np.ones(n_targets)
         mean_std = voxel_mean[positions], voxel_std[positions]
         maps[target], discarded[target] = _compile(ridge, scale, positions, *mean_std, max_discarded_variance)
-        fits[target] = ridge
-        if captions is not None:
-            prior = picture_prior(both.of_targets(slice(n_targets, None)), captions, positions, *mean_std)
+        report(0.9)
+        if target == "c" and profile.prior:
+            captions = principal_components(targets)
+            # few and orthogonal: fitted beside c, from the same decomposition
+            prior = picture_prior(fit(captions.scores), captions, positions, *mean_std)
+        report(1.0)
+        release(features)
+    kept.drop()
 
     card = msgspec.structs.replace(
         card,
@@ -239,6 +273,12 @@ SCORE_WORDS = {
 }
 
 
+def _tell(progress: Progress | None, target: str, share: float) -> None:
+    """Report the share of the whole fit: c, of higher cortex, has more voxels and targets than z."""
+    if progress is not None:
+        progress(target, SHARE_OF_Z * share if target == "z" else SHARE_OF_Z + (1 - SHARE_OF_Z) * share)
+
+
 def profile_named(name: str) -> FitProfile:
     """Return one of `PROFILES` (`FitError` if there is none of that name)."""
     if name not in PROFILES:
@@ -262,7 +302,7 @@ def _check_trials(
             raise FitError(f"{name} of shape {features.shape[1:]}, but the card says {tuple(shape)}; encode again")
         if len(features) <= picture_of_trial.max() or picture_of_trial.min() < 0:
             raise FitError(f"{name} of {len(features)} pictures, but trials show picture {picture_of_trial.max()}")
-        if not np.isfinite(features).all():
+        if not all(np.isfinite(features[row : row + 256]).all() for row in range(0, len(features), 256)):
             raise FitError(f"{name} of some pictures is not finite; encode them again")
     n_pictures = len(np.unique(picture_of_trial))
     if n_pictures < 2 * profile.folds:
@@ -280,7 +320,7 @@ def _compile(
     voxel_std: Array,
     max_discarded_variance: float,
 ) -> tuple[LowRankMap, float]:
-    left, right, discarded = reduce_rank(ridge.coefficients * scale, ridge.gram, max_discarded_variance)
+    left, right, discarded = reduce_rank(ridge, scale, max_discarded_variance)
     compiled = low_rank_map(
         positions,
         left / voxel_std[:, None],

@@ -2,10 +2,15 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from .ridge import RidgeFit
 
 Array = NDArray[Any]
 
@@ -111,41 +116,68 @@ def low_rank_map(
     )
 
 
-def reduce_rank(coefficients: Array, gram: Array, max_discarded_variance: float) -> tuple[Array, Array, float]:
+def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) -> tuple[Array, Array, float]:
     """Find the smallest low-rank product whose predictions lose little variance (reduced-rank regression).
 
     The best product for prediction keeps the leading directions of the *predictions* over the training trials, not of
-    the coefficients: voxels are correlated, so large coefficients need not move the predictions.
+    the coefficients: voxels are correlated, so large coefficients need not move the predictions. Predictions come a
+    chunk of targets at a time, as coordinates in the trials' components.
 
     Parameters
     ----------
-    coefficients : array of shape (n_voxels, n_targets), float
-    gram : array of shape (n_voxels, n_voxels), float64
-        Of the same z-scored voxels.
+    fit : RidgeFit
+    scale : array of shape (n_targets,), float
+        Factors on the targets' predictions.
     max_discarded_variance : float
         Share of the predictions' variance that may be lost, 0–1.
 
     Returns
     -------
-    left, right : arrays of shape (n_voxels, rank) and (rank, n_targets), float64
+    left, right : arrays of shape (n_voxels, rank) and (rank, n_targets), float64 and float32
     discarded : float
         Share of the predictions' variance that is lost.
     """
-    coefficients = coefficients.astype(np.float64)
-    n_voxels, n_targets = coefficients.shape
-    if n_targets <= n_voxels:
-        variance, directions = np.linalg.eigh(coefficients.T @ (gram @ coefficients))
-        rank, discarded = _smallest_rank(variance, max_discarded_variance)
-        right = directions[:, ::-1][:, :rank].T
-    else:
-        # Predictions = (an orthonormal basis of the trials) @ root: the same directions from the smaller side.
-        eigenvalues, eigenvectors = np.linalg.eigh(gram)
-        root = np.sqrt(np.maximum(eigenvalues, 0))[:, None] * (eigenvectors.T @ coefficients)
-        variance, left_directions = np.linalg.eigh(root @ root.T)
-        rank, discarded = _smallest_rank(variance, max_discarded_variance)
-        right = left_directions[:, ::-1][:, :rank].T @ root
-        right /= np.linalg.norm(right, axis=1, keepdims=True)
-    return coefficients @ right.T, right, discarded
+    import torch
+
+    from .decomposition import gram
+
+    def scaled(number: int) -> "torch.Tensor":
+        predicted = fit.predicted_components(number)
+        return predicted * torch.as_tensor(scale[fit.chunks[number]], dtype=torch.float32, device=predicted.device)
+
+    singular_values = fit.decomposition.singular_values
+    products = torch.zeros(len(singular_values), len(singular_values), dtype=torch.float64)
+    for number in range(len(fit.chunks)):
+        products += gram(scaled(number).T).cpu()
+    variance, directions = _leading_eigenvectors(products, max_discarded_variance)
+    rank, discarded = _smallest_rank(variance, float(products.trace()), max_discarded_variance)
+    kept = directions[:, :rank].to(singular_values)
+    right = np.zeros((rank, len(scale)), np.float32)
+    for number, chunk in enumerate(fit.chunks):
+        right[:, chunk] = (kept.T.float() @ scaled(number)).cpu().numpy()
+    length = np.linalg.norm(right, axis=1)
+    length[length == 0] = 1
+    left = fit.decomposition.directions @ (kept / singular_values[:, None])
+    return left.cpu().numpy() * length, right / length[:, None].astype(np.float32), discarded
+
+
+def _leading_eigenvectors(products: "torch.Tensor", max_discarded: float) -> tuple[Array, "torch.Tensor"]:
+    """Return falling eigenvalues and their eigenvectors: all, or as many as leave less than that share of the trace."""
+    import torch
+
+    n, n_wanted = len(products), 320
+    generator = torch.Generator().manual_seed(0)
+    while 3 * n_wanted < n:
+        basis = torch.randn(n, n_wanted, dtype=torch.float64, generator=generator)
+        for _ in range(6):
+            basis = torch.linalg.qr(products @ basis)[0]
+        variance, inner = torch.linalg.eigh(basis.T @ products @ basis)
+        # the last of them are not yet the leading ones
+        if variance[n_wanted // 10 :].sum() >= (1 - max_discarded) * products.trace():
+            return variance.flip(0).numpy(), basis @ inner.flip(1)
+        n_wanted *= 2
+    variance, directions = torch.linalg.eigh(products)
+    return variance.flip(0).numpy(), directions.flip(1)
 
 
 def _largest_magnitude(array: Array, axis: int) -> Array:
@@ -154,11 +186,11 @@ def _largest_magnitude(array: Array, axis: int) -> Array:
     return np.where(magnitude > 0, magnitude, 1.0)
 
 
-def _smallest_rank(variance: Array, max_discarded: float) -> tuple[int, float]:
-    """Return how many of the largest of rising variances to keep, and the share that is lost."""
-    kept = np.cumsum(np.maximum(variance[::-1], 0))
-    if kept[-1] == 0:
+def _smallest_rank(variance: Array, total: float, max_discarded: float) -> tuple[int, float]:
+    """Return how many of falling variances to keep of a total, and the share that is lost."""
+    if total == 0:
         return 1, 0.0
-    share_lost = 1 - kept / kept[-1]
-    rank = int(np.argmax(share_lost <= max_discarded)) + 1
-    return rank, float(max(share_lost[rank - 1], 0))
+    share_lost = np.maximum(1 - np.cumsum(np.maximum(variance, 0)) / total, 0)
+    enough = np.flatnonzero(share_lost <= max_discarded)
+    rank = int(enough[0]) + 1 if len(enough) else len(variance)
+    return rank, float(share_lost[rank - 1])

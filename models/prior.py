@@ -9,19 +9,25 @@ where it is not.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .low_rank import LowRankMap, low_rank_map
-from .ridge import RidgeFit
+
+if TYPE_CHECKING:
+    from .ridge import RidgeFit
 
 Array = NDArray[Any]
 
 MAX_COMPONENTS = 512
 # Principal components of c that hold less than this share of its variance, all together, are left out.
 MAX_DISCARDED_VARIANCE = 0.001
+# Principal components of more pictures and numbers than this come from a random part of the numbers, chunk by chunk.
+MANY = 4500
+FOUND_FROM = 6144
+CHUNK = 2048
 PRIOR_TENSORS = ("gain", "noise", "pictures", "components", "mean")
 
 
@@ -93,8 +99,13 @@ class PrincipalComponents(NamedTuple):
 
 
 def principal_components(c: Array) -> PrincipalComponents:
-    """Return the principal components of c, (n_pictures, n_targets), from the smaller side of it."""
+    """Return the principal components of c, (n_pictures, n_targets), from the smaller side of it.
+
+    Of very many numbers a subspace that nearly holds them is found first; a memory map is read a chunk at a time.
+    """
     mean = c.mean(axis=0, dtype=np.float64)
+    if min(c.shape) > MANY:
+        return _principal_components_of_many(c, mean)
     centred = c - mean
     is_wide = len(c) < c.shape[1]
     variance, directions = np.linalg.eigh(centred @ centred.T if is_wide else centred.T @ centred)
@@ -108,8 +119,32 @@ def principal_components(c: Array) -> PrincipalComponents:
     return PrincipalComponents(centred @ components.T, np.ascontiguousarray(components), mean)
 
 
+def _principal_components_of_many(c: Array, mean: Array) -> PrincipalComponents:
+    import torch
+
+    from .decomposition import leading_basis
+    from .kept import release
+
+    found_from = np.sort(np.random.default_rng(0).choice(c.shape[1], min(FOUND_FROM, c.shape[1]), replace=False))
+    values = torch.from_numpy((c[:, found_from] - mean[found_from]).astype(np.float32))
+    basis = leading_basis(values, MAX_COMPONENTS + 128).numpy()
+    inside, total = np.empty((basis.shape[1], c.shape[1]), np.float32), 0.0
+    for start in range(0, c.shape[1], CHUNK):
+        columns = slice(start, start + CHUNK)
+        centred = (c[:, columns] - mean[columns]).astype(np.float32)
+        inside[:, columns] = basis.T @ centred
+        total += float(np.einsum("ij,ij->", centred, centred, dtype=np.float64))
+        release(c)
+    variance, directions = np.linalg.eigh((inside @ inside.T).astype(np.float64))
+    variance, directions = np.maximum(variance[::-1], 0), directions[:, ::-1]
+    n = min(int((np.cumsum(variance) < (1 - MAX_DISCARDED_VARIANCE) * total).sum()) + 1, MAX_COMPONENTS)
+    length = np.sqrt(variance[:n])
+    components = (directions[:, :n] / length).T.astype(np.float32) @ inside
+    return PrincipalComponents(basis @ (directions[:, :n] * length), components, mean)
+
+
 def picture_prior(
-    ridge: RidgeFit, captions: PrincipalComponents, positions: Array, voxel_mean: Array, voxel_std: Array
+    ridge: "RidgeFit", captions: PrincipalComponents, positions: Array, voxel_mean: Array, voxel_std: Array
 ) -> PicturePrior:
     """Compile the prior from a ridge fitted on the scores of the training pictures' captions.
 

@@ -4,6 +4,7 @@ Here the client's reading of NSD meets the models' mathematics, which know nothi
 """
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..client.config import Config, candidates_path, nsd_path, weights_path
+from ..client.config import Config, candidates_path, data_path, nsd_path, weights_path
 from ..client.nsd import NsdTree
 from ..errors import BraindError
 from ..models.candidates import Candidates
+from ..models.kept import Kept, content_fingerprint, release
 from ..models.roi import union_index
 from ..models.weights import Weights, WeightsCard
 
@@ -56,12 +58,14 @@ def picture_size_of_z(ldm: "LatentDiffusionModel", share: float) -> int:
 def fit_subject(config: Config, subject: int) -> Path:
     """Fit a subject's weights on all trials of pictures that are not shared; return the weights' path.
 
-    Writes the candidate set (the shared pictures) and a model card beside them.
+    Writes the candidate set (the shared pictures) and a model card beside them. An interrupted fit leaves what it has
+    in the data folder's `unfinished`; the next one with the same inputs and settings goes on from there.
     """
     from ..models.fit import fit_weights, model_card, profile_named
 
     tree, ldm = ensure_tree(config), load_ldm(config)
     profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
+    work = data_path(config) / "unfinished" / f"subj{subject:02d}"
     voxel_index, z_positions, c_positions = union_index(
         tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
     )
@@ -69,7 +73,7 @@ def fit_subject(config: Config, subject: int) -> Path:
     trained = ~trials.is_shared
     picture_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
     z_px = picture_size_of_z(ldm, profile.z_share)
-    z, c = encode_targets(tree, ldm, picture_ids, z_px)
+    z, c = encode_targets(tree, ldm, picture_ids, z_px, work)
     with progress_bar("reading betas"):
         voxels = tree.masked_betas(subject, [int(session) for session in np.unique(trials.session)], voxel_index)[
             trained
@@ -92,11 +96,14 @@ def fit_subject(config: Config, subject: int) -> Path:
             voxels, z_positions, c_positions, voxel_index, picture_of_trial, z, c, card,
             profile=profile,
             max_discarded_variance=config.fit.max_discarded_variance,
-            progress=lambda target, done, total: report(f"fitting {target}", done, total),
+            progress=lambda target, share: report(f"fitting {target}", round(1000 * share), 1000),
+            work=work,
+            device=ldm.device.type,
         )  # fmt: skip
     path = weights_path(config, subject)
     weights.save(path)
     path.with_suffix(".md").write_text(model_card(weights))
+    shutil.rmtree(work, ignore_errors=True)
     shared_ids = np.unique(trials.nsd_id[trials.is_shared])
     shared_z, shared_c = encode_targets(tree, ldm, shared_ids, z_px)
     labels = [tree.captions(int(nsd_id))[0] for nsd_id in shared_ids]
@@ -149,16 +156,33 @@ def load_ldm(config: Config) -> "LatentDiffusionModel":
     return LatentDiffusionModel.load(*(Path(path).expanduser() if path else None for path in paths))
 
 
-def encode_targets(tree: NsdTree, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int) -> tuple[Array, Array]:
-    """Encode pictures and their captions: z (n, *latent_shape) and c (n, *text_shape), float32."""
-    z, c = [], []
+def encode_targets(
+    tree: NsdTree, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int, work: Path | None = None
+) -> tuple[Array, Array]:
+    """Encode pictures and their captions: z (n, *latent_shape) and c (n, *text_shape), float32.
+
+    With a folder to work in they are written to files there, and come back as memory maps: c of NSD's pictures takes
+    2 GB. An interrupted encoding of the same pictures goes on where it stopped.
+    """
+    chunks = [nsd_ids[start : start + ENCODED_AT_ONCE] for start in range(0, len(nsd_ids), ENCODED_AT_ONCE)]
+    captions = [[tree.captions(int(nsd_id)) for nsd_id in chunk] for chunk in chunks]
+    key = content_fingerprint([np.asarray(nsd_ids)], (ldm.fingerprint, z_px, str(tree.root), captions))
+    kept = Kept(None if work is None else work / f"encoded-{key}")
+    files: dict[str, Array] = {}
     with progress_bar("encoding pictures") as report:
-        for start in range(0, len(nsd_ids), ENCODED_AT_ONCE):
-            chunk = nsd_ids[start : start + ENCODED_AT_ONCE]
-            z.append(ldm.encode_pictures(tree.pictures(chunk), z_px))
-            c.append(ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in chunk]))
-            report("encoding pictures", start + len(chunk), len(nsd_ids))
-    return np.concatenate(z), np.concatenate(c)
+        for number, chunk in enumerate(chunks):
+            parts = {
+                "z": kept.array(f"z-{number:04d}", lambda chunk=chunk: ldm.encode_pictures(tree.pictures(chunk), z_px)),
+                "c": kept.array(f"c-{number:04d}", lambda number=number: ldm.encode_captions(captions[number])),
+            }
+            for name, part in parts.items():
+                if name not in files:
+                    files[name] = kept.map(name, (len(nsd_ids), *part.shape[1:]), part.dtype)
+                start = number * ENCODED_AT_ONCE
+                files[name][start : start + len(part)] = part
+                release(files[name])
+            report("encoding pictures", min((number + 1) * ENCODED_AT_ONCE, len(nsd_ids)), len(nsd_ids))
+    return files["z"], files["c"]
 
 
 def ready_weights(config: Config, subject: int) -> Path:
@@ -183,9 +207,10 @@ def _fingerprint(config: Config) -> str:
 def progress_bar(words: str) -> Iterator[Callable[[str, int, int], None]]:
     """Show a progress bar on stderr when it is a terminal; yields `report(words, done, total)`."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(words, total=None)
         yield lambda now, done, total: bar.update(task, description=now, completed=done, total=total)

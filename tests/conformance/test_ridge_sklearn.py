@@ -65,8 +65,9 @@ def test_low_rank_loses_at_most_half_a_percent_of_sklearns_explained_variance(tr
     voxels, targets, picture_of_trial = trials
     z_scored, _, _ = standardise(voxels)
     theirs = Ridge(alpha=100.0).fit(z_scored[:450], targets[picture_of_trial[:450]])
-    gram = z_scored[:450].astype(np.float64).T @ z_scored[:450]
-    left, right, _ = reduce_rank(theirs.coef_.T, gram, 0.005)
+    folds = picture_folds(picture_of_trial[:450], 5, grouped=True)
+    fit = fit_ridge(z_scored[:450], targets, picture_of_trial[:450], [100.0], folds)
+    left, right, _ = reduce_rank(fit, np.ones(30), 0.005)
     shown = targets[picture_of_trial[450:]]
     full, reduced = z_scored[450:] @ theirs.coef_.T, z_scored[450:] @ left @ right
     total = ((shown - theirs.intercept_) ** 2).sum()

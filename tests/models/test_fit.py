@@ -129,8 +129,28 @@ def test_the_same_trials_give_the_same_file(weights, trials, blank_card):
 def test_progress_is_told(trials, blank_card):
     steps = []
     fit_weights(**vars(trials), card=blank_card, progress=lambda *step: steps.append(step))
-    assert steps[0] == ("z", 1, 6)
-    assert steps[-1] == ("c", 6, 6)
+    assert [target for target, _ in steps] == sorted((target for target, _ in steps), reverse=True)
+    shares = [share for _, share in steps]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_an_interrupted_fit_goes_on_and_leaves_nothing_behind(trials, blank_card, weights, tmp_path):
+    def interrupt(target, share):
+        if target == "c" and share > 0.5:
+            raise KeyboardInterrupt
+
+    arguments = {**vars(trials), "card": blank_card, "work": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        fit_weights(**arguments, progress=interrupt)
+    (left,) = tmp_path.iterdir()
+    assert {"directions.npy", "projected-0000.npy"} <= {file.name for file in (left / "c").iterdir()}
+    # other trials do not go on from these
+    other = {**arguments, "voxels": trials.voxels + 1}
+    assert np.isfinite(fit_weights(**other).voxel_mean).all()
+    assert list(tmp_path.iterdir()) == [left]
+    assert fit_weights(**arguments).fingerprint == weights.fingerprint
+    assert not list(tmp_path.iterdir())
 
 
 def test_pictures_that_no_trial_shows_are_left_out(trials, blank_card, weights):

@@ -1,11 +1,15 @@
 """The ridge: penalties, folds, constant targets and voxels, held-out statistics, reduced rank."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from braind.models import ridge
+from braind.models import cross_validation, ridge
+from braind.models.decomposition import decompose
+from braind.models.kept import Kept
 from braind.models.low_rank import reduce_rank
-from braind.models.ridge import fit_ridge, picture_folds, standardise
+from braind.models.ridge import RidgeFit, fit_ridge, picture_folds, standardise
 
 ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
@@ -90,11 +94,12 @@ def test_chunks_of_targets_change_nothing(z_scored, targets, trials, folds, monk
     monkeypatch.setattr(ridge, "TARGETS_PER_CHUNK", 4)
     steps = []
     chunked = fit_ridge(
-        z_scored, targets, trials.picture_of_trial, ALPHAS, folds, progress=lambda *step: steps.append(step)
+        z_scored, targets, trials.picture_of_trial, ALPHAS, folds, progress=lambda *step: steps.append(step[0])
     )
     assert np.array_equal(chunked.alphas[5:], whole.alphas[5:])
     assert chunked.coefficients == pytest.approx(whole.coefficients, abs=1e-6)
-    assert steps[-1] == (9, 9)
+    assert steps == sorted(steps)
+    assert steps[-1] == 1
 
 
 def test_more_voxels_than_trials_can_be_fitted_with_tiny_penalties(simulate):
@@ -107,12 +112,25 @@ def test_more_voxels_than_trials_can_be_fitted_with_tiny_penalties(simulate):
     assert voxels @ fit.coefficients + fit.value_at_mean == pytest.approx(shown, abs=0.01)
 
 
+def fit_with(coefficients, decomposition, alpha=100.0):
+    """A fit that has these coefficients."""
+    squared = decomposition.singular_values[:, None].numpy() ** 2
+    basis = decomposition.directions.T.numpy() @ coefficients
+    projected = basis * (squared + alpha) / np.sqrt(squared)
+    n_targets = coefficients.shape[1]
+    zeros = np.zeros(n_targets)
+    return RidgeFit(
+        decomposition, lambda number: projected.astype(np.float32), [np.arange(n_targets)], zeros,
+        np.full(n_targets, alpha), *[zeros] * 5,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("n_targets", [15, 200])
-def test_reduced_rank_loses_what_it_says_and_no_more(z_scored, n_targets):
+def test_reduced_rank_loses_what_it_says_and_no_more(z_scored, trials, n_targets):
     rng = np.random.default_rng(2)
     coefficients = rng.normal(size=(z_scored.shape[1], n_targets)) * rng.uniform(0.01, 1, n_targets)
-    gram = z_scored.astype(np.float64).T @ z_scored
-    left, right, discarded = reduce_rank(coefficients, gram, 0.05)
+    decomposition = decompose(z_scored, trials.picture_of_trial, len(trials.z))
+    left, right, discarded = reduce_rank(fit_with(coefficients, decomposition), np.ones(n_targets), 0.05)
     predicted, kept = z_scored @ coefficients, z_scored @ left @ right
     lost = ((predicted - kept) ** 2).sum() / (predicted**2).sum()
     assert discarded <= 0.05
@@ -123,11 +141,109 @@ def test_reduced_rank_loses_what_it_says_and_no_more(z_scored, n_targets):
     assert best[left.shape[1] - 1 :].sum() / best.sum() > 0.05
 
 
-def test_predictions_are_reduced_to_lower_rank_than_coefficients_suggest(z_scored):
-    # a direction that the voxels never take costs nothing to drop, however large its coefficients
-    eigenvectors = np.linalg.eigh(z_scored.astype(np.float64).T @ z_scored)[1]
-    gram = 100.0 * np.outer(eigenvectors[:, -1], eigenvectors[:, -1])
-    coefficients = np.outer(eigenvectors[:, -1], [1.0, 0.0]) + 50 * np.outer(eigenvectors[:, 0], [0.0, 1.0])
-    left, right, _ = reduce_rank(coefficients, gram, 0.005)
+def test_a_rank_far_below_the_voxels_is_found_without_decomposing_all_of_them():
+    rng = np.random.default_rng(4)
+    shape = (1500, 1100)
+    voxels = standardise((rng.normal(size=shape) * np.logspace(0, -1, 1100)).astype(np.float32))[0]
+    coefficients = rng.normal(size=(1100, 40)) @ (rng.normal(size=(40, 300)) * np.logspace(0, -2, 40)[:, None])
+    decomposition = decompose(voxels, np.arange(1500), 1500)
+    fit = fit_with(coefficients, decomposition)
+    left, right, discarded = reduce_rank(fit, np.ones(300), 0.005)
+    predicted = voxels @ fit.coefficients
+    best = np.linalg.svd(predicted, compute_uv=False) ** 2
+    rank = left.shape[1]
+    assert ((predicted - voxels @ left @ right) ** 2).sum() / best.sum() == pytest.approx(discarded, rel=1e-2)
+    assert best[rank:].sum() / best.sum() == pytest.approx(discarded, rel=1e-2)
+    assert best[rank - 1 :].sum() / best.sum() > 0.005
+
+
+def test_predictions_are_reduced_to_lower_rank_than_coefficients_suggest(z_scored, trials):
+    # a direction that the voxels hardly take costs nothing to drop, however large its coefficients
+    decomposition = decompose(z_scored, trials.picture_of_trial, len(trials.z))
+    last, first = decomposition.directions[:, -1].numpy(), decomposition.directions[:, 0].numpy()
+    small = float(decomposition.singular_values[0] / decomposition.singular_values[-1])
+    coefficients = np.outer(last, [1.0, 0.0]) + 0.05 / small * np.outer(first, [0.0, 1.0])
+    left, right, _ = reduce_rank(fit_with(coefficients, decomposition), np.ones(2), 0.005)
     assert left.shape[1] == 1
-    assert np.abs(right[0]) == pytest.approx([1, 0], abs=1e-9)
+    assert np.abs(right[0]) == pytest.approx([1, 0], abs=1e-4)
+
+
+def many_targets(n_targets=1600):
+    """600 trials of 300 pictures in unequal numbers; targets from well to hardly decodable, in no small subspace."""
+    rng = np.random.default_rng(5)
+    picture_of_trial = np.concatenate([np.arange(300), rng.choice(300, 300)])
+    properties = rng.normal(size=(300, 40)) * np.logspace(0, -1, 40)
+    voxels = properties[picture_of_trial] @ rng.normal(size=(40, 150)) + 4 * rng.normal(size=(600, 150))
+    targets = properties @ rng.normal(size=(40, n_targets)) + rng.normal(size=(300, n_targets)) * np.linspace(
+        0, 3, n_targets
+    )
+    return standardise(voxels.astype(np.float32))[0], targets.astype(np.float32), picture_of_trial
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_many_targets_get_the_penalties_and_statistics_they_get_one_by_one(monkeypatch, grouped):
+    voxels, targets, picture_of_trial = many_targets()
+    folds = picture_folds(picture_of_trial, 5, grouped)
+    alphas = np.logspace(0, 5, 11).tolist()
+    with monkeypatch.context() as patch:
+        patch.setattr(cross_validation, "BASIS_SIZE", 2000)
+        exact = fit_ridge(voxels, targets, picture_of_trial, alphas, folds)
+    monkeypatch.setattr(cross_validation, "BASIS_SIZE", 60)
+    monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)
+    screened = fit_ridge(voxels, targets, picture_of_trial, alphas, folds)
+    assert np.unique(exact.alphas).size >= 3
+    assert (screened.alphas == exact.alphas).mean() >= 0.99
+    same = screened.alphas == exact.alphas
+    assert screened.held_out_mse[same] == pytest.approx(exact.held_out_mse[same], rel=0.25)
+    assert screened.held_out_std.mean() == pytest.approx(exact.held_out_std.mean(), rel=0.02)
+    assert screened.held_out_correlation.mean() == pytest.approx(exact.held_out_correlation.mean(), abs=0.01)
+
+
+def test_folds_that_are_decomposed_themselves_give_the_same_residuals(z_scored, targets, trials, folds, monkeypatch):
+    for intercept in (True, False):
+        left_out = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds, intercept=intercept)
+        with monkeypatch.context() as patch:
+            patch.setattr(cross_validation, "REFIT_BELOW", np.inf)
+            refitted = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds, intercept=intercept)
+        assert np.array_equal(left_out.alphas[5:], refitted.alphas[5:])
+        assert left_out.held_out_mse == pytest.approx(refitted.held_out_mse, rel=1e-4)
+        assert left_out.held_out_correlation == pytest.approx(refitted.held_out_correlation, abs=1e-5)
+
+
+def test_more_voxels_than_trials_are_decomposed_from_the_smaller_side(simulate):
+    few = simulate(n_pictures=30, n_repeats=2, n_voxels=90)
+    voxels = standardise(few.voxels)[0]
+    found = decompose(voxels, few.picture_of_trial, 30)
+    rebuilt = found.components.double() * found.singular_values @ found.directions.T
+    assert rebuilt.numpy() == pytest.approx(voxels - voxels.mean(0), abs=1e-4)
+
+
+def test_an_interrupted_fit_goes_on_from_what_it_kept(tmp_path, monkeypatch):
+    voxels, targets, picture_of_trial = many_targets(1400)
+    monkeypatch.setattr(ridge, "TARGETS_PER_CHUNK", 500)
+    monkeypatch.setattr(cross_validation, "BASIS_SIZE", 60)
+    monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)
+    folds = picture_folds(picture_of_trial, 5, grouped=True)
+    fit = partial(fit_ridge, voxels, picture_of_trial=picture_of_trial, alphas=ALPHAS, folds=folds)
+    path = tmp_path / "targets.npy"
+    np.save(path, targets)
+
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(share):
+        if share > 0.2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(targets=np.load(path, mmap_mode="r"), kept=Kept(tmp_path / "work"), progress=interrupt)
+    left = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "work").iterdir()}
+    assert {"projected-0000.npy", "coordinates-0000.npy"} <= set(left)
+    kept = Kept(tmp_path / "work")
+    resumed = fit(targets=np.load(path, mmap_mode="r"), kept=kept)
+    assert {name: (tmp_path / "work" / name).stat().st_mtime_ns for name in left} == left
+    whole = fit(targets=targets)
+    assert np.array_equal(resumed.alphas, whole.alphas)
+    assert np.array_equal(resumed.coefficients, whole.coefficients)
+    kept.drop()
+    assert not (tmp_path / "work").exists()
