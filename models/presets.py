@@ -86,7 +86,7 @@ PRESETS = {
         Preset("takagi", 801, 40, guidance_scale=5.0, latent_path="reencode", published_grid=True),
         Preset("quality-20", 799, 20),
         Preset("live-8", 799, 8, decoder="auto"),
-        Preset("live-4", 799, 4, decoder="auto", few_step=True),
+        Preset("live-4", 799, 4, decoder="auto"),
         Preset("live-2", 799, 2, decoder="auto", few_step=True),
         Preset("live-1", 799, 1, decoder="auto", few_step=True),
     )

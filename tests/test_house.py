@@ -31,4 +31,4 @@ def test_the_embedded_model_is_small_enough_to_ship():
     files = [
         path for path in (ROOT / "models" / "demo").rglob("*") if path.suffix in (".safetensors", ".json", ".webp")
     ]
-    assert sum(path.stat().st_size for path in files) < 30e6
+    assert sum(path.stat().st_size for path in files) < 40e6
