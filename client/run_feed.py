@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from zlib import crc32
 
 import numpy as np
@@ -145,10 +146,11 @@ class RunFeed:
             return
         n_volumes = max(self.n_volumes, self._run.next_index)
         start = min(self._crc_of, default=n_volumes)
-        missing = [index for index in range(start, n_volumes) if index not in self._crc_of]
-        if missing:
-            few = ", ".join(map(str, missing[:10])) + (", …" if len(missing) > 10 else "")
-            self._say(f"run {self.plan.run}: {len(missing)} volumes never came: {few}")
+        n_missing = n_volumes - start - len(self._crc_of)
+        if n_missing:
+            missing = (index for index in range(start, n_volumes) if index not in self._crc_of)
+            few = ", ".join(map(str, islice(missing, 10))) + (", …" if n_missing > 10 else "")
+            self._say(f"run {self.plan.run}: {n_missing} volumes never came: {few}")
         self._run.end(n_volumes)
 
     def _onsets_before(self, index: int) -> list[Onset]:
