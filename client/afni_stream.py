@@ -87,7 +87,7 @@ def _header(said: dict[str, list[str]]) -> StreamHeader:
     if min(shape) < 1:
         raise ValueError(f"shape {shape}")
     datum, order = said.get("DATUM", ["short"])[0], said.get("BYTEORDER", ["LSB_FIRST"])[0]
-    dtype = np.dtype(DATUM[datum]).newbyteorder({"LSB_FIRST": "<", "MSB_FIRST": ">"}[order])
+    dtype = np.dtype({"LSB_FIRST": "<", "MSB_FIRST": ">"}[order] + DATUM[datum])
     is_alternating = (
         said.get("ACQUISITION_TYPE", ["2D+zt"])[0].startswith("2D") and said.get("ZORDER", ["alt"])[0] == "alt"
     )

@@ -1,4 +1,4 @@
-"""MURFI's vsend: a TCP connection an image, a C struct of 616 bytes, maybe a pre-header before it, then int16 pixels."""
+"""MURFI's vsend: a TCP connection an image, a C struct of 616 bytes, maybe a pre-header before, then int16 pixels."""
 
 import asyncio
 import math

@@ -4,6 +4,7 @@ Geometry is DICOM's (LPS, row and column directions) until the last step, which 
 """
 
 import math
+import struct
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from .incoming import LPS_TO_RAS, Array, Incoming, IncomingError, sendable
 SLICES_OF_GE = (0x0021, 0x104F)  # locations in acquisition
 SLICES_OF_PHILIPS = (0x2001, 0x1018)
 SLICES_OF_MOSAIC = (0x0019, 0x100A)
+CANNOT_READ = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ def read_dicom(path: Path, *, first_number: int = 1) -> list[Incoming] | Slice:
         raise
     except InvalidDicomError as error:
         raise IncomingError(f"{path} is no DICOM file, or only its beginning is there") from error
-    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError) as error:
+    except (*CANNOT_READ, struct.error) as error:
         # pydicom has no error of its own for a file cut short or without an element.
         raise IncomingError(
             f"{path} cannot be read as DICOM ({error}): cut short, or without what is needed"

@@ -54,7 +54,7 @@ def n_volumes(path: Path) -> int:
     try:
         shape = load(path).shape  # pyright: ignore[reportAttributeAccessIssue]
     except (ImageFileError, OSError, EOFError, zlib.error) as error:
-        raise IncomingError(f"{path} cannot be read as NIfTI ({error})") from error
+        raise IncomingError(f"{path} cannot be read as NIfTI ({error}): it is cut short, or not one") from error
     return shape[3] if len(shape) > 3 else 1
 
 
