@@ -78,9 +78,9 @@ class BridgeRuns:
         return ack
 
     def _end_run(self) -> None:
-        if self._feed.n_acked:
+        if self._feed.series is not None:
             self._feed.end()
-        self._feed = self._new_feed()
+            self._feed = self._new_feed()
 
     def _new_feed(self) -> RunFeed:
         self._n_runs += 1

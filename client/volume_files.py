@@ -73,7 +73,7 @@ class FolderWatch:
                 volumes += self._read(self.folder / name)
             except IncomingError as error:
                 is_hopeless = now_s - pending.unchanged_since_s >= PARSE_PATIENCE_S
-                if error.code == "unreadable" and not is_hopeless:
+                if not is_hopeless:
                     continue
                 if not pending.is_named:
                     pending.is_named = True

@@ -67,11 +67,15 @@ class PynealSender:
     HELLO = b"hello from pyneal_scanner "
 
     def __init__(self, context, port):
-        self.socket = context.socket(zmq.PAIR)
-        self.socket.linger = 0
-        self.socket.connect(f"tcp://127.0.0.1:{port}")
-        self.socket.rcvtimeo = PATIENCE_S * 1000
-        self.socket.send(self.HELLO)
+        # A PAIR socket turns a peer away until it has seen the last one go: say hello until it is echoed.
+        for _ in range(2 * PATIENCE_S):
+            self.socket = context.socket(zmq.PAIR)
+            self.socket.linger = 0
+            self.socket.connect(f"tcp://127.0.0.1:{port}")
+            self.socket.send(self.HELLO)
+            if self.socket.poll(500):
+                break
+            self.socket.close()
         assert self.socket.recv() == self.HELLO
 
     def send(self, number, voxels, tr="1.333"):
@@ -80,6 +84,7 @@ class PynealSender:
             f'"affine": "{json.dumps(AFFINE)}", "TR": "{tr}"}}'
         )
         self.socket.send_multipart([header.encode(), np.ascontiguousarray(voxels).tobytes()])
+        assert self.socket.poll(PATIENCE_S * 1000), "no ack"
         return self.socket.recv()
 
 

@@ -149,7 +149,8 @@ def test_a_sender_started_again_goes_on_with_the_files_that_lie_there(tmp_path, 
     assert arrived(daemon) == [0, 1, 2]
 
 
-def test_numbered_nifti_files(daemon, watched):
+def test_numbered_nifti_files(daemon, watched, monkeypatch):
+    monkeypatch.setattr("braind.client.volume_files.PARSE_PATIENCE_S", 0)
     for number in (1, 2, 3):
         nifti(watched.folder / f"vol_{number:04d}.nii.gz", volume(number))
     (watched.folder / "notes.txt").write_text("not a volume")
