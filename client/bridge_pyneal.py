@@ -1,6 +1,8 @@
 """Pyneal's scanner side sends here as to Pyneal: ZeroMQ PAIR, a JSON header and the array's bytes, an ack in words."""
 
+import asyncio
 import json
+import time
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from .incoming import Incoming, sendable
 PORT = 5555
 LONGEST_TR_S = 20.0
 """A larger number is milliseconds: Pyneal's simulator sends those."""
+REBIND_S = 2.0
 
 
 class PynealHeader(msgspec.Struct, frozen=True):
@@ -32,7 +35,7 @@ async def serve_pyneal(runs: BridgeRuns, host: str, port: int = PORT) -> None:
     context = zmq.asyncio.Context()
     try:
         while True:
-            socket, port = _bind(context, host, port, runs.largest_bytes)
+            socket, port = await _bind(context, host, port, runs.largest_bytes)
             announce(f"listening tcp://{host}:{port}")
             try:
                 while True:
@@ -84,13 +87,20 @@ def read_pyneal(message: list[bytes]) -> Incoming:
     return Incoming(voxels, affine, header.volIdx, "pyneal", f"volIdx {header.volIdx}", tr_s=tr_s)
 
 
-def _bind(context: Any, host: str, port: int, largest_bytes: int) -> tuple[Any, int]:
+async def _bind(context: Any, host: str, port: int, largest_bytes: int) -> tuple[Any, int]:
     socket = context.socket(zmq.PAIR)
     socket.setsockopt(zmq.MAXMSGSIZE, largest_bytes)
     socket.setsockopt(zmq.RCVHWM, 4)
-    try:
-        socket.bind(f"tcp://{host}:{port or '*'}")
-    except zmq.ZMQError as error:
-        socket.close(linger=0)
-        raise PeerError(f"{host}:{port} cannot be bound ({error}); free it or give --port", code="in_use") from error
-    return socket, int(socket.getsockopt(zmq.LAST_ENDPOINT).decode().rpartition(":")[2])
+    deadline = time.monotonic() + REBIND_S
+    while True:
+        try:
+            socket.bind(f"tcp://{host}:{port or '*'}")
+            return socket, int(socket.getsockopt(zmq.LAST_ENDPOINT).decode().rpartition(":")[2])
+        except zmq.ZMQError as error:
+            # The last peer's socket is closed by another thread, a moment after we asked for it.
+            if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline:
+                socket.close(linger=0)
+                raise PeerError(
+                    f"{host}:{port} cannot be bound ({error}); free it or give --port", code="in_use"
+                ) from error
+        await asyncio.sleep(0.05)

@@ -83,3 +83,17 @@ def test_a_run_that_does_not_fit_is_said_by_the_c_client(c_client, files, tmp_pa
         assert '"code":"shape"' in ran.stderr
     finally:
         daemon.close()
+
+
+@pytest.mark.skipif(shutil.which("octave") is None, reason="Octave is not installed")
+def test_the_bytes_of_the_matlab_example_are_the_documents(tmp_path):
+    program = (
+        f"addpath('{EXAMPLES}'); voxels = zeros(1, 2, 3, 'int16'); voxels(1, 1, :) = [0 1 2]; voxels(1, 2, :) = [3 4 5];"
+        "[header, payload] = volume_message('s', 'r', 0, voxels, 0.5);"
+        "file = fopen('header', 'w'); fwrite(file, header); fclose(file);"
+        "file = fopen('payload', 'w'); fwrite(file, payload); fclose(file);"
+    )
+    subprocess.run(["octave", "--no-gui", "--norc", "--eval", program], check=True, cwd=tmp_path, timeout=PATIENCE_S)
+    message, payload = wire.decode([b"BRD1", (tmp_path / "header").read_bytes(), (tmp_path / "payload").read_bytes()])
+    np.testing.assert_array_equal(wire.volume_array(message, payload), [[[0, 1, 2], [3, 4, 5]]])
+    assert message.scale == 0.5
