@@ -255,8 +255,11 @@ def test_afni(daemon):
     assert "not AFNI's" in process.words
 
 
+HELLOS = [(0, [], 0), (1, [0], 0), (1, [3], 3), (2, [2], 16), (3, [4], 4), (4, [2, 3], 5)]
+
+
 @pytest.mark.parametrize("order", "<>")
-@pytest.mark.parametrize(("version", "counts", "n_extra"), [(0, [], 0), (1, [0], 0), (1, [3], 3), (2, [2], 16), (3, [4], 4), (4, [2, 3], 5)])  # fmt: skip
+@pytest.mark.parametrize(("version", "counts", "n_extra"), HELLOS)
 def test_every_hello_of_afni_with_a_displacement_that_looks_like_a_bye(order, version, counts, n_extra):
     import asyncio
 

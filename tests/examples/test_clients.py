@@ -88,7 +88,8 @@ def test_a_run_that_does_not_fit_is_said_by_the_c_client(c_client, files, tmp_pa
 @pytest.mark.skipif(shutil.which("octave") is None, reason="Octave is not installed")
 def test_the_bytes_of_the_matlab_example_are_the_documents(tmp_path):
     program = (
-        f"addpath('{EXAMPLES}'); voxels = zeros(1, 2, 3, 'int16'); voxels(1, 1, :) = [0 1 2]; voxels(1, 2, :) = [3 4 5];"
+        f"addpath('{EXAMPLES}'); voxels = zeros(1, 2, 3, 'int16');"
+        "voxels(1, 1, :) = [0 1 2]; voxels(1, 2, :) = [3 4 5];"
         "[header, payload] = volume_message('s', 'r', 0, voxels, 0.5);"
         "file = fopen('header', 'w'); fwrite(file, header); fclose(file);"
         "file = fopen('payload', 'w'); fwrite(file, payload); fclose(file);"
