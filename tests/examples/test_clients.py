@@ -48,7 +48,7 @@ def test_the_c_client_streams_a_run_through_a_restart_of_the_daemon(c_client, fi
         client = subprocess.Popen([c_client, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for number in range(5):
             assert client.stdout.readline() == f"acked {number}\n", client.stderr.read()
-        daemon.kill()
+        daemon.close()
         # the same port: the client knows no other
         daemon.settings["serve"] = {"ingest_port": int(address.rpartition(":")[2])}
         daemon.start(wait=False).wait_bound()
