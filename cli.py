@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import encode, live, recorded, settings
+from .commands import bridge, encode, live, recorded, send, settings
 from .errors import BraindError, ExitCode
 
 # a model or preset that cannot be used, whatever the command
@@ -55,6 +55,8 @@ for command in (
     live.replay,
     live.monitor,
     live.status,
+    send.send,
+    bridge.bridge,
     settings.config,
     recorded.simulate,
     recorded.fit,

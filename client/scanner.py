@@ -1,9 +1,10 @@
 """Send a scanner's volumes to the daemon and know that they are durable.
 
 ```python
-with ScannerClient() as client:
-    next_index = client.open_run(Hello(session="2026-11-23", run="run-01", ...)).next_index
-    client.send_volume(voxels, next_index)
+with ScannerClient("tcp://127.0.0.1:5560") as client:
+    run = client.open_run(session="2026-11-23", run="run-01", kind="bold", ...)
+    run.send(voxels, onsets=[Onset(0, 3.2)])
+    run.end()
 ```
 
 Nothing acked is lost, and nothing needs an ack to arrive: what stays unanswered is sent again, byte for byte, through a
@@ -12,7 +13,8 @@ and a restarted daemon look alike from here, and cost only time.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import zmq
@@ -37,11 +39,25 @@ class ScannerError(BraindError):
     code = "scanner"
 
 
+@dataclass(frozen=True)
+class Onset:
+    """A trial's onset in a BOLD run, in seconds after its first volume; `shown` has `trial` and `nsd_id`."""
+
+    event: int
+    onset_s: float
+    duration_s: float = 3.0
+    seen_png: bytes | None = None
+    shown: dict[str, int] | None = None
+
+
 class ScannerClient:
     """A connection that opens runs and sends volumes; not for use from several threads at once.
 
+    What is sent and has no answer is all it keeps: at most `window` volumes.
+
     Parameters
     ----------
+    host : a name or address, or both with the port as `tcp://host:port`
     timeout_s : how long an answer may take before the message is sent again
     give_up_s : how long the daemon may be gone in a run before `NoDaemonError` is raised; at the first `open_run` it is
         twice `timeout_s`
@@ -51,10 +67,10 @@ class ScannerClient:
     def __init__(
         self, host: str = "127.0.0.1", port: int = 5560, *, timeout_s: float = 3, give_up_s: float = 60, window: int = 8
     ) -> None:
-        self.host, self.port = host, port
+        self.host, self.port = _address(host, port)
         self.timeout_s, self.give_up_s, self.window = timeout_s, give_up_s, window
         self._context = zmq.Context()
-        self._socket = connect(self._context, zmq.DEALER, host, port)
+        self._socket = connect(self._context, zmq.DEALER, self.host, self.port)
         self._has_met_daemon = False
         self._hello: wire.Hello | None = None
         self._unanswered: dict[Key, list[Any]] = {}  # sent frames, oldest first, until their answer comes
@@ -65,8 +81,23 @@ class ScannerClient:
 
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def open_run(self, hello: wire.Hello) -> wire.Welcome:
-        """Open a run, or come back to one; send from the answer's `next_index` on.
+    def grid(self) -> wire.Grid:
+        """Ask on which grid the daemon wants volumes."""
+        self._wait(lambda: not self._unanswered)
+        self._transmit(wire.encode(wire.GridRequest()), self.timeout_s)
+        deadline = time.monotonic() + 2 * self.timeout_s
+        while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            answer = self._read()
+            if isinstance(answer, wire.Grid):
+                return answer
+            if isinstance(answer, wire.Refused):
+                raise RefusedByDaemon(answer)
+        raise no_daemon(self.host, self.port, "no answer to GridRequest")
+
+    def open_run(self, hello: wire.Hello | None = None, **fields: Any) -> "OpenRun":
+        """Open a run, or come back to one; send from its `next_index` on.
+
+        `fields` are those of `wire.Hello`, in place of one.
 
         Raises
         ------
@@ -74,6 +105,7 @@ class ScannerClient:
             With the daemon's code and sentence: a subject, shape, affine or kind that its weights do not fit.
         NoDaemonError
         """
+        hello = hello or wire.Hello(**fields)
         self._wait(lambda: not self._unanswered)
         self._answers.clear()
         self._hello = hello
@@ -83,7 +115,7 @@ class ScannerClient:
             self._hello = None
             raise
         self._has_met_daemon = True
-        return welcome
+        return OpenRun(self, hello, welcome)
 
     def end_run(self, n_volumes: int) -> wire.Ack:
         """Say that the run is over after `n_volumes` volumes."""
@@ -297,3 +329,51 @@ class ScannerClient:
             (of, index), *_ = self._unanswered
             return no_daemon(self.host, self.port, f"no answer to {of} {index} for {self.give_up_s:g} s")
         return no_daemon(self.host, self.port, "no answer to Hello")
+
+
+class OpenRun:
+    """A run that is open: sends its volumes, and the onsets before them, and ends it.
+
+    Parameters
+    ----------
+    welcome : the daemon's answer; a run that was interrupted goes on at `next_index`
+    """
+
+    def __init__(self, client: ScannerClient, hello: wire.Hello, welcome: wire.Welcome) -> None:
+        self._client, self.hello, self.welcome = client, hello, welcome
+        self.next_index = welcome.next_index
+
+    def send(self, voxels: Array, *, index: int | None = None, onsets: Iterable[Onset] = (), **fields: Any) -> wire.Ack:
+        """Send the onsets, then the volume; return when all are durable.
+
+        Parameters
+        ----------
+        voxels : array of shape (X, Y, Z), of the run's dtype
+        index : the volume's number in the run; the one after the last if None
+        fields : as for `ScannerClient.send_volume`
+        """
+        for onset in onsets:
+            self._client.send_event(
+                onset.event,
+                onset.onset_s,
+                duration_s=onset.duration_s,
+                seen_png=onset.seen_png,
+                **(onset.shown or {}),
+            )
+        index = self.next_index if index is None else index
+        ack = self._client.send_volume(voxels, index, **fields)
+        self.next_index = max(self.next_index, index + 1)
+        return ack
+
+    def end(self, n_volumes: int | None = None) -> wire.Ack:
+        """Say that the run is over; it has `next_index` volumes if not said otherwise."""
+        return self._client.end_run(self.next_index if n_volumes is None else n_volumes)
+
+
+def _address(host: str, port: int) -> tuple[str, int]:
+    if not host.startswith("tcp://"):
+        return host, port
+    name, _, number = host.removeprefix("tcp://").rpartition(":")
+    if not name or not number.isdigit():
+        raise ScannerError(f"{host!r} is no address; give tcp://HOST:PORT, as the daemon's serve.json has it")
+    return name.strip("[]"), int(number)

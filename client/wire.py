@@ -22,6 +22,7 @@ MAX_HEADER_BYTES = 64 * 1024
 VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 
 Kind = Literal["beta", "bold"]
+Motion = tuple[float, float, float, float, float, float]
 Stage = Literal["scores", "xz", "xzc", "refined"]
 
 
@@ -60,6 +61,20 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     n_volumes: int | None = None
 
 
+class GridRequest(Message, frozen=True, kw_only=True, tag="grid_request"):
+    """Ask on which grid, and of whom, the daemon wants volumes; before `Hello`, to turn volumes onto it."""
+
+
+class Grid(Message, frozen=True, kw_only=True, tag="grid"):
+    """Answer to `GridRequest`: what the daemon's weights were fitted on."""
+
+    subject: int
+    kind: Kind
+    shape: tuple[int, int, int]
+    affine: tuple[tuple[float, float, float, float], ...]
+    weights: str
+
+
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """The run is open; send from `next_index` on (0, or where an interrupted run stopped)."""
 
@@ -75,7 +90,9 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     """One volume. Payload: its bytes (`shape`, C order, `dtype`, little-endian); then, if `seen`, a PNG of the picture.
 
     `scale` turns stored numbers into % signal change (NSD stores int16 × 300, so 1/300). `trial` and `nsd_id` name what
-    was on screen, when the sender knows; the decoder never reads them.
+    was on screen, when the sender knows; the decoder never reads them. `motion` is what the sender's realignment
+    found: translations along x, y, z in mm (RAS+), then rotations about them in rad; `roi_values` are means that the
+    sender computed itself.
     """
 
     session: str
@@ -90,6 +107,8 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     nsd_id: int | None = None
     n_averaged: int = 1
     sent_s: float | None = None
+    motion: Motion | None = None
+    roi_values: tuple[float, ...] = ()
 
 
 class Event(Message, frozen=True, kw_only=True, tag="event"):
@@ -269,7 +288,7 @@ class Done(Message, frozen=True, kw_only=True, tag="done"):
 
 
 AnyMessage = (
-    Hello | Welcome | Volume | Event | EndRun | Ack | Refused
+    Hello | Welcome | GridRequest | Grid | Volume | Event | EndRun | Ack | Refused
     | Decode | Skipped | Heartbeat
     | StatusRequest | Status | FetchRequest | Pause | Shutdown | Done
 )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 import zmq.asyncio
 
 from ..client import wire
-from ..client.wire import Ack, EndRun, Event, Hello, Refused, Volume, Welcome
+from ..client.wire import Ack, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
 from ..errors import BraindError
 from ..models import roi
 from ..models.weights import Weights
@@ -94,8 +94,11 @@ class Front:
                     return self._open_run(message)
                 case EndRun():
                     return self._end_run(message)
+                case GridRequest():
+                    return self._grid()
             raise Refusal(
-                f"{type(message).__name__} is nothing the ingest socket takes; send Hello, Volume, Event or EndRun",
+                f"{type(message).__name__} is nothing the ingest socket takes; send GridRequest, Hello, Volume, "
+                "Event or EndRun",
                 code="unexpected",
             )
         except BraindError as error:
@@ -127,6 +130,16 @@ class Front:
         checks.check_event(event, payload, record)
         is_new = journal.add_event(event, payload[0] if event.seen else None)
         return Ack(session=event.session, run=event.run, index=event.event, of="event", duplicate=not is_new)
+
+    def _grid(self) -> Grid:
+        card = self._weights.card
+        return Grid(
+            subject=card.subject,
+            kind=card.kind,
+            shape=card.shape,
+            affine=card.affine,
+            weights=self._weights.fingerprint,
+        )
 
     def _open_run(self, hello: Hello) -> Welcome:
         checks.check_hello(hello, self._weights)

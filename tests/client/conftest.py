@@ -93,6 +93,8 @@ class ProtocolDaemon:
             socket.close()
 
     def _take(self, message, payload):
+        if isinstance(message, wire.GridRequest):
+            return wire.Grid(subject=1, kind="bold", shape=SHAPE, affine=AFFINE, weights="w")
         place = {"session": message.session, "run": message.run}
         if isinstance(message, wire.Hello):
             self.n_hellos += 1
@@ -111,6 +113,7 @@ class ProtocolDaemon:
             is_new = self.events.setdefault(key, message) is message
             self.order.append(("event", message.event))
             return wire.Ack(**place, index=message.event, of="event", duplicate=not is_new)
+        self.order.append(("end_run", message.n_volumes))
         self.ended[message.run] = message.n_volumes
         return wire.Ack(**place, index=message.n_volumes, of="end_run")
 

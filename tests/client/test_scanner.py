@@ -1,5 +1,6 @@
 """A scanner's client against a daemon that loses answers, refuses and restarts."""
 
+import asyncio
 import time
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from braind.client import wire
 from braind.client.connection import NoDaemonError, RefusedByDaemon
-from braind.client.scanner import ScannerClient, ScannerError
+from braind.client.scanner import Onset, ScannerClient, ScannerError
+from braind.client.scanner_async import AsyncScannerClient
 
 
 def voxels(index):
@@ -151,3 +153,48 @@ def test_an_array_with_four_axes_is_refused_before_it_is_sent(client, hello):
     client.open_run(hello)
     with pytest.raises(ScannerError, match="send X, Y, Z"):
         client.send_volume(np.zeros((2, 3, 4, 5), np.int16), 0)
+
+
+def test_a_run_sends_onsets_before_their_volume_and_counts_for_itself(daemon, hello):
+    with ScannerClient(f"tcp://127.0.0.1:{daemon.ingest_port}") as client:
+        run = client.open_run(session="s", run="run-01", subject=1, kind="bold", shape=hello.shape, affine=hello.affine,
+                              tr_s=1.5, dtype="int16")  # fmt: skip
+        run.send(voxels(0))
+        run.send(voxels(1), onsets=[Onset(0, 1.6, shown={"trial": 5})], motion=(0.1, 0, 0, 0, 0, 0.01))
+        run.end()
+    assert daemon.order == [("volume", 0), ("event", 0), ("volume", 1), ("end_run", 2)]
+    assert daemon.headers["s", "run-01", 1].motion == (0.1, 0, 0, 0, 0, 0.01)
+    assert daemon.events["s", "run-01", 0].trial == 5
+
+
+def test_the_asyncio_form_survives_a_restart_and_does_not_hold_up_the_loop(daemon, hello):
+    async def stream():
+        n_ticks = 0
+
+        async def tick():
+            nonlocal n_ticks
+            while True:
+                await asyncio.sleep(0.001)
+                n_ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        async with AsyncScannerClient(port=daemon.ingest_port, timeout_s=0.3, give_up_s=10) as client:
+            assert (await client.grid()).shape == hello.shape
+            run = await client.open_run(hello)
+            for index in range(4):
+                if index == 2:
+                    await asyncio.to_thread(lambda: (daemon.stop(), daemon.start()))
+                await run.send(voxels(index))
+            await run.end()
+            assert run.next_index == 4
+        ticking.cancel()
+        return n_ticks
+
+    assert asyncio.run(stream()) > 10
+    for index in range(4):
+        np.testing.assert_array_equal(daemon.volumes["s", "run-01", index], voxels(index))
+
+
+def test_an_address_that_is_none_is_named():
+    with pytest.raises(ScannerError, match="tcp://HOST:PORT"):
+        ScannerClient("tcp://somewhere")

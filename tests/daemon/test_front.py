@@ -81,3 +81,17 @@ def test_a_number_too_large_for_float32_is_refused_as_not_finite(front):
     stored = values(0).astype("float64")
     stored[:] = 1e300
     assert front.take(volume_frames(0, stored=stored, run="large")).code == "not_finite"
+
+
+def test_motion_that_a_sender_found_is_journaled_with_its_volume(tmp_path):
+    sessions = Sessions(tmp_path, wait_for_disk=False)
+    standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
+    front = Front(None, sessions, standing, WEIGHTS, store_volumes=False, wake=lambda _: None)
+    front.take(wire.encode(hello(kind="bold")))
+    motion = (0.1, 0.2, 0.3, 0.01, 0.02, 0.03)
+    assert isinstance(front.take(volume_frames(0, motion=motion, roi_values=(5.0,))), wire.Ack)
+    journal = sessions["ses"]
+    ((place, _),) = journal.run_volumes("run-01", 0)
+    header = journal.volume(place.arrival).header
+    assert (header.motion, header.roi_values) == (motion, (5.0,))
+    sessions.close()

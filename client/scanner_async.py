@@ -1,0 +1,75 @@
+"""The scanner client for asyncio programs: the same calls, awaited, made one after another by a thread of its own.
+
+```python
+async with AsyncScannerClient("tcp://127.0.0.1:5560") as client:
+    run = await client.open_run(session="2026-11-23", run="run-01", kind="bold", ...)
+    await run.send(voxels)
+```
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, Self, TypeVar
+
+from . import wire
+from .scanner import Onset, OpenRun, ScannerClient
+
+Result = TypeVar("Result")
+
+
+class AsyncScannerClient:
+    """A `ScannerClient` whose waiting does not hold up the event loop; calls are carried out in the order made.
+
+    Cancelling an awaiting task does not take back what was sent.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 5560, **options: Any) -> None:
+        self._thread = ThreadPoolExecutor(1, "scanner")
+        self._client = ScannerClient(host, port, **options)
+
+    async def grid(self) -> wire.Grid:
+        """Ask on which grid the daemon wants volumes."""
+        return await self.call(self._client.grid)
+
+    async def open_run(self, hello: wire.Hello | None = None, **fields: Any) -> "AsyncOpenRun":
+        """Open a run, or come back to one."""
+        return AsyncOpenRun(self, await self.call(self._client.open_run, hello, **fields))
+
+    async def call(self, function: Callable[..., Result], *arguments: Any, **fields: Any) -> Result:
+        """Carry out a call in the blocking client's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *arguments, **fields))
+
+    async def close(self) -> None:
+        """Close the connection when the calls made so far are done."""
+        await self.call(self._client.close)
+        self._thread.shutdown()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class AsyncOpenRun:
+    """`OpenRun`, awaited."""
+
+    def __init__(self, client: AsyncScannerClient, run: OpenRun) -> None:
+        self._client, self._run = client, run
+
+    @property
+    def next_index(self) -> int:
+        """Where to go on."""
+        return self._run.next_index
+
+    async def send(
+        self, voxels: wire.Array, *, index: int | None = None, onsets: Iterable[Onset] = (), **fields: Any
+    ) -> wire.Ack:
+        """Send the onsets, then the volume; return when all are durable."""
+        return await self._client.call(self._run.send, voxels, index=index, onsets=onsets, **fields)
+
+    async def end(self, n_volumes: int | None = None) -> wire.Ack:
+        """Say that the run is over."""
+        return await self._client.call(self._run.end, n_volumes)

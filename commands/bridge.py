@@ -1,0 +1,68 @@
+"""bridge: let scanner-side programs made for Pyneal, MURFI or AFNI send to the daemon unchanged."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import config_of, config_options
+
+
+@click.command()
+@config_options
+@click.argument("peer", type=click.Choice(["pyneal", "murfi", "afni"]))
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen at: these protocols have no keys."
+)
+@click.option("--port", type=click.IntRange(0, 65535), help="Pyneal 5555, MURFI 15000, AFNI's images 7960.")
+@click.option("--control-port", type=click.IntRange(0, 65535), default=7961, show_default=True, help="AFNI's control.")
+@click.option("--motion-port", type=click.IntRange(0, 65535), default=53214, show_default=True, help="AFNI's receiver.")
+@click.option("--motion-wait", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds a volume waits.")
+@click.option("--to", "address", help="tcp://HOST:PORT of the daemon's ingest socket.")
+@click.option("--session", help="Name of the session; today's date if not given.")
+@click.option("--run", help="Runs are RUN-1, RUN-2, …; the time of the start if not given.")
+@click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
+@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Refuse peers that say another TR.")
+@click.option("--simulated", is_flag=True, help="No brain was measured.")
+def bridge(
+    config_path: Path | None,
+    data: Path | None,
+    peer: str,
+    host: str,
+    port: int | None,
+    address: str | None,
+    **options: Any,
+) -> None:
+    """Take volumes as PEER's analysis program would, until Ctrl-C."""
+    import asyncio
+    import time
+
+    from ..client.bridge import BridgeRuns
+    from ..client.bridge_afni import IMAGE_PORT, serve_afni
+    from ..client.bridge_murfi import PORT as MURFI_PORT
+    from ..client.bridge_murfi import serve_murfi
+    from ..client.bridge_pyneal import PORT as PYNEAL_PORT
+    from ..client.bridge_pyneal import serve_pyneal
+    from ..client.endpoints import endpoints
+    from ..client.progress_bar import say
+    from ..client.run_feed import RunPlan
+    from ..client.scanner import ScannerClient
+
+    plan = RunPlan(
+        session=options["session"] or time.strftime("%Y-%m-%d"),
+        run=options["run"] or time.strftime("%H%M%S"),
+        kind=options["kind"],
+        tr_s=options["tr_s"],
+        producer=f"braind bridge {peer}",
+        simulated=options["simulated"],
+    )
+    with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
+        runs = BridgeRuns(client, plan, say)
+        if peer == "pyneal":
+            asyncio.run(serve_pyneal(runs, host, PYNEAL_PORT if port is None else port))
+        elif peer == "murfi":
+            asyncio.run(serve_murfi(runs, host, MURFI_PORT if port is None else port))
+        else:
+            image_port = IMAGE_PORT if port is None else port
+            ports = (options["control_port"], image_port, options["motion_port"])
+            asyncio.run(serve_afni(runs, host, *ports, motion_wait_s=options["motion_wait"]))

@@ -1,0 +1,78 @@
+"""send: volumes from files, or from the folder that the scanner writes to."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import ExitCode
+from .options import FILE, FOLDER, config_of, config_options
+
+
+@click.command()
+@config_options
+@click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--watch", type=FOLDER, help="Send what comes into a folder: NIfTI, Siemens, Philips or GE DICOM.")
+@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Seconds from volume to volume.")
+@click.option("--to", "address", help="tcp://HOST:PORT of the daemon's ingest socket.")
+@click.option("--session", help="Name of the session; today's date if not given.")
+@click.option("--run", help="Name of the run; the same name again goes on where it stopped.")
+@click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
+@click.option("--events", type=FILE, help="BIDS events.tsv with the trials' onsets.")
+@click.option("--flat-out", is_flag=True, help="A file's volumes as fast as they are acked, not one a TR.")
+@click.option("--existing", is_flag=True, help="With --watch: files that lie there already too.")
+@click.option("--series", help="With --watch: the series to send, by its UID or its files' name before the number.")
+@click.option("--each-series", is_flag=True, help="With --watch: a new series is a new run, RUN-2, RUN-3, …")
+@click.option("--first-number", type=click.IntRange(0), default=1, show_default=True, help="Of a series' first volume.")
+@click.option("--volumes", "max_volumes", type=click.IntRange(1), help="With --watch: end the run after so many.")
+@click.option("--quiet", "quiet_s", type=click.FloatRange(0), help="With --watch: end after so many quiet seconds.")
+@click.option("--simulated", is_flag=True, help="No brain was measured.")
+def send(
+    config_path: Path | None,
+    data: Path | None,
+    nifti: Path | None,
+    watch: Path | None,
+    address: str | None,
+    session: str | None,
+    run: str | None,
+    events: Path | None,
+    **options: Any,
+) -> None:
+    """Send a NIfTI file, or the files that come into a folder, to the daemon."""
+    import time
+
+    from ..client.endpoints import endpoints
+    from ..client.progress_bar import say
+    from ..client.run_feed import RunPlan
+    from ..client.scanner import ScannerClient
+    from ..client.send import FolderSender, read_onsets, send_file, stale
+    from ..client.volume_files import FolderWatch
+
+    if (nifti is None) == (watch is None):
+        raise click.UsageError("give either a NIfTI file or --watch FOLDER")
+    plan = RunPlan(
+        session=session or time.strftime("%Y-%m-%d"),
+        run=run or (nifti.name.split(".")[0] if nifti else time.strftime("%H%M%S")),
+        kind=options["kind"],
+        tr_s=options["tr_s"],
+        producer="braind send",
+        simulated=options["simulated"],
+    )
+    onsets = read_onsets(events) if events else []
+    with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
+        if nifti:
+            pace_s = None if options["flat_out"] else plan.tr_s or 1.0
+            n_acked, n_refused = send_file(nifti, client, plan, say, onsets, pace_s=pace_s), 0
+        else:
+            assert watch is not None
+            folder = FolderWatch(watch, existing=options["existing"], first_number=options["first_number"])
+            for sentence in stale(folder):
+                say(sentence)
+            sender = FolderSender(
+                folder, client, plan, say, onsets, series=options["series"], each_series=options["each_series"]
+            )
+            sender.run(max_volumes=options["max_volumes"], quiet_s=options["quiet_s"])
+            n_acked, n_refused = sender.n_acked, sender.n_refused
+    click.echo(f"session {plan.session}, run {plan.run}: {n_acked} volumes acked, {n_refused} not sent")
+    if n_refused:
+        raise SystemExit(ExitCode.FAILED)
