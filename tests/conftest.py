@@ -8,9 +8,13 @@ import pytest
 
 
 def pytest_configure():
-    """Let the programs that tests start hear Ctrl-C: a script's background job would hand its ignored SIGINT on."""
+    """Keep from the tests what the shell they run in has set."""
+    # a script's background job ignores Ctrl-C, and so would the programs that tests start
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # one's own settings are not the tests'
+    for variable in [variable for variable in os.environ if variable.startswith("BRAIND_")]:
+        del os.environ[variable]
 
 
 @pytest.fixture(scope="session", autouse=True)
