@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import among_best, identified_among_decoded, identified_among_seen, pixcorr, ssim, unit_rows
 from .judge_networks import Look
+from .metrics import among_best, identified_among_decoded, identified_among_seen, pixcorr, ssim, unit_rows
 from .protocols import Measure, mindeye_pixels
 
 Array = NDArray[Any]
