@@ -13,6 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
+READABLE = click.Path(dir_okay=False, exists=True, readable=True, path_type=Path)
 MODES = click.Choice(["z", "c", "zc"])
 
 subject_option = click.option("--subject", default=1, show_default=True, help="Subject number.")

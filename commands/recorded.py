@@ -8,6 +8,7 @@ import click
 from .options import (
     FILE,
     FOLDER,
+    READABLE,
     config_of,
     config_options,
     decode_options,
@@ -105,6 +106,17 @@ def decode(
 @ldm_option
 @lora_option
 @tiny_decoder_option
+@click.option(
+    "--protocol",
+    type=click.Choice(["mindeye", "takagi"]),
+    default="mindeye",
+    show_default=True,
+    help="mindeye: eight measures, other seen pictures as distractors; takagi: five samples, other decodes.",
+)
+@click.option("--networks", help="Folder of the protocol's networks, or `hub` to download them (needs braind[scores]).")
+@click.option(
+    "--kinds", type=READABLE, help="Table of 73k id, tab, kind of object: scores kinds that training lacks apart."
+)
 @click.option("--max-trials", type=click.IntRange(1), help="Only so many trials of each picture.")
 @json_option
 @decode_options
@@ -116,21 +128,30 @@ def evaluate(
     ldm: Path | None,
     lora: Path | None,
     tiny_decoder: Path | None,
+    protocol: str,
+    networks: str | None,
+    kinds: Path | None,
     max_trials: int | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Score the decoder on all held-out pictures, with controls."""
-    from ..offline.decoding import evaluate_subject
+    if networks not in (None, "hub") and not Path(networks).expanduser().is_dir():
+        raise click.BadParameter(f"{networks}: no such folder; give one, or hub", param_hint="--networks")
+    from ..offline.evaluating import evaluate_subject
 
     config = config_of(
         config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
     )
-    scores = evaluate_subject(config, subject, as_json, max_trials)
+    scores = evaluate_subject(config, subject, protocol, networks, kinds, max_trials)
     if as_json:
         import json
 
-        click.echo(json.dumps(scores, indent=2))
+        click.echo(json.dumps(scores, indent=1, ensure_ascii=False))
+    else:
+        from ..offline.score_tables import print_tables
+
+        print_tables(scores)
 
 
 @click.command()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -65,17 +65,21 @@ class Candidates:
     def _c_profiles(self) -> "_Profiles":
         return _profiles(self.c)
 
-    def scores(self, z: Array, c: Array) -> Array:
+    def scores(self, z: Array, c: Array, mode: Literal["z", "c", "zc"] = "zc") -> Array:
         """Return each candidate's score, shape (n,), float32, -1 to 1.
 
         Every feature is standardised over the set and constant ones dropped; the score is the correlation over
-        features of the decoded with the candidate's, averaged over z and c.
+        features of the decoded with the candidate's, averaged over z and c (mode zc) or of one of them.
 
         Parameters
         ----------
         z : array of shape latent_shape, float
         c : array of shape text_shape, float
         """
+        if mode == "z":
+            return self._z_profiles.correlations(z)
+        if mode == "c":
+            return self._c_profiles.correlations(c)
         return (self._z_profiles.correlations(z) + self._c_profiles.correlations(c)) / 2
 
     def rank(self, z: Array, c: Array, n: int = 5) -> list[tuple[int, float]]:

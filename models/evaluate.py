@@ -1,73 +1,38 @@
-"""Evaluation: how well a subject's held-out pictures come back, beside controls that know nothing of them.
+"""Evaluation: how well a subject's held-out pictures come back, beside controls that know less of them.
 
-Every score is averaged over a picture's trials first, then over pictures; intervals are bootstrapped over pictures.
+Every score is averaged over a picture's decodes first, then over pictures; intervals are bootstrapped over pictures.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BraindError
-from .low_rank import CONSTANT_BELOW, LowRankMap
-from .metrics import bootstrap_ci, mean_by_picture, pixcorr, row_correlation, ssim, two_way
+from .held_out import HeldOut, Row, Training, distinct_rows, rows_of
+from .judge import Judge
+from .metrics import bootstrap_ci, permutation_p, random_signs
+from .noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
+from .protocols import Protocol
+from .studio import MODES, Progress, Reconstruct, Scores, Studio
+from .target_likeness import standardised, target_correlation
 from .weights import Weights
 
 Array = NDArray[Any]
-Mode = Literal["z", "c", "zc"]
-Reconstruct = Callable[[Array, Array, Mode], Array]
-Embed = Callable[[Array], Array]
-NameObjects = Callable[[Array], list[str]]
-Progress = Callable[[str, int, int], None]  # what is being made, pictures done, pictures in all
 
-N_MODES = 3
-
-
-class EvaluateError(BraindError):
-    """Held-out trials that cannot be scored."""
-
-    code = "evaluate"
-
-
-@dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Held-out trials and what was seen in them.
-
-    Parameters
-    ----------
-    voxels : array of shape (n_trials, n_voxels), float32
-        % signal change of single trials, in the order of the weights' voxel index.
-    picture_of_trial : array of shape (n_trials,), int
-        Row of the arrays below.
-    pictures : array of shape (n_pictures, px, px, 3), uint8
-    z : array of shape (n_pictures, *latent_shape), float
-    c : array of shape (n_pictures, *text_shape), float
-    kinds : sequence of n_pictures str
-        The object in each picture, as `name_objects` would name it; empty names where that is not known, and then
-        naming is not scored.
-    is_novel : array of shape (n_pictures,), bool, optional
-        Pictures of kinds that never occur in training: decoded too, but scored apart.
-    """
-
-    voxels: Array
-    picture_of_trial: Array
-    pictures: Array
-    z: Array
-    c: Array
-    kinds: Sequence[str]
-    is_novel: Array | None = None
+N_PERMUTATIONS = 10_000
+DECIMALS = 6  # of what is reported: finer digits are the arithmetic's own
 
 
 def evaluate(
     weights: Weights,
     held_out: HeldOut,
-    reconstruct: Reconstruct,
-    embed: Embed,
-    name_objects: NameObjects,
+    training: Training,
+    reconstructs: Sequence[Reconstruct],
+    judge: Judge,
+    protocol: Protocol,
     *,
-    random_c: Array | None = None,
+    bold: Row | None = None,
     seed: int = 42,
     n_bootstrap: int = 2000,
     max_trials_per_picture: int | None = None,
@@ -79,209 +44,166 @@ def evaluate(
     ----------
     weights : Weights
     held_out : HeldOut
-    reconstruct : z (*latent_shape), c (*text_shape), mode → picture (px, px, 3) uint8
-    embed : pictures (n, px, px, 3) uint8 → (n, d) float; correlations of its rows identify pictures
-    name_objects : pictures (n, px, px, 3) uint8 → n names, of the kinds in `held_out`
-    random_c : array of shape (n_pictures, *text_shape), optional
-        Text embeddings of random captions; without them, the held-out pictures' own, each given to another picture.
-    max_trials_per_picture : int, optional
-        Decode only the first trials of each picture; all by default.
-    progress : called after every picture made.
+    training : Training
+    reconstructs : z (*latent_shape), c (*text_shape), mode → picture (px, px, 3) uint8; one for each sample
+    judge : of the held-out pictures
+    protocol : Protocol
+    bold : responses estimated causally from BOLD, with the weights that decode them
+    max_trials_per_picture : only the first trials of each picture; all by default
+    progress : called after every picture made
 
     Returns
     -------
     scores : dict, JSON-ready
-        `single` and `averaged` (repeats averaged before decoding) hold scores for the modes `z`, `c` and `zc`, and
-        `z_correlation` and `c_correlation` of the predictions; `controls` holds scores for `shuffled` (each decode
-        against another picture), `mean_prediction` and `text_only_random_caption`; `seen` those of the pictures
-        themselves, the judge's ceiling; `novel_kinds` holds `single` and `averaged` for pictures of kinds that training
-        lacks, which the others leave out; counts. A score is a `mean` and its `ci95`, fractions.
+        For each row of the protocol (`single`, `averaged`, `running`, `bold`): scores by mode (`z`, `c`, `zc`) and
+        measure, and `z_correlation` and `c_correlation` of the predictions. `controls`: by control and measure.
+        `ceilings`: `seen_pictures` scored as if they were decodes, `seen_z_and_c` through the same decoder, and what
+        noise leaves possible. `comparisons`: row, mode, measure, control → mean `difference` and its permutation `p`.
+        `novel_kinds`: the same for pictures of kinds that training lacks, which the others leave out. A score is a
+        `mean`, its `ci95` and the number of pictures `n`.
 
     Raises
     ------
     EvaluateError
         If the held-out arrays do not fit each other.
     """
-    _check(held_out)
-    n_pictures = len(held_out.pictures)
-    trials = first_trials(held_out.picture_of_trial, max_trials_per_picture)
-    single = held_out.voxels[trials], held_out.picture_of_trial[trials]
-    averaged = average_repeats(held_out.voxels, held_out.picture_of_trial)
-    n_decodes = N_MODES * (len(single[0]) + len(averaged[0])) + 1 + n_pictures
-    judge = _Judge(held_out, embed, name_objects, embed(held_out.pictures))
-    studio = _Studio(reconstruct, progress, n_decodes)
-
-    # 1. every trial, and every picture's mean trial, in every mode
-    single_scores, single_zc = _score_decoding("single", weights, *single, judge, studio)
-    averaged_scores, _ = _score_decoding("averaged", weights, *averaged, judge, studio)
-    # 2. what comes out when the decoder knows nothing of the picture
-    another = _derangement(n_pictures, seed)
-    controls = {
-        "shuffled": judge.scores(single_zc, another[single[1]]),
-        "mean_prediction": _score_mean_prediction(weights, judge, studio),
-        "text_only_random_caption": _score_captions(
-            held_out.c[another] if random_c is None else random_c, weights, judge, studio
-        ),
-    }
-    # the judge's own ceiling: the seen pictures scored as if they were decodes
-    seen = judge.scores(held_out.pictures, np.arange(n_pictures))
-    # 3. means and intervals over pictures
-    decoding = {"single": single_scores, "averaged": averaged_scores}
-    is_novel = np.zeros(n_pictures, bool) if held_out.is_novel is None else np.asarray(held_out.is_novel, bool)
-    answer = _summarise({**decoding, "controls": controls, "seen": seen}, ~is_novel, seed, n_bootstrap)
+    rows = rows_of(weights, held_out, max_trials_per_picture) | ({} if bold is None else {"bold": bold})
+    rows = {name: rows[name] for name in protocol.rows if name in rows}
+    studio = Studio(weights, held_out, judge, reconstructs, seed, progress)
+    # 1. every different response, in every mode
+    responses, places = distinct_rows(rows)
+    studio.expect(len(responses), len(rows["averaged"].voxels))
+    decodes = studio.decode(responses)
+    decoded = {name: decodes.scores_of_row(place) for name, place in places.items()}
+    for name, row in rows.items():
+        z, c = decodes.z[places[name]], decodes.c[places[name]]
+        for target, part, true, predicted in (
+            ("z", row.weights.z, held_out.z, z),
+            ("c", row.weights.c, held_out.c, c),
+        ):
+            correlation = target_correlation(part, true[row.picture_of_row], predicted)
+            decoded[name][f"{target}_correlation"] = studio.by_picture(correlation, row.picture_of_row)
+    # 2. what comes out when the decoder knows less
+    controls: dict[str, Scores] = {}
+    for name in ("single", "averaged"):
+        if name in rows:
+            controls[f"shuffled_{name}"] = decodes.scores_of_shuffled(places[name])
+            controls[f"nearest_training_{name}"] = studio.nearest_training(training, decodes, places[name])
+    controls["mean_prediction"] = studio.mean_prediction()
+    controls |= studio.exchanged(training, decodes, places["averaged"])
+    # 3. what could come out at best
+    ceilings = studio.ceilings()
+    # 4. means, intervals and comparisons over pictures
+    is_novel = np.zeros(len(held_out.pictures), bool)
+    if held_out.is_novel is not None:
+        is_novel |= np.asarray(held_out.is_novel, bool)
+    settings = seed, n_bootstrap
+    answer = _summary(decoded, controls, ceilings, ~is_novel, *settings)
+    answer["ceilings"] |= noise_ceilings(weights, held_out, ~is_novel, *settings)
     if is_novel.any():
-        answer["novel_kinds"] = _summarise(decoding, is_novel, seed, n_bootstrap)
-        answer["novel_kinds"]["n_pictures"] = int(is_novel.sum())
-    answer["n_pictures"] = int((~is_novel).sum())
-    answer["n_trials"] = int((~is_novel)[single[1]].sum())
-    answer["n_bootstrap"] = n_bootstrap
-    return answer
+        answer["novel_kinds"] = _summary(decoded, controls, ceilings, is_novel, *settings)
+    answer["n_bootstrap"], answer["n_permutations"] = n_bootstrap, N_PERMUTATIONS
+    answer["n_samples"] = len(reconstructs)
+    answer["n_distractors"] = len(held_out.pictures) - 1
+    for name, row in rows.items():
+        answer[name]["n_decodes"] = int((~is_novel)[row.picture_of_row].sum())
+    return _rounded(answer)
 
 
-def first_trials(picture_of_trial: Array, max_trials_per_picture: int | None) -> Array:
-    """Return the positions of each picture's first trials, in the trials' order."""
-    if max_trials_per_picture is None:
-        return np.arange(len(picture_of_trial))
-    order = np.argsort(picture_of_trial, kind="stable")
-    _, first, n_trials = np.unique(picture_of_trial[order], return_index=True, return_counts=True)
-    repeat = np.arange(len(order)) - np.repeat(first, n_trials)
-    return np.sort(order[repeat < max_trials_per_picture])
+def noise_ceilings(
+    weights: Weights, held_out: HeldOut, scored: Array, seed: int, n_bootstrap: int
+) -> dict[str, dict[str, Any]]:
+    """Return what noise leaves possible, from the repeats of the scored pictures: of z and c, and of the voxels."""
+    chosen = scored[held_out.picture_of_trial]
+    voxels, picture_of_trial = held_out.voxels[chosen], held_out.picture_of_trial[chosen]
+    n_trials = np.unique(picture_of_trial, return_counts=True)[1]
+    # n trials averaged leave 1/n of the noise, so their mean number is a harmonic one
+    n_repeats = {"single": 1.0, "averaged": float(len(n_trials) / (1 / n_trials).sum())}
+    ceilings: dict[str, dict[str, Any]] = {"z_correlation": {}, "c_correlation": {}, "voxels": {}}
+    for target, part, predicted in zip("zc", (weights.z, weights.c), weights.predict(voxels), strict=True):
+        repeats = repeat_correlation(standardised(part, predicted), picture_of_trial, len(held_out.pictures))
+        repeats = repeats[np.isfinite(repeats)]
+        for name, n in n_repeats.items():
+            if len(repeats):
+                low, high = bootstrap_ci(repeats, seed, n_bootstrap)
+                ceilings[f"{target}_correlation"][name] = {
+                    "mean": correlation_ceiling(float(repeats.mean()), n),
+                    "ci95": [correlation_ceiling(low, n), correlation_ceiling(high, n)],
+                    "n": len(repeats),
+                }
+    for name, n in n_repeats.items():
+        ceiling = voxel_ceilings(voxels, picture_of_trial, n)
+        if np.isfinite(ceiling).all():
+            medians = {f"{target}_voxels": float(np.median(ceiling[part.positions]))
+                       for target, part in (("z", weights.z), ("c", weights.c))}  # fmt: skip
+            ceilings["voxels"][name] = medians
+    return ceilings
 
 
-def average_repeats(voxels: Array, picture_of_trial: Array) -> tuple[Array, Array]:
-    """Average each picture's trials: (n_seen_pictures, n_voxels) float32, and which pictures they are."""
-    pictures, position, n_trials = np.unique(picture_of_trial, return_inverse=True, return_counts=True)
-    summed = np.zeros((len(pictures), voxels.shape[1]))
-    np.add.at(summed, position, voxels)
-    return (summed / n_trials[:, None]).astype(np.float32), pictures
+def _summary(
+    decoded: dict[str, Any],
+    controls: dict[str, Scores],
+    ceilings: dict[str, Scores],
+    scored: Array,
+    seed: int,
+    n_bootstrap: int,
+) -> dict[str, Any]:
+    """Summarise the `scored` pictures: means with intervals, and every row against every control."""
 
-
-@dataclass(frozen=True, eq=False)
-class _Judge:
-    """Scores decoded pictures against the held-out ones."""
-
-    held_out: HeldOut
-    embed: Embed
-    name_objects: NameObjects
-    embeddings: Array
-
-    def scores(self, decoded: Array, picture_of_decoded: Array) -> dict[str, Array]:
-        """Return each score per picture, (n_pictures,) float64, NaN where nothing was decoded."""
-        seen = self.held_out.pictures[picture_of_decoded]
-        scores = {
-            "clip_two_way": two_way(self.embeddings, self.embed(decoded), picture_of_decoded),
-            "pixcorr": pixcorr(seen, decoded),
-            "ssim": ssim(seen, decoded),
+    def means(scores: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: means(value) if isinstance(value, dict) else _mean(value[scored], seed, n_bootstrap)
+            for name, value in scores.items()
         }
-        if any(self.held_out.kinds):
-            named = np.array(self.name_objects(decoded)) == np.array(self.held_out.kinds)[picture_of_decoded]
-            scores["object_named"] = named.astype(np.float64)
-        return {name: self.by_picture(score, picture_of_decoded) for name, score in scores.items()}
 
-    def by_picture(self, scores: Array, picture_of_score: Array) -> Array:
-        return mean_by_picture(scores, picture_of_score, len(self.held_out.pictures))
-
-
-class _Studio:
-    """Makes pictures, one by one, and tells how far it is."""
-
-    def __init__(self, reconstruct: Reconstruct, progress: Progress | None, n_decodes: int) -> None:
-        self.reconstruct, self.progress, self.n_decodes, self.n_done = reconstruct, progress, n_decodes, 0
-
-    def make(self, name: str, z: Array, c: Array, mode: Mode) -> Array:
-        """Return pictures, (n, px, px, 3) uint8, of n z's and c's."""
-        pictures = []
-        for one_z, one_c in zip(z, c, strict=True):
-            pictures.append(self.reconstruct(one_z, one_c, mode))
-            self.n_done += 1
-            if self.progress is not None:
-                self.progress(name, self.n_done, self.n_decodes)
-        return np.stack(pictures)
-
-
-def _score_decoding(
-    name: str, weights: Weights, voxels: Array, picture_of_row: Array, judge: _Judge, studio: _Studio
-) -> tuple[dict[str, Any], Array]:
-    """Return scores per picture, by mode, and the pictures of mode zc."""
-    z, c = weights.predict(voxels)
-    z_correlation = target_correlation(weights.z, judge.held_out.z[picture_of_row], z)
-    c_correlation = target_correlation(weights.c, judge.held_out.c[picture_of_row], c)
-    scores: dict[str, Any] = {
-        "z_correlation": judge.by_picture(z_correlation, picture_of_row),
-        "c_correlation": judge.by_picture(c_correlation, picture_of_row),
+    signs = random_signs(N_PERMUTATIONS, int(scored.sum()), seed)
+    comparisons = {
+        row: {
+            mode: {
+                measure: {
+                    control: _comparison(values[scored], controls[control][measure][scored], signs)
+                    for control in _controls_of(row, controls)
+                    if measure in controls[control]
+                }
+                for measure, values in scores[mode].items()
+            }
+            for mode in MODES
+        }
+        for row, scores in decoded.items()
     }
-    for mode in ("z", "c"):
-        scores[mode] = judge.scores(studio.make(f"{name} {mode}", z, c, mode), picture_of_row)
-    both = studio.make(f"{name} zc", z, c, "zc")
-    scores["zc"] = judge.scores(both, picture_of_row)
-    return scores, both
+    return {
+        **means(decoded),
+        "controls": means(controls),
+        "ceilings": means(ceilings),
+        "comparisons": comparisons,
+        "n_pictures": int(scored.sum()),
+    }
 
 
-def target_correlation(part: LowRankMap, true: Array, predicted: Array) -> Array:
-    """Correlate predicted with true z (or c) over targets, each standardised by the training pictures' moments.
-
-    Not standardised, any two text embeddings correlate at about 0.9. Constant targets are left out.
-
-    Parameters
-    ----------
-    true, predicted : arrays of shape (n, ...), float
-
-    Returns
-    -------
-    correlation : array of shape (n,), float64
-    """
-    varying = part.target_std > CONSTANT_BELOW * part.target_std.max()
-    mean, std = part.target_mean[varying], part.target_std[varying]
-    true = (true.reshape(len(true), -1)[:, varying] - mean) / std
-    predicted = (predicted.reshape(len(predicted), -1)[:, varying] - mean) / std
-    return row_correlation(true, predicted)
+def _controls_of(row: str, controls: dict[str, Scores]) -> list[str]:
+    """Name the controls of a row: averaged repeats are compared with averaged ones, all others with single trials."""
+    wrong = "_single" if row == "averaged" else "_averaged"
+    return [name for name in controls if not name.endswith(wrong)]
 
 
-def _score_mean_prediction(weights: Weights, judge: _Judge, studio: _Studio) -> dict[str, Array]:
-    """Score the one picture that the training trials' mean decodes to, against every held-out picture."""
-    z, c = weights.predict(weights.voxel_mean[None])
-    picture_of_decoded = np.arange(len(judge.held_out.pictures))
-    decoded = studio.make("mean prediction", z, c, "zc")
-    return judge.scores(np.repeat(decoded, len(picture_of_decoded), axis=0), picture_of_decoded)
+def _mean(values: Array, seed: int, n_bootstrap: int) -> dict[str, Any]:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return {"not_measured": "no picture to score"}
+    return {"mean": float(values.mean()), "ci95": list(bootstrap_ci(values, seed, n_bootstrap)), "n": len(values)}
 
 
-def _score_captions(c: Array, weights: Weights, judge: _Judge, studio: _Studio) -> dict[str, Array]:
-    # mode c starts from noise and reads no z
-    z = np.zeros((len(c), *weights.card.latent_shape), np.float32)
-    decoded = studio.make("random captions", z, c, "c")
-    return judge.scores(decoded, np.arange(len(c)))
+def _comparison(values: Array, control: Array, signs: Array) -> dict[str, float]:
+    both = np.isfinite(values) & np.isfinite(control)
+    if not both.any():
+        return {}
+    differences = (values - control)[both]
+    return {"difference": float(differences.mean()), "p": permutation_p(differences, signs[:, both])}
 
 
-def _summarise(scores: dict[str, Any], scored: Array, seed: int, n_bootstrap: int) -> dict[str, Any]:
-    """Replace every array of scores per picture by the mean over the `scored` pictures and its interval."""
-    summary: dict[str, Any] = {}
-    for name, value in scores.items():
-        if isinstance(value, dict):
-            summary[name] = _summarise(value, scored, seed, n_bootstrap)
-            continue
-        kept = value[scored & np.isfinite(value)]
-        if not kept.size:
-            raise EvaluateError(f"no picture to score for {name}; hold out more trials")
-        summary[name] = {"mean": float(kept.mean()), "ci95": list(bootstrap_ci(kept, seed, n_bootstrap))}
-    return summary
-
-
-def _derangement(n: int, seed: int) -> Array:
-    """Give every picture another one, at random."""
-    order = np.random.default_rng(seed).permutation(n)
-    another = np.empty(n, np.int64)
-    another[order] = np.roll(order, 1)
-    return another
-
-
-def _check(held_out: HeldOut) -> None:
-    n_pictures = len(held_out.pictures)
-    if n_pictures < 2:
-        raise EvaluateError(f"{n_pictures} held-out pictures; identification needs at least 2")
-    for name in ("z", "c", "kinds"):
-        if len(getattr(held_out, name)) != n_pictures:
-            raise EvaluateError(f"{len(getattr(held_out, name))} {name} for {n_pictures} held-out pictures")
-    if len(held_out.voxels) != len(held_out.picture_of_trial) or not len(held_out.voxels):
-        raise EvaluateError(f"{len(held_out.voxels)} rows of voxels for {len(held_out.picture_of_trial)} trials")
-    if held_out.picture_of_trial.min() < 0 or held_out.picture_of_trial.max() >= n_pictures:
-        raise EvaluateError(f"a trial shows picture {held_out.picture_of_trial.max()}, of {n_pictures} held-out ones")
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, DECIMALS) if isinstance(value, float) else value

@@ -1,6 +1,7 @@
-"""How alike decoded and seen pictures are: pixel correlation, SSIM, two-way identification, bootstrap intervals.
+"""How alike decoded and seen pictures are: pixel correlation, SSIM, identification, retrieval; and how sure that is.
 
-Definitions follow Brain-Diffuser's and MindEye's evaluation code, at the pictures' own size.
+Definitions follow Takagi's, Brain-Diffuser's and MindEye's evaluation code; what pictures are resized to before is the
+protocol's (`models/protocols.py`). Everything is arrays in, arrays out.
 """
 
 from typing import Any
@@ -24,7 +25,7 @@ def row_correlation(first: Array, second: Array) -> Array:
     correlation : array of shape (n,), float64
         0 where a row does not vary.
     """
-    return np.einsum("ij,ij->i", _unit_rows(first), _unit_rows(second))
+    return np.einsum("ij,ij->i", unit_rows(first), unit_rows(second))
 
 
 def pixcorr(seen: Array, decoded: Array) -> Array:
@@ -32,13 +33,13 @@ def pixcorr(seen: Array, decoded: Array) -> Array:
 
     Parameters
     ----------
-    seen, decoded : arrays of shape (n, px, px, 3), uint8
+    seen, decoded : arrays of shape (n, px, px, 3), uint8, or float
 
     Returns
     -------
     pixcorr : array of shape (n,), float64
     """
-    # One by one: 982 pictures of 512 px would take 6 GB as float64.
+    # one by one: 982 pictures of 512 px would take 6 GB as float64
     pairs = zip(seen, decoded, strict=True)
     return np.array([row_correlation(one_seen[None], one_decoded[None])[0] for one_seen, one_decoded in pairs])
 
@@ -48,7 +49,7 @@ def ssim(seen: Array, decoded: Array) -> Array:
 
     Parameters
     ----------
-    seen, decoded : arrays of shape (n, px, px, 3), uint8
+    seen, decoded : arrays of shape (n, px, px, 3), uint8, or float in [0, 1]
 
     Returns
     -------
@@ -74,8 +75,24 @@ def ssim(seen: Array, decoded: Array) -> Array:
     )
 
 
+def correlations(features_true: Array, features_decoded: Array) -> Array:
+    """Correlate every decoded picture's features with every seen picture's.
+
+    Parameters
+    ----------
+    features_true : array of shape (n_pictures, ...), float
+    features_decoded : array of shape (n_decoded, ...), float
+
+    Returns
+    -------
+    correlations : array of shape (n_decoded, n_pictures), float64
+        0 where features do not vary.
+    """
+    return unit_rows(features_decoded) @ unit_rows(features_true).T
+
+
 def two_way(features_true: Array, features_decoded: Array, picture_of_decoded: Array | None = None) -> Array:
-    """Identify decoded pictures among pairs: the seen one and another seen one.
+    """Identify decoded pictures among pairs, the seen one and another seen one, by correlation of their features.
 
     Parameters
     ----------
@@ -88,17 +105,77 @@ def two_way(features_true: Array, features_decoded: Array, picture_of_decoded: A
     Returns
     -------
     identified : array of shape (n_decoded,), float64
-        Share of the other seen pictures that correlate less with the decoded one than its own does; chance is 0.5.
-        An equal correlation counts half.
+        As `identified_among_seen` says.
     """
     if picture_of_decoded is None:
         picture_of_decoded = np.arange(len(features_true))
-    correlation = _unit_rows(features_true) @ _unit_rows(features_decoded).T
-    # correlation.shape = (n_pictures, n_decoded)
-    own = correlation[picture_of_decoded, np.arange(len(features_decoded))]
-    n_below = (correlation < own).sum(axis=0)
-    n_equal = (correlation == own).sum(axis=0) - 1
-    return (n_below + n_equal / 2) / (len(correlation) - 1)
+    return identified_among_seen(correlations(features_true, features_decoded), picture_of_decoded)
+
+
+def identified_among_seen(correlation: Array, picture_of_decoded: Array, rivals: Array | None = None) -> Array:
+    """Identify decoded pictures: the share of other *seen* pictures that are less like a decode than its own is.
+
+    Brain-Diffuser's and MindEye's two-way identification.
+
+    Parameters
+    ----------
+    correlation : array of shape (n_decoded, n_pictures), float
+        Of decoded with seen pictures.
+    picture_of_decoded : array of shape (n_decoded,), int
+    rivals : array of shape (n_decoded, n_pictures), bool, optional
+        Seen pictures to tell each one from; all others by default.
+
+    Returns
+    -------
+    identified : array of shape (n_decoded,), float64
+        Chance is 0.5; an equal correlation counts half; NaN without rivals.
+    """
+    rows = np.arange(len(correlation))
+    rivals = np.ones(correlation.shape, bool) if rivals is None else rivals.copy()
+    rivals[rows, picture_of_decoded] = False
+    return _share_below(correlation, correlation[rows, picture_of_decoded], rivals)
+
+
+def identified_among_decoded(correlation: Array, picture_of_decoded: Array) -> Array:
+    """Identify decoded pictures: the share of other *decodes* that are less like the seen picture than its own is.
+
+    Takagi & Nishimoto's identification. Decodes of the same picture are no rivals.
+
+    Parameters
+    ----------
+    correlation : array of shape (n_decoded, n_pictures), float
+        Of decoded with seen pictures, averaged over the samples of each decode.
+    picture_of_decoded : array of shape (n_decoded,), int
+
+    Returns
+    -------
+    identified : array of shape (n_decoded,), float64
+        Chance is 0.5; an equal correlation counts half; NaN without rivals.
+    """
+    with_picture_of = correlation[:, picture_of_decoded].T
+    # with_picture_of[i, j]: of the picture that decode i is of, with decode j
+    rivals = picture_of_decoded[:, None] != picture_of_decoded[None]
+    return _share_below(with_picture_of, np.diagonal(with_picture_of), rivals)
+
+
+def among_best(score: Array, own: Array, rivals: Array, k: int) -> Array:
+    """Tell whether each row's own score is among the `k` best of it and its rivals.
+
+    Parameters
+    ----------
+    score : array of shape (n, n_candidates), float
+    own : array of shape (n,), float
+    rivals : array of shape (n, n_candidates), bool
+    k : int
+
+    Returns
+    -------
+    found : array of shape (n,), float64
+        0 or 1; with equal scores the share of their orders that put its own among the best.
+    """
+    n_above = ((score > own[:, None]) & rivals).sum(axis=1)
+    n_equal = ((score == own[:, None]) & rivals).sum(axis=1)
+    return np.clip((k - n_above) / (n_equal + 1), 0, 1)
 
 
 def mean_by_picture(scores: Array, picture_of_score: Array, n_pictures: int) -> Array:
@@ -125,10 +202,38 @@ def bootstrap_ci(scores: Array, seed: int, n_bootstrap: int = 2000, level: float
     return float(low), float(high)
 
 
-def _unit_rows(rows: Array) -> Array:
+def permutation_p(differences: Array, signs: Array) -> float:
+    """Return the two-sided p of paired differences' mean, by flipping their signs at random.
+
+    Parameters
+    ----------
+    differences : array of shape (n_pictures,), float
+        One a picture.
+    signs : array of shape (n_permutations, n_pictures), float
+        Of `random_signs`.
+    """
+    observed = abs(differences.sum())
+    # what is equal up to rounding counts as at least as large
+    n_as_large = int((np.abs(signs @ differences) >= observed * (1 - 1e-9)).sum())
+    return (n_as_large + 1) / (len(signs) + 1)
+
+
+def random_signs(n_permutations: int, n_pictures: int, seed: int) -> Array:
+    """Draw signs to flip differences with: (n_permutations, n_pictures) float64, -1 or 1."""
+    return np.random.default_rng(seed).integers(0, 2, (n_permutations, n_pictures)) * 2.0 - 1
+
+
+def unit_rows(rows: Array) -> Array:
     """Flatten, centre each row and scale it to length 1; a row without variation becomes zero."""
     rows = rows.reshape(len(rows), -1).astype(np.float64)
     centred = rows - rows.mean(axis=1, keepdims=True)
     length = np.linalg.norm(centred, axis=1, keepdims=True)
     varies = length > 1e-12 * np.linalg.norm(rows, axis=1, keepdims=True)
     return np.where(varies, centred / np.where(varies, length, 1), 0)
+
+
+def _share_below(score: Array, own: Array, rivals: Array) -> Array:
+    """Return the share of each row's rivals that score below its own; equal ones count half; NaN without rivals."""
+    below = (score < own[:, None]) + 0.5 * (score == own[:, None])
+    n_rivals = rivals.sum(axis=1)
+    return np.divide((below * rivals).sum(axis=1), n_rivals, out=np.full(len(score), np.nan), where=n_rivals > 0)

@@ -1,4 +1,4 @@
-"""Decoding recorded trials offline, and scoring what comes out: `braind decode` and `braind evaluate`."""
+"""Decoding recorded trials offline: `braind decode`, and the decoder that `braind evaluate` scores."""
 
 import hashlib
 import json
@@ -18,11 +18,10 @@ from ..client.config import Config, engines_path, weights_path
 from ..client.nsd import NsdTree, Trials
 from ..errors import BraindError
 from ..models.weights import Weights
-from .fitting import encode_targets, ensure_tree, fit_subject, load_ldm, preset_of, progress_bar
+from .fitting import ensure_tree, fit_subject, load_ldm, preset_of, progress_bar
 
 if TYPE_CHECKING:
     from ..models.engines import OnnxSettings
-    from ..models.evaluate import HeldOut
     from ..models.ldm import LatentDiffusionModel
     from ..models.reconstruct import Mode, Reconstructor
 
@@ -104,7 +103,7 @@ def decode_trials(
     """
     from PIL import Image
 
-    from ..models.evaluate import average_repeats
+    from ..models.held_out import average_repeats
     from ..models.sheets import contact_sheet
 
     decoder = Decoder.load(config, subject)
@@ -167,46 +166,6 @@ def parse_positions(text: str, n: int) -> Array:
     return np.array(positions)
 
 
-def held_out_of(decoder: Decoder) -> "HeldOut":
-    """Return the subject's test trials with all that they are scored against."""
-    from ..models.evaluate import HeldOut
-
-    picture_ids, picture_of_trial = np.unique(decoder.test_trials.nsd_id, return_inverse=True)
-    z_px = decoder.weights.card.latent_shape[1] * decoder.ldm.factor
-    z, c = encode_targets(decoder.tree, decoder.ldm, picture_ids, z_px)
-    novel = np.isin(picture_ids, decoder.tree.novel_kind_ids())
-    pictures = decoder.tree.pictures(picture_ids)
-    kinds = [_kind_in(decoder.tree.captions(int(nsd_id))[0]) for nsd_id in picture_ids]
-    return HeldOut(decoder.test_voxels, picture_of_trial, pictures, z, c, kinds, novel)
-
-
-def evaluate_subject(
-    config: Config, subject: int, as_json: bool = False, max_trials_per_picture: int | None = None
-) -> dict[str, Any]:
-    """Score a subject's decoder on all test pictures; prints a table on stderr unless JSON is wanted."""
-    from ..models.clip import PictureClip
-    from ..models.evaluate import evaluate
-
-    decoder = Decoder.load(config, subject)
-    clip = PictureClip()
-    names, captions = kind_captions()
-    texts = clip.embed_texts(captions)
-    with progress_bar("evaluating") as report:
-        scores = evaluate(
-            decoder.weights,
-            held_out_of(decoder),
-            decoder.reconstructor.picture,
-            clip.embed,
-            lambda pictures: clip.name_objects(pictures, names, texts),
-            max_trials_per_picture=max_trials_per_picture,
-            progress=report,
-        )
-    scores["provenance"] = decoder.provenance()
-    if not as_json:
-        _print_scores(scores)
-    return scores
-
-
 def describe_engines(config: Config, as_json: bool = False) -> str:
     """Say which engines there are for the settings' model and preset, how long each takes, and what `auto` takes."""
     import torch
@@ -248,26 +207,8 @@ def kind_captions() -> tuple[list[str], list[str]]:
     return [kind for kind, _ in rows], [caption for _, caption in rows]
 
 
-def _kind_in(caption: str) -> str:
+def kind_in(caption: str) -> str:
+    """Return the demo's object that a caption names, or nothing."""
     from ..models.demo.scenes import KINDS
 
     return next((word for word in caption.split() if word in KINDS), "")
-
-
-def _print_scores(scores: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{scores['n_pictures']} held-out pictures" + (
-        ", SIMULATED" if scores["provenance"]["simulated"] else ""))  # fmt: skip
-    names = ("clip_two_way", "pixcorr", "ssim", "object_named")
-    for column in ("", *names):
-        table.add_column(column)
-    rows = [(f"{part} {mode}", scores[part][mode]) for part in ("single", "averaged") for mode in ("zc", "z", "c")]
-    rows += [(f"control: {name}", control) for name, control in scores["controls"].items()]
-    rows.append(("the seen pictures", scores["seen"]))
-    for name, row in rows:
-        table.add_row(
-            name, *(f"{row[n]['mean']:.3f} [{row[n]['ci95'][0]:.3f}, {row[n]['ci95'][1]:.3f}]" for n in names)
-        )
-    Console().print(table)

@@ -137,14 +137,17 @@ def test_evaluate_prints_the_scores_as_json(data):
                        "--guidance-scale", "1")  # fmt: skip
     assert evaluated.returncode == 0, evaluated.stderr
     scores = json.loads(evaluated.stdout)
-    for part in ("single", "averaged"):
+    for part in ("single", "averaged", "running"):
         for mode in ("zc", "z", "c"):
             for score in ("clip_two_way", "pixcorr", "ssim"):
                 low, high = scores[part][mode][score]["ci95"]
                 assert low <= scores[part][mode][score]["mean"] <= high
-    assert set(scores["controls"]) >= {"shuffled", "mean_prediction", "text_only_random_caption"}
-    assert scores["single"]["z"]["clip_two_way"]["mean"] > scores["controls"]["shuffled"]["clip_two_way"]["mean"]
-    assert scores["n_pictures"] == 16 - 3
+    assert set(scores["controls"]) >= {"shuffled_single", "nearest_training_averaged", "seen_z_decoded_c"}
+    shuffled = scores["controls"]["shuffled_single"]
+    assert scores["single"]["z"]["clip_two_way"]["mean"] > shuffled["clip_two_way"]["mean"]
+    assert (scores["n_pictures"], scores["novel_kinds"]["n_pictures"]) == (16 - 3, 3)
+    assert scores["bold"] == {"not_measured": "needs weights of kind bold, subj01.bold.safetensors"}
+    assert scores["measures"]["alexnet_2"]["status"].startswith("not measured: needs ")
     assert scores["provenance"]["simulated"] is True
 
 

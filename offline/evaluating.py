@@ -1,0 +1,242 @@
+"""Scoring recorded data: `braind evaluate`. Here held-out trials, controls and networks are brought together."""
+
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..client.config import Config, weights_path
+from ..client.nsd import NsdTree
+from ..client.replay_runs import ReplayError, ReplayRun, bold_runs
+from ..errors import BraindError
+from ..models.weights import Weights
+from .decoding import Decoder, kind_captions, kind_in
+from .fitting import encode_targets, progress_bar
+
+if TYPE_CHECKING:
+    from ..models.held_out import HeldOut, Row, Training
+    from ..models.judge import OwnClip
+    from ..models.judge_networks import Source
+
+Array = NDArray[Any]
+
+
+class EvaluatingError(BraindError):
+    """Something that is to be scored against and cannot be read."""
+
+    code = "evaluate"
+
+
+def evaluate_subject(
+    config: Config,
+    subject: int,
+    protocol_name: str = "mindeye",
+    networks: str | None = None,
+    kinds_path: Path | None = None,
+    max_trials_per_picture: int | None = None,
+) -> dict[str, Any]:
+    """Score a subject's decoder on all test pictures.
+
+    Parameters
+    ----------
+    protocol_name : a published protocol
+    networks : folder of the protocols' networks, or "hub" to let their libraries download them
+    kinds_path : table of pictures and the kind of object in each, for data that do not say it themselves
+
+    Returns
+    -------
+    scores : dict, JSON-ready
+        As `models.evaluate.evaluate` says; `measures` says what each is and whether it was measured; `made` holds the
+        times, and nothing else depends on when it was made.
+    """
+    from ..models.evaluate import evaluate
+    from ..models.judge import Judge
+    from ..models.judge_networks import load_looks
+    from ..models.protocols import PROTOCOLS, own_measures
+    from ..models.reconstruct import Reconstructor
+
+    began_s = time.perf_counter()
+    protocol = PROTOCOLS[protocol_name]
+    source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
+    decoder = Decoder.load(config, subject)
+    held_out, training, picture_ids = held_out_of(decoder, kinds_path)
+    looks, missing = load_looks(protocol.networks, source)
+    own, own_missing = own_clip(decoder, picture_ids, source)
+    measures = (*protocol.measures, *own_measures(protocol))
+    judge = Judge(held_out.pictures, measures, looks, own, held_out.kinds)
+    bold = bold_row(decoder.tree, subject, bold_weights_path(config, subject), decoder.ldm.fingerprint, picture_ids)
+    samples = [
+        Reconstructor(decoder.ldm, decoder.reconstructor.preset, config.decode.seed + n, decoder.reconstructor.engine)
+        for n in range(protocol.n_samples)
+    ]
+    with progress_bar("evaluating") as report:
+        scores = evaluate(
+            decoder.weights,
+            held_out,
+            training,
+            [sample.picture for sample in samples],
+            judge,
+            protocol,
+            bold=None if isinstance(bold, str) else bold,
+            seed=config.decode.seed,
+            max_trials_per_picture=max_trials_per_picture,
+            progress=report,
+        )
+    if isinstance(bold, str) and "bold" in protocol.rows:
+        scores["bold"] = {"not_measured": bold}
+    if "novel_kinds" not in scores:
+        scores["novel_kinds"] = {"not_measured": _why_no_novel_kinds(held_out)}
+    measured = {measure.name for measure in judge.measures}
+    scores["measures"] = {
+        measure.name: {
+            "title": measure.title,
+            "better": measure.better,
+            "published": measure in protocol.measures,
+            "status": "measured"
+            if measure.name in measured
+            else "not measured: "
+            + (missing.get(measure.name) or own_missing or "needs the kind of object in each picture: --kinds FILE"),
+        }
+        for measure in measures
+    }
+    scores["protocol"] = protocol.name
+    scores["provenance"] = decoder.provenance()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    scores["made"] = {"at": now, "seconds": round(time.perf_counter() - began_s, 1)}
+    return scores
+
+
+def held_out_of(decoder: Decoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training, Array]":
+    """Return the subject's test trials with all that they are scored against, and their pictures' 73k ids."""
+    from ..models.held_out import HeldOut, Training, average_repeats
+
+    tree = decoder.tree
+    trials = tree.trials(decoder.subject)
+    with progress_bar("reading betas"):
+        sessions = [int(session) for session in np.unique(trials.session)]
+        voxels = tree.masked_betas(decoder.subject, sessions, decoder.weights.voxel_index)
+    picture_ids, picture_of_trial = np.unique(trials.nsd_id[trials.is_shared], return_inverse=True)
+    training_ids, training_picture_of_trial = np.unique(trials.nsd_id[~trials.is_shared], return_inverse=True)
+    z_px = decoder.weights.card.latent_shape[1] * decoder.ldm.factor
+    z, c = encode_targets(tree, decoder.ldm, picture_ids, z_px)
+    kinds, is_novel = _kinds(tree, picture_ids, training_ids, kinds_path)
+    held_out = HeldOut(
+        voxels[trials.is_shared], picture_of_trial, tree.pictures(picture_ids), z, c, kinds, is_novel
+    )  # fmt: skip
+    drawn = np.random.default_rng(decoder.reconstructor.seed).choice(training_ids, len(picture_ids))
+    training = Training(
+        average_repeats(voxels[~trials.is_shared], training_picture_of_trial)[0],
+        lambda positions: tree.pictures(training_ids[positions]),
+        decoder.ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in drawn]),
+    )
+    return held_out, training, picture_ids
+
+
+def own_clip(decoder: Decoder, picture_ids: Array, source: "Source") -> "tuple[OwnClip | None, str]":
+    """Return braind's own look at pictures, the demo's CLIP or one that knows photographs; or what it needs."""
+    from ..models.clip import PictureClip, nearest_names
+    from ..models.judge import OwnClip
+    from ..models.judge_networks import NetworkError, clip_folder
+
+    is_simulated = decoder.tree.is_simulated()
+    try:
+        clip = PictureClip() if is_simulated else PictureClip(clip_folder(source))
+    except NetworkError as error:
+        return None, str(error)
+    captions = np.stack([clip.embed_texts(decoder.tree.captions(int(nsd_id))).mean(axis=0) for nsd_id in picture_ids])
+    captions /= np.linalg.norm(captions, axis=1, keepdims=True)
+    if not is_simulated:
+        return OwnClip(clip.embed, captions), ""
+    names, texts = kind_captions()
+    return OwnClip(clip.embed, captions, partial(nearest_names, names=names, texts=clip.embed_texts(texts))), ""
+
+
+def bold_weights_path(config: Config, subject: int) -> Path:
+    """Return the file of a subject's weights for trials estimated from BOLD."""
+    return weights_path(config, subject).with_name(f"subj{subject:02d}.bold.safetensors")
+
+
+def bold_row(tree: NsdTree, subject: int, path: Path, ldm: str, picture_ids: Array) -> "Row | str":
+    """Return the held-out trials as estimated while their runs went on, or what that needs."""
+    from ..models.held_out import Row
+
+    if not path.is_file():
+        return f"needs weights of kind bold, {path.name}"
+    weights = Weights.load(path)
+    weights.check_ldm(ldm)
+    weights.check_volume(tree.shape(subject), tree.affine(subject))
+    if weights.card.kind != "bold":
+        return f"needs weights of kind bold; {path.name} are of kind {weights.card.kind}"
+    voxels, pictures = [], []
+    try:
+        with progress_bar("estimating trials from BOLD"):
+            for run in bold_runs(tree, subject, "evaluate", None):
+                for betas, nsd_id in estimated_trials(run, weights.voxel_index):
+                    position = int(np.searchsorted(picture_ids, nsd_id))
+                    if position < len(picture_ids) and picture_ids[position] == nsd_id:
+                        voxels.append(betas)
+                        pictures.append(position)
+    except ReplayError as error:
+        return f"needs BOLD series ({error})"
+    if not voxels:
+        return "needs BOLD series of sessions with held-out pictures"
+    return Row(weights, np.stack(voxels), np.array(pictures))
+
+
+def estimated_trials(run: ReplayRun, voxel_index: Array) -> list[tuple[Array, int]]:
+    """Return the trials of a BOLD run, (n_voxels,) float32 and 73k id, from the volumes up to each one's estimate."""
+    from ..models.streaming import TrialEstimator
+
+    estimator = TrialEstimator(run.hello.tr_s)
+    shown = {event.event: event.shown.nsd_id for event in run.events}
+    estimates = []
+    for volume in run.volumes_from(0):
+        for event in run.events:
+            if event.onset_s <= volume.index * run.hello.tr_s:
+                estimator.add_event(event.event, event.onset_s)
+        voxels = volume.voxels.reshape(-1)[voxel_index].astype(np.float32) * np.float32(volume.scale)
+        estimates += estimator.add_volume(volume.index, voxels)
+    estimates += estimator.finish()
+    return [(estimate.betas, shown[estimate.event_number]) for estimate in estimates]
+
+
+def _kinds(
+    tree: NsdTree, picture_ids: Array, training_ids: Array, kinds_path: Path | None
+) -> tuple[list[str], Array | None]:
+    """Return the kind of object in each picture, if known, and which pictures are of kinds that training lacks."""
+    if kinds_path is not None:
+        kind_of = read_kinds(kinds_path)
+        trained = {kind_of.get(int(nsd_id)) for nsd_id in training_ids}
+        kinds = [kind_of.get(int(nsd_id), "") for nsd_id in picture_ids]
+        return kinds, np.array([bool(kind) and kind not in trained for kind in kinds])
+    if not tree.is_simulated():
+        return [], None
+    kinds = [kind_in(tree.captions(int(nsd_id))[0]) for nsd_id in picture_ids]
+    return kinds, np.isin(picture_ids, tree.novel_kind_ids())
+
+
+def read_kinds(path: Path) -> dict[int, str]:
+    """Read a table of two tab-separated columns with a header: 0-based 73k id, and kind of object.
+
+    Raises
+    ------
+    EvaluatingError
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+        rows = [line.split("\t") for line in lines if line.strip()]
+        return {int(nsd_id): kind.strip() for nsd_id, kind in rows}
+    except (OSError, ValueError) as error:
+        raise EvaluatingError(
+            f"{path}: no table of kinds ({error}); give a header and lines of 73k id, tab, kind"
+        ) from error
+
+
+def _why_no_novel_kinds(held_out: "HeldOut") -> str:
+    if not any(held_out.kinds):
+        return "not available: needs the kind of object in each picture (--kinds FILE)"
+    return "not available: training has every kind that the held-out pictures show"

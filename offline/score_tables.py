@@ -1,0 +1,152 @@
+"""An evaluation's scores as tables that a person reads, in Markdown."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+ROWS = {
+    "single": "single trial",
+    "averaged": "averaged repeats",
+    "running": "running average",
+    "bold": "causal BOLD",
+}
+CONTROLS = {
+    "shuffled_single": "shuffled, single trial",
+    "shuffled_averaged": "shuffled, averaged",
+    "mean_prediction": "mean prediction",
+    "nearest_training_single": "nearest training picture, single trial",
+    "nearest_training_averaged": "nearest training picture, averaged",
+    "random_caption_c": "random caption alone (c)",
+    "random_caption_zc": "decoded z, random caption",
+    "seen_z_decoded_c": "seen z, decoded c",
+    "decoded_z_seen_c": "decoded z, seen c",
+}
+CEILINGS = {"seen_pictures": "the seen pictures themselves", "seen_z_and_c": "seen z and c"}
+RETRIEVAL = ("forward_", "backward_")
+WIDTH = 200  # characters, where no terminal says how many
+
+
+class ScoreTable(NamedTuple):
+    """A table of words: its title, its columns' heads and its rows."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
+    """Return the tables of an evaluation: pictures, retrieval, predictions, and what is told from the controls."""
+    measured = [name for name, measure in scores["measures"].items() if measure["status"] == "measured"]
+    pictures = [name for name in measured if not name.startswith(RETRIEVAL)]
+    retrieval = [name for name in measured if name.startswith(RETRIEVAL)]
+    title = f"Retrieval from z and c, among {scores['n_distractors'] + 1} pictures"
+    tables = [
+        _scores_table("Pictures, by protocol " + scores["protocol"], scores, scores, pictures),
+        _scores_table(title, scores, scores, retrieval),
+        _scores_table("Pictures of kinds that training lacks", scores, scores["novel_kinds"], pictures),
+        _scores_table(title + ", of kinds that training lacks", scores, scores["novel_kinds"], retrieval),
+        _predictions_table(scores),
+        _comparisons_table(scores, pictures),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def not_measured(scores: dict[str, Any]) -> list[str]:
+    """Say what was not measured, and what it needs."""
+    lines = [
+        f"{measure['title']}: {measure['status']}"
+        for measure in scores["measures"].values()
+        if measure["status"] != "measured"
+    ]
+    for name, words in {**ROWS, "novel_kinds": "kinds that training lacks"}.items():
+        if "not_measured" in scores.get(name, {}):
+            lines.append(f"{words}: not measured: {scores[name]['not_measured'].removeprefix('not measured: ')}")
+    return lines
+
+
+def print_tables(scores: dict[str, Any]) -> None:
+    """Print the tables on stdout."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
+    console.print(f"{scores['n_pictures']} held-out pictures{simulated}; means over pictures [95 % interval]")
+    for score_table in score_tables(scores):
+        table = Table(title=score_table.title, title_justify="left", box=box.MARKDOWN)
+        for column in score_table.columns:
+            table.add_column(column)
+        for row in score_table.rows:
+            table.add_row(*row)
+        console.print(table)
+        console.print()
+    for line in not_measured(scores):
+        console.print(line, markup=False, highlight=False)
+
+
+def _lines(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield every line of the table: its words and its scores by measure."""
+    for name, words in ROWS.items():
+        for mode in ("zc", "z", "c"):
+            if mode in part.get(name, {}):
+                yield f"{words} {mode}", part[name][mode]
+    for group, names in (("controls", CONTROLS), ("ceilings", CEILINGS)):
+        for name, words in names.items():
+            if name in part.get(group, {}):
+                yield f"{group[:-1]}: {words}", part[group][name]
+
+
+def _scores_table(title: str, scores: dict[str, Any], part: dict[str, Any], names: list[str]) -> ScoreTable:
+    rows = [
+        [words, *(_cell(line[name]) if name in line else "" for name in names)]
+        for words, line in _lines(part)
+        if any(name in line for name in names)
+    ]
+    return ScoreTable(title, ["", *(scores["measures"][name]["title"] for name in names)], rows)
+
+
+def _predictions_table(scores: dict[str, Any]) -> ScoreTable:
+    """Set the correlations of decoded z and c beside what their repeats leave possible."""
+    rows = []
+    for name, words in ROWS.items():
+        if "z_correlation" not in scores.get(name, {}):
+            continue
+        cells = [words]
+        for target in ("z_correlation", "c_correlation"):
+            ceiling = scores["ceilings"][target].get(name)
+            cells += [_cell(scores[name][target]), _cell(ceiling) if ceiling else "not defined"]
+        rows.append(cells)
+    return ScoreTable(
+        "Correlation of decoded with true targets", ["", "z", "noise ceiling of z", "c", "noise ceiling of c"], rows
+    )
+
+
+def _comparisons_table(scores: dict[str, Any], names: list[str]) -> ScoreTable:
+    """Show how far mode zc is from each control."""
+    rows = []
+    for row, words in ROWS.items():
+        if row not in scores["comparisons"]:
+            continue
+        by_measure = scores["comparisons"][row]["zc"]
+        for control, control_words in CONTROLS.items():
+            cells = [by_measure[name].get(control, {}) for name in names]
+            if any(cells):
+                rows.append([f"{words} zc − {control_words}", *(_difference(cell) for cell in cells)])
+    return ScoreTable(
+        "Mode zc less each control: mean difference (p of paired permutation over pictures)",
+        ["", *(scores["measures"][name]["title"] for name in names)],
+        rows,
+    )
+
+
+def _cell(score: dict[str, Any]) -> str:
+    if "mean" not in score:
+        return "–"
+    low, high = score["ci95"]
+    return f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _difference(cell: dict[str, Any]) -> str:
+    return f"{cell['difference']:+.3f} ({cell['p']:.4f})" if cell else ""
