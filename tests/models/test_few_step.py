@@ -32,7 +32,5 @@ def test_one_call_of_it_is_nearer_to_forty_guided_calls_than_one_guided_call(ldm
         return np.stack([reconstructor.picture(*pair) for pair in zip(blurred, c, strict=True)]).astype(float)
 
     forty = pictures(Preset("forty", 799, 40, decoder="auto"))
-    error = {
-        few: np.square(pictures(replace(PRESETS["live-1"], few_step=few)) - forty).mean() for few in (True, False)
-    }
+    error = {few: np.square(pictures(replace(PRESETS["live-1"], few_step=few)) - forty).mean() for few in (True, False)}
     assert error[True] < 0.8 * error[False]
