@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, encode, live, recorded, send, settings
+from .commands import bridge, encode, live, nsd, recorded, send, settings
 from .errors import BraindError, ExitCode
 
 # a model or preset that cannot be used, whatever the command
@@ -58,6 +58,7 @@ for command in (
     send.send,
     bridge.bridge,
     settings.config,
+    nsd.nsd,
     recorded.simulate,
     recorded.fit,
     recorded.decode,

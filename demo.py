@@ -25,7 +25,8 @@ from .client.scanner import ScannerClient
 from .client.subscriber import DecodeSubscriber
 from .client.wire import Decode
 from .errors import BraindError
-from .offline.fitting import ensure_tree, ready_weights
+from .offline.data_sets import ensure_tree
+from .offline.fitting import ready_weights
 
 if TYPE_CHECKING:
     from .client.nsd import NsdTree

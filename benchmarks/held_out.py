@@ -10,7 +10,8 @@ from braind.client.config import Config
 from braind.models.clip import PictureClip
 from braind.models.metrics import bootstrap_ci, pixcorr, two_way
 from braind.models.weights import Weights
-from braind.offline.fitting import ensure_tree, ready_weights
+from braind.offline.data_sets import ensure_tree
+from braind.offline.fitting import ready_weights
 
 Array = NDArray[Any]
 

@@ -27,7 +27,8 @@ from names import RESULTS_PATH
 from serving import serving
 
 from braind.client.config import candidates_path, load_config, nsd_path
-from braind.offline.fitting import ensure_tree, ready_weights
+from braind.offline.data_sets import ensure_tree
+from braind.offline.fitting import ready_weights
 
 SUBJECT = 1
 ON_A_DAEMON = ("overhead", "replay", "growth")

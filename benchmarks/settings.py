@@ -23,8 +23,9 @@ from braind.models.metrics import pixcorr, two_way
 from braind.models.onnx_engine import OnnxEngine
 from braind.models.presets import PRESETS, Preset
 from braind.models.reconstruct import Mode, Reconstructor
+from braind.offline.data_sets import ensure_tree
 from braind.offline.decoding import kind_captions
-from braind.offline.fitting import ensure_tree, load_ldm
+from braind.offline.fitting import load_ldm
 from braind.offline.left_out import ONE_PENALTY, TrainingTrials
 
 Array = NDArray[Any]

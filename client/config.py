@@ -35,10 +35,18 @@ class ConfigError(BraindError):
 class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Text
     nsd: Text
+    bids: Text
     ldm: Text
     lora: Text
     tiny_decoder: Text
     engines: Text
+
+
+class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    betas: Text
+    sessions: Text
+    task: Text
+    space: Text
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +91,7 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     z_rois: Labels
     c_rois: Labels
     profile: Annotated[Literal["live", "takagi"], msgspec.Meta(description="live or takagi")]
+    z_score: Annotated[Literal["none", "full", "causal"], msgspec.Meta(description="none, full or causal")]
     folds: Annotated[int, msgspec.Meta(ge=2, le=1000, description="a whole number from 2 to 1000")]
     max_discarded_variance: Share
 
@@ -91,6 +100,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting, by section, as config.toml describes them."""
 
     paths: PathsConfig
+    dataset: DatasetConfig
     serve: ServeConfig
     decode: DecodeConfig
     fit: FitConfig
@@ -178,12 +188,17 @@ def nsd_path(config: Config) -> Path:
 
 def weights_path(config: Config, subject: int) -> Path:
     """Return the file of a subject's compiled weights."""
-    return data_path(config) / "weights" / f"subj{subject:02d}.safetensors"
+    return data_path(config) / "weights" / f"{_weights_name(config, subject)}.safetensors"
 
 
 def candidates_path(config: Config, subject: int) -> Path:
     """Return the file of the candidate pictures that a subject's decodes are compared with."""
-    return data_path(config) / "weights" / f"subj{subject:02d}.candidates.safetensors"
+    return data_path(config) / "weights" / f"{_weights_name(config, subject)}.candidates.safetensors"
+
+
+def betas_path(config: Config) -> Path:
+    """Return the folder of responses kept trial by trial, which can be made again."""
+    return data_path(config) / "betas"
 
 
 def engines_path(config: Config) -> Path:
@@ -196,6 +211,14 @@ def engines_path(config: Config) -> Path:
 def journals_path(config: Config) -> Path:
     """Return the folder of the sessions' journals."""
     return data_path(config) / "journals"
+
+
+def _weights_name(config: Config, subject: int) -> str:
+    if not config.paths.bids:
+        return f"subj{subject:02d}"
+    # other people's subject 1 must not overwrite NSD's
+    parts = [Path(config.paths.bids).resolve().name, f"sub-{subject:02d}", f"task-{config.dataset.task}"]
+    return "_".join(parts + [f"space-{config.dataset.space}"] * bool(config.dataset.space))
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,10 +1,11 @@
 """The Natural Scenes Dataset on disk, real or simulated: betas, ROIs, pictures, captions, BOLD, read and never written.
 
 Volumes are (X, Y, Z) as NIfTI orders them, in space func1pt8mm; subjects, sessions and runs count from 1, pictures
-(73k ids) from 0. Nothing is cached on disk.
+(73k ids) from 0. The only thing kept on disk is a cache of betas, if a folder is given for it.
 """
 
 import re
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .data_set import Trials, chosen_sessions
+from .images import is_nifti_name, load_nifti, mask_of_file, scaled, stored
 from .nsd_atlas import atlases_in, find_label, read_labels
-from .nsd_design import (
-    TRIALS_PER_SESSION,
-    Design,
-    PictureTable,
-    Trials,
-    read_captions,
-    read_design,
-    read_picture_table,
-)
-from .nsd_files import NsdError, dataset, existing, load_nifti, open_hdf5, scaled, stored
+from .nsd_design import TRIALS_PER_SESSION, Design, PictureTable, read_captions, read_design, read_picture_table
+from .nsd_files import NsdError, dataset, existing, open_hdf5
+from .trial_cache import TrialCache
 
 __all__ = ["BETA_SCALE", "BETAS_VERSION", "BOLD_TR_S", "SPACE", "NsdError", "NsdTree", "Trials"]
 
@@ -41,9 +37,27 @@ class NsdTree:
 
     bold_tr_s = BOLD_TR_S
 
-    def __init__(self, root: Path) -> None:
-        """Open a folder. Raises NsdError if it is no NSD folder at all."""
+    def __init__(
+        self,
+        root: Path,
+        *,
+        betas_version: str = BETAS_VERSION,
+        sessions: list[int] | None = None,
+        cache: Path | None = None,
+    ) -> None:
+        """Open a folder. Raises NsdError if it is no NSD folder at all.
+
+        Parameters
+        ----------
+        root : Path
+        betas_version : which of NSD's three estimates of single-trial responses
+        sessions : those to read; all that are there if not given
+        cache : folder for betas trial by trial; without one, sessions are read anew each time
+        """
         self.root = Path(root)
+        self.estimates = betas_version
+        self._wanted_sessions = sessions
+        self._cache = None if cache is None else TrialCache(cache)
         if not (self.root / "nsddata").is_dir():
             raise NsdError(
                 f"{self.root} is not a Natural Scenes Dataset: it has no folder nsddata; give the folder that holds "
@@ -63,13 +77,18 @@ class NsdTree:
         return (self.root / MARKER).exists()
 
     def sessions(self, subject: int) -> list[int]:
-        """List the sessions whose betas are on disk, which may be fewer than were scanned."""
+        """List the chosen sessions, of those whose betas are on disk, which may be fewer than were scanned."""
+        there = self.sessions_on_disk(subject)
+        return chosen_sessions(there, self._wanted_sessions, f"subject {subject} of {self.root}") if there else []
+
+    def sessions_on_disk(self, subject: int) -> list[int]:
+        """List the sessions whose betas are on disk."""
         names = [path.name for path in self._betas_folder(subject).glob("betas_session*")]
         matches = [re.fullmatch(r"betas_session(\d+)\.(hdf5|nii\.gz)", name) for name in names]
         return sorted({int(match[1]) for match in matches if match})
 
     def n_sessions(self, subject: int) -> int:
-        """Count the sessions whose betas are on disk."""
+        """Count the chosen sessions."""
         return len(self.sessions(subject))
 
     # ── anatomy ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -103,11 +122,15 @@ class NsdTree:
     def roi_mask(self, subject: int, labels: list[str]) -> Array:
         """Return where any of the labels is: (X, Y, Z) bool.
 
-        A label is a name of any atlas ("early", "V1v"), or one of a named atlas ("streams:early").
+        A label is a name of any atlas ("early", "V1v"), one of a named atlas ("streams:early"), or a NIfTI file of a
+        mask on the subject's grid.
         """
         mask = np.zeros(self.shape(subject), bool)
         atlases = atlases_in(self._folder(subject) / "roi")
         for label in labels:
+            if is_nifti_name(label):
+                mask |= mask_of_file(label, subject, self.shape(subject), self.affine(subject))
+                continue
             atlas, value = find_label(self.root, atlases, label)
             mask |= self.roi(subject, atlas) == value
         return mask
@@ -115,7 +138,7 @@ class NsdTree:
     def ncsnr(self, subject: int) -> Array:
         """Return the noise-ceiling signal-to-noise ratio (standard deviations): (X, Y, Z) float32."""
         path = existing(
-            self._betas_folder(subject) / "ncsnr.nii.gz", "the voxels' noise ceiling", f"download {BETAS_VERSION}"
+            self._betas_folder(subject) / "ncsnr.nii.gz", "the voxels' noise ceiling", f"download {self.estimates}"
         )
         return scaled(load_nifti(path))
 
@@ -160,12 +183,20 @@ class NsdTree:
             % signal change, trials in the order of `trials` for these sessions.
         """
         betas = np.empty((len(sessions) * TRIALS_PER_SESSION, len(voxel_index)), np.float32)
-        x, y, z = np.unravel_index(voxel_index, self.shape(subject))
         for n, session in enumerate(sessions):
             rows = slice(n * TRIALS_PER_SESSION, (n + 1) * TRIALS_PER_SESSION)
-            betas[rows] = self._read_voxels(subject, session, x, y, z)
+            betas[rows] = self._session_voxels(subject, session, voxel_index)
         betas *= BETA_SCALE
         return betas
+
+    def beta_volumes(self, subject: int, session: int, rows: Array | list[int]) -> Iterator[Array]:
+        """Yield the volumes of a session's trials (rows from 0): (X, Y, Z) int16 as stored, 0 outside the brain."""
+        brain = np.flatnonzero(self.brainmask(subject))
+        betas = self._session_voxels(subject, session, brain)
+        for row in rows:
+            volume = np.zeros(self.shape(subject), betas.dtype)
+            volume.flat[brain] = betas[row]
+            yield volume
 
     # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,7 +281,7 @@ class NsdTree:
         )
 
     def _betas_folder(self, subject: int) -> Path:
-        return self.root / f"nsddata_betas/ppdata/subj{subject:02d}/{SPACE}/{BETAS_VERSION}"
+        return self.root / f"nsddata_betas/ppdata/subj{subject:02d}/{SPACE}/{self.estimates}"
 
     def _bold_folder(self, subject: int) -> Path:
         return self.root / f"nsddata_timeseries/ppdata/subj{subject:02d}/{SPACE}"
@@ -267,8 +298,25 @@ class NsdTree:
                 return path
         raise NsdError(
             f"{stem}.hdf5 (or .nii.gz) is missing; it holds the betas of subject {subject}, session {session}: "
-            f"download it, or choose among the sessions there: {self.sessions(subject) or 'none'}"
+            f"download it, or choose among the sessions there: {self.sessions_on_disk(subject) or 'none'}"
+            + self._other_versions(subject)
         )
+
+    def _other_versions(self, subject: int) -> str:
+        """Say which other versions of the betas are there."""
+        folders = self._betas_folder(subject).parent.glob("betas_*")
+        others = sorted(folder.name for folder in folders if folder.name != self.estimates)
+        return f", or another version with --betas: {', '.join(others)}" if others else ""
+
+    def _session_voxels(self, subject: int, session: int, voxel_index: Array) -> Array:
+        """Return a session's stored betas of some voxels: (750, n_voxels) int16, from the cache if there is one."""
+
+        def read() -> Array:
+            return self._read_voxels(subject, session, *np.unravel_index(voxel_index, self.shape(subject)))
+
+        if self._cache is None:
+            return read()
+        return self._cache.session([self._betas_path(subject, session)], voxel_index, "as stored", read)
 
     def _read_voxels(self, subject: int, session: int, x: Array, y: Array, z: Array) -> Array:
         """Return a session's stored betas at voxel coordinates: (750, n_voxels) int16."""

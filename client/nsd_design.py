@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from .data_set import Trials, times_seen_before
 from .nsd_files import NsdError, existing
 
 Array = NDArray[Any]
@@ -22,32 +23,6 @@ DESIGN_PATH = "nsddata/experiments/nsd/nsd_expdesign.mat"
 STIM_INFO_PATH = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 # COCO's own file names; the first folder is where nsd_access keeps them
 CAPTION_FOLDERS = ("nsddata_stimuli/stimuli/nsd/annotations", "annotations")
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Trials in the order in which they were shown; all arrays have the shape (n_trials,).
-
-    `session`, `run` and `trial_in_run` count from 1 as NSD's responses.tsv does (`run` counts the 12 task runs).
-    `nsd_id` is the 0-based 73k id; `is_shared` marks pictures that all subjects see, the test set; `repeat` is how
-    often the subject has seen the picture before; `onset_s` is the time since the run's first volume.
-    """
-
-    session: Array
-    run: Array
-    trial_in_run: Array
-    nsd_id: Array
-    is_shared: Array
-    repeat: Array
-    onset_s: Array
-
-    def __len__(self) -> int:
-        """Return the number of trials."""
-        return len(self.nsd_id)
-
-    def of(self, chosen: Array) -> "Trials":
-        """Return the chosen trials, by mask or by index."""
-        return Trials(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -79,7 +54,7 @@ class Design:
             trial_in_run=np.arange(n_trials) - starts + 1,
             nsd_id=nsd_id,
             is_shared=np.isin(nsd_id, self.shared_ids),
-            repeat=_times_seen_before(nsd_id),
+            repeat=times_seen_before(nsd_id),
             onset_s=slots[:, 2] * SLOT_S,
         )
 
@@ -153,12 +128,3 @@ def read_captions(root: Path, split: str) -> dict[int, list[str]]:
     for row in rows:
         captions.setdefault(row.image_id, []).append(row.caption)
     return captions
-
-
-def _times_seen_before(nsd_id: Array) -> Array:
-    """Count, for each trial, the earlier trials with the same picture: (n_trials,) int64."""
-    order = np.argsort(nsd_id, kind="stable")
-    in_order = nsd_id[order]
-    repeat = np.empty(len(nsd_id), np.int64)
-    repeat[order] = np.arange(len(nsd_id)) - np.searchsorted(in_order, in_order)
-    return repeat

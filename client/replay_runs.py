@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Self
 import numpy as np
 
 from ..errors import BraindError
+from .data_set import span
 from .wire import Array, Hello, Kind
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class TestTrials(NamedTuple):
         if not len(trial):
             where = "any session" if session is None else f"session {session}"
             raise ReplayError(
-                f"subject {subject} has no test trials in {where}; it has sessions 1 to {tree.n_sessions(subject)}"
+                f"subject {subject} has no test trials in {where}; it has sessions {span(tree.sessions(subject))}"
             )
         row = trial - np.searchsorted(trials.session, trials.session[trial])
         nsd_id = trials.nsd_id[trial]
@@ -132,7 +133,7 @@ def bold_runs(tree: "NsdTree", subject: int, name: str, session: int | None) -> 
         If the dataset has no time series there.
     """
     all_trials = tree.trials(subject)
-    sessions = [session] if session is not None else range(1, tree.n_sessions(subject) + 1)
+    sessions = [session] if session is not None else tree.sessions(subject)
     n_runs = 0
     for number in sessions:
         for run in tree.bold_runs(subject, number):
@@ -188,11 +189,10 @@ def _single_betas(tree: "NsdTree", subject: int, trials: TestTrials, next_index:
 
     if next_index >= len(trials.row):
         return
-    betas = tree.betas(subject, int(trials.session[0]))
-    # betas.shape = (n_trials_of_session, X, Y, Z), int16
-    for index in range(next_index, len(trials.row)):
+    volumes = tree.beta_volumes(subject, int(trials.session[0]), trials.row[next_index:])
+    for index, volume in enumerate(volumes, next_index):
         shown = ReplayTrial(int(trials.trial[index]), int(trials.nsd_id[index]))
-        yield ReplayVolume(index, np.asarray(betas[trials.row[index]]), BETA_SCALE, shown)
+        yield ReplayVolume(index, volume, BETA_SCALE, shown)
 
 
 def _mean_betas(
@@ -200,11 +200,11 @@ def _mean_betas(
 ) -> Iterator[ReplayVolume]:
     from .nsd import BETA_SCALE
 
-    betas = tree.betas(subject, int(trials.session[0]))
+    volumes = tree.beta_volumes(subject, int(trials.session[0]), trials.row)
     index = 0
-    for row, trial, nsd_id, is_last in zip(trials.row, trials.trial, trials.nsd_id, trials.is_last, strict=True):
+    for volume, trial, nsd_id, is_last in zip(volumes, trials.trial, trials.nsd_id, trials.is_last, strict=True):
         # Repeats that were sent before a restart count in the means too.
-        mean, n_averaged = means.add(int(nsd_id), np.asarray(betas[row]), BETA_SCALE, is_last=bool(is_last))
+        mean, n_averaged = means.add(int(nsd_id), volume, BETA_SCALE, is_last=bool(is_last))
         if repeats == "running" or is_last:
             if index >= next_index:
                 yield ReplayVolume(index, mean, 1.0, ReplayTrial(int(trial), int(nsd_id)), n_averaged)

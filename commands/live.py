@@ -118,7 +118,7 @@ def replay(
 ) -> None:
     """Send a subject's held-out test trials to the daemon, as a scanner would."""
     from ..client.replay_command import replay_subject
-    from ..offline.fitting import ensure_tree
+    from ..offline.data_sets import ensure_tree
 
     config = config_of(config_path, data, paths={"nsd": nsd})
     summary = replay_subject(

@@ -34,6 +34,26 @@ def config_options(command: Command) -> Command:
     return click.option("--config", "config_path", type=FILE, help="Settings file instead of your own.")(command)
 
 
+def data_set_options(command: Command) -> Command:
+    """Add what names recorded data: NSD's folder or a BIDS folder, and what of it."""
+    for option in (
+        click.option("--sessions", help="Sessions to read, such as 1-12,14; all if not given."),
+        click.option("--betas", help="NSD's version, such as betas_fithrf; BIDS: a desc label, or bold."),
+        click.option("--space", help="Space of a BIDS folder's images, such as T1w."),
+        click.option("--task", help="Task of a BIDS folder."),
+        click.option("--bids", type=FOLDER, help="BIDS folder of your own instead of NSD."),
+        nsd_option,
+    ):
+        command = option(command)
+    return command
+
+
+def data_set_settings(options: dict[str, Any], **paths: Path | None) -> dict[str, dict[str, Any]]:
+    """Take the options of `data_set_options` out of a command's options; return them as settings."""
+    dataset = {name: options.pop(name) for name in ("task", "space", "betas", "sessions")}
+    return {"paths": {**paths, "nsd": options.pop("nsd"), "bids": options.pop("bids")}, "dataset": dataset}
+
+
 def decode_options(command: Command) -> Command:
     """Add the settings of the reconstruction."""
     for option in (

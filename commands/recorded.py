@@ -11,11 +11,12 @@ from .options import (
     READABLE,
     config_of,
     config_options,
+    data_set_options,
+    data_set_settings,
     decode_options,
     json_option,
     ldm_option,
     lora_option,
-    nsd_option,
     subject_option,
     tiny_decoder_option,
 )
@@ -25,48 +26,57 @@ from .options import (
 @config_options
 @click.option("--subjects", multiple=True, type=click.IntRange(1, 2), help="Subject to simulate; both if not given.")
 @click.option("--out", type=FOLDER, help="Folder to write; the data folder's nsd-simulated if not given.")
-def simulate(config_path: Path | None, data: Path | None, subjects: tuple[int, ...], out: Path | None) -> None:
-    """Write simulated subjects with the files of the Natural Scenes Dataset."""
+@click.option("--bids", type=FOLDER, help="Write the subjects of the data folder as a BIDS derivative here instead.")
+def simulate(
+    config_path: Path | None, data: Path | None, subjects: tuple[int, ...], out: Path | None, bids: Path | None
+) -> None:
+    """Write simulated subjects with the files of the Natural Scenes Dataset, or as a BIDS derivative."""
     from ..client.config import data_path
-    from ..offline.fitting import simulate_tree
+    from ..offline.data_sets import simulate_bids, simulate_tree
 
-    config = config_of(config_path, data)
-    simulate_tree(config, list(subjects) or [1, 2], out or data_path(config) / "nsd-simulated")
+    config, chosen = config_of(config_path, data), list(subjects) or [1, 2]
+    if bids is not None:
+        simulate_bids(config, chosen, bids)
+    else:
+        simulate_tree(config, chosen, out or data_path(config) / "nsd-simulated")
 
 
 @click.command()
 @config_options
-@subject_option
-@nsd_option
+@click.option("--subject", "subjects", multiple=True, type=int, help="Subject number; give it again for more.")
+@data_set_options
 @ldm_option
-@click.option("--z-rois", multiple=True, help="ROI label for z; give it again for more.")
-@click.option("--c-rois", multiple=True, help="ROI label for c; give it again for more.")
+@click.option("--z-rois", multiple=True, help="Region for z, a label or a NIfTI mask file; give it again for more.")
+@click.option("--c-rois", multiple=True, help="Region for c; give it again for more.")
+@click.option("--z-score", type=click.Choice(["none", "full", "causal"]), help="Responses against their session.")
 @click.option("--folds", type=int, help="Cross-validation folds.")
 @click.option("--profile", help="takagi: the published choices, quirks included.")
 def fit(
     config_path: Path | None,
     data: Path | None,
-    subject: int,
-    nsd: Path | None,
+    subjects: tuple[int, ...],
     ldm: Path | None,
     z_rois: tuple[str, ...],
     c_rois: tuple[str, ...],
+    z_score: str | None,
     folds: int | None,
     profile: str | None,
+    **where: Any,
 ) -> None:
-    """Fit a subject's decoder weights; prints their path."""
+    """Fit decoder weights, one file a subject; prints their paths."""
     from ..offline.fitting import fit_subject
 
     rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
-    paths = {"nsd": nsd, "ldm": ldm}
-    config = config_of(config_path, data, paths=paths, fit={**rois, "folds": folds, "profile": profile})
-    click.echo(fit_subject(config, subject))
+    how = {**rois, "z_score": z_score, "folds": folds, "profile": profile}
+    config = config_of(config_path, data, **data_set_settings(where, ldm=ldm), fit=how)
+    for subject in subjects or (1,):
+        click.echo(fit_subject(config, subject))
 
 
 @click.command()
 @config_options
 @subject_option
-@nsd_option
+@data_set_options
 @ldm_option
 @lora_option
 @tiny_decoder_option
@@ -79,7 +89,6 @@ def decode(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    nsd: Path | None,
     ldm: Path | None,
     lora: Path | None,
     tiny_decoder: Path | None,
@@ -92,9 +101,8 @@ def decode(
     """Make pictures of recorded trials; prints their paths."""
     from ..offline.decoding import decode_trials
 
-    config = config_of(
-        config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
-    )
+    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
+    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
         click.echo(path)
 
@@ -102,7 +110,7 @@ def decode(
 @click.command()
 @config_options
 @subject_option
-@nsd_option
+@data_set_options
 @ldm_option
 @lora_option
 @tiny_decoder_option
@@ -124,7 +132,6 @@ def evaluate(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    nsd: Path | None,
     ldm: Path | None,
     lora: Path | None,
     tiny_decoder: Path | None,
@@ -140,9 +147,8 @@ def evaluate(
         raise click.BadParameter(f"{networks}: no such folder; give one, or hub", param_hint="--networks")
     from ..offline.evaluating import evaluate_subject
 
-    config = config_of(
-        config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
-    )
+    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
+    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
     scores = evaluate_subject(config, subject, protocol, networks, kinds, max_trials)
     if as_json:
         import json

@@ -21,6 +21,7 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
             raise BraindError(f"{path} is missing; make it with `braind fit --subject {subject}`", code="weights")
     weights = Weights.load(weights_path)
     weights.check_subject(subject)
+    weights.check_live()
     if not (ldm_path / "model_index.json").is_file():
         raise BraindError(
             f"{ldm_path / 'model_index.json'} is missing: give a diffusers folder, such as one of Stable Diffusion 1.5",

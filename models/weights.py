@@ -20,6 +20,7 @@ from ..errors import BraindError
 from .low_rank import MAP_TENSORS, LowRankMap
 from .prior import PRIOR_TENSORS, PicturePrior
 from .roi import mask_sha256
+from .session_scaling import ZScore
 
 Array = NDArray[Any]
 
@@ -41,7 +42,8 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     The first block is known before the fit; `models/fit.py` fills in the second. `shape` is (X, Y, Z); `latent_shape`
     and `text_shape` are one picture's z and c; `alphas_*` are the smallest, median and largest chosen penalty;
     `discarded_*` is the share of the predicted variance lost by the low rank; `scores` are cross-validated, single
-    trials, fractions.
+    trials, fractions. `estimates` says which single-trial responses were taken, `z_score` how they were scaled within
+    their session: voxels must come scaled so.
     """
 
     subject: int
@@ -56,6 +58,9 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     nsd: str = ""
     version: str = ""
     kind: Literal["beta", "bold"] = "beta"
+    estimates: str = ""
+    sessions: str = ""
+    z_score: ZScore = "none"
 
     profile: str = ""
     folds: int = 0
@@ -173,6 +178,21 @@ class Weights:
                 f"subject {subject}, but the weights are subject {self.card.subject}'s; "
                 f"serve that one's: braind serve --subject {subject}",
                 code="subject",
+            )
+
+    def check_live(self) -> None:
+        """Refuse to decode volumes as they come, if they would first have to be scaled within their session.
+
+        Raises
+        ------
+        WeightsError
+            `code` z_score.
+        """
+        if self.card.z_score != "none":
+            raise WeightsError(
+                f"the weights were fitted on responses z-scored within their session ({self.card.z_score}), which the "
+                "daemon does not do: decode with `braind decode`, or fit again with --z-score none",
+                code="z_score",
             )
 
     def check_ldm(self, fingerprint: str) -> None:

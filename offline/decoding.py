@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.config import Config, engines_path, weights_path
-from ..client.nsd import NsdTree, Trials
+from ..client.data_set import DataSet, Trials
 from ..errors import BraindError
 from ..models.weights import Weights
-from .fitting import ensure_tree, fit_subject, load_ldm, preset_of, progress_bar
+from .data_sets import check_estimates, data_set_of, read_trials
+from .fitting import fit_subject, load_ldm, preset_of
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..models.engines import OnnxSettings
@@ -40,7 +42,7 @@ class Decoder:
 
     config: Config
     subject: int
-    tree: NsdTree
+    tree: DataSet
     weights: Weights
     ldm: "LatentDiffusionModel"
     reconstructor: "Reconstructor"
@@ -51,12 +53,13 @@ class Decoder:
         from ..models.engines import load_engine
         from ..models.reconstruct import Reconstructor
 
-        tree, ldm = ensure_tree(config), load_ldm(config)
+        tree, ldm = data_set_of(config), load_ldm(config)
         path = weights_path(config, subject)
         if not path.is_file():
             fit_subject(config, subject)
         weights = Weights.load(path)
         weights.check_ldm(ldm.fingerprint)
+        check_estimates(weights.card, tree)
         weights.check_volume(tree.shape(subject), tree.affine(subject))
         preset = preset_of(config)
         engine = load_engine(config.decode.engine, ldm, preset, engines_path(config), onnx_settings(config))
@@ -64,16 +67,18 @@ class Decoder:
 
     @cached_property
     def test_trials(self) -> Trials:
-        """Return the trials of shared pictures, in the order they were seen."""
-        trials = self.tree.trials(self.subject)
-        return trials.of(trials.is_shared)
+        """Return the trials of held-out pictures, in the order they were seen."""
+        return self._test[0]
 
     @cached_property
     def test_voxels(self) -> Array:
-        """Return the test trials' voxels: (n_trials, n_voxels) float32, % signal change."""
-        trials = self.tree.trials(self.subject)
-        sessions = [int(session) for session in np.unique(trials.session)]
-        return self.tree.masked_betas(self.subject, sessions, self.weights.voxel_index)[trials.is_shared]
+        """Return the test trials' voxels, scaled as those of the fit were: (n_trials, n_voxels) float32."""
+        return self._test[1]
+
+    @cached_property
+    def _test(self) -> tuple[Trials, Array]:
+        trials, voxels = read_trials(self.tree, self.subject, self.weights.voxel_index, self.weights.card.z_score)
+        return trials.of(trials.is_shared), voxels[trials.is_shared]
 
     def provenance(self) -> dict[str, Any]:
         """Return what made a picture: enough to make it again."""

@@ -28,10 +28,12 @@ from ..models.encoding import (
     score_voxels,
 )
 from ..models.unet_features import MOMENTS, FeatureError, FeatureSettings, step_feature, strength_feature, tapped_blocks
+from .data_sets import ensure_tree
 from .encoding_features import FeatureFiles, extract_features
 from .encoding_maps import MapFolder
 from .encoding_responses import mean_responses, write_mean_responses
-from .fitting import ensure_tree, load_ldm, progress_bar
+from .fitting import load_ldm
+from .progress import progress_bar
 
 Array = NDArray[Any]
 Report = Callable[[str, int, int], None]

@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..client.config import Config, weights_path
+from ..client.data_set import DataSet
 from ..client.nsd import NsdTree
 from ..client.replay_runs import ReplayError, ReplayRun, bold_runs
 from ..errors import BraindError
 from ..models.weights import Weights
+from .data_sets import read_trials
 from .decoding import Decoder, kind_captions, kind_in
-from .fitting import encode_targets, progress_bar
+from .fitting import encode_targets
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..models.held_out import HeldOut, Row, Training
@@ -115,13 +118,11 @@ def held_out_of(decoder: Decoder, kinds_path: Path | None = None) -> "tuple[Held
     from ..models.held_out import HeldOut, Training, average_repeats
 
     tree = decoder.tree
-    trials = tree.trials(decoder.subject)
-    with progress_bar("reading betas"):
-        sessions = [int(session) for session in np.unique(trials.session)]
-        voxels = tree.masked_betas(decoder.subject, sessions, decoder.weights.voxel_index)
+    card = decoder.weights.card
+    trials, voxels = read_trials(tree, decoder.subject, decoder.weights.voxel_index, card.z_score)
     picture_ids, picture_of_trial = np.unique(trials.nsd_id[trials.is_shared], return_inverse=True)
     training_ids, training_picture_of_trial = np.unique(trials.nsd_id[~trials.is_shared], return_inverse=True)
-    z_px = decoder.weights.card.latent_shape[1] * decoder.ldm.factor
+    z_px = card.latent_shape[1] * decoder.ldm.factor
     z, c = encode_targets(tree, decoder.ldm, picture_ids, z_px)
     kinds, is_novel = _kinds(tree, picture_ids, training_ids, kinds_path)
     held_out = HeldOut(
@@ -160,10 +161,12 @@ def bold_weights_path(config: Config, subject: int) -> Path:
     return weights_path(config, subject).with_name(f"subj{subject:02d}.bold.safetensors")
 
 
-def bold_row(tree: NsdTree, subject: int, path: Path, ldm: str, picture_ids: Array) -> "Row | str":
+def bold_row(tree: DataSet, subject: int, path: Path, ldm: str, picture_ids: Array) -> "Row | str":
     """Return the held-out trials as estimated while their runs went on, or what that needs."""
     from ..models.held_out import Row
 
+    if not isinstance(tree, NsdTree):
+        return "needs BOLD series beside betas, as an NSD folder has them"
     if not path.is_file():
         return f"needs weights of kind bold, {path.name}"
     weights = Weights.load(path)
@@ -205,7 +208,7 @@ def estimated_trials(run: ReplayRun, voxel_index: Array) -> list[tuple[Array, in
 
 
 def _kinds(
-    tree: NsdTree, picture_ids: Array, training_ids: Array, kinds_path: Path | None
+    tree: DataSet, picture_ids: Array, training_ids: Array, kinds_path: Path | None
 ) -> tuple[list[str], Array | None]:
     """Return the kind of object in each picture, if known, and which pictures are of kinds that training lacks."""
     if kinds_path is not None:

@@ -1,12 +1,7 @@
-"""What is done before a scan: simulating subjects and fitting a subject's weights.
-
-Here the client's reading of NSD meets the models' mathematics, which know nothing of each other.
-"""
+"""Fitting a subject's weights: the client's reading of data sets meets the models' mathematics."""
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..client.config import Config, candidates_path, data_path, nsd_path, weights_path
-from ..client.nsd import NsdTree
+from ..client.bids import BOLD
+from ..client.config import Config, candidates_path, data_path, weights_path
+from ..client.data_set import DataSet, DataSetError, span
 from ..errors import BraindError
 from ..models.candidates import Candidates
 from ..models.kept import Kept, content_fingerprint, release
 from ..models.roi import union_index
 from ..models.weights import Weights, WeightsCard
+from .data_sets import data_set_of, read_trials
+from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..models.ldm import LatentDiffusionModel
@@ -34,50 +32,31 @@ log = logging.getLogger(__name__)
 ENCODED_AT_ONCE = 256  # pictures; NSD's own weigh 0.5 MB each
 
 
-def ensure_tree(config: Config) -> NsdTree:
-    """Return the NSD tree of the settings, simulating it first when none is set and none is there."""
-    root = nsd_path(config)
-    if not config.paths.nsd and not (root / "simulated.json").is_file():
-        simulate_tree(config, [1, 2], root)
-    return NsdTree(root)
-
-
-def simulate_tree(config: Config, subjects: list[int], root: Path) -> None:
-    """Write the simulated subjects' tree."""
-    from ..models.demo.nsd_tree import simulate
-
-    with progress_bar("simulating") as report:
-        simulate(root, subjects, progress=report)
-
-
 def picture_size_of_z(ldm: "LatentDiffusionModel", share: float) -> int:
     """Return the side, in px, of the pictures that z encodes, for a share of the model's side."""
     return round(ldm.picture_px * share / ldm.factor) * ldm.factor
 
 
 def fit_subject(config: Config, subject: int) -> Path:
-    """Fit a subject's weights on all trials of pictures that are not shared; return the weights' path.
+    """Fit a subject's weights on all trials of pictures that are not held out; return the weights' path.
 
     Writes the candidate set (the shared pictures) and a model card beside them. An interrupted fit leaves what it has
     in the data folder's `unfinished`; the next one with the same inputs and settings goes on from there.
     """
     from ..models.fit import fit_weights, model_card, profile_named
 
-    tree, ldm = ensure_tree(config), load_ldm(config)
+    tree, ldm = data_set_of(config), load_ldm(config)
     profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
-    work = data_path(config) / "unfinished" / f"subj{subject:02d}"
+    work = data_path(config) / "unfinished" / weights_path(config, subject).stem
     voxel_index, z_positions, c_positions = union_index(
         tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
     )
-    trials = tree.trials(subject)
+    trials, voxels = read_trials(tree, subject, voxel_index, config.fit.z_score)
+    _check_split(tree, subject, trials.is_shared)
     trained = ~trials.is_shared
     picture_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
     z_px = picture_size_of_z(ldm, profile.z_share)
     z, c = encode_targets(tree, ldm, picture_ids, z_px, work)
-    with progress_bar("reading betas"):
-        voxels = tree.masked_betas(subject, [int(session) for session in np.unique(trials.session)], voxel_index)[
-            trained
-        ]
     card = WeightsCard(
         subject=subject,
         shape=tree.shape(subject),
@@ -89,11 +68,15 @@ def fit_subject(config: Config, subject: int) -> Path:
         text_shape=c.shape[1:],
         simulated=tree.is_simulated(),
         nsd=tree.root.name,
+        kind="bold" if tree.estimates == BOLD else "beta",
+        estimates=tree.estimates,
+        sessions=span(np.unique(trials.session).tolist()),
+        z_score=config.fit.z_score,
         version=__version__,
     )
     with progress_bar("fitting") as report:
         weights = fit_weights(
-            voxels, z_positions, c_positions, voxel_index, picture_of_trial, z, c, card,
+            voxels[trained], z_positions, c_positions, voxel_index, picture_of_trial, z, c, card,
             profile=profile,
             max_discarded_variance=config.fit.max_discarded_variance,
             progress=lambda target, share: report(f"fitting {target}", round(1000 * share), 1000),
@@ -109,6 +92,15 @@ def fit_subject(config: Config, subject: int) -> Path:
     labels = [tree.captions(int(nsd_id))[0] for nsd_id in shared_ids]
     Candidates(shared_z, shared_c, shared_ids, labels).save(candidates_path(config, subject))
     return path
+
+
+def _check_split(tree: DataSet, subject: int, is_test: Array) -> None:
+    for n, what in ((is_test.sum(), "held-out"), ((~is_test).sum(), "training")):
+        if not n:
+            raise DataSetError(
+                f"subject {subject} of {tree.root} has no trial of a {what} picture in the chosen sessions: "
+                "choose other sessions, or another split"
+            )
 
 
 def preset_of(config: Config) -> "Preset":
@@ -157,7 +149,7 @@ def load_ldm(config: Config) -> "LatentDiffusionModel":
 
 
 def encode_targets(
-    tree: NsdTree, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int, work: Path | None = None
+    tree: DataSet, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int, work: Path | None = None
 ) -> tuple[Array, Array]:
     """Encode pictures and their captions: z (n, *latent_shape) and c (n, *text_shape), float32.
 
@@ -201,16 +193,3 @@ def _fingerprint(config: Config) -> str:
     from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
 
     return meaning_fingerprint(Path(config.paths.ldm).expanduser() if config.paths.ldm else EMBEDDED_LDM_PATH)
-
-
-@contextmanager
-def progress_bar(words: str) -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar on stderr when it is a terminal; yields `report(words, done, total)`."""
-    from rich.console import Console
-    from rich.progress import Progress, TimeElapsedColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns()[:-1], TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda now, done, total: bar.update(task, description=now, completed=done, total=total)

@@ -15,7 +15,8 @@ from ..client.config import Config, load_config
 from ..models.fit import PROFILES, FitProfile, fit_weights
 from ..models.roi import union_index
 from ..models.weights import Weights, WeightsCard
-from .fitting import encode_targets, ensure_tree, load_ldm, picture_size_of_z
+from .data_sets import ensure_tree
+from .fitting import encode_targets, load_ldm, picture_size_of_z
 
 Array = NDArray[Any]
 

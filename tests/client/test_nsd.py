@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
+from braind.client.data_set import DataSetError
 from braind.client.nsd import BETA_SCALE, NsdError, NsdTree
+from braind.client.nsd_check import check_tree
 from braind.models.demo.nsd_tree import TreeSize, simulate
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
@@ -252,7 +254,7 @@ def test_missing_captions_say_where_they_belong(broken):
 def test_a_damaged_file_is_refused_with_its_name(broken, name, ask, damage):
     whole = (broken / name).read_bytes()
     replace(broken / name, whole[: len(whole) // 2] if damage == "half" else b"\x07" * 1000)
-    with pytest.raises(NsdError, match="download it again") as caught:
+    with pytest.raises(DataSetError, match="download (it|or copy it) again") as caught:
         ask(NsdTree(broken))
     assert str(broken / name) in str(caught.value)
 
@@ -285,3 +287,71 @@ def test_captions_in_the_root_annotations_folder_are_found(broken, tree):
     captions = json.loads((broken / "annotations/captions_train2017.json").read_text())
     assert captions["annotations"]
     assert NsdTree(broken).captions(0) == tree.captions(0)
+
+
+def test_sessions_can_be_chosen(root):
+    second = NsdTree(root, sessions=[2])
+    assert second.sessions(1) == [2]
+    assert set(second.trials(1).session) == {2}
+    assert (second.trials(1).repeat == NsdTree(root).trials(1, 2).repeat).all()
+    with pytest.raises(DataSetError, match="subject 1 of .* has no session 4; it has 1-2"):
+        NsdTree(root, sessions=[2, 4]).trials(1)
+
+
+def test_another_version_of_the_betas_is_another_folder(broken):
+    version = broken / BETAS.replace("fithrf_GLMdenoise_RR", "assumehrf")
+    version.mkdir()
+    (broken / BETAS / "betas_session02.nii.gz").rename(version / "betas_session02.nii.gz")
+    assumed = NsdTree(broken, betas_version="betas_assumehrf")
+    assert assumed.sessions(1) == [2]
+    assert (assumed.betas(1, 2) == NsdTree(broken).betas(1, 2)).all()
+    with pytest.raises(NsdError, match=r"--betas: betas_assumehrf, betas_fithrf_GLMdenoise_RR"):
+        NsdTree(broken, betas_version="betas_fithrf").trials(1)
+
+
+def test_a_cache_gives_the_same_betas_and_volumes_without_the_files_being_read_again(broken, tmp_path):
+    cached = NsdTree(broken, cache=tmp_path / "cache")
+    voxels = np.flatnonzero(cached.roi_mask(1, ["early"]))
+    masked, volumes = NsdTree(broken).masked_betas(1, [1, 2], voxels), NsdTree(broken).betas(1, 1)
+    assert (cached.masked_betas(1, [1, 2], voxels) == masked).all()
+    chosen = [5, 700]
+    for row, volume in zip(chosen, cached.beta_volumes(1, 1, chosen), strict=True):
+        assert volume.dtype == np.int16
+        assert (volume == volumes[row]).all()
+    assert len(list((tmp_path / "cache").iterdir())) == 3
+
+
+def test_regions_can_be_mask_files(tree, tmp_path):
+    streams = nib.load(tree.root / ANATOMY / "roi/streams.nii.gz")
+    mask = nib.Nifti1Image((np.asarray(streams.dataobj) == 5).astype(np.float32), streams.affine)
+    nib.save(mask, tmp_path / "sub1.nii.gz")
+    from_file = tree.roi_mask(1, [str(tmp_path / "sub{subject}.nii.gz")])
+    assert (from_file == tree.roi_mask(1, ["ventral"])).all()
+    with pytest.raises(DataSetError, match="subject 2's volumes.*resample"):
+        tree.roi_mask(2, [str(tmp_path / "sub1.nii.gz")])
+    with pytest.raises(DataSetError, match="sub2.nii.gz is missing"):
+        tree.roi_mask(2, [str(tmp_path / "sub{subject}.nii.gz")])
+
+
+def test_a_check_says_what_is_there_and_what_each_command_lacks(broken):
+    (subject,) = check_tree(NsdTree(broken), [1])
+    assert not any(subject.lacking.values())
+    betas = next(part for part in subject.parts if part.name.startswith("betas"))
+    assert betas.there == "sessions 1-2 of 2"
+    assert betas.n_bytes == sum(path.stat().st_size for path in (broken / BETAS).glob("betas_session*"))
+
+    shutil.rmtree(broken / SERIES)
+    (broken / "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5").unlink()
+    shutil.rmtree(broken / "nsddata_stimuli/stimuli/nsd/annotations")
+    (broken / "simulated.json").unlink()
+    (subject,) = check_tree(NsdTree(broken), [1])
+    assert subject.lacking["fit"] == ["pictures", "captions"]
+    assert subject.lacking["replay --kind beta"] == ["pictures"]
+    assert subject.lacking["replay --kind bold"] == ["pictures", "BOLD series and their onsets"]
+    parts = {part.name.partition(" (")[0]: part for part in subject.parts}
+    # what NSD's own manual says: 73,000 pictures of 425 px; 40 sessions of subject 1
+    assert parts["pictures"].missing_bytes == 39_556_875_000
+    assert parts["betas"].there == "sessions 1-2 of 40"
+    assert parts["betas"].missing_bytes == 38 * 750 * 10 * 12 * 8 * 2
+    assert "cocodataset.org" in parts["captions"].how
+    assert "aws s3 cp s3://natural-scenes-dataset/nsddata_stimuli" in parts["pictures"].how

@@ -195,7 +195,7 @@ def test_onsets_name_the_trial_and_its_picture(tree):
 
 
 def test_what_the_dataset_does_not_have_is_said(run):
-    with pytest.raises(ReplayError, match="no test trials in session 9; it has sessions 1 to 2"):
+    with pytest.raises(ReplayError, match="no test trials in session 9; it has sessions 1-2"):
         run(session=9)
     with pytest.raises(ReplayError, match="no BOLD time series in session 1; replay its betas"):
         run(kind="bold", session=1)

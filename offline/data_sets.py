@@ -1,0 +1,136 @@
+"""Which recorded data the settings name, and their single-trial responses as the ridge takes them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..client.config import Config, betas_path, nsd_path
+from ..client.data_set import DataSet, DataSetError, Trials, parse_sessions
+from ..client.nsd import BETAS_VERSION, NsdTree
+from ..models.session_scaling import ZScore, z_score_sessions
+from ..models.streaming import TrialEstimator
+from .progress import progress_bar
+
+if TYPE_CHECKING:
+    from ..client.bids import BidsFolder
+    from ..models.weights import WeightsCard
+
+Array = NDArray[Any]
+
+
+def data_set_of(config: Config) -> DataSet:
+    """Return the data set of the settings: a BIDS folder if one is set, else an NSD folder, simulated when needed."""
+    return bids_folder(config) if config.paths.bids else ensure_tree(config)
+
+
+def ensure_tree(config: Config) -> NsdTree:
+    """Return the NSD tree of the settings, simulating it first when none is set and none is there."""
+    root = nsd_path(config)
+    if not config.paths.nsd and not (root / "simulated.json").is_file():
+        simulate_tree(config, [1, 2], root)
+    return NsdTree(
+        root,
+        betas_version=config.dataset.betas or BETAS_VERSION,
+        sessions=parse_sessions(config.dataset.sessions),
+        cache=betas_path(config),
+    )
+
+
+def bids_folder(config: Config) -> "BidsFolder":
+    """Return the BIDS folder of the settings."""
+    from ..client.bids import BidsFolder
+
+    settings = config.dataset
+    if not settings.task:
+        raise DataSetError(f"{config.paths.bids}: say which task is meant, with --task (and the space with --space)")
+    return BidsFolder(
+        Path(config.paths.bids).expanduser(),
+        settings.task,
+        settings.space,
+        estimates=settings.betas,
+        sessions=parse_sessions(settings.sessions),
+        cache=betas_path(config),
+        estimate_trials=estimate_trials,
+    )
+
+
+def simulate_tree(config: Config, subjects: list[int], root: Path) -> None:
+    """Write the simulated subjects' tree."""
+    from ..models.demo.nsd_tree import simulate
+
+    with progress_bar("simulating") as report:
+        simulate(root, subjects, progress=report)
+
+
+def simulate_bids(config: Config, subjects: list[int], root: Path) -> None:
+    """Write the simulated subjects as a BIDS derivative, from their NSD tree."""
+    from .bids_writing import write_bids
+
+    with progress_bar("writing") as report:
+        write_bids(ensure_tree(config), subjects, root, report)
+
+
+def estimate_trials(signal: Array, tr_s: float, onsets_s: Array, durations_s: Array) -> Array:
+    """Estimate a recorded run's trials as they are during a scan, each from the volumes up to its response's fall.
+
+    So weights that are fitted on BOLD are fitted on the estimates that they will meet.
+
+    Parameters
+    ----------
+    signal : array of shape (n_volumes, n_voxels), float32
+    tr_s : float
+    onsets_s, durations_s : arrays of shape (n_trials,), seconds
+
+    Returns
+    -------
+    betas : array of shape (n_trials, n_voxels), float32, % signal change
+
+    Raises
+    ------
+    ValueError
+        If the run ends before a trial's response was seen.
+    """
+    estimator = TrialEstimator(tr_s)
+    for number, (onset_s, duration_s) in enumerate(zip(onsets_s, durations_s, strict=True)):
+        estimator.add_event(number, float(onset_s), float(duration_s))
+    betas = np.full((len(onsets_s), signal.shape[1]), np.nan, np.float32)
+    for index, voxels in enumerate(signal):
+        for estimate in estimator.add_volume(index, voxels):
+            betas[estimate.event_number] = estimate.betas
+    for estimate in estimator.finish():
+        betas[estimate.event_number] = estimate.betas
+    if estimator.waiting:
+        late_s = float(onsets_s[estimator.waiting[0]])
+        raise ValueError(
+            f"the response to the picture at {late_s:.1f} s cannot be told from {len(signal)} volumes: "
+            f"set stim_file of these {len(estimator.waiting)} trials to n/a"
+        )
+    return betas
+
+
+def read_trials(data: DataSet, subject: int, voxel_index: Array, z_score: ZScore) -> tuple[Trials, Array]:
+    """Read a subject's trials of the chosen sessions, and their voxels: (n_trials, n_voxels) float32.
+
+    Voxels are % signal change, or z-scored within the session; the test trials count in that as any other.
+    """
+    trials = data.trials(subject)
+    sessions = [int(session) for session in np.unique(trials.session)]
+    with progress_bar("reading betas"):
+        voxels = data.masked_betas(subject, sessions, voxel_index)
+    return trials, z_score_sessions(voxels, trials.session, z_score)
+
+
+def check_estimates(card: "WeightsCard", data: DataSet) -> None:
+    """Refuse responses of another kind than those the weights were fitted on.
+
+    Raises
+    ------
+    DataSetError
+    """
+    if card.estimates and card.estimates != data.estimates:
+        raise DataSetError(
+            f"the weights were fitted on {card.estimates}, {data.root} is read for its {data.estimates}: "
+            f"give --betas {card.estimates}, or fit again"
+        )

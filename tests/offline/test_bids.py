@@ -1,0 +1,209 @@
+"""The simulated subject in BIDS: valid, and the same numbers as in NSD's form, through fit and evaluation."""
+
+import dataclasses
+import hashlib
+import json
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+
+from braind.client.bids import BidsFolder
+from braind.client.bids_files import BidsError
+from braind.client.config import candidates_path, load_config, weights_path
+from braind.client.data_set import DataSetError
+from braind.client.nsd import NsdTree
+from braind.daemon.preflight import load_weights
+from braind.models.clip import PictureClip
+from braind.models.demo.nsd_tree import TreeSize, simulate
+from braind.models.evaluate import evaluate
+from braind.models.session_scaling import z_score_sessions
+from braind.models.streaming import TrialEstimator
+from braind.models.weights import WeightsError
+from braind.offline import decoding, fitting
+from braind.offline.bids_writing import write_bids
+from braind.offline.data_sets import data_set_of, estimate_trials
+from braind.offline.decoding import Decoder, held_out_of
+from braind.offline.fitting import encode_targets
+
+N_TRIALS = 180
+
+
+class FirstTrials:
+    """The first trials of a data set, as a data set: few pictures to encode."""
+
+    def __init__(self, data):
+        self._data = data
+
+    def __getattr__(self, name):
+        return getattr(self._data, name)
+
+    def trials(self, subject):
+        return self._data.trials(subject).of(slice(N_TRIALS))
+
+    def masked_betas(self, subject, sessions, voxel_index):
+        return self._data.masked_betas(subject, sessions, voxel_index)[:N_TRIALS]
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    size = TreeSize(shapes=((10, 12, 8),), n_shared=40, n_bold_sessions=1)
+    root = tmp_path_factory.mktemp("bids") / "nsd"
+    return NsdTree(simulate(root, subjects=[1], n_sessions=1, seed=8, size=size).root)
+
+
+@pytest.fixture(scope="module")
+def folder(tree, tmp_path_factory):
+    root = tmp_path_factory.mktemp("written") / "own"
+    write_bids(tree, [1], root, lambda *_: None)
+    return root
+
+
+def settings(data, tree=None, folder=None, **fit):
+    paths = {"data": str(data), "nsd": tree and str(tree.root), "bids": folder and str(folder)}
+    decode = {"preset": "live-1", "engine": "torch"}
+    dataset = {"task": "nsd", "space": "T1w"} if folder else {}
+    return load_config(None, {"paths": paths, "decode": decode, "dataset": dataset, "fit": {"folds": 3, **fit}})
+
+
+@pytest.fixture(scope="module")
+def fitted(tree, folder, tmp_path_factory):
+    """The settings of both forms, each with weights; the same pictures and captions are encoded once."""
+    data, encoded = tmp_path_factory.mktemp("fitted"), {}
+
+    def encode_once(own, ldm, ids, z_px):
+        content = hashlib.sha256(own.pictures(ids).tobytes())
+        content.update(repr([own.captions(int(number)) for number in ids]).encode())
+        if content.digest() not in encoded:
+            encoded[content.digest()] = encode_targets(own, ldm, ids, z_px)
+        return encoded[content.digest()]
+
+    both = settings(data, tree=tree, z_score="causal"), settings(data, folder=folder, z_score="causal")
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (fitting, decoding):
+            patched.setattr(module, "data_set_of", lambda config: FirstTrials(data_set_of(config)))
+        patched.setattr(fitting, "encode_targets", encode_once)
+        for config in both:
+            fitting.fit_subject(config, 1)
+        # training and held-out pictures, each once
+        assert len(encoded) == 2
+        yield both
+    torch.set_num_threads(n_threads)
+
+
+def test_the_validator_has_nothing_to_say_against_it(folder):
+    ran = subprocess.run(
+        ["bids-validator-deno", "--format", "json", folder], capture_output=True, text=True, check=False
+    )
+    report = json.loads(ran.stdout)
+    errors = [issue for issue in report["issues"]["issues"] if issue["severity"] == "error"]
+    assert errors == []
+    assert ran.returncode == 0
+    assert report["summary"]["totalFiles"] > 20
+
+
+def test_both_forms_hold_the_same_trials_voxels_pictures_and_captions(tree, folder):
+    own = BidsFolder(folder, "nsd", "T1w")
+    assert own.is_simulated()
+    assert own.subjects() == [1]
+    assert own.shape(1) == tree.shape(1)
+    assert (own.affine(1) == tree.affine(1)).all()
+    for labels in (["early"], ["V1v", "streams:ventral"]):
+        assert (own.roi_mask(1, labels) == tree.roi_mask(1, labels)).all()
+    assert (own.brainmask(1) == tree.brainmask(1)).all()
+    of_nsd, of_bids = tree.trials(1), own.trials(1)
+    for name in ("session", "run", "trial_in_run", "is_shared", "repeat"):
+        assert (getattr(of_bids, name) == getattr(of_nsd, name)).all(), name
+    assert of_bids.onset_s == pytest.approx(of_nsd.onset_s, abs=1e-3)
+    voxels = np.flatnonzero(tree.roi_mask(1, ["early"]))
+    assert (own.masked_betas(1, [1], voxels) == tree.masked_betas(1, [1], voxels)).all()
+    some = [0, 400, 749]
+    assert (own.pictures(of_bids.nsd_id[some]) == tree.pictures(of_nsd.nsd_id[some])).all()
+    assert own.captions(of_bids.nsd_id[9]) == tree.captions(of_nsd.nsd_id[9])
+    novel = set(of_bids.nsd_id[np.isin(of_nsd.nsd_id, tree.novel_kind_ids())].tolist())
+    assert set(own.novel_kind_ids()) == novel != set()
+
+
+def test_scores_of_both_forms_are_equal(fitted):
+    clip, scores = PictureClip(), []
+    for config in fitted:
+        decoder = Decoder.load(config, 1)
+        # naming objects would embed 35,000 captions
+        held_out = held_out_of(decoder)
+        held_out = dataclasses.replace(held_out, kinds=[""] * len(held_out.pictures))
+        decode = decoder.reconstructor.picture
+        scores.append(evaluate(decoder.weights, held_out, decode, clip.embed, lambda _: [], max_trials_per_picture=1))
+    assert scores[0] == scores[1]
+    assert 0.1 < scores[0]["averaged"]["zc"]["pixcorr"]["mean"] < 1
+
+
+def test_the_weights_say_what_they_were_fitted_on(fitted):
+    _, config = fitted
+    card = Decoder.load(config, 1).weights.card
+    assert (card.nsd, card.estimates, card.sessions, card.kind) == ("own", "singletrial", "1", "beta")
+
+
+def test_z_scores_are_said_by_the_weights_and_honoured_or_refused(fitted, tree):
+    nsd, _ = fitted
+    # whatever the settings in force say
+    decoder = Decoder.load(settings(nsd.paths.data, tree=tree, z_score="none"), 1)
+    weights = decoder.weights
+    assert weights.card.z_score == "causal"
+    plain = tree.masked_betas(1, [1], weights.voxel_index)
+    trials = tree.trials(1)
+    expected = z_score_sessions(plain, trials.session, "causal")[:N_TRIALS][trials.is_shared[:N_TRIALS]]
+    assert (decoder.test_voxels == expected).all()
+    with pytest.raises(WeightsError, match="daemon does not do: decode with `braind decode`, or fit again"):
+        load_weights(1, weights_path(nsd, 1), candidates_path(nsd, 1), None)
+
+
+def test_trials_of_bold_are_estimated_as_during_a_scan(tree, folder):
+    voxels = np.flatnonzero(tree.roi_mask(1, ["early"]))
+    own = BidsFolder(folder, "nsd", "T1w", estimates="bold", estimate_trials=estimate_trials)
+    betas = own.masked_betas(1, [1], voxels)
+    assert betas.shape == (750, len(voxels))
+    estimator = TrialEstimator(tree.bold_tr_s)
+    for number, (onset_s, _) in enumerate(tree.bold_onsets(1, 1, 2)):
+        estimator.add_event(number, onset_s)
+    of_run = np.flatnonzero(tree.trials(1).run == 2)
+    series = tree.bold_run(1, 1, 2).reshape(-1, 226)[voxels].T.astype(np.float32)
+    n_estimated = 0
+    for index, volume in enumerate(series):
+        for estimate in estimator.add_volume(index, volume):
+            assert betas[of_run[estimate.event_number]] == pytest.approx(estimate.betas, abs=2e-3)
+            n_estimated += 1
+    assert n_estimated > 55
+    published = tree.masked_betas(1, [1], voxels)
+    correlation = [np.corrcoef(betas[:, v], published[:, v])[0, 1] for v in range(len(voxels))]
+    assert np.median(correlation) > 0.3
+
+
+def test_a_run_that_ends_too_early_is_refused_with_what_to_do():
+    with pytest.raises(ValueError, match=r"picture at 14.0 s .* stim_file of these 1 trials to n/a"):
+        estimate_trials(np.ones((12, 3), np.float32), 4 / 3, np.array([2.0, 14.0]), np.array([3.0, 3.0]))
+
+
+def test_responses_of_another_kind_than_the_weights_are_refused(fitted, tree, tmp_path):
+    nsd, _ = fitted
+    other = tmp_path / "nsd"
+    other.mkdir()
+    for path in tree.root.iterdir():
+        (other / path.name).symlink_to(path)
+    (other / "nsddata_betas").unlink()
+    target = other / "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf"
+    target.parent.mkdir(parents=True)
+    target.symlink_to(tree.root / "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR")
+    config = load_config(
+        None, {"paths": {"data": nsd.paths.data, "nsd": str(other)}, "dataset": {"betas": "betas_fithrf"}}
+    )
+    assert data_set_of(config).estimates == "betas_fithrf"
+    with pytest.raises(DataSetError, match=r"fitted on betas_fithrf_GLMdenoise_RR.*give --betas"):
+        Decoder.load(config, 1)
+
+
+def test_a_taken_folder_is_left_alone(tree, folder):
+    with pytest.raises(BidsError, match="is there already"):
+        write_bids(tree, [1], folder, lambda *_: None)
