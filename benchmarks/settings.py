@@ -11,16 +11,14 @@ from typing import Any
 
 import click
 import numpy as np
-from diffusers import AutoencoderTiny, UNet2DConditionModel
 from numpy.typing import NDArray
 
 from braind.client.config import engines_path, load_config
 from braind.client.nsd import NsdTree
 from braind.models.clip import PictureClip
-from braind.models.ldm import LatentDiffusionModel
+from braind.models.engines import load_engine
 from braind.models.low_rank import LowRankMap
 from braind.models.metrics import pixcorr, two_way
-from braind.models.onnx_engine import OnnxEngine
 from braind.models.presets import PRESETS, Preset
 from braind.models.reconstruct import Mode, Reconstructor
 from braind.offline.data_sets import ensure_tree
@@ -157,30 +155,14 @@ def main(what: str, subject: int, n_pictures: int, prepare: bool, state: Path) -
         return
     config = load_config()
     ldm, judge = load_ldm(config), Judge(left_out)
-    engines: dict[tuple[bool, bool], OnnxEngine] = {}
 
     def reconstruct(preset: Preset, *, few_step: bool = False, tiny: bool = False) -> Reconstructor:
-        model = with_parts(ldm, few_step, tiny)
-        if (few_step, tiny) not in engines:
-            # engines are kept by the fingerprint of the folder, which does not tell its denoisers and decoders apart
-            cache = engines_path(config) / f"few-step-{few_step}-small-{tiny}"
-            engines[few_step, tiny] = OnnxEngine(model, cache)
-        return Reconstructor(model, preset, engine=engines[few_step, tiny])
+        preset = replace(preset, few_step=few_step, decoder="tiny" if tiny else "full")
+        return Reconstructor(ldm, preset, engine=load_engine("onnx", ldm, preset, engines_path(config)))
 
     rows = scale_rows if what == "scale" else few_step_rows
     for row in rows(left_out, judge, reconstruct):
         print(row, flush=True)
-
-
-def with_parts(ldm: LatentDiffusionModel, few_step: bool, tiny: bool) -> LatentDiffusionModel:
-    """Return the model with its few-step denoiser or its small decoder."""
-    if few_step:
-        unet: Any = UNet2DConditionModel.from_pretrained(ldm.path / "unet_few_step", torch_dtype=ldm.dtype)
-        ldm = replace(ldm, unet=unet.eval())
-    if tiny:
-        autoencoder: Any = AutoencoderTiny.from_pretrained(ldm.path / "vae_tiny", torch_dtype=ldm.dtype)
-        ldm = replace(ldm, autoencoder=autoencoder.eval())
-    return ldm
 
 
 if __name__ == "__main__":
