@@ -165,10 +165,10 @@ def bold_row(tree: DataSet, subject: int, path: Path, ldm: str, picture_ids: Arr
     """Return the held-out trials as estimated while their runs went on, or what that needs."""
     from ..models.held_out import Row
 
-    if not isinstance(tree, NsdTree):
-        return "needs BOLD series beside betas, as an NSD folder has them"
     if not path.is_file():
         return f"needs weights of kind bold, {path.name}"
+    if not isinstance(tree, NsdTree):
+        return "needs BOLD series beside betas, as an NSD folder has them"
     weights = Weights.load(path)
     weights.check_ldm(ldm)
     weights.check_volume(tree.shape(subject), tree.affine(subject))

@@ -72,7 +72,7 @@ def fitted(tree, folder, tmp_path_factory):
     """The settings of both forms, each with weights; the same pictures and captions are encoded once."""
     data, encoded = tmp_path_factory.mktemp("fitted"), {}
 
-    def encode_once(own, ldm, ids, z_px):
+    def encode_once(own, ldm, ids, z_px, work=None):
         content = hashlib.sha256(own.pictures(ids).tobytes())
         content.update(repr([own.captions(int(number)) for number in ids]).encode())
         if content.digest() not in encoded:
