@@ -1,5 +1,6 @@
 """Networks as .onnx files: exported once, in shapes that are fixed, whole or not at all."""
 
+import logging
 import os
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ def export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Pa
     size = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     is_large = size > LARGEST_FILE_BYTES
     with warnings.catch_warnings(), torch.no_grad(), _group_norm_of_layer_norm():
-        warnings.simplefilter("ignore")  # torch's exporter warns about its own deprecations
+        warnings.simplefilter("ignore")  # torch's exporter warns about its own deprecations, and logs that it misses
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision, which nothing here needs
         program = torch.onnx.export(
             network.eval(), example, dynamo=True, opset_version=OPSET, verbose=False, external_data=is_large
         )
