@@ -20,7 +20,7 @@ from .fitting import progress_bar
 from .report_figures import file_uri, latency_figure, masks_figure, picture_uri, scores_figure
 from .report_galleries import Gallery, make_galleries
 from .report_inputs import STEPS, Encoding, ReportError, Session, read_encoding, read_scores, read_session
-from .report_methods import Data, Facts, Model, cited, paragraphs
+from .report_methods import Data, Facts, Model, cited, number, paragraphs
 from .score_tables import not_measured, score_tables
 
 Array = NDArray[Any]
@@ -61,7 +61,7 @@ def write_report(
         raise ReportError(f"{out.parent} is no folder; make it first, or give another -o")
     decoder = Decoder.load(config, subject)
     made_with = decoder.provenance()
-    scores = read_scores(scores_path, made_with) if scores_path else None
+    scores = read_scores(scores_path, made_with, len(np.unique(decoder.test_trials.nsd_id))) if scores_path else None
     encoding = read_encoding(encoding_path, made_with) if encoding_path else None
     session = read_session(config, subject, session_name)
     if scores is None:
@@ -180,7 +180,7 @@ def summary(scores: dict[str, Any], session: Session | None) -> list[tuple[str, 
             rows.append((f"{score['mean']:.2f}", f"{title}, {words} [{low:.2f}, {high:.2f}]"))
     if session and session.final_step:
         median_ms = session.statistics_ms(session.final_step)["median"]
-        rows.append((f"{median_ms:.0f} ms", f"from volume to {STEPS[session.final_step]}, live (median)"))
+        rows.append((f"{median_ms:,.0f} ms", f"from volume to {STEPS[session.final_step]}, live (median)"))
     return rows
 
 
@@ -193,8 +193,10 @@ def parameters(decoder: Decoder) -> dict[str, dict[str, str]]:
         "ROIs of c": f"{', '.join(card.c_rois)} ({len(decoder.weights.c.positions):,} voxels)",
         "training": f"{card.n_trials:,} single trials of {card.n_pictures:,} pictures",
         "folds": str(card.folds),
-        "penalties of z": " · ".join(f"{alpha:.3g}" for alpha in card.alphas_z) + " (smallest, median, largest)",
-        "penalties of c": " · ".join(f"{alpha:.3g}" for alpha in card.alphas_c) + " (smallest, median, largest)",
+        **{
+            f"penalties of {name}: smallest, median, largest": "; ".join(map(number, alphas))
+            for name, alphas in (("z", card.alphas_z), ("c", card.alphas_c))
+        },
         "rank of z and c": f"{card.rank_z}, {card.rank_c}",
         "predicted variance lost to it": f"{card.discarded_z:.2%}, {card.discarded_c:.2%}",
         "c by the pictures’ prior": "yes" if decoder.weights.prior else "no",

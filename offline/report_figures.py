@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib
@@ -70,13 +71,14 @@ def masks_figure(brain: Array, masks: Mapping[str, Array], affine: Array) -> Mar
         for value, colour in MASK_RGBA.items():
             rgba[volume[:, :, height] % 4 == value] = colour
         axis.imshow(rgba.transpose(1, 0, 2), origin="lower", interpolation="none", aspect=mm[1, 1] / mm[0, 0])
-        axis.set_title(f"z = {mm[2, 2] * height + mm[2, 3]:.0f} mm", fontsize=8, pad=2)
+        axis.set_title(f"{mm[2, 2] * height + mm[2, 3]:.0f} mm".replace("-", "−"), fontsize=8, pad=2)
     for x, side in ((0.02, "L"), (0.98, "R")):
         axes[0, 0].text(x, 0.02, side, transform=axes[0, 0].transAxes, fontsize=8, ha="left" if x < 0.5 else "right")
     words = {1: f"{next(iter(masks))} only", 2: f"{list(masks)[1]} only", 3: "both"}
     there = [value for value in MASK_RGBA if (labels % 4 == value).any()]
     patches = [Patch(color=np.array(MASK_RGBA[value]) / 255, label=words[value]) for value in there]
     figure.legend(handles=patches, loc="lower center", ncols=len(patches))
+    figure.subplots_adjust(left=0, right=1, top=0.94, bottom=0.08)
     return _svg(figure, "masks")
 
 
@@ -86,7 +88,9 @@ def scores_figure(scores: dict[str, Any]) -> Markup:
     names = [
         name
         for name, measure in scores["measures"].items()
-        if measure["status"] == "measured" and not name.startswith(RETRIEVAL)
+        if measure["status"] == "measured"
+        and not name.startswith(RETRIEVAL)
+        and "mean" in scores["averaged"]["zc"][name]
     ][:MOST_MEASURES]
     lines = [(words, scores[row]["zc"], BLUE) for row, words in ROWS.items() if "zc" in scores.get(row, {})]
     for group, group_words, colour in (("controls", CONTROLS, INK), ("ceilings", CEILINGS, GREEN)):
@@ -99,7 +103,7 @@ def scores_figure(scores: dict[str, Any]) -> Markup:
                 low, high = score["ci95"]
                 axis.plot([low, high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
                 axis.plot([score["mean"]], [place], "o", color=colour, markersize=4.5)
-        axis.set_title(scores["measures"][name]["title"], fontsize=9)
+        axis.set_title(fill(scores["measures"][name]["title"], 18), fontsize=9)
         axis.grid(axis="x", color=FAINT, linewidth=0.6)
         axis.set_axisbelow(True)
         axis.tick_params(axis="y", length=0)

@@ -24,20 +24,34 @@ class ReportError(BraindError):
     code = "report"
 
 
-def read_scores(path: Path, provenance: dict[str, Any]) -> dict[str, Any]:
-    """Read what `braind evaluate --json` printed.
+def read_scores(path: Path, provenance: dict[str, Any], n_held_out: int) -> dict[str, Any]:
+    """Read what `braind evaluate --json` printed, of `n_held_out` pictures.
 
     Raises
     ------
     ReportError
-        If it holds no scores, or those of another decoder than the report's.
+        If it holds no scores, or those of another decoder or of other pictures than the report's.
     """
     scores = _read_json(path, "scores; save what braind evaluate --json prints")
-    needed = ("protocol", "measures", "controls", "ceilings", "comparisons", "novel_kinds", "n_pictures", "provenance")
+    needed = (
+        "protocol",
+        "measures",
+        "controls",
+        "ceilings",
+        "comparisons",
+        "novel_kinds",
+        "n_distractors",
+        "provenance",
+    )
     missing = [name for name in needed if name not in scores]
     if missing:
         raise ReportError(f"{path}: scores without {', '.join(missing)}; save what braind evaluate --json prints")
     _refuse_another(path, scores["provenance"], provenance, SAME, "braind evaluate --json with the report's settings")
+    if scores["n_distractors"] + 1 != n_held_out:
+        raise ReportError(
+            f"{path}: scores among {scores['n_distractors'] + 1} held-out pictures, the data have {n_held_out}; run "
+            "braind evaluate --json on these data"
+        )
     return scores
 
 

@@ -258,15 +258,15 @@ def _decoding(weights: "Weights") -> str:
     words = [
         "Decoding followed a published method {takagi2023}: z, the picture’s latent in the autoencoder of a latent "
         f"diffusion model {{rombach2022}}, was predicted from {len(weights.z.positions):,} voxels of "
-        f"{_list(card.z_rois)}, and c, the mean text embedding of its captions, from {len(weights.c.positions):,} voxels of {_list(card.c_rois)}, by "
-        "ridge regression {hoerl1970} on voxels z-scored over the training trials.",
+        f"{_list(card.z_rois)}, and c, the mean text embedding of its captions, from {len(weights.c.positions):,} "
+        f"voxels of {_list(card.c_rois)}, by ridge regression {{hoerl1970}} on voxels z-scored over the training trials.",
     ]
     if profile:
-        grid = f"{len(profile.alphas)} penalties from {_number(min(profile.alphas))} to {_number(max(profile.alphas))}"
+        grid = f"{len(profile.alphas)} penalties from {number(min(profile.alphas))} to {number(max(profile.alphas))}"
         folds = "all repeats of a picture in one fold" if profile.grouped else "without regard to repeats, as published"
         words.append(
             f"Each target’s penalty was chosen among {grid} by {card.folds}-fold cross-validation, {folds}; the "
-            f"medians chosen were {_number(card.alphas_z[1])} for z and {_number(card.alphas_c[1])} for c."
+            f"medians chosen were {number(card.alphas_z[1])} for z and {number(card.alphas_c[1])} for c."
         )
         if not profile.intercept:
             words.append("As in the published code, no intercept was fitted.")
@@ -336,14 +336,14 @@ def _live(session: Session) -> str:
     presets = _list(sorted({provenance.preset for provenance in session.provenances})) or "none"
     step = session.final_step
     words = (
-        f"A live session of {sum(session.counts.values()):,} volumes ({kind}, one every {session.hello.tr_s:g} s) was "
-        f"decoded as it came, with preset {presets}."
+        f"In a live session {session.counts.get('decoded', 0):,} of {sum(session.counts.values()):,} volumes ({kind}, "
+        f"one every {session.hello.tr_s:g} s) were decoded as they came, with preset {presets}."
     )
     if step:
         n, statistics = len(session.times_s[step]), session.statistics_ms(step)
         words += (
-            f" The {STEPS[step]} was ready {statistics['median']:.0f} ms after its volume had arrived (median of {n:,} "
-            f"decodes; 95th percentile {statistics['p95']:.0f} ms)."
+            f" The {STEPS[step]} was ready {statistics['median']:,.0f} ms after its volume had arrived (median of "
+            f"{n:,} decodes; 95th percentile {statistics['p95']:,.0f} ms)."
         )
     return words
 
@@ -367,7 +367,8 @@ def _list(words: Any) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Write a number with its power of ten, where it has one."""
     if value >= 1000 or (value and value < 1e-3):
         mantissa, exponent = f"{value:.1e}".split("e")
         digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
