@@ -15,6 +15,7 @@ from .options import (
     lora_option,
     nsd_option,
     subject_option,
+    tiny_decoder_option,
 )
 
 
@@ -24,6 +25,7 @@ from .options import (
 @nsd_option
 @ldm_option
 @lora_option
+@tiny_decoder_option
 @click.option("--scores", type=FILE, help="What `braind evaluate --json` printed; without it, scores are made here.")
 @click.option("--encoding", type=FOLDER, help="Folder that `braind encode` wrote.")
 @click.option("--session", help="Recorded session whose latencies are shown, not the subject's newest.")
@@ -37,6 +39,7 @@ def report(
     nsd: Path | None,
     ldm: Path | None,
     lora: Path | None,
+    tiny_decoder: Path | None,
     scores: Path | None,
     encoding: Path | None,
     session: str | None,
@@ -51,7 +54,8 @@ def report(
     """
     from ..offline.report import write_report
 
-    config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora}, decode=settings)
+    paths = {"nsd": nsd, "ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
+    config = config_of(config_path, data, paths=paths, decode=settings)
     write_report(
         config,
         subject,

@@ -76,7 +76,7 @@ def read_encoding(folder: Path, provenance: dict[str, Any]) -> Encoding:
     if not {"roi", "figures", "parameters", "n_pictures", "n_voxels"} <= set(result):
         raise ReportError(f"{path}: not what braind encode writes; run it again")
     found = {"subject": result.get("subject"), **result.get("provenance", {})}
-    _refuse_another(path, found, provenance, ("subject", "ldm", "denoiser"), "braind encode")
+    _refuse_another(path, found, provenance, ("subject", "ldm"), "braind encode")
     figures = {name: folder / figure for name, figure in result["figures"].items()}
     for figure in figures.values():
         if not figure.is_file():

@@ -166,12 +166,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    """The latent diffusion model: the name of its folder ("" is the embedded demo), and of a fused LoRA."""
+    """The latent diffusion model: the name of its folder ("" is the embedded demo), of a fused LoRA, and its networks."""
 
     name: str
     lora: str
     latent_shape: tuple[int, ...]
     picture_px: int
+    is_few_step: bool
+    is_tiny: bool
 
 
 @dataclass(frozen=True)
@@ -293,14 +295,17 @@ def _pictures(facts: Facts) -> str:
     calls = f"{preset.n_calls} denoiser call{'s' if preset.n_calls > 1 else ''}"
     grid = " on the published grid of 50 steps" if preset.published_grid else ""
     guidance = (
-        f", with classifier-free guidance {{ho2022}} of scale {preset.guidance_scale:g} {GUIDANCE[preset.guidance]}"
+        ", with the model’s few-step denoiser, which has guidance in its weights"
+        if model.is_few_step
+        else f", with classifier-free guidance {{ho2022}} of scale {preset.guidance_scale:g} {GUIDANCE[preset.guidance]}"
         if preset.guidance != "none" and preset.guidance_scale != 1
         else ", without guidance"
     )
+    decoder = "; the model’s tiny decoder made pictures of latents" if model.is_tiny else ""
     return (
         f"Pictures of {model.picture_px} px were made by {name}. Decoded z was {start} to timestep {preset.start} of "
         f"1000, and denoised under decoded c in {calls} by {RULES[preset.rule]}{grid}{guidance} (preset "
-        f"{preset.name}). Mode z shows the decoded z alone, mode c a picture from c and noise alone. Every picture "
+        f"{preset.name}){decoder}. Mode z shows the decoded z alone, mode c a picture from c and noise alone. Every picture "
         f"began from the same noise (seed {facts.seed}); the engine was {facts.engine}."
     )
 
