@@ -36,7 +36,7 @@ trials = trials.of(in_slice)
 ldm = LatentDiffusionModel.load()
 
 
-def targets(nsd_ids):
+def targets(nsd_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     z = ldm.encode_pictures(tree.pictures(nsd_ids))
     return z, ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in nsd_ids])
 

@@ -77,21 +77,28 @@ def make_galleries(decoder: Decoder, averaged: bool, report: Report) -> list[Gal
             scores["CLIP similarity"].append(float((clip.embed(seen) * clip.embed(decoded)).sum()))
         report("decoding held-out pictures", position + 1, len(picture_ids))
 
+    chosen = {name: choose(np.array(values)) for name, values in scores.items()}
+    shown = {position for classes in chosen.values() for places in classes.values() for _, position in places}
+    pictures: dict[int, dict[str, Array]] = {}
+    for n, position in enumerate(sorted(shown)):
+        seen = decoder.tree.pictures([int(picture_ids[position])])[0]
+        pictures[position] = {"seen": seen, **{mode: picture(position, mode) for mode in MODES}}
+        report("decoding the pictures to show", n + 1, len(shown))
+
     def decoded_at(position: int, score: float, rank: int) -> Decoded:
         nsd_id = int(picture_ids[position])
-        pictures = {"seen": decoder.tree.pictures([nsd_id])[0], **{mode: picture(position, mode) for mode in MODES}}
-        return Decoded(nsd_id, decoder.tree.captions(nsd_id)[0], nsd_id in novel, score, rank, pictures)
+        return Decoded(nsd_id, decoder.tree.captions(nsd_id)[0], nsd_id in novel, score, rank, pictures[position])
 
     return [
         Gallery(
             name,
             len(picture_ids),
             {
-                words: [decoded_at(position, values[position], rank) for rank, position in chosen]
-                for words, chosen in choose(np.array(values)).items()
+                words: [decoded_at(position, scores[name][position], rank) for rank, position in places]
+                for words, places in classes.items()
             },
         )
-        for name, values in scores.items()
+        for name, classes in chosen.items()
     ]
 
 

@@ -166,7 +166,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    """The latent diffusion model: the name of its folder ("" is the embedded demo), of a fused LoRA, and its networks."""
+    """The latent diffusion model: names of its folder ("" is the embedded demo) and of a fused LoRA; its networks."""
 
     name: str
     lora: str
@@ -261,7 +261,8 @@ def _decoding(weights: "Weights") -> str:
         "Decoding followed a published method {takagi2023}: z, the picture’s latent in the autoencoder of a latent "
         f"diffusion model {{rombach2022}}, was predicted from {len(weights.z.positions):,} voxels of "
         f"{_list(card.z_rois)}, and c, the mean text embedding of its captions, from {len(weights.c.positions):,} "
-        f"voxels of {_list(card.c_rois)}, by ridge regression {{hoerl1970}} on voxels z-scored over the training trials.",
+        f"voxels of {_list(card.c_rois)}, by ridge regression {{hoerl1970}} on voxels z-scored over the training "
+        "trials.",
     ]
     if profile:
         grid = f"{len(profile.alphas)} penalties from {number(min(profile.alphas))} to {number(max(profile.alphas))}"
@@ -294,19 +295,19 @@ def _pictures(facts: Facts) -> str:
     start = "decoded into a picture, resized, encoded again and noised" if reencoded else "noised"
     calls = f"{preset.n_calls} denoiser call{'s' if preset.n_calls > 1 else ''}"
     grid = " on the published grid of 50 steps" if preset.published_grid else ""
-    guidance = (
-        ", with the model’s few-step denoiser, which has guidance in its weights"
-        if model.is_few_step
-        else f", with classifier-free guidance {{ho2022}} of scale {preset.guidance_scale:g} {GUIDANCE[preset.guidance]}"
-        if preset.guidance != "none" and preset.guidance_scale != 1
-        else ", without guidance"
-    )
+    if model.is_few_step:
+        guidance = ", with the model’s few-step denoiser, which has guidance in its weights"
+    elif preset.guidance == "none" or preset.guidance_scale == 1:
+        guidance = ", without guidance"
+    else:
+        scale, calls_guided = f"{preset.guidance_scale:g}", GUIDANCE[preset.guidance]
+        guidance = f", with classifier-free guidance {{ho2022}} of scale {scale} {calls_guided}"
     decoder = "; the model’s tiny decoder made pictures of latents" if model.is_tiny else ""
     return (
         f"Pictures of {model.picture_px} px were made by {name}. Decoded z was {start} to timestep {preset.start} of "
         f"1000, and denoised under decoded c in {calls} by {RULES[preset.rule]}{grid}{guidance} (preset "
-        f"{preset.name}){decoder}. Mode z shows the decoded z alone, mode c a picture from c and noise alone. Every picture "
-        f"began from the same noise (seed {facts.seed}); the engine was {facts.engine}."
+        f"{preset.name}){decoder}. Mode z shows the decoded z alone, mode c a picture from c and noise alone. Every "
+        f"picture began from the same noise (seed {facts.seed}); the engine was {facts.engine}."
     )
 
 

@@ -9,11 +9,8 @@ from pathlib import Path
 import h5py
 import nibabel as nib
 import numpy as np
-import pytest
 from PIL import Image
 from running_daemon import AFFINE, SHAPE, RunningDaemon, values
-
-from braind.models.demo.nsd_tree import TreeSize, simulate
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -55,15 +52,8 @@ def test_a_scanner_client_sends_volumes_and_hears_their_decodes(files, tmp_path)
     assert nib.load(tmp_path / "run-07.nii.gz").shape[:3] == SHAPE
 
 
-@pytest.fixture
-def tree_path(tmp_path):
-    size = TreeSize(shapes=((8, 9, 8),), n_shared=24, n_bold_sessions=0)
-    simulate(tmp_path / "tree", [1], n_sessions=1, size=size)
-    return tmp_path / "tree"
-
-
-def test_regions_are_compared_on_a_slice(tree_path, tmp_path):
-    said = run("compare_rois.py", tree_path, 1, 60, cwd=tmp_path)
+def test_regions_are_compared_on_a_slice(small_data, tmp_path):
+    said = run("compare_rois.py", small_data / "nsd-simulated", 1, 60, cwd=tmp_path)
     assert said.startswith("60 training pictures, ")
     lines = re.findall(r"^(as published|exchanged) +z from (\w+): (-?\d\.\d+) +c from (\w+): (-?\d\.\d+)", said, re.M)
     assert [(words, z_roi, c_roi) for words, z_roi, _, c_roi, _ in lines] == [
