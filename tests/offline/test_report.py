@@ -231,8 +231,8 @@ def test_the_page_says_what_was_run_and_that_it_was_simulated(report, weights):
     assert "12 held-out ones" in text
     for title in ("Takagi, Y.", "Allen, E. J.", "Rombach, R.", "Song, J.", "Scotti, P. S.", "Benjamini, Y."):
         assert title in text
-    # neither guided nor real data, so those are not cited
-    assert "Ho, J." not in text
+    # cited only as they apply
+    assert ("Ho, J." in text) == ("classifier-free guidance" in text)
     assert "Lin, T.-Y." not in text
     assert "Prince, J. S." not in text
 
