@@ -10,10 +10,11 @@ from .options import (
     FOLDER,
     config_of,
     config_options,
+    data_set_options,
+    data_set_settings,
     decode_options,
     ldm_option,
     lora_option,
-    nsd_option,
     subject_option,
     tiny_decoder_option,
 )
@@ -22,7 +23,7 @@ from .options import (
 @click.command()
 @config_options
 @subject_option
-@nsd_option
+@data_set_options
 @ldm_option
 @lora_option
 @tiny_decoder_option
@@ -36,7 +37,6 @@ def report(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    nsd: Path | None,
     ldm: Path | None,
     lora: Path | None,
     tiny_decoder: Path | None,
@@ -54,8 +54,8 @@ def report(
     """
     from ..offline.report import write_report
 
-    paths = {"nsd": nsd, "ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
-    config = config_of(config_path, data, paths=paths, decode=settings)
+    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
+    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
     write_report(
         config,
         subject,

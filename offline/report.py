@@ -14,13 +14,12 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.config import Config
-from ..client.nsd import BETAS_VERSION
 from .decoding import Decoder
-from .fitting import progress_bar
+from .progress import progress_bar
 from .report_figures import file_uri, latency_figure, masks_figure, picture_uri, scores_figure
 from .report_galleries import Gallery, make_galleries
 from .report_inputs import STEPS, Encoding, ReportError, Session, read_encoding, read_scores, read_session
-from .report_methods import Data, Facts, Model, cited, number, paragraphs
+from .report_methods import Data, Facts, Model, cited, labels, number, paragraphs
 from .score_tables import not_measured, score_tables
 
 Array = NDArray[Any]
@@ -138,7 +137,8 @@ def facts_of(decoder: Decoder, scores: dict[str, Any], session: Session | None, 
         data=Data(
             subject=decoder.subject,
             simulated=decoder.weights.card.simulated,
-            estimates=BETAS_VERSION,
+            estimates=decoder.tree.estimates,
+            bids=Path(decoder.config.paths.bids).name,
             n_sessions=len(np.unique(trials.session)),
             n_trials=len(trials),
             n_held_out_trials=int(trials.is_shared.sum()),
@@ -190,10 +190,11 @@ def parameters(decoder: Decoder) -> dict[str, dict[str, str]]:
     card, reconstructor, preset = decoder.weights.card, decoder.reconstructor, decoder.reconstructor.preset
     fit = {
         "profile": card.profile,
-        "ROIs of z": f"{', '.join(card.z_rois)} ({len(decoder.weights.z.positions):,} voxels)",
-        "ROIs of c": f"{', '.join(card.c_rois)} ({len(decoder.weights.c.positions):,} voxels)",
+        "ROIs of z": f"{', '.join(labels(card.z_rois))} ({len(decoder.weights.z.positions):,} voxels)",
+        "ROIs of c": f"{', '.join(labels(card.c_rois))} ({len(decoder.weights.c.positions):,} voxels)",
         "training": f"{card.n_trials:,} single trials of {card.n_pictures:,} pictures",
         "folds": str(card.folds),
+        "voxels z-scored per session": card.z_score,
         **{
             f"penalties of {name}: smallest, median, largest": "; ".join(map(number, alphas))
             for name, alphas in (("z", card.alphas_z), ("c", card.alphas_c))

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -153,11 +154,12 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class Data:
-    """What was recorded: `estimates` is the version of the single-trial responses."""
+    """What was recorded: `estimates` is the version of the single-trial responses, `bids` a BIDS folder's name."""
 
     subject: int
     simulated: bool
     estimates: str
+    bids: str
     n_sessions: int
     n_trials: int
     n_held_out_trials: int
@@ -237,32 +239,36 @@ def cited(texts: list[tuple[str, list[Segment]]]) -> dict[str, Reference]:
 
 def _data(data: Data, weights: "Weights") -> str:
     card = weights.card
+    shared = "" if data.bids else ", those that all subjects saw"
     if data.simulated:
         source = (
             "Responses were simulated; no brain was scanned. braind’s simulator drew single-trial responses of subject "
             f"{data.subject} to captioned synthetic scenes, and wrote them as the files of the Natural Scenes Dataset "
             "{allen2022} are written."
         )
+    elif data.bids:
+        source = f"Single-trial responses ({data.estimates}) of subject {data.subject} of {data.bids} were used."
     else:
         source = (
             f"Single-trial responses ({data.estimates}) of subject {data.subject} of the Natural Scenes Dataset "
             "{allen2022,prince2022} to photographs from COCO {lin2014} were used."
         )
     return (
-        f"{source} {data.n_sessions} sessions held {data.n_trials:,} trials. The {data.n_held_out_pictures:,} pictures "
-        f"that all subjects saw ({data.n_held_out_trials:,} trials) were held out; the decoder was fitted on "
+        f"{source} {data.n_sessions} sessions held {data.n_trials:,} trials. {data.n_held_out_pictures:,} pictures "
+        f"({data.n_held_out_trials:,} trials) were held out{shared}; the decoder was fitted on "
         f"{card.n_trials:,} single trials of {card.n_pictures:,} other pictures."
     )
 
 
 def _decoding(weights: "Weights") -> str:
-    card, profile = weights.card, PROFILES[weights.card.profile] if weights.card.profile in PROFILES else None
+    card, profile = weights.card, PROFILES.get(weights.card.profile)
+    n_z, n_c = f"{len(weights.z.positions):,}", f"{len(weights.c.positions):,}"
+    scaled = "" if card.z_score == "none" else f" after z-scoring within each session ({card.z_score})"
     words = [
         "Decoding followed a published method {takagi2023}: z, the picture’s latent in the autoencoder of a latent "
-        f"diffusion model {{rombach2022}}, was predicted from {len(weights.z.positions):,} voxels of "
-        f"{_list(card.z_rois)}, and c, the mean text embedding of its captions, from {len(weights.c.positions):,} "
-        f"voxels of {_list(card.c_rois)}, by ridge regression {{hoerl1970}} on voxels z-scored over the training "
-        "trials.",
+        f"diffusion model {{rombach2022}}, was predicted from {n_z} voxels of {_list(labels(card.z_rois))}, and c, the "
+        f"mean text embedding of its captions, from {n_c} voxels of {_list(labels(card.c_rois))}, by ridge regression "
+        f"{{hoerl1970}} on voxels z-scored over the training trials{scaled}.",
     ]
     if profile:
         grid = f"{len(profile.alphas)} penalties from {number(min(profile.alphas))} to {number(max(profile.alphas))}"
@@ -371,6 +377,11 @@ def _encoding(result: dict[str, Any]) -> str:
 def _list(words: Any) -> str:
     words = [str(word) for word in words]
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
+
+
+def labels(rois: tuple[str, ...]) -> list[str]:
+    """Return the names of ROIs: labels as they are, mask files without their folders."""
+    return [Path(roi).name if roi.endswith((".nii", ".nii.gz")) else roi for roi in rois]
 
 
 def number(value: float) -> str:
