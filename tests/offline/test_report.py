@@ -238,7 +238,7 @@ def test_the_page_says_what_was_run_and_that_it_was_simulated(report, weights):
 
 
 def test_galleries_are_filled_by_rank(report):
-    ranks = [int(rank) for rank in re.findall(r"rank (\d+)", report.text)]
+    ranks = [int(rank) for rank in re.findall(r"</b>, rank (\d+)", report.text)]
     assert ranks == list(range(1, 7)) * 2
     values = [float(value) for value in re.findall(r"<figcaption><b>(-?\d\.\d+)</b>", report.text)]
     assert values[:6] == sorted(values[:6], reverse=True)
