@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, encode, live, nsd, recorded, send, settings
+from .commands import bridge, encode, live, nsd, recorded, report, send, settings
 from .errors import BraindError, ExitCode
 
 # a model or preset that cannot be used, whatever the command
-UNFIT = ("ldm", "preset", "engine", "features", "surface")
+UNFIT = ("ldm", "preset", "engine", "features", "surface", "report")
 
 
 class FrontDoor(click.Group):
@@ -64,6 +64,7 @@ for command in (
     recorded.decode,
     recorded.evaluate,
     encode.encode,
+    report.report,
     recorded.engines,
     recorded.demo,
 ):

@@ -43,6 +43,17 @@ def files(ldm_path):
 
 
 @pytest.fixture(scope="session")
+def small_data(tmp_path_factory) -> Path:
+    """A data folder with a simulated subject of one session and 6 held-out pictures; not for writing into."""
+    from braind.models.demo.nsd_tree import TreeSize, simulate
+
+    folder = tmp_path_factory.mktemp("small-data")
+    size = TreeSize(shapes=((8, 9, 8),), n_shared=6, n_bold_sessions=0)
+    simulate(folder / "nsd-simulated", [1], n_sessions=1, size=size)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def ldm(ldm_path):
     from braind.models.ldm import LatentDiffusionModel
 

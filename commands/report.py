@@ -1,0 +1,68 @@
+"""report: one HTML file that a lab attaches to a paper."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import (
+    FILE,
+    FOLDER,
+    config_of,
+    config_options,
+    data_set_options,
+    data_set_settings,
+    decode_options,
+    ldm_option,
+    lora_option,
+    subject_option,
+    tiny_decoder_option,
+)
+
+
+@click.command()
+@config_options
+@subject_option
+@data_set_options
+@ldm_option
+@lora_option
+@tiny_decoder_option
+@click.option("--scores", type=FILE, help="What `braind evaluate --json` printed; without it, scores are made here.")
+@click.option("--encoding", type=FOLDER, help="Folder that `braind encode` wrote.")
+@click.option("--session", help="Recorded session whose latencies are shown, not the subject's newest.")
+@click.option("--averaged", is_flag=True, help="Galleries of averaged repeats, not of first trials.")
+@click.option("-o", "--out", type=FILE, default=Path("braind-report.html"), show_default=True, help="File to write.")
+@decode_options
+def report(
+    config_path: Path | None,
+    data: Path | None,
+    subject: int,
+    ldm: Path | None,
+    lora: Path | None,
+    tiny_decoder: Path | None,
+    scores: Path | None,
+    encoding: Path | None,
+    session: str | None,
+    averaged: bool,
+    out: Path,
+    **settings: Any,
+) -> None:
+    """Write one HTML file about a subject's decoder, that stands alone.
+
+    Methods and citations of what was run, parameters, masks, scores with controls, galleries chosen by rule, the
+    latencies of a recorded session, the encoding analysis, provenance and versions. Prints the file's path.
+    """
+    from ..offline.report import write_report
+
+    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
+    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
+    write_report(
+        config,
+        subject,
+        out,
+        scores_path=scores,
+        encoding_path=encoding,
+        session_name=session,
+        averaged=averaged,
+    )
+    click.echo(out)

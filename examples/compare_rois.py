@@ -1,0 +1,71 @@
+"""Compare regions: which voxels decode z better, and which c? On a small slice of the data, in a minute or so.
+
+    python examples/compare_rois.py NSD_FOLDER [SUBJECT [N_PICTURES]]
+
+NSD_FOLDER is a Natural Scenes Dataset folder, or the simulated one that `braind simulate` makes.
+"""
+
+# %% What goes in
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from braind.client.nsd import NsdTree
+from braind.models.fit import fit_weights
+from braind.models.ldm import LatentDiffusionModel
+from braind.models.roi import union_index
+from braind.models.target_likeness import target_correlation
+from braind.models.weights import WeightsCard
+
+tree = NsdTree(Path(sys.argv[1]))
+subject = int(sys.argv[2]) if len(sys.argv) > 2 else 1
+n_pictures = int(sys.argv[3]) if len(sys.argv) > 3 else 300
+
+# z and c are decoded from the regions in the pair. The first pair is the published one, the second the other way round.
+choices = {"as published": (["early"], ["ventral"]), "exchanged": (["ventral"], ["early"])}
+
+# %% A slice: the first session, and only so many of its training pictures. Pictures that all subjects see are held out.
+trials = tree.trials(subject, session=tree.sessions(subject)[0])
+training_ids = np.unique(trials.nsd_id[~trials.is_shared])[:n_pictures]
+held_out_ids = np.unique(trials.nsd_id[trials.is_shared])
+in_slice = np.isin(trials.nsd_id, np.concatenate([training_ids, held_out_ids]))
+trials = trials.of(in_slice)
+
+# %% What is to be decoded: the pictures' latents and their captions' text embeddings
+ldm = LatentDiffusionModel.load()
+
+
+def targets(nsd_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z = ldm.encode_pictures(tree.pictures(nsd_ids))
+    return z, ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in nsd_ids])
+
+
+training_z, training_c = targets(training_ids)
+held_out_z, held_out_c = targets(held_out_ids)
+
+# %% Fit both choices, and correlate what they predict with the truth: 0 is chance
+print(f"{len(training_ids)} training pictures, {int(trials.is_shared.sum())} held-out trials")
+for words, (z_rois, c_rois) in choices.items():
+    voxel_index, z_positions, c_positions = union_index(
+        tree.roi_mask(subject, z_rois), tree.roi_mask(subject, c_rois)
+    )  # fmt: skip
+    voxels = tree.masked_betas(subject, [int(trials.session[0])], voxel_index)[in_slice]
+    card = WeightsCard(
+        subject=subject, shape=tree.shape(subject), affine=tuple(map(tuple, tree.affine(subject).tolist())),
+        z_rois=tuple(z_rois), c_rois=tuple(c_rois), ldm=ldm.fingerprint,
+        latent_shape=training_z.shape[1:], text_shape=training_c.shape[1:], simulated=tree.is_simulated(),
+    )  # fmt: skip
+    is_training = ~trials.is_shared
+    weights = fit_weights(
+        voxels[is_training], z_positions, c_positions, voxel_index,
+        np.searchsorted(training_ids, trials.nsd_id[is_training]), training_z, training_c, card,
+    )  # fmt: skip
+    predicted_z, predicted_c = weights.predict(voxels[trials.is_shared])
+    seen = np.searchsorted(held_out_ids, trials.nsd_id[trials.is_shared])
+    z_correlation = target_correlation(weights.z, held_out_z[seen], predicted_z).mean()
+    c_correlation = target_correlation(weights.c, held_out_c[seen], predicted_c).mean()
+    print(
+        f"{words:13} z from {'+'.join(z_rois)}: {z_correlation:.3f}   c from {'+'.join(c_rois)}: {c_correlation:.3f}"
+        f"   (cross-validated {weights.card.scores['z_correlation']:.3f}, {weights.card.scores['c_correlation']:.3f})"
+    )
