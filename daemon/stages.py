@@ -17,6 +17,7 @@ from ..models.candidates import Candidates
 from ..models.engines import OnnxSettings, engine_for, load_engine
 from ..models.ldm import LatentDiffusionModel
 from ..models.reconstruct import Mode, Reconstructor
+from ..models.volume_graph import VolumeGraph
 from ..models.weights import Weights
 from . import link
 
@@ -59,7 +60,8 @@ class Stages:
         self.weights.check_ldm(ldm.fingerprint)
         onnx = OnnxSettings(setup.provider, setup.may_fall_back)
         engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path), onnx)
-        self._reconstructor = Reconstructor(ldm, setup.preset, setup.seed, engine)
+        reconstructor = Reconstructor(ldm, setup.preset, setup.seed, engine)
+        self._volume = VolumeGraph(self.weights, reconstructor, setup.mode)
         self._refiner: Reconstructor | None = None
         if setup.refine and setup.mode != "z":
             refining = engine_for(setup.refine, engine, Path(setup.engines_path), onnx)
@@ -71,7 +73,7 @@ class Stages:
             preset=setup.preset.name,
             mode=setup.mode,
             seed=setup.seed,
-            engine=self._reconstructor.engine_words,
+            engine=reconstructor.engine_words,
             weights=self.weights.fingerprint,
             ldm=ldm.fingerprint,
             denoiser=engine.networks.fingerprint,
@@ -95,7 +97,8 @@ class Stages:
         steps_s: dict[str, float] = {}
         names = STAGES[self._mode]
         # 6. ridge gives z and c; scores and retrieval
-        z, c = (prediction[0] for prediction in self.weights.predict(voxels[None]))
+        arrays = self._volume.run(voxels)
+        z, c = next(arrays)
         self._newest = z, c
         steps_s["ridge"] = time.monotonic()
         retrieved = tuple(
@@ -105,8 +108,7 @@ class Stages:
         steps_s["scores"] = time.monotonic()
         yield StageResult("scores", retrieved, None, dict(steps_s), is_last=False)
         # 7. z is decoded to Xz; z is noised and denoised under c; zc is decoded to Xzc
-        for stage in names[1:]:
-            picture = self._reconstructor.coarse(z) if stage == "xz" else self._reconstructor.picture(z, c, self._mode)
+        for stage, (picture,) in zip(names[1:], arrays, strict=True):
             png = _png(picture)
             steps_s[stage] = time.monotonic()
             yield StageResult(stage, (), png, dict(steps_s), is_last=stage == names[-1])

@@ -4,8 +4,7 @@ Cross-attention's keys and values, and the pooled embedding that some models add
 the latents nor on the timestep. Timesteps are constants of a preset, so their embeddings are made once for ever.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from copy import deepcopy
 from math import log
 from typing import Any, NamedTuple
 
@@ -41,7 +40,7 @@ def joined(first: Context, second: Context) -> Context:
 
 
 class Denoiser(torch.nn.Module):
-    """Runs a diffusers UNet on contexts; the UNet itself stays as it is.
+    """Runs a diffusers UNet on contexts: a copy of its structure that shares its weights, so that it stays as it is.
 
     Raises
     ------
@@ -52,8 +51,11 @@ class Denoiser(torch.nn.Module):
     def __init__(self, unet: Any) -> None:
         super().__init__()
         check_unet(unet)
-        self.unet = unet
-        self._attentions = [part for part in unet.modules() if getattr(part, "is_cross_attention", False)]
+        weights = {id(tensor): tensor for tensor in (*unet.parameters(), *unet.buffers())}
+        self.unet = deepcopy(unet, weights)
+        self._attentions = [part for part in self.unet.modules() if getattr(part, "is_cross_attention", False)]
+        for n, attention in enumerate(self._attentions):
+            attention.processor = _GivenAttention(n)
 
     @property
     def takes_guidance(self) -> bool:
@@ -88,45 +90,40 @@ class Denoiser(torch.nn.Module):
         embedding = time_embedding + pooled
         if unet.time_embed_act is not None:
             embedding = unet.time_embed_act(embedding)
-        with self._given(keys_values):
-            hidden = unet.conv_in(latents)
-            skipped = [hidden]
-            for block in unet.down_blocks:
-                hidden, outputs = block(hidden, embedding)
-                skipped += outputs
-            if unet.mid_block is not None:
-                hidden = unet.mid_block(hidden, embedding)
-            for block in unet.up_blocks:
-                n = len(block.resnets)
-                hidden = block(hidden, tuple(skipped[-n:]), embedding)
-                del skipped[-n:]
+        hidden = unet.conv_in(latents)
+        skipped = [hidden]
+        for block in unet.down_blocks:
+            hidden, outputs = block(hidden, embedding, **_for(block, keys_values))
+            skipped += outputs
+        if unet.mid_block is not None:
+            hidden = unet.mid_block(hidden, embedding, **_for(unet.mid_block, keys_values))
+        for block in unet.up_blocks:
+            n = len(block.resnets)
+            hidden = block(hidden, tuple(skipped[-n:]), embedding, **_for(block, keys_values))
+            del skipped[-n:]
         if unet.conv_norm_out is not None:
             hidden = unet.conv_act(unet.conv_norm_out(hidden))
         return unet.conv_out(hidden)
 
-    @contextmanager
-    def _given(self, keys_values: tuple[torch.Tensor, ...]) -> Iterator[None]:
-        """Let every cross-attention take its keys and values as given; afterwards the UNet is as it was."""
-        own = [attention.processor for attention in self._attentions]
-        for n, attention in enumerate(self._attentions):
-            attention.processor = _GivenAttention(*keys_values[2 * n : 2 * n + 2])
-        try:
-            yield
-        finally:
-            for attention, processor in zip(self._attentions, own, strict=True):
-                attention.processor = processor
-
 
 class _GivenAttention:
-    """Cross-attention whose keys and values are known, in the place of a diffusers attention processor."""
+    """The n-th cross-attention, whose keys and values are known, in the place of a diffusers attention processor."""
 
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        self._keys, self._values = keys, values
+    def __init__(self, n: int) -> None:
+        self._n = n
 
-    def __call__(self, attention: Any, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    def __call__(
+        self, attention: Any, hidden_states: torch.Tensor, encoder_hidden_states: Any, *_: Any, **__: Any
+    ) -> torch.Tensor:
+        keys, values = encoder_hidden_states[2 * self._n : 2 * self._n + 2]
         queries = _in_heads(attention.to_q(hidden_states), attention.heads)
-        attended = scaled_dot_product_attention(queries, self._keys, self._values)
+        attended = scaled_dot_product_attention(queries, keys, values)
         return attention.to_out[0](attended.transpose(1, 2).flatten(2))
+
+
+def _for(block: Any, keys_values: tuple[torch.Tensor, ...]) -> dict[str, Any]:
+    """Return a block's argument that its cross-attentions are handed, for blocks that have some."""
+    return {"encoder_hidden_states": keys_values} if getattr(block, "has_cross_attention", False) else {}
 
 
 def _in_heads(projected: torch.Tensor, heads: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 EngineName = Literal["auto", "torch", "onnx"]
 N_TIMED_CALLS = 7
+# Of torch.compile on a GPU. Without CUDA graphs of its own: the graph of a whole volume is recorded over it.
+COMPILE_MODE = "max-autotune-no-cudagraphs"
 
 
 class EngineError(BraindError):
@@ -57,17 +60,30 @@ class Engine(Protocol):
         """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
         ...
 
-    def decoded(self, latents: torch.Tensor) -> Array:
+    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode scaled latents (1, channels, h, w) into pictures (1, px, px, 3) uint8."""
         ...
 
 
 class TorchEngine:
-    """Runs the networks as torch modules, on the model's own device."""
+    """Runs the networks as torch modules, on the model's own device; compiled where that is a GPU.
+
+    Raises
+    ------
+    EngineError
+        A GPU on a machine that cannot compile for it.
+    """
 
     def __init__(self, networks: "Networks") -> None:
         self.networks = networks
         self.name = f"torch-{networks.ldm.device.type}"
+        self._denoiser: Callable[..., torch.Tensor] = networks.denoiser
+        self._decoder: Callable[[torch.Tensor], torch.Tensor] = networks.decoded
+        if networks.ldm.device.type == "cuda":
+            check_compiler()
+            for network in (networks.denoiser, networks.autoencoder):
+                network.to(memory_format=torch.channels_last)
+            self._denoiser, self._decoder = compiled(networks.denoiser), compiled(networks.decoded)
 
     def conditioned(self, embedding: torch.Tensor) -> Context:
         """Return what the denoiser needs of a text embedding (1, tokens, width): the same for every call."""
@@ -75,11 +91,27 @@ class TorchEngine:
 
     def predicted_noise(self, latents: torch.Tensor, time_embedding: torch.Tensor, context: Context) -> torch.Tensor:
         """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
-        return self.networks.denoiser(latents, time_embedding, context.pooled, *context.keys_values)
+        return self._denoiser(latents, time_embedding, context.pooled, *context.keys_values)
 
-    def decoded(self, latents: torch.Tensor) -> Array:
+    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode scaled latents (n, channels, h, w) into pictures (n, px, px, 3) uint8."""
-        return self.networks.decoded(latents).cpu().numpy()
+        return self._decoder(latents)
+
+
+def compiled(function: Callable[..., torch.Tensor], **changed: Any) -> Callable[..., torch.Tensor]:
+    """Compile a network for the shapes it is called with, as one graph or not at all."""
+    return torch.compile(function, **({"mode": COMPILE_MODE, "fullgraph": True, "dynamic": False} | changed))
+
+
+def check_compiler() -> None:
+    """Refuse a machine without the C compiler that torch.compile calls (`EngineError`)."""
+    if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
+        return
+    if not any(shutil.which(name) for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if name):
+        raise EngineError(
+            "the torch engine compiles its networks for the GPU and finds no C compiler; install gcc, or set "
+            "TORCH_COMPILE_DISABLE=1 to run them slower as they are"
+        )
 
 
 @dataclass(frozen=True)
@@ -142,6 +174,8 @@ def load_engine(
         name = chosen.name
     networks = networks_of(ldm, preset)
     if name == "torch":
+        # minutes of compiling, kept for the next start
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
         return TorchEngine(networks)
     from .onnx_engine import OnnxEngine
 
@@ -175,7 +209,7 @@ def choose_engine(
     path = cache / "measured.json"
     key = " ".join(
         [ldm.fingerprint, networks_of(ldm, preset).fingerprint, f"{preset.n_calls} calls, guidance {preset.guidance}",
-         f"{torch.get_num_threads()} threads", ldm.device.type, onnx.provider, *_versions()]
+         f"{torch.get_num_threads()} threads", ldm.device.type, str(ldm.dtype), onnx.provider, *_versions()]
     )  # fmt: skip
     known = _known(path)
     if key not in known:
@@ -209,6 +243,7 @@ def measure_engines(
         If a provider that was asked for is not available: `auto` does not pass over what was asked for.
     """
     from .reconstruct import Reconstructor
+    from .volume_graph import picture_maker
 
     loaders: dict[EngineName, str] = {"torch": f"torch-{ldm.device.type}", "onnx": "onnx"}
     pictures: dict[str, Callable[[], object]] = {}
@@ -223,7 +258,7 @@ def measure_engines(
                 raise
             problems.append(Measured(words, None, str(error)))
             continue
-        pictures[reconstructor.engine.name] = lambda reconstructor=reconstructor: reconstructor.picture(z, c)
+        pictures[reconstructor.engine.name] = picture_maker(reconstructor, z, c)
     times: dict[str, list[float]] = {name: [] for name in pictures}
     for n in range(N_TIMED_CALLS + 1):
         for name, picture in pictures.items():

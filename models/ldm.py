@@ -6,7 +6,7 @@ Nothing here knows which of them it has: sizes are read from the folder's own co
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from .ldm_folder import (
 )
 
 Array = NDArray[Any]
+GpuDtype = Literal["bfloat16", "float16", "float32"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,13 @@ class LatentDiffusionModel:
 
     @classmethod
     def load(
-        cls, path: Path | None = None, lora: Path | None = None, tiny_decoder: Path | None = None
+        cls,
+        path: Path | None = None,
+        lora: Path | None = None,
+        tiny_decoder: Path | None = None,
+        gpu_dtype: GpuDtype = "bfloat16",
     ) -> "LatentDiffusionModel":
-        """Load a diffusers folder, in half precision on a GPU and float32 on a CPU.
+        """Load a diffusers folder.
 
         Parameters
         ----------
@@ -61,6 +66,7 @@ class LatentDiffusionModel:
             one the few-step student is left alone
         tiny_decoder : folder of a small autoencoder of the same latents (such as TAESD), instead of the model's own
             vae_tiny/
+        gpu_dtype : of the networks' numbers on a GPU; on a CPU they are float32
 
         Raises
         ------
@@ -71,7 +77,7 @@ class LatentDiffusionModel:
         path = path or EMBEDDED_LDM_PATH
         classes = check_folder(path)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        dtype = torch.float16 if device.type == "cuda" else torch.float32
+        dtype = getattr(torch, gpu_dtype) if device.type == "cuda" else torch.float32
         autoencoder, unet, text_encoder = (
             load_part(path / part, classes[part], device, dtype) for part in ("vae", "unet", "text_encoder")
         )

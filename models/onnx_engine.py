@@ -34,6 +34,11 @@ class OnnxEngine:
 
     def __init__(self, networks: Networks, cache: Path, settings: OnnxSettings = OnnxSettings()) -> None:  # noqa: B008
         check_installed()
+        if networks.ldm.dtype == torch.bfloat16:
+            raise EngineError(
+                "onnxruntime has no bfloat16 for these networks; set [decode] gpu_dtype to float16, or take the torch "
+                "engine"
+            )
         self.networks = networks
         self._ldm, self._cache, self._settings = networks.ldm, cache, settings
         self._provider = provider_of(settings, networks.ldm.device)
@@ -51,12 +56,12 @@ class OnnxEngine:
         inputs = (latents, time_embedding, context.pooled, *context.keys_values)
         return self._denoiser(inputs)(*inputs)[0].to(latents.device)
 
-    def decoded(self, latents: torch.Tensor) -> Array:
+    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode scaled latents (1, channels, h, w) into pictures (1, px, px, 3) uint8."""
         if latents.shape[1:] != self._ldm.latent_shape:
             # z of another size than the model's own: rare, and not worth a network of its own
-            return self.networks.decoded(latents).cpu().numpy()
-        return self._decoder()(latents)[0].cpu().numpy()
+            return self.networks.decoded(latents)
+        return self._decoder()(latents)[0].to(latents.device)
 
     def _conditioner(self) -> Network:
         def make() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:

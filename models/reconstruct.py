@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from .denoiser import Context, joined
 from .engines import Engine, TorchEngine
-from .ldm import LatentDiffusionModel, resize
+from .ldm import LatentDiffusionModel
 from .networks import networks_of
 from .presets import Preset, Schedule, Step, compiled_steps, schedule, text_schedule
+from .resampling import lanczos_weights, resized
 
 Array = NDArray[Any]
 Mode = Literal["z", "c", "zc"]
@@ -33,12 +34,14 @@ class Reconstructor:
         # others are the fresh noise of update rules that take some
         generator = torch.Generator().manual_seed(seed)
         n_calls = max(len(self.schedule.timesteps), len(self.text_schedule.timesteps))
-        noises = torch.randn((1 + n_calls, 1, *ldm.latent_shape), generator=generator).to(ldm.device, ldm.dtype)
+        noises = torch.randn((1 + n_calls, 1, *ldm.latent_shape), generator=generator).to(ldm.device)
         self.noise, self.fresh_noises = noises[0], noises[1:]
         self.empty = self._embed(ldm.encode_captions([[""]])[0])
+        self._start_alpha = float(ldm.alphas_cumprod[self.schedule.noise])
         self.steps, self.text_steps = self.compiled(self.schedule), self.compiled(self.text_schedule)
         self._unconditional: Context | None = None
         self._time_embeddings: dict[tuple[int, float], torch.Tensor] = {}
+        self._resampling: dict[int, torch.Tensor] = {}
 
     @property
     def engine_words(self) -> str:
@@ -57,7 +60,7 @@ class Reconstructor:
         -------
         (px, px, 3) uint8, at the model's picture size whatever the size of z
         """
-        return resize(self.engine.decoded(self._latents(z)), self.ldm.picture_px)[0]
+        return self.coarse_of(self._tensor(z))[0].cpu().numpy()
 
     @torch.inference_mode()
     def picture(self, z: Array, c: Array, mode: Mode = "zc", before_call: Callable[[], object] | None = None) -> Array:
@@ -73,23 +76,35 @@ class Reconstructor:
         -------
         (px, px, 3) uint8
         """
+        return self.picture_of(self._tensor(z), self._tensor(c), mode, before_call)[0].cpu().numpy()
+
+    def coarse_of(self, z: torch.Tensor) -> torch.Tensor:
+        """Decode z alone, (1, channels, h, w) float32, into Xz, (1, px, px, 3) uint8, on the model's device."""
+        return self._in_model_size(self._decoded(z))
+
+    def picture_of(
+        self, z: torch.Tensor, c: torch.Tensor, mode: Mode = "zc", before_call: Callable[[], object] | None = None
+    ) -> torch.Tensor:
+        """Make the picture on the model's device: as `picture`, each with a leading 1."""
         if mode == "z":
-            return self.coarse(z)
-        embedding = self._embed(c)
+            return self.coarse_of(z)
+        embedding = c.to(self.ldm.dtype)
         if mode == "c":
             latents = self.denoise(self.noise, embedding, self.text_steps, before_call)
         else:
-            latents = self.denoise(self.noised(z), embedding, self.steps, before_call)
-        return self.engine.decoded(latents)[0]
+            latents = self.denoise(self._noised(z), embedding, self.steps, before_call)
+        return self._decoded(latents)
 
     def noised(self, z: Array) -> torch.Tensor:
         """Noise z to the start of the schedule: (1, channels, h, w)."""
-        if self.preset.latent_path == "reencode" or z.shape != self.ldm.latent_shape:
-            clean = torch.from_numpy(self.ldm.encode_pictures(self.coarse(z)[None])).to(self.noise)
-        else:
-            clean = self._latents(z)
-        alpha = float(self.ldm.alphas_cumprod[self.schedule.noise])
-        return alpha**0.5 * clean + (1 - alpha) ** 0.5 * self.noise
+        return self._noised(self._tensor(z))
+
+    def _noised(self, z: torch.Tensor) -> torch.Tensor:
+        clean = z
+        if self.preset.latent_path == "reencode" or z.shape[1:] != self.ldm.latent_shape:
+            signed = self.coarse_of(z).permute(0, 3, 1, 2).float() / 127.5 - 1
+            clean = self.ldm.encode_signed(signed.to(self.ldm.dtype)).float()
+        return self._start_alpha**0.5 * clean + (1 - self._start_alpha) ** 0.5 * self.noise
 
     def denoise(
         self,
@@ -98,7 +113,10 @@ class Reconstructor:
         steps: tuple[Step, ...],
         before_call: Callable[[], object] | None = None,
     ) -> torch.Tensor:
-        """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width), by the preset's update rule."""
+        """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width), by the preset's update rule.
+
+        Latents stay float32 between the calls, whatever the networks' precision: rounding would add up.
+        """
         clean = torch.zeros_like(latents)
         context = self.engine.conditioned(embedding)
         both = joined(self._empty_context(), context) if self._is_doubled(0) else context
@@ -132,10 +150,11 @@ class Reconstructor:
 
     def _predicted_noise(self, latents: torch.Tensor, step: Step, context: Context, call: int) -> torch.Tensor:
         time_embedding = self._time_embedding(step.timestep, self.preset.guidance_scale if self._is_guided(call) else 1)
+        latents = latents.to(self.ldm.dtype)
         if not self._is_doubled(call):
-            return self.engine.predicted_noise(latents, time_embedding, context)
+            return self.engine.predicted_noise(latents, time_embedding, context).float()
         both = self.engine.predicted_noise(torch.cat([latents, latents]), time_embedding, context)
-        without, under = both.chunk(2)
+        without, under = both.float().chunk(2)
         return without + self.preset.guidance_scale * (under - without)
 
     def _empty_context(self) -> Context:
@@ -149,8 +168,19 @@ class Reconstructor:
             self._time_embeddings[timestep, guidance_scale] = embedding
         return self._time_embeddings[timestep, guidance_scale]
 
-    def _latents(self, z: Array) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(z, np.float32))[None].to(self.ldm.device, self.ldm.dtype)
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.engine.decoded(latents.to(self.ldm.dtype))
+
+    def _in_model_size(self, pictures: torch.Tensor) -> torch.Tensor:
+        side, px = pictures.shape[1], self.ldm.picture_px
+        if side == px:
+            return pictures
+        if side not in self._resampling:
+            self._resampling[side] = torch.from_numpy(lanczos_weights(side, px)).to(pictures.device)
+        return resized(pictures, self._resampling[side])
+
+    def _tensor(self, array: Array) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None].to(self.ldm.device)
 
     def _embed(self, c: Array) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(c, np.float32))[None].to(self.ldm.device, self.ldm.dtype)
+        return self._tensor(c).to(self.ldm.dtype)
