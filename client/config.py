@@ -66,6 +66,10 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["", "cpu", "cuda", "tensorrt"], msgspec.Meta(description="cpu, cuda, tensorrt or empty")
     ]
     may_fall_back: Annotated[bool, msgspec.Meta(description="true or false")]
+    gpu_dtype: Annotated[
+        Literal["bfloat16", "float16", "float32"], msgspec.Meta(description="bfloat16, float16 or float32")
+    ]
+    keep_warm_ms: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
     mode: Annotated[Literal["z", "c", "zc"], msgspec.Meta(description="z, c or zc")]
     strength: Share
     guidance_scale: Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]

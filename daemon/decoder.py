@@ -20,6 +20,7 @@ import msgspec
 from ..client.wire import Decode, Skipped
 from ..errors import BraindError
 from . import link
+from .cadence import Cadence
 from .database import JournalError
 from .journal import Journal
 from .logs import configure_logging
@@ -61,6 +62,7 @@ class Decoder:
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
         self._bold_runs: dict[tuple[str, str], BoldRun] = {}
         self._heard: dict[tuple[str, str, int], link.Wake] = {}
+        self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
         """The newest decode's last message, its event, and when its volume arrived, until a refined picture is made."""
 
@@ -68,6 +70,7 @@ class Decoder:
         """Take note of a volume's arrival."""
         self._sessions.open(wake.session)
         self._heard[wake.session, wake.run, wake.index] = wake
+        self._cadence.hear(wake.arrived_s)
 
     def step(self) -> bool:
         """Decode one volume; False if there is none to decode.
@@ -124,6 +127,18 @@ class Decoder:
         with self._sessions.without_if_damaged(decode.session):
             journal = self._sessions[decode.session]
             self._committed(journal, journal.add_decode(message, png, event=event))
+
+    def keep_warm(self) -> float | None:
+        """Have the GPU ready shortly before the next volume is expected, once; return in how many s to ask again."""
+        expected_s, now_s = self._cadence.next_s, time.monotonic()
+        if not self._keep_warm_s or expected_s is None or expected_s <= max(now_s, self._warmed_for_s):
+            return None
+        wait_s = expected_s - self._keep_warm_s - now_s
+        if wait_s > 0:
+            return wait_s
+        self._warmed_for_s = expected_s
+        self._stages.keep_warm()
+        return None
 
     def close(self) -> None:
         """Close the journals."""
@@ -302,6 +317,7 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
             may_have_work, wait_s = decoder.step(), None
             if not may_have_work:
                 decoder.refine(lambda: not lines.empty())
+                wait_s = decoder.keep_warm()
         except JournalError as error:
             logger.error("%s", error)
             may_have_work, wait_s = False, STORAGE_RETRY_S

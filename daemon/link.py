@@ -35,6 +35,8 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
     engines_path: str
     provider: str
     may_fall_back: bool
+    gpu_dtype: Literal["bfloat16", "float16", "float32"]
+    keep_warm_ms: int
     mode: Literal["z", "c", "zc"]
     seed: int
     threads: int

@@ -183,6 +183,8 @@ class Daemon:
             engines_path=str(engines_path(self._config)),
             provider=decode.provider,
             may_fall_back=decode.may_fall_back,
+            gpu_dtype=decode.gpu_dtype,
+            keep_warm_ms=decode.keep_warm_ms,
             mode=decode.mode,
             seed=decode.seed,
             threads=decode.threads,

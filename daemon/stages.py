@@ -56,7 +56,7 @@ class Stages:
         self.weights = Weights.load(Path(setup.weights_path))
         self._candidates = Candidates.load(Path(setup.candidates_path))
         paths = (setup.ldm_path, setup.lora_path, setup.tiny_decoder_path)
-        ldm = LatentDiffusionModel.load(*(Path(path) if path else None for path in paths))
+        ldm = LatentDiffusionModel.load(*(Path(path) if path else None for path in paths), gpu_dtype=setup.gpu_dtype)
         self.weights.check_ldm(ldm.fingerprint)
         onnx = OnnxSettings(setup.provider, setup.may_fall_back)
         engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path), onnx)
@@ -112,6 +112,10 @@ class Stages:
             png = _png(picture)
             steps_s[stage] = time.monotonic()
             yield StageResult(stage, (), png, dict(steps_s), is_last=stage == names[-1])
+
+    def keep_warm(self) -> None:
+        """Have a GPU's clocks up for the next volume."""
+        self._volume.pulse()
 
     def refine(self, before_call: Callable[[], object]) -> tuple[bytes, Provenance] | None:
         """Make a better picture of the newest trial: a PNG, and what made it; None if none is to be made.

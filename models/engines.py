@@ -81,8 +81,9 @@ class TorchEngine:
         self._decoder: Callable[[torch.Tensor], torch.Tensor] = networks.decoded
         if networks.ldm.device.type == "cuda":
             check_compiler()
-            for network in (networks.denoiser, networks.autoencoder):
-                network.to(memory_format=torch.channels_last)
+            parts: tuple[Any, ...] = (networks.denoiser, networks.autoencoder)
+            for part in parts:
+                part.to(memory_format=torch.channels_last)
             self._denoiser, self._decoder = compiled(networks.denoiser), compiled(networks.decoded)
 
     def conditioned(self, embedding: torch.Tensor) -> Context:

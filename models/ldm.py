@@ -55,6 +55,7 @@ class LatentDiffusionModel:
         path: Path | None = None,
         lora: Path | None = None,
         tiny_decoder: Path | None = None,
+        *,
         gpu_dtype: GpuDtype = "bfloat16",
     ) -> "LatentDiffusionModel":
         """Load a diffusers folder.

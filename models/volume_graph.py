@@ -43,7 +43,7 @@ class VolumeGraph:
         self._recorder = Recorder() if is_recorded else None
         voxels = torch.from_numpy(np.array(weights.voxel_mean))
         self._host_voxels = voxels.pin_memory() if is_recorded else voxels
-        self._voxels = voxels.to(reconstructor.ldm.device, copy=True)
+        self._voxels = voxels.clone().to(reconstructor.ldm.device)
         self._stages: list[Called | Recorded] = []
         ridge = DeviceRidge(weights, reconstructor.ldm.device)
         predicted = self._add(lambda: ridge(self._voxels))

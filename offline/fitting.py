@@ -45,7 +45,7 @@ def fit_subject(config: Config, subject: int) -> Path:
     """
     from ..models.fit import fit_weights, model_card, profile_named
 
-    tree, ldm = data_set_of(config), load_ldm(config)
+    tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
     profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
     work = data_path(config) / "unfinished" / weights_path(config, subject).stem
     voxel_index, z_positions, c_positions = union_index(
@@ -140,12 +140,15 @@ def _user_presets(config: Config) -> dict[str, "Preset"]:
     return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
 
 
-def load_ldm(config: Config) -> "LatentDiffusionModel":
-    """Load the latent diffusion model of the settings."""
+def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel":
+    """Load the latent diffusion model of the settings; exact: in float32 on a GPU, too."""
     from ..models.ldm import LatentDiffusionModel
 
     paths = (config.paths.ldm, config.paths.lora, config.paths.tiny_decoder)
-    return LatentDiffusionModel.load(*(Path(path).expanduser() if path else None for path in paths))
+    return LatentDiffusionModel.load(
+        *(Path(path).expanduser() if path else None for path in paths),
+        gpu_dtype="float32" if is_exact else config.decode.gpu_dtype,
+    )
 
 
 def encode_targets(

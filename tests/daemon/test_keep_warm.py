@@ -1,0 +1,66 @@
+"""A GPU's clocks are up when the next volume is expected: once before each, and never while nothing is expected."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from braind.daemon import decoder as decoder_module
+from braind.daemon import link
+from braind.daemon.cadence import Cadence
+from braind.daemon.decoder import Decoder
+from braind.models.presets import PRESETS
+
+
+def test_the_next_volume_is_expected_by_the_median_gap():
+    cadence = Cadence()
+    for arrived_s in (10.0, 11.3, 12.6):
+        cadence.hear(arrived_s)
+        assert cadence.next_s is None
+    for arrived_s in (13.9, 18.0):  # a pause between two runs
+        cadence.hear(arrived_s)
+        assert cadence.next_s == pytest.approx(arrived_s + 1.3)
+    for n in range(1, 20):
+        cadence.hear(18.0 + 2 * n)
+    assert cadence.next_s == pytest.approx(58.0)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = SimpleNamespace(now_s=100.0)
+    monkeypatch.setattr(decoder_module, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    return clock
+
+
+def heard(tmp_path, keep_warm_ms, pulses):
+    setup = link.Setup(
+        weights_path="", candidates_path="", ldm_path=None, lora_path=None, tiny_decoder_path=None,
+        journals_path=str(tmp_path), sessions=(), next_seq=1, policy="all", preset=PRESETS["live-4"], refine=None,
+        engine="torch", provider="", may_fall_back=False, gpu_dtype="bfloat16", keep_warm_ms=keep_warm_ms,
+        engines_path="", mode="zc", seed=1, threads=1, paused=False,
+    )  # fmt: skip
+    decoder = Decoder(setup, SimpleNamespace(keep_warm=lambda: pulses.append(1)), print)
+    for arrived_s in (96.0, 97.0, 98.0, 99.0, 100.0):
+        decoder._cadence.hear(arrived_s)
+    return decoder
+
+
+def test_the_gpu_is_woken_once_before_each_volume(tmp_path, clock):
+    pulses = []
+    decoder = heard(tmp_path, 50, pulses)
+    assert decoder.keep_warm() == pytest.approx(0.95)
+    clock.now_s = 100.96
+    assert (decoder.keep_warm(), len(pulses)) == (None, 1)
+    assert (decoder.keep_warm(), len(pulses)) == (None, 1)
+    clock.now_s = 101.2  # it is late: nobody knows how much
+    assert (decoder.keep_warm(), len(pulses)) == (None, 1)
+    decoder._cadence.hear(101.3)
+    assert decoder.keep_warm() == pytest.approx(1.05)
+    decoder.close()
+
+
+def test_without_the_setting_nothing_is_woken(tmp_path, clock):
+    pulses = []
+    decoder = heard(tmp_path, 0, pulses)
+    clock.now_s = 100.99
+    assert (decoder.keep_warm(), pulses) == (None, [])
+    decoder.close()
