@@ -1,220 +1,294 @@
-"""GPU benchmark: a full-size Stable Diffusion 1.x with random weights, one (z, c) → picture, beside its competitors.
+"""GPU benchmark: a full-size Stable Diffusion 1.x with random weights, beside its competitors.
 
-    python benchmarks/gpu.py                      # minutes on one GPU, nothing to download
+    python benchmarks/gpu.py                      # under 9 minutes on one GPU, nothing to download
     python benchmarks/gpu.py --tiny --device cpu  # the same code with a small model, to know that it works
 
 Speed does not depend on the weights' values as long as they are finite, which is asserted; inputs are random, because
 matrix products of zeros run faster. Every row has its floor: its arithmetic, counted by torch, at the measured peak
-rate of a large matrix product. A row under its floor is a mistake of the measurement and fails the run. Prints JSON.
+rate of a large matrix product. A row under its floor is a mistake of the measurement and fails the run. What does not
+begin within the time budget is left out, and named. Writes JSON after every part, and prints it.
 """
 
 import json
-import platform
 import time
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import click
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, StableDiffusionImg2ImgPipeline
-from diffusers import UNet2DConditionModel as UNet
-from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from gpu_arms import Stock, StreamBatch
+from gpu_models import FULL, TINY, random_autoencoder, random_model, random_weights
+from measuring import flops_of, origin, summary
 
-from braind.models.fingerprint import EMBEDDED_LDM_PATH
-from braind.models.ldm import LatentDiffusionModel
-from braind.models.low_rank import low_rank_map
+from braind.models.device_ridge import DeviceRidge
+from braind.models.engines import TorchEngine
+from braind.models.networks import Networks, networks_of
 from braind.models.presets import Preset
 from braind.models.reconstruct import Reconstructor
+from braind.models.volume_graph import Called, Recorded, Recorder, VolumeGraph, picture_maker
+from braind.models.weights import Weights
 
-CALLS = (1, 2, 4, 8, 40)
-# What is not named is diffusers' default; Stable Diffusion 1.x's published configurations.
-FULL = {
-    "unet": {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8, "layers_per_block": 2,
-             "block_out_channels": (320, 640, 1280, 1280),
-             "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
-             "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3},
-    "vae": {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2},
-    "text": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
-    "tokens": 77, "matmul": 8192, "ridge": (13521, 6400 + 59136),
-}  # fmt: skip
-TINY = {
-    "unet": {"sample_size": 8, "cross_attention_dim": 32, "attention_head_dim": 4, "layers_per_block": 1,
-             "norm_num_groups": 8, "block_out_channels": (16, 32),
-             "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
-             "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D")},
-    "vae": {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "norm_num_groups": 8},
-    "text": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2},
-    "tokens": 16, "matmul": 512, "ridge": (700, 2000),
-}  # fmt: skip
+START, SCALE = 799, 5.0
+LONGEST_STREAM = 8
+PACED_CALLS, PACED_GAP_S, PULSE_S = (1, 4), 1.33, 0.05
+BRAIND, FROM_VOXELS, KEPT_WARM = "braind", "braind, from voxels", "braind, from voxels, kept warm"
+EAGER, COMPILED, STREAM = "diffusers", "diffusers, compiled", "stream-batch schedule, rebuilt here"
+SAME_DB = 40.0
+
+Run = Callable[[], Any]
 
 
-def random_model(sizes: dict[str, Any], device: torch.device, *, tiny_decoder: bool) -> LatentDiffusionModel:
-    """Build Stable Diffusion's classes with random weights."""
-    torch.manual_seed(0)
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    n_levels = len(sizes["vae"]["block_out_channels"])
-    levels: dict[str, Any] = {
-        "down_block_types": ("DownEncoderBlock2D",) * n_levels,
-        "up_block_types": ("UpDecoderBlock2D",) * n_levels,
-    }
-    text = CLIPTextConfig(**sizes["text"], max_position_embeddings=sizes["tokens"])
-    with device:
-        unet, text_encoder = UNet(**sizes["unet"]), CLIPTextModel(text)
-        autoencoder: Any = (
-            AutoencoderTiny() if tiny_decoder else AutoencoderKL(**sizes["vae"], **levels, latent_channels=4)
-        )
-    parts: tuple[Any, ...] = (unet, text_encoder, autoencoder)
-    for part in parts:
-        part.to(dtype=dtype).eval().requires_grad_(False)
-    tokenizer = CLIPTokenizer.from_pretrained(EMBEDDED_LDM_PATH / "tokenizer", model_max_length=sizes["tokens"])
-    scheduler: Any = DDIMScheduler.from_pretrained(EMBEDDED_LDM_PATH / "scheduler")
-    return LatentDiffusionModel(
-        path=EMBEDDED_LDM_PATH, autoencoder=autoencoder, text_encoder=text_encoder, tokenizer=tokenizer, unet=unet,
-        alphas_cumprod=scheduler.alphas_cumprod.double(), final_alpha_cumprod=float(scheduler.final_alpha_cumprod),
-        device=device, dtype=dtype,
-    )  # fmt: skip
+@dataclass
+class Bench:
+    """What all parts share: the device, how much to do, and what came out so far."""
+
+    device: torch.device
+    is_tiny: bool
+    budget_s: float
+    out: Path
+    results: dict[str, Any]
+    began_s: float
+
+    def begins(self, what: str, share: float = 1.0) -> bool:
+        """Return whether a part may still begin within its share of the time; note it as left out otherwise."""
+        if time.monotonic() - self.began_s < share * self.budget_s:
+            return True
+        self.results["left_out"].append(what)
+        return False
+
+    def write(self) -> None:
+        """Write what there is: a run that is cut off leaves its figures."""
+        self.results["took_s"] = round(time.monotonic() - self.began_s, 1)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps(self.results, indent=1) + "\n")
+
+    def sync(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def timed(self, runs: dict[str, Run], n: int, before: dict[str, Run] | None = None) -> dict[str, dict[str, Any]]:
+        """Time runs in turn after a warm-up: percentiles of the wall clock, and of the GPU's own clock."""
+        wall_s: dict[str, list[float]] = {name: [] for name in runs}
+        events_s: dict[str, list[float]] = {name: [] for name in runs}
+        for round_number in range(n + 1):
+            for name, run in runs.items():
+                (before or {}).get(name, self.sync)()
+                events = [torch.cuda.Event(enable_timing=True) for _ in range(2)] if self._has_events else []
+                began_s = time.perf_counter()
+                if events:
+                    events[0].record()
+                run()
+                if events:
+                    events[1].record()
+                self.sync()
+                if round_number:
+                    wall_s[name].append(time.perf_counter() - began_s)
+                    events_s[name] += [events[0].elapsed_time(events[1]) / 1000] if events else []
+        return {
+            name: {**summary(times), "events": summary(events_s[name]) if events_s[name] else None}
+            for name, times in wall_s.items()
+        }
+
+    @property
+    def _has_events(self) -> bool:
+        return self.device.type == "cuda"
+
+    def add_row(self, part: str, floor_ms: float, **row: Any) -> None:
+        """Add a row with its share of its floor; a row under it fails the run at the end."""
+        row |= {"floor_ms": round(floor_ms, 5), "share_of_floor": round(floor_ms / row["p50_ms"], 4)}
+        if row["best_ms"] < floor_ms:
+            self.results["failures"].append(f"{part}, {row}: under its floor")
+        self.results[part].append(row)
+
+    def peak(self, dtype: torch.dtype) -> float:
+        """Measure the rate of a large matrix product of random numbers, FLOP/s: the best of several."""
+        size = 512 if self.is_tiny else 8192
+        a, b = torch.randn(2, size, size, device=self.device).to(dtype)
+        return 2 * size**3 / (self.timed({"matmul": lambda: torch.matmul(a, b)}, 10)["matmul"]["best_ms"] / 1000)
 
 
-def pipeline_of(ldm: LatentDiffusionModel, *, compiled: bool) -> Any:
-    """Put a model into diffusers' own pipeline."""
-    unet = torch.compile(ldm.unet) if compiled else ldm.unet
-    pipeline_class: Any = StableDiffusionImg2ImgPipeline
-    pipeline = pipeline_class(
-        ldm.autoencoder, ldm.text_encoder, ldm.tokenizer, unet, DDIMScheduler.from_pretrained(ldm.path / "scheduler"),
-        None, None, requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+# ── one volume → one picture ────────────────────────────────────────────────────────────────────────────────────────
 
 
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+def least_flops(networks: Networks, n_calls: int, batch: int) -> int:
+    """Count the least arithmetic of a picture: c's keys and values once a volume, the unconditional ones never."""
+    ldm = networks.ldm
+    latents = torch.randn(batch, *ldm.latent_shape, device=ldm.device).to(ldm.dtype)
+    embedding = torch.randn(1, *ldm.text_shape, device=ldm.device).to(ldm.dtype)
+    context = networks.denoiser.context(embedding.repeat(batch, 1, 1))
+    time_embedding = networks.denoiser.time_embedding(500)
+    call = flops_of(lambda: networks.denoiser(latents, time_embedding, context.pooled, *context.keys_values))
+    once = flops_of(lambda: networks.denoiser.context(embedding)) + flops_of(lambda: networks.decoded(latents[:1]))
+    return n_calls * call + once
 
 
-def timed(arms: dict[str, Any], device: torch.device, n_rounds: int) -> dict[str, float]:
-    """Time arms in turn after two warm-up rounds: medians in ms."""
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for round_number in range(n_rounds + 2):
-        for name, run in arms.items():
-            synchronise(device)
-            began_s = time.perf_counter()
-            run()
-            synchronise(device)
-            if round_number >= 2:
-                times[name].append(1000 * (time.perf_counter() - began_s))
-    return {name: median(values) for name, values in times.items()}
+def picture_runs(
+    bench: Bench, engine: TorchEngine, preset: Preset, weights: Weights, stock: dict[str, Stock]
+) -> tuple[dict[str, Run], VolumeGraph]:
+    """Make the arms of one preset, each a function that ends with a picture on the host."""
+    generator = np.random.default_rng(0)
+    ldm = engine.networks.ldm
+    z, c = (generator.normal(size=shape).astype(np.float32) for shape in (ldm.latent_shape, ldm.text_shape))
+    voxels = generator.normal(size=len(weights.voxel_index)).astype(np.float32)
+    reconstructor = Reconstructor(ldm, preset, engine=engine)
+    graph = VolumeGraph(weights, reconstructor, "zc")
+    runs: dict[str, Run] = {name: one.run(reconstructor, z, c) for name, one in stock.items()}
+    runs[BRAIND] = picture_maker(reconstructor, z, c)
+    runs[FROM_VOXELS] = lambda: list(graph.run(voxels))[-1][0]
+    if preset.n_calls <= LONGEST_STREAM:
+        stream = StreamBatch(reconstructor, z, c)
+        stage = Recorded(stream.push, Recorder()) if bench.device.type == "cuda" else Called(stream.push)
+
+        def push() -> Any:
+            stage.launch()
+            return stage.arrays()[0]
+
+        runs[STREAM] = push
+    return runs, graph
 
 
-def peak_flops(size: int, device: torch.device, dtype: torch.dtype) -> float:
-    """Measure the rate of a large matrix product of random numbers, FLOP/s; the best of several."""
-    a, b = torch.randn(2, size, size, device=device, dtype=dtype)
-    times = []
-    for _ in range(10):
-        synchronise(device)
-        began_s = time.perf_counter()
-        torch.matmul(a, b)
-        synchronise(device)
-        times.append(time.perf_counter() - began_s)
-    return 2 * size**3 / min(times)
+def measure_pictures(bench: Bench, engine: TorchEngine, weights: Weights, stock: dict[str, Stock]) -> None:
+    """Time every arm for every number of calls, without and with guidance, and paced for some."""
+    networks = engine.networks
+    decoder = type(networks.autoencoder).__name__
+    for scale in (1.0, SCALE):
+        batch = 1 if scale == 1 else 2
+        for n_calls in (1, 2, 8) if bench.is_tiny else (4, 1, 2, 8, 40):
+            what = f"{decoder}, guidance {scale}, {n_calls} calls"
+            if not bench.begins(what):
+                continue
+            preset = Preset("bench", START, n_calls, guidance_scale=scale, guidance="none" if batch == 1 else "full")
+            runs, graph = picture_runs(bench, engine, preset, weights, stock)
+            check_pictures(bench, runs, what)
+            floor_ms = 1000 * least_flops(networks, n_calls, batch) / bench.results["peak_flops"]["networks"]
+            common = {"decoder": decoder, "calls": n_calls, "batch": batch, "guidance": scale}
+            for name, times in bench.timed(runs, 2 if bench.is_tiny else 7 if n_calls > 8 else 20).items():
+                # the schedule's call ends one picture: it does the work of one, and gives it n - 1 volumes later
+                lag = n_calls - 1 if name == STREAM else 0
+                bench.add_row("pictures", floor_ms, arm=name, gap_s=0.0, lag_volumes=lag, **common, **times)
+            if n_calls in PACED_CALLS and bench.begins(f"paced: {what}", 0.9):
+                for name, times in paced(bench, runs, graph).items():
+                    bench.add_row("pictures", floor_ms, arm=name, gap_s=PACED_GAP_S, lag_volumes=0, **common, **times)
+            bench.write()
 
 
-def flops_of(run: Any) -> int:
-    """Count a call's floating-point operations."""
-    with FlopCounterMode(display=False) as counter:
-        run()
-    return counter.get_total_flops()
+def paced(bench: Bench, runs: dict[str, Run], graph: VolumeGraph) -> dict[str, dict[str, Any]]:
+    """Time with a gap before each volume, in which a GPU's clocks go down; and with a pulse before its end."""
+    gap_s = 0.01 if bench.is_tiny else PACED_GAP_S
+
+    def wait() -> None:
+        time.sleep(gap_s)
+
+    def wait_and_pulse() -> None:
+        time.sleep(max(gap_s - PULSE_S, 0))
+        graph.pulse()
+        time.sleep(PULSE_S)
+        bench.sync()
+
+    fastest_stock = COMPILED if COMPILED in runs else EAGER
+    arms = {fastest_stock: runs[fastest_stock], FROM_VOXELS: runs[FROM_VOXELS], KEPT_WARM: runs[FROM_VOXELS]}
+    before = {fastest_stock: wait, FROM_VOXELS: wait, KEPT_WARM: wait_and_pulse}
+    return bench.timed(arms, 1 if bench.is_tiny else 6, before)
+
+
+def check_pictures(bench: Bench, runs: dict[str, Run], what: str) -> None:
+    """Run every arm once: one that fails is named and left out, and so is one whose picture is of one colour."""
+    pictures = {}
+    for name, run in list(runs.items()):
+        try:
+            picture = np.asarray(run())
+            if picture.dtype != np.uint8 or picture.std() == 0:
+                raise ValueError("a picture of one colour: the random weights gave no finite numbers")
+            pictures[name] = picture
+        except Exception as error:  # noqa: BLE001 (one arm's failure must not cost the others' figures)
+            bench.results["failures"].append(f"{what}, {name}: {type(error).__name__}: {str(error)[:500]}")
+            del runs[name]
+    if bench.results["dtype"] == "torch.float32" and {EAGER, BRAIND} <= set(pictures):
+        # in half precision diffusers draws its noise in half precision, too: another picture
+        difference = pictures[EAGER].astype(float) - pictures[BRAIND]
+        db = 10 * np.log10(255**2 / max(np.square(difference).mean(), 1e-9))
+        if db < SAME_DB:
+            bench.results["failures"].append(f"{what}: {EAGER} and {BRAIND} differ ({db:.1f} dB): not the same work")
+
+
+# ── voxels → z and c ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @torch.inference_mode()
-def reconstruction_rows(ldm: LatentDiffusionModel, decoder: str, peak: float, *, is_tiny: bool) -> list[dict[str, Any]]:
-    """Time every arm for every number of calls, with and without guidance."""
+def measure_ridge(bench: Bench, weights: Weights) -> None:
+    """Time one trial's prediction, dense and at low rank, on the device and where the host predicts."""
     generator = np.random.default_rng(0)
-    z = generator.normal(size=ldm.latent_shape).astype(np.float32)
-    c = generator.normal(size=ldm.text_shape).astype(np.float32)
-    latents = torch.from_numpy(z)[None].to(ldm.device, ldm.dtype)
-    embedding = torch.from_numpy(c)[None].to(ldm.device, ldm.dtype)
-    eager, compiled = pipeline_of(ldm, compiled=False), None if is_tiny else pipeline_of(ldm, compiled=True)
-    decode_flops = flops_of(lambda: ldm.decode_latents(latents))
-    rows = []
-    for guidance in (1.0, 5.0):
-        batch = 1 if guidance == 1 else 2
-        doubled, both = latents.repeat(batch, 1, 1, 1), embedding.repeat(batch, 1, 1)
-        call_flops = flops_of(lambda: ldm.unet(doubled, 500, both))  # noqa: B023 (called at once)
-        for n_calls in CALLS:
-            preset = Preset("bench", 799, n_calls, guidance_scale=guidance)
-            braind = Reconstructor(ldm, replace(preset, guidance="none" if guidance == 1 else "full"))
-            picture = braind.picture(z, c)
-            assert picture.std() > 0, "a picture of one colour: the random weights gave no finite numbers"
-            n_grid = next(n for n in range(n_calls, 10 * n_calls + 2) if int(n * 0.8) == n_calls)
-            stock = {
-                "image": latents, "prompt_embeds": embedding, "negative_prompt_embeds": braind.empty, "strength": 0.8,
-                "num_inference_steps": n_grid, "guidance_scale": guidance, "output_type": "pt",
-            }  # fmt: skip
-            # StreamDiffusion's schedule: pictures in flight share one call, so each call yields one picture, n later
-            streamed, stream_embeds = doubled.repeat(n_calls, 1, 1, 1), both.repeat(n_calls, 1, 1)
-            arms = {
-                "diffusers": lambda: eager(**stock),  # noqa: B023
-                "stream-batch schedule, rebuilt here": lambda: (
-                    ldm.unet(streamed, 500, stream_embeds), ldm.decode_latents(latents)),  # noqa: B023
-                "braind": lambda: braind.picture(z, c),  # noqa: B023
-            }  # fmt: skip
-            if compiled is not None:
-                arms["diffusers, compiled"] = lambda: compiled(**stock)  # noqa: B023
-            if n_calls > 8:
-                del arms["stream-batch schedule, rebuilt here"]
-            floor_ms = 1000 * (n_calls * call_flops + decode_flops) / peak
-            for name, taken_ms in timed(arms, ldm.device, 3 if n_calls > 8 else 7).items():
-                rows.append({
-                    "arm": name, "decoder": decoder, "calls": n_calls, "guidance": guidance, "ms": taken_ms,
-                    "latency_volumes": n_calls if name.startswith("stream") else 1,
-                    "floor_ms": floor_ms, "share_of_floor": floor_ms / taken_ms,
-                })  # fmt: skip
-                if taken_ms < floor_ms:
-                    raise SystemExit(f"{name}, {n_calls} calls: {taken_ms:.2f} ms is under its floor {floor_ms:.2f} ms")
-    return rows
+    n_voxels = len(weights.voxel_index)
+    n_targets = sum(int(np.prod(shape)) for shape in (weights.card.latent_shape, weights.card.text_shape))
+    voxels = torch.from_numpy(generator.normal(size=n_voxels).astype(np.float32)).to(bench.device)
+    dense = torch.randn(n_voxels, n_targets, device=bench.device)
+    on_device = DeviceRidge(weights, bench.device)
+    low_rank = sum(part.rank * (len(part.positions) + part.right.shape[1]) for part in (weights.z, weights.c))
+    host_voxels = voxels.cpu().numpy()[None]
+    device = bench.device.type
+    functions: dict[str, tuple[Run, int]] = {
+        f"dense, {device}": (lambda: (voxels[None] @ dense,), n_voxels * n_targets),
+        f"rank {weights.c.rank}, {device}": (lambda: on_device(voxels), low_rank),
+    }
+    runs: dict[str, Run] = {}
+    for name, (function, _) in functions.items():
+        stage = Recorded(function, Recorder()) if device == "cuda" else Called(function)
 
+        def run(stage: Called | Recorded = stage) -> Any:
+            stage.launch()
+            return stage.arrays()
 
-def ridge_rows(n_voxels: int, n_targets: int, rank: int = 512) -> dict[str, float]:
-    """Time one volume's voxels → targets, dense and at low rank, on the CPU, where braind does it."""
-    generator = np.random.default_rng(0)
-    voxels = generator.normal(size=(1, n_voxels)).astype(np.float32)
-    dense = generator.normal(size=(n_voxels, n_targets)).astype(np.float32)
-    rank = min(rank, n_voxels // 2)
-    zeros = np.zeros(n_targets)
-    compiled = low_rank_map(
-        np.arange(n_voxels), generator.normal(size=(n_voxels, rank)), generator.normal(size=(rank, n_targets)),
-        np.zeros(n_voxels), value_at_mean=zeros, target_mean=zeros, target_std=zeros + 1, cv_correlation=zeros,
-    )  # fmt: skip
-    return timed({"dense": lambda: voxels @ dense, f"rank {rank}": lambda: compiled.predict(voxels)},
-                 torch.device("cpu"), 9)  # fmt: skip
+        runs[name] = run
+    if device == "cuda":
+        name = f"rank {weights.c.rank}, cpu"
+        runs[name], functions[name] = (lambda: weights.predict(host_voxels)), (lambda: None, low_rank)
+    for name, times in bench.timed(runs, 3 if bench.is_tiny else 50).items():
+        floor_ms = 0.0 if name.endswith("cpu") and device == "cuda" else (
+            1000 * 2 * functions[name][1] / bench.results["peak_flops"]["float32"])  # fmt: skip
+        bench.add_row("ridge", floor_ms, arm=name, voxels=n_voxels, targets=n_targets, **times)
+    bench.write()
 
 
 @click.command()
 @click.option("--tiny", is_flag=True, help="A small model, to try the script.")
 @click.option("--device", default="cuda", show_default=True)
+@click.option("--dtype", default="bfloat16", show_default=True, type=click.Choice(["bfloat16", "float16"]))
+@click.option("--budget", "budget_s", default=450.0, show_default=True, help="Nothing begins after so many seconds.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/gpu.json"), show_default=True)
-def main(tiny: bool, device: str, out: Path) -> None:
+def main(tiny: bool, device: str, dtype: str, budget_s: float, out: Path) -> None:
     """Run everything; write and print JSON."""
     where, sizes = torch.device(device), TINY if tiny else FULL
-    dtype = torch.float16 if where.type == "cuda" else torch.float32
-    peak = peak_flops(sizes["matmul"], where, dtype)
-    rows = []
-    for decoder, tiny_decoder in (("AutoencoderKL", False), ("AutoencoderTiny", True)):
-        rows += reconstruction_rows(random_model(sizes, where, tiny_decoder=tiny_decoder), decoder, peak, is_tiny=tiny)
-    results = {
-        "device": torch.cuda.get_device_name() if where.type == "cuda" else platform.machine(),
-        "torch": torch.__version__, "tiny": tiny, "peak_tflops": peak / 1e12, "pictures": rows,
-        "ridge_ms": ridge_rows(*sizes["ridge"]),
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise click.UsageError("torch finds no GPU here; try the script with --tiny --device cpu")
+    networks_dtype = getattr(torch, dtype) if where.type == "cuda" else torch.float32
+    results: dict[str, Any] = {
+        **origin(), "device": torch.cuda.get_device_name() if where.type == "cuda" else "cpu", "tiny": tiny,
+        "dtype": str(networks_dtype), "budget_s": budget_s, "left_out": [], "failures": [], "pictures": [], "ridge": [],
     }  # fmt: skip
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results, indent=2))
+    bench = Bench(where, tiny, budget_s, out, results, time.monotonic())
+    results["peak_flops"] = {"networks": bench.peak(networks_dtype), "float32": bench.peak(torch.float32)}
+    ldm = random_model(sizes, where, networks_dtype)
+    weights = random_weights(ldm, sizes["voxels"], sizes["rank"])
+    measure_ridge(bench, weights)
+    full = networks_of(ldm, Preset("bench", START, 1))
+    tiny_decoder = replace(
+        full, autoencoder=random_autoencoder(sizes, where, networks_dtype, is_tiny=True), is_tiny=True
+    )
+    for networks in (tiny_decoder, full):
+        engine = TorchEngine(networks)
+        stock = {EAGER: Stock(networks, is_compiled=False)}
+        if where.type == "cuda":
+            stock[COMPILED] = Stock(networks, is_compiled=True)
+        with torch.inference_mode():
+            measure_pictures(bench, engine, weights, stock)
+    bench.write()
+    print(json.dumps(results, indent=1))
+    if results["failures"]:
+        raise SystemExit("\n".join(results["failures"]))
 
 
 if __name__ == "__main__":

@@ -53,8 +53,8 @@ def test_an_engine_that_fails_at_a_refined_picture_leaves_the_decoder_running(tm
     setup = link.Setup(
         weights_path="", candidates_path="", ldm_path=None, lora_path=None, tiny_decoder_path=None,
         journals_path=str(tmp_path), sessions=(), next_seq=1, policy="all", preset=PRESETS["live-4"],
-        refine=PRESETS["live-8"], engine="torch", provider="", may_fall_back=False, gpu_dtype="bfloat16", keep_warm_ms=0,
-        engines_path="", mode="zc", seed=1, threads=1, paused=False,
+        refine=PRESETS["live-8"], engine="torch", provider="", may_fall_back=False, gpu_dtype="bfloat16",
+        keep_warm_ms=0, engines_path="", mode="zc", seed=1, threads=1, paused=False,
     )  # fmt: skip
     said, weights = [], SimpleNamespace(fingerprint="w")
     decoder = Decoder(setup, SimpleNamespace(refine=fail, weights=weights), said.append)
