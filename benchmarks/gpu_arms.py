@@ -63,8 +63,8 @@ class Stock:
 class StreamBatch:
     """StreamDiffusion's stream batch (Kodaira et al. 2023, §3.1), rebuilt here around the same networks.
 
-    Pictures in flight share one denoiser call, each at its own timestep: a call ends one picture, but a volume's picture
-    comes out `n_calls` − 1 volumes later. Unlike theirs, every picture has an embedding of its own.
+    Pictures in flight share one denoiser call, each at its own timestep: a call ends one picture, but a volume's
+    picture comes out `n_calls` − 1 volumes later. Unlike theirs, every picture has an embedding of its own.
     """
 
     def __init__(self, reconstructor: Reconstructor, z: Array, c: Array) -> None:

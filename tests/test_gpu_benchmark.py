@@ -1,24 +1,61 @@
 """The GPU benchmark runs, here in its small form on the CPU."""
 
 import json
-import subprocess
-import sys
+from importlib import import_module
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu.py"
+import pytest
+import torch
+from click.testing import CliRunner
 
 
-def test_the_gpu_benchmark_runs_in_its_small_form(tmp_path):
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")  # as for a script that is run
+    return import_module("gpu")
+
+
+def test_the_gpu_benchmark_runs_in_its_small_form(gpu, tmp_path):
     out = tmp_path / "gpu.json"
-    ran = subprocess.run(
-        [sys.executable, SCRIPT, "--tiny", "--device", "cpu", "--out", out], capture_output=True, text=True, timeout=280
-    )
-    assert ran.returncode == 0, ran.stderr
+    ran = CliRunner().invoke(gpu.main, ["--tiny", "--device", "cpu", "--out", str(out)])
+    assert ran.exit_code == 0, ran.output
     results = json.loads(out.read_text())
-    assert {row["arm"] for row in results["pictures"]} == {
-        "diffusers", "stream-batch schedule, rebuilt here", "braind"
+    assert (results["failures"], results["left_out"]) == ([], [])
+    rows = results["pictures"]
+    assert {row["arm"] for row in rows if not row["gap_s"]} == {
+        "diffusers", "stream-batch schedule, rebuilt here", "braind", "braind, from voxels"
     }  # fmt: skip
-    assert {(row["calls"], row["guidance"]) for row in results["pictures"]} == {
-        (calls, guidance) for calls in (1, 2, 4, 8, 40) for guidance in (1.0, 5.0)
+    assert {(row["decoder"], row["calls"], row["guidance"]) for row in rows} == {
+        (decoder, calls, guidance)
+        for decoder in ("AutoencoderKL", "AutoencoderTiny")
+        for calls in (1, 2, 8)
+        for guidance in (1.0, 5.0)
     }
-    assert all(row["ms"] >= row["floor_ms"] > 0 for row in results["pictures"])
+    assert {row["arm"] for row in rows if row["gap_s"]} >= {"braind, from voxels", "braind, from voxels, kept warm"}
+    assert {row["arm"] for row in results["ridge"]} == {"dense, cpu", "rank 16, cpu"}
+    assert all(0 < row["share_of_floor"] <= 1 for row in rows + results["ridge"])
+
+
+def test_what_does_not_begin_in_time_is_left_out_and_named(gpu, tmp_path):
+    out = tmp_path / "gpu.json"
+    ran = CliRunner().invoke(gpu.main, ["--tiny", "--device", "cpu", "--budget", "0", "--out", str(out)])
+    assert ran.exit_code == 0, ran.output
+    results = json.loads(out.read_text())
+    assert results["pictures"] == []
+    assert "AutoencoderKL, guidance 5.0, 8 calls" in results["left_out"]
+
+
+def test_a_row_under_its_floor_fails_the_run(gpu, tmp_path):
+    bench = gpu.Bench(torch.device("cpu"), True, 1.0, tmp_path / "gpu.json", {"failures": [], "pictures": []}, 0.0)
+    bench.add_row("pictures", 2.0, arm="honest", p50_ms=4.0, best_ms=3.0)
+    assert bench.results["failures"] == []
+    bench.add_row("pictures", 2.0, arm="too good", p50_ms=4.0, best_ms=1.0)
+    assert "under its floor" in bench.results["failures"][0]
+    assert [row["share_of_floor"] for row in bench.results["pictures"]] == [0.5, 0.5]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_the_script_says_so(gpu):
+    ran = CliRunner().invoke(gpu.main, [])
+    assert ran.exit_code == 2
+    assert "torch finds no GPU here" in ran.output
