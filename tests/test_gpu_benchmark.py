@@ -46,12 +46,15 @@ def test_what_does_not_begin_in_time_is_left_out_and_named(gpu, tmp_path):
 
 
 def test_a_row_under_its_floor_fails_the_run(gpu, tmp_path):
-    bench = gpu.Bench(torch.device("cpu"), True, 1.0, tmp_path / "gpu.json", {"failures": [], "pictures": []}, 0.0)
-    bench.add_row("pictures", 2.0, arm="honest", p50_ms=4.0, best_ms=3.0)
-    assert bench.results["failures"] == []
-    bench.add_row("pictures", 2.0, arm="too good", p50_ms=4.0, best_ms=1.0)
-    assert "under its floor" in bench.results["failures"][0]
-    assert [row["share_of_floor"] for row in bench.results["pictures"]] == [0.5, 0.5]
+    results = {"failures": [], "pictures": [], "peak_flops": {"pictures": 1e9}}
+    bench = gpu.Bench(torch.device("cpu"), torch.float32, True, 1.0, tmp_path / "gpu.json", results, 0.0)
+    bench.add_row("pictures", 2e6, arm="honest", p50_ms=4.0, best_ms=3.0)
+    bench.add_row("pictures", 2e6, arm="too good", p50_ms=4.0, best_ms=1.0)
+    bench.judge()
+    (failure,) = results["failures"]
+    assert "too good" in failure
+    assert "under its floor" in failure
+    assert [(row["floor_ms"], row["share_of_floor"]) for row in results["pictures"]] == [(2.0, 0.5)] * 2
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
