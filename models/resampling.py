@@ -13,7 +13,7 @@ def lanczos_weights(side: int, px: int) -> Array:
     """Return how much each of `side` pixels in a row adds to each of `px`: (side, px) float32, as Pillow has it."""
     from PIL import Image
 
-    return np.asarray(Image.fromarray(np.eye(side, dtype=np.float32)).resize((px, side), Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(np.eye(side, dtype=np.float32)).resize((px, side), Image.Resampling.LANCZOS))
 
 
 def resized(pictures: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
