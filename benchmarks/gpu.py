@@ -95,6 +95,11 @@ class Bench:
         }
 
     @property
+    def gap_s(self) -> float:
+        """Return the pause before each paced volume."""
+        return 2 * PULSE_S if self.is_tiny else PACED_GAP_S
+
+    @property
     def _has_events(self) -> bool:
         return self.device.type == "cuda"
 
@@ -186,19 +191,18 @@ def measure_pictures(bench: Bench, engine: TorchEngine, weights: Weights, stock:
                 bench.add_row("pictures", flops, arm=name, gap_s=0.0, lag_volumes=lag, **common, **times)
             if n_calls in PACED_CALLS and bench.begins(f"paced: {what}", 0.9):
                 for name, times in paced(bench, runs, graph).items():
-                    bench.add_row("pictures", flops, arm=name, gap_s=PACED_GAP_S, lag_volumes=0, **common, **times)
+                    bench.add_row("pictures", flops, arm=name, gap_s=bench.gap_s, lag_volumes=0, **common, **times)
             bench.write()
 
 
 def paced(bench: Bench, runs: dict[str, Run], graph: VolumeGraph) -> dict[str, dict[str, Any]]:
     """Time with a gap before each volume, in which a GPU's clocks go down; and with a pulse before its end."""
-    gap_s = 0.01 if bench.is_tiny else PACED_GAP_S
 
     def wait() -> None:
-        time.sleep(gap_s)
+        time.sleep(bench.gap_s)
 
     def wait_and_pulse() -> None:
-        time.sleep(max(gap_s - PULSE_S, 0))
+        time.sleep(bench.gap_s - PULSE_S)
         graph.pulse()
         time.sleep(PULSE_S)
         bench.sync()

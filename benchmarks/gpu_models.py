@@ -20,6 +20,7 @@ FULL = {
              "down_block_types": ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",),
              "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3},
     "vae": {"block_out_channels": (128, 256, 512, 512), "layers_per_block": 2},
+    "vae_tiny": {},
     "text": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
     "tokens": 77, "voxels": 13521, "rank": 512,
 }  # fmt: skip
@@ -29,6 +30,8 @@ TINY = {
              "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
              "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D")},
     "vae": {"block_out_channels": (8, 8, 8, 8), "layers_per_block": 1, "norm_num_groups": 8},
+    "vae_tiny": {"encoder_block_out_channels": (8,) * 4, "decoder_block_out_channels": (8,) * 4,
+                 "num_encoder_blocks": (1,) * 4, "num_decoder_blocks": (1,) * 4},
     "text": {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2},
     "tokens": 16, "voxels": 700, "rank": 16,
 }  # fmt: skip
@@ -59,7 +62,11 @@ def random_autoencoder(sizes: dict[str, Any], device: torch.device, dtype: torch
         "down_block_types": ("DownEncoderBlock2D",) * n_levels, "up_block_types": ("UpDecoderBlock2D",) * n_levels,
     }  # fmt: skip
     with device:
-        autoencoder: Any = AutoencoderTiny() if is_tiny else AutoencoderKL(**sizes["vae"], **levels, latent_channels=4)
+        autoencoder: Any = (
+            AutoencoderTiny(**sizes["vae_tiny"])
+            if is_tiny
+            else AutoencoderKL(**sizes["vae"], **levels, latent_channels=4)
+        )
     return autoencoder.to(dtype=dtype).eval().requires_grad_(False)
 
 
