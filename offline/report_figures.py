@@ -76,7 +76,7 @@ def masks_figure(brain: Array, masks: Mapping[str, Array], affine: Array) -> Mar
         axes[0, 0].text(x, 0.02, side, transform=axes[0, 0].transAxes, fontsize=8, ha="left" if x < 0.5 else "right")
     words = {1: f"{next(iter(masks))} only", 2: f"{list(masks)[1]} only", 3: "both"}
     there = [value for value in MASK_RGBA if (labels % 4 == value).any()]
-    patches = [Patch(color=tuple(part / 255 for part in MASK_RGBA[value]), label=words[value]) for value in there]
+    patches = [Patch(color="#{:02x}{:02x}{:02x}".format(*MASK_RGBA[value][:3]), label=words[value]) for value in there]
     figure.legend(handles=patches, loc="lower center", ncols=len(patches))
     figure.subplots_adjust(left=0, right=1, top=0.94, bottom=0.08)
     return _svg(figure, "masks")
