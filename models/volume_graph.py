@@ -50,7 +50,7 @@ class VolumeGraph:
         if mode != "c":
             self._add(lambda: (reconstructor.coarse_of(predicted.results[0]),))
         if mode != "z":
-            self._add(lambda: (reconstructor.picture_of(*predicted.results, mode),))
+            self._add(lambda: (reconstructor.picture_of(predicted.results[0], predicted.results[1], mode),))
 
     def run(self, voxels: Array) -> Iterator[tuple[Array, ...]]:
         """Yield (z, c), then (Xz,) and (Xzc,) where the mode has them, each as soon as it is ready.

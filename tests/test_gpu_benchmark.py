@@ -8,6 +8,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+pytestmark = pytest.mark.filterwarnings("default")  # as for a script: diffusers warns of its own deprecations
+
 
 @pytest.fixture
 def gpu(monkeypatch):
