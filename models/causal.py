@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import sger
+from scipy.linalg import get_blas_funcs
 from threadpoolctl import ThreadpoolController
 
 from .streaming import StreamingError, response
@@ -30,6 +30,9 @@ KEPT_TRIALS = 64
 """Trials that volumes still change: a run of NSD has at most 63. Older ones are let go, with what is known of them."""
 RESPONSE_S = 34.0
 """After it, a response to 3 s of stimulus is over."""
+
+# matrix + alpha · outer product, in place
+_add_outer: Any = get_blas_funcs("ger", dtype=np.float32)
 
 N_MOTION = 6
 N_FIXED = 1 + N_MOTION
@@ -156,6 +159,8 @@ class CausalEstimator:
             raise StreamingError(f"TR of {tr_s} s; give the repetition time in seconds")
         self.tr_s, self.prior = tr_s, prior
         self.flags = VolumeFlags()
+        self.misses = np.zeros((2, len(prior.hrf_of_voxel)), np.float32)
+        """The last volume's squared error over its foreseen variance, and the log of that variance, of each voxel."""
         # voxels of one HRF lie side by side, so that each class is one product
         self._order = np.argsort(prior.hrf_of_voxel, kind="stable")
         self._place = np.argsort(self._order, kind="stable")
@@ -237,11 +242,14 @@ class CausalEstimator:
         for part, error, one in zip(self._classes, errors, foreseen, strict=True):
             gain = one.direction / (one.spread + unlikely)
             # in place: a rank-one update of the transposed, which BLAS takes without a copy
-            sger(1.0, error, gain.astype(np.float32), a=part.coefficients.T, overwrite_a=1)
+            _add_outer(1.0, error, gain.astype(np.float32), a=part.coefficients.T, overwrite_a=1)
             part.covariance[...] -= np.outer(gain, one.direction)
             seen = self._noise_variance[part.voxels]
             share = 1 / (PRIOR_VOLUMES + self._n_volumes)
             seen += share * (error**2 / (one.spread + unlikely) - seen)
+            own = self._order[part.voxels]
+            self.misses[0, own] = error**2 / (one.spread + unlikely)
+            self.misses[1, own] = np.log(one.spread + unlikely)
 
     def estimates(self) -> list[Estimate]:
         """Return what is known of every trial whose response has begun and still changes, in order of onset."""
