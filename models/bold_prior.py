@@ -15,8 +15,12 @@ from .streaming import StreamingError
 
 Array = NDArray[Any]
 
-AMPLITUDE_VARIANCES = (0.3, 1.0, 3.0, 10.0)
-DRIFT_VARIANCES = (0.003, 0.01, 0.03, 0.1)
+# tried in turn, each with what was best of those before
+SHARED = {
+    "amplitude_variance": (0.3, 1.0, 3.0, 10.0),
+    "slope_variance": (0.0, 1e-7, 1e-6, 1e-5),
+    "drift_variance": (0.0, 0.003, 0.01, 0.03),
+}
 SETTLED_VOLUMES = 12
 """The first volumes of a run are foreseen badly by every prior."""
 
@@ -53,7 +57,7 @@ def fit_prior(runs: Sequence[BoldRun], progress: Callable[[str, int, int], None]
     if not runs:
         raise StreamingError("no BOLD run to learn the prior from; give runs with volumes and onsets")
     n_voxels = runs[0].volumes.shape[1]
-    n_steps = 1 + len(HRF_SHIFTS_S) + len(AMPLITUDE_VARIANCES) + len(DRIFT_VARIANCES)
+    n_steps = 1 + len(HRF_SHIFTS_S) + sum(len(values) for values in SHARED.values())
     done = 0
 
     def foreseen(prior: BoldPrior) -> _Foreseen:
@@ -76,9 +80,9 @@ def fit_prior(runs: Sequence[BoldRun], progress: Callable[[str, int, int], None]
     scores = [foreseen(replace(prior, hrf_of_voxel=np.full(n_voxels, n))).score for n in range(len(HRF_SHIFTS_S))]
     prior = replace(prior, hrf_of_voxel=np.argmin(scores, axis=0))
     # 3. what all voxels share
-    for name, values in (("amplitude_variance", AMPLITUDE_VARIANCES), ("drift_variance", DRIFT_VARIANCES)):
-        tried = [(float(foreseen(trial).score.mean()), trial) for trial in _variants(prior, name, values)]
-        prior = min(tried, key=lambda one: one[0])[1]
+    for name, values in SHARED.items():
+        variants = [replace(prior, **{name: value}) for value in values]
+        prior = min(variants, key=lambda variant: float(foreseen(variant).score.mean()))
     last = _foresee(runs, prior)
     return replace(prior, amplitude_mean=last.amplitude_mean, noise_std=last.noise_std)
 
@@ -112,7 +116,3 @@ def _foresee(runs: Sequence[BoldRun], prior: BoldPrior) -> _Foreseen:
     # with the noise variance that suits the voxel best
     score = np.log(np.maximum(squares, 1e-12)) + logs
     return _Foreseen(score, np.sqrt(squares).astype(np.float32), (amplitudes / max(n_trials, 1)).astype(np.float32))
-
-
-def _variants(prior: BoldPrior, name: str, values: Sequence[float]) -> list[BoldPrior]:
-    return [replace(prior, **{name: value}) for value in values]

@@ -1,6 +1,6 @@
 """Causal BOLD: what each trial's response is, said anew at every volume, while the run goes on.
 
-A voxel's signal is a sum of trial responses, motion and a slow drift that walks at random; the amplitudes have a prior
+A voxel's signal is a sum of trial responses, motion and a baseline that drifts at random; the amplitudes have a prior
 from training runs. Recursive least squares (a Kalman filter) over them costs the same at every volume, knows how sure
 it is, and gives on the last volume what a general linear model gives of the whole run. Trials overlap as they like:
 they are estimated together.
@@ -35,8 +35,8 @@ RESPONSE_S = 34.0
 _add_outer: Any = get_blas_funcs("ger", dtype=np.float32)
 
 N_MOTION = 6
-N_FIXED = 1 + N_MOTION
-"""Coefficients that every run has: the baseline and motion."""
+N_FIXED = 2 + N_MOTION
+"""Coefficients that every run has: the baseline, its slope, % a second, and motion."""
 SPIKE_MM = 0.5
 """Framewise displacement (Power et al. 2012) above which a volume counts less."""
 HEAD_RADIUS_MM = 50.0
@@ -44,8 +44,8 @@ SPIKE_RATIO = 4.0
 """A volume whose surprise, as a variance over voxels, is so many times the run's usual one counts less."""
 PRIOR_VOLUMES = 20
 """How many volumes' worth the prior's noise weighs against the run's own."""
-BASELINE_VARIANCE = 1e4
-"""The baseline may lie anywhere."""
+BASELINE_VARIANCE, SLOPE_VARIANCE = 1e4, 1e-5
+"""The baseline may lie anywhere; its slope, at first, seldom reaches 0.01 % a second."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class BoldPrior:
         Of one volume's noise, % signal change.
     amplitude_variance : float
         Of responses about their mean.
-    drift_variance : float
-        Of the step that the baseline takes from one second to the next.
+    drift_variance, slope_variance : float
+        Of the steps that the baseline and its slope take at random from one second to the next.
     motion_variance : float
         Of what a millimetre or a degree does to the signal.
     """
@@ -72,14 +72,15 @@ class BoldPrior:
     amplitude_mean: Array
     noise_std: Array
     amplitude_variance: float = 0.5
-    drift_variance: float = 0.005
+    drift_variance: float = 0.0
+    slope_variance: float = 1e-5
     motion_variance: float = 1.0
 
     @classmethod
     def vague(cls, n_voxels: int) -> "BoldPrior":
         """Return the prior of somebody who knows nothing of the subject."""
         canonical = np.full(n_voxels, CANONICAL)
-        return cls(canonical, np.zeros(n_voxels, np.float32), np.ones(n_voxels, np.float32), amplitude_variance=10.0)
+        return cls(canonical, np.zeros(n_voxels, np.float32), np.ones(n_voxels, np.float32), amplitude_variance=100.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +178,7 @@ class CausalEstimator:
         self._first_motion = np.zeros(N_MOTION)
         self._noise_variance = prior.noise_std[self._order].astype(np.float32) ** 2
         variance = np.zeros(N_FIXED + KEPT_TRIALS)
-        variance[0], variance[1:N_FIXED] = BASELINE_VARIANCE, prior.motion_variance
+        variance[0], variance[1], variance[2:N_FIXED] = BASELINE_VARIANCE, SLOPE_VARIANCE, prior.motion_variance
         bounds = np.searchsorted(prior.hrf_of_voxel[self._order], range(len(HRF_SHIFTS_S) + 1)).tolist()
         self._classes = [
             _Class(slice(begin, end), shift_s, np.zeros((len(variance), end - begin), np.float32), np.diag(variance))
@@ -307,9 +308,9 @@ class CausalEstimator:
         return motion - self._first_motion, float(displacement_mm)
 
     def _foresee(self, part: _Class, now_s: float, passed_s: float, moved: Array) -> "_Foreseen":
-        part.covariance[0, 0] += self.prior.drift_variance * passed_s
+        _drift(part, passed_s, self.prior)
         design = np.zeros(len(part.covariance))
-        design[0], design[1:N_FIXED] = 1, moved
+        design[0], design[2:N_FIXED] = 1, moved
         for slot, trial in enumerate(self._slots):
             if trial and now_s - part.shift_s - trial.onset_s < RESPONSE_S:
                 since_onset_s = np.array(now_s - part.shift_s - trial.onset_s)
@@ -336,6 +337,18 @@ class _Foreseen(NamedTuple):
     signal: Array
     direction: Array
     spread: float
+
+
+def _drift(part: _Class, passed_s: float, prior: BoldPrior) -> None:
+    """Let the baseline go on along its slope, and the slope walk at random."""
+    part.coefficients[0] += np.float32(passed_s) * part.coefficients[1]
+    covariance = part.covariance
+    covariance[0] += passed_s * covariance[1]
+    covariance[:, 0] += passed_s * covariance[:, 1]
+    covariance[0, 0] += prior.drift_variance * passed_s + prior.slope_variance * passed_s**3 / 3
+    covariance[0, 1] += prior.slope_variance * passed_s**2 / 2
+    covariance[1, 0] = covariance[0, 1]
+    covariance[1, 1] += prior.slope_variance * passed_s
 
 
 def _onset(trial: _Trial | None) -> tuple[float, int]:
