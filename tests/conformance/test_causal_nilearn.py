@@ -1,5 +1,7 @@
 """At the end of a run the causal estimates are what a general linear model of the whole run gives."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
