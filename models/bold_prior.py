@@ -1,118 +1,89 @@
-"""What training runs say of a subject's BOLD before a run begins: each voxel's HRF, noise, mean response, and drift.
+"""What is known of a subject's BOLD before a run begins. Weights files hold it, which the front reads: only numpy."""
 
-Everything is chosen by one measure: how well each volume of the training runs is foreseen from the volumes before it.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .causal import FIRST_ESTIMATE_S, HRF_SHIFTS_S, BoldPrior, CausalEstimator
-from .streaming import StreamingError
-
 Array = NDArray[Any]
 
-# tried in turn, each with what was best of those before
-SHARED = {
-    "amplitude_variance": (0.3, 1.0, 3.0, 10.0),
-    "slope_variance": (0.0, 1e-7, 1e-6, 1e-5),
-    "drift_variance": (0.0, 0.003, 0.01, 0.03),
-}
-SETTLED_VOLUMES = 12
-"""The first volumes of a run are foreseen badly by every prior."""
+# The library: SPM's canonical response, shifted. NSD's own (Allen et al. 2022) differ in delay more than in shape.
+HRF_SHIFTS_S = (-1.0, -0.5, 0.0, 0.5, 1.0)
+CANONICAL = HRF_SHIFTS_S.index(0.0)
+
+VOXEL_TENSORS = ("hrf_of_voxel", "amplitude_mean", "noise_std", "mean_signal")
+SHARED_VALUES = (
+    "amplitude_variance", "drift_variance", "slope_variance", "motion_variance", "misaligned_below",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
-class BoldRun:
-    """A run that is over.
+class BoldPrior:
+    """What training runs say of a run before it begins; variances are in units of a volume's noise variance.
 
     Parameters
     ----------
-    volumes : array of shape (n_volumes, n_voxels), float32
-        Raw signal.
-    onsets_s : array of shape (n_trials,), float
-        Seconds after the first volume.
-    tr_s : float
-    motion : array of shape (n_volumes, 6), float, optional
-        mm and degrees.
+    hrf_of_voxel : array of shape (n_voxels,), int64
+        Which of `HRF_SHIFTS_S` each voxel answers with.
+    amplitude_mean : array of shape (n_voxels,), float32
+        A trial's mean response, % signal change at the peak.
+    noise_std : array of shape (n_voxels,), float32
+        Of one volume's noise, % signal change.
+    amplitude_variance : float
+        Of responses about their mean.
+    drift_variance, slope_variance : float
+        Of the steps that the baseline and its slope take at random from one second to the next.
+    motion_variance : float
+        Of what a millimetre or a degree does to the signal.
+    mean_signal : array of shape (n_voxels,), float32
+        Raw, over the training runs; empty when there were none.
+    misaligned_below : float
+        A volume whose correlation with `mean_signal`, over voxels, is smaller lies elsewhere in the head.
     """
 
-    volumes: Array
-    onsets_s: Array
-    tr_s: float
-    motion: Array | None = None
-
-
-def fit_prior(runs: Sequence[BoldRun], progress: Callable[[str, int, int], None] | None = None) -> BoldPrior:
-    """Learn a subject's prior from training runs; a few are enough.
-
-    Raises
-    ------
-    StreamingError
-        Without any run.
-    """
-    if not runs:
-        raise StreamingError("no BOLD run to learn the prior from; give runs with volumes and onsets")
-    n_voxels = runs[0].volumes.shape[1]
-    n_steps = 1 + len(HRF_SHIFTS_S) + sum(len(values) for values in SHARED.values())
-    done = 0
-
-    def foreseen(prior: BoldPrior) -> _Foreseen:
-        nonlocal done
-        answer = _foresee(runs, prior)
-        done += 1
-        if progress:
-            progress("learning from BOLD runs", done, n_steps)
-        return answer
-
-    # 1. amplitudes and noise, as somebody sees them who knows nothing
-    first = foreseen(BoldPrior.vague(n_voxels))
-    prior = replace(
-        BoldPrior.vague(n_voxels),
-        amplitude_mean=first.amplitude_mean,
-        noise_std=first.noise_std,
-        amplitude_variance=1.0,
-    )
-    # 2. each voxel's HRF
-    scores = [foreseen(replace(prior, hrf_of_voxel=np.full(n_voxels, n))).score for n in range(len(HRF_SHIFTS_S))]
-    prior = replace(prior, hrf_of_voxel=np.argmin(scores, axis=0))
-    # 3. what all voxels share
-    for name, values in SHARED.items():
-        variants = [replace(prior, **{name: value}) for value in values]
-        prior = min(variants, key=lambda variant: float(foreseen(variant).score.mean()))
-    last = _foresee(runs, prior)
-    return replace(prior, amplitude_mean=last.amplitude_mean, noise_std=last.noise_std)
-
-
-@dataclass(frozen=True, eq=False)
-class _Foreseen:
-    """How runs went under a prior, per voxel: minus twice the mean log likelihood of a volume, up to a constant."""
-
-    score: Array
-    noise_std: Array
+    hrf_of_voxel: Array
     amplitude_mean: Array
+    noise_std: Array
+    amplitude_variance: float = 0.5
+    drift_variance: float = 0.0
+    slope_variance: float = 1e-5
+    motion_variance: float = 1.0
+    mean_signal: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    misaligned_below: float = -1.0
+
+    @classmethod
+    def vague(cls, n_voxels: int) -> "BoldPrior":
+        """Return the prior of somebody who knows nothing of the subject."""
+        canonical = np.full(n_voxels, CANONICAL)
+        return cls(canonical, np.zeros(n_voxels, np.float32), np.ones(n_voxels, np.float32), amplitude_variance=100.0)
+
+    def tensors(self) -> dict[str, Array]:
+        """Return what a file keeps of the prior."""
+        shared = np.array([getattr(self, name) for name in SHARED_VALUES])
+        return {name: getattr(self, name) for name in VOXEL_TENSORS} | {"shared": shared}
+
+    @classmethod
+    def of_tensors(cls, tensors: dict[str, Array]) -> "BoldPrior":
+        """Return the prior that `tensors` gave."""
+        shared = dict(zip(SHARED_VALUES, tensors["shared"].tolist(), strict=False))
+        return cls(**{name: tensors[name] for name in VOXEL_TENSORS}, **shared)
+
+    def check(self) -> None:
+        """Raise ValueError if no run can be estimated under this prior."""
+        if self.hrf_of_voxel.min() < 0 or self.hrf_of_voxel.max() >= len(HRF_SHIFTS_S):
+            raise ValueError(f"bold.hrf_of_voxel names responses other than 0 to {len(HRF_SHIFTS_S) - 1}")
+        variances = (self.amplitude_variance, self.drift_variance, self.slope_variance, self.motion_variance)
+        if (self.noise_std <= 0).any() or min(variances) < 0:
+            raise ValueError("bold.noise_std must be above 0, and variances not below")
+
+    def is_misaligned(self, voxels: Array) -> bool:
+        """Return whether a volume, (n_voxels,) raw, lies elsewhere in the head than the training runs' did."""
+        return bool(self.mean_signal.size and likeness(voxels, self.mean_signal) < self.misaligned_below)
 
 
-def _foresee(runs: Sequence[BoldRun], prior: BoldPrior) -> _Foreseen:
-    misses, amplitudes, n_volumes, n_trials = np.zeros((2, len(prior.noise_std))), np.zeros(len(prior.noise_std)), 0, 0
-    for run in runs:
-        estimator = CausalEstimator(run.tr_s, prior)
-        for event, onset_s in enumerate(run.onsets_s):
-            estimator.add_event(event, float(onset_s))
-        for index, voxels in enumerate(run.volumes):
-            estimator.add_volume(index, voxels, None if run.motion is None else run.motion[index])
-            if index >= SETTLED_VOLUMES:
-                misses += estimator.misses
-                n_volumes += 1
-        for event in range(len(run.onsets_s)):
-            estimate = estimator.estimate(event)
-            if estimate and estimate.since_onset_s > FIRST_ESTIMATE_S:
-                amplitudes += estimate.betas
-                n_trials += 1
-    squares, logs = misses / n_volumes
-    # with the noise variance that suits the voxel best
-    score = np.log(np.maximum(squares, 1e-12)) + logs
-    return _Foreseen(score, np.sqrt(squares).astype(np.float32), (amplitudes / max(n_trials, 1)).astype(np.float32))
+def likeness(voxels: Array, mean_signal: Array) -> float:
+    """Return the correlation over voxels of two volumes of raw signal, both (n_voxels,); 0 if either is flat."""
+    one, other = (volume - volume.mean(dtype=np.float64) for volume in (voxels, mean_signal))
+    norm = np.sqrt((one @ one) * (other @ other))
+    return float(one @ other / norm) if norm > 0 else 0.0

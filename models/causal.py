@@ -6,7 +6,7 @@ it is, and gives on the last volume what a general linear model gives of the who
 they are estimated together.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs
 from threadpoolctl import ThreadpoolController
 
+from .bold_prior import HRF_SHIFTS_S, BoldPrior
 from .streaming import StreamingError, response
 
 Array = NDArray[Any]
-
-# The library: SPM's canonical response, shifted. NSD's own (Allen et al. 2022) differ in delay more than in shape.
-HRF_SHIFTS_S = (-1.0, -0.5, 0.0, 0.5, 1.0)
-CANONICAL = HRF_SHIFTS_S.index(0.0)
 
 FIRST_ESTIMATE_S = 4.0
 """After onset: before it a response has not begun to rise."""
@@ -46,41 +43,6 @@ PRIOR_VOLUMES = 20
 """How many volumes' worth the prior's noise weighs against the run's own."""
 BASELINE_VARIANCE, SLOPE_VARIANCE = 1e4, 1e-5
 """The baseline may lie anywhere; its slope, at first, seldom reaches 0.01 % a second."""
-
-
-@dataclass(frozen=True, eq=False)
-class BoldPrior:
-    """What training runs say of a run before it begins; variances are in units of a volume's noise variance.
-
-    Parameters
-    ----------
-    hrf_of_voxel : array of shape (n_voxels,), int64
-        Which of `HRF_SHIFTS_S` each voxel answers with.
-    amplitude_mean : array of shape (n_voxels,), float32
-        A trial's mean response, % signal change at the peak.
-    noise_std : array of shape (n_voxels,), float32
-        Of one volume's noise, % signal change.
-    amplitude_variance : float
-        Of responses about their mean.
-    drift_variance, slope_variance : float
-        Of the steps that the baseline and its slope take at random from one second to the next.
-    motion_variance : float
-        Of what a millimetre or a degree does to the signal.
-    """
-
-    hrf_of_voxel: Array
-    amplitude_mean: Array
-    noise_std: Array
-    amplitude_variance: float = 0.5
-    drift_variance: float = 0.0
-    slope_variance: float = 1e-5
-    motion_variance: float = 1.0
-
-    @classmethod
-    def vague(cls, n_voxels: int) -> "BoldPrior":
-        """Return the prior of somebody who knows nothing of the subject."""
-        canonical = np.full(n_voxels, CANONICAL)
-        return cls(canonical, np.zeros(n_voxels, np.float32), np.ones(n_voxels, np.float32), amplitude_variance=100.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,6 +130,7 @@ class CausalEstimator:
         self._amplitude_mean = prior.amplitude_mean[self._order].astype(np.float32)
         self._events: dict[int, _Trial] = {}
         self._to_come: list[_Trial] = []
+        self._unfolding: list[_Trial] = []
         self._slots: list[_Trial | None] = [None] * KEPT_TRIALS
         self._last_index = -1
         self._n_volumes = 0
@@ -225,6 +188,7 @@ class CausalEstimator:
             self._first = voxels[self._order].astype(np.float32)
             self._first[self._first <= 0] = 1
         passed_s = (index - self._last_index) * self.tr_s if self._n_volumes else 0.0
+        self._unfolding = [trial for trial in self._unfolding if not self._since_s(trial) >= FINAL_ESTIMATE_S]
         self._last_index = index
         self._n_volumes += 1
         now_s = index * self.tr_s
@@ -252,23 +216,26 @@ class CausalEstimator:
             self.misses[0, own] = error**2 / (one.spread + unlikely)
             self.misses[1, own] = np.log(one.spread + unlikely)
 
-    def estimates(self) -> list[Estimate]:
-        """Return what is known of every trial whose response has begun and still changes, in order of onset."""
-        now_s = self._last_index * self.tr_s
-        current = sorted(
-            (trial.onset_s, slot) for slot, trial in enumerate(self._slots)
-            if trial and FIRST_ESTIMATE_S <= now_s - trial.onset_s < RESPONSE_S
-        )  # fmt: skip
-        return [self._estimate(slot, now_s) for _, slot in current]
+    def unfolding(self) -> list[Estimate]:
+        """Return what the last volume says of trials: from `FIRST_ESTIMATE_S` after onset to the one final estimate."""
+        seen = [trial for trial in self._unfolding if self._since_s(trial) >= FIRST_ESTIMATE_S]
+        return [estimate for trial in seen if (estimate := self.estimate(trial.number))]
+
+    def finish(self) -> list[Estimate]:
+        """Return, as final, what is known of the trials that still unfold when the run ends."""
+        return [replace(estimate, is_final=True) for estimate in self.unfolding() if not estimate.is_final]
 
     def estimate(self, event_number: int) -> Estimate | None:
         """Return what is known of a trial; None before its onset, and once it was let go of."""
         for slot, trial in enumerate(self._slots):
             if trial and trial.number == event_number:
-                return self._estimate(slot, self._last_index * self.tr_s)
+                return self._estimate(slot)
         return None
 
-    def _estimate(self, slot: int, now_s: float) -> Estimate:
+    def _since_s(self, trial: _Trial) -> float:
+        return self._last_index * self.tr_s - trial.onset_s
+
+    def _estimate(self, slot: int) -> Estimate:
         trial, row = self._slots[slot], N_FIXED + slot
         assert trial is not None
         betas, std = np.empty((2, len(self._order)), np.float32)
@@ -277,7 +244,7 @@ class CausalEstimator:
             share = 1 + part.coefficients[0] / 100
             betas[part.voxels] = part.coefficients[row] / share
             std[part.voxels] = np.sqrt(max(part.covariance[row, row], 0) * self._noise_variance[part.voxels])
-        since_onset_s = now_s - trial.onset_s
+        since_onset_s = self._since_s(trial)
         is_final = since_onset_s >= FINAL_ESTIMATE_S
         return Estimate(trial.number, betas[self._place], std[self._place], since_onset_s, is_final)
 
@@ -289,6 +256,9 @@ class CausalEstimator:
             free = [slot for slot, kept in enumerate(self._slots) if kept is None]
             slot = free[0] if free else min(range(KEPT_TRIALS), key=lambda slot: _onset(self._slots[slot]))
             self._slots[slot] = trial
+            # of one announced later than that, the volumes that tell were read as something else
+            if self._since_s(trial) < FINAL_ESTIMATE_S:
+                self._unfolding.append(trial)
             row = N_FIXED + slot
             for part in self._classes:
                 part.coefficients[row] = self._amplitude_mean[part.voxels]

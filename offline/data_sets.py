@@ -56,12 +56,13 @@ def bids_folder(config: Config) -> "BidsFolder":
     )
 
 
-def simulate_tree(config: Config, subjects: list[int], root: Path) -> None:
-    """Write the simulated subjects' tree."""
-    from ..models.demo.nsd_tree import simulate
+def simulate_tree(config: Config, subjects: list[int], root: Path, n_bold_sessions: int | None = None) -> None:
+    """Write the simulated subjects' tree; the last two sessions have BOLD series, or as many as said."""
+    from ..models.demo.nsd_tree import TreeSize, simulate
 
+    size = TreeSize() if n_bold_sessions is None else TreeSize(n_bold_sessions=n_bold_sessions)
     with progress_bar("simulating") as report:
-        simulate(root, subjects, progress=report)
+        simulate(root, subjects, progress=report, size=size)
 
 
 def simulate_bids(config: Config, subjects: list[int], root: Path) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from braind.models.causal import BoldPrior, CausalEstimator
+from braind.models.bold_prior import BoldPrior
+from braind.models.causal import CausalEstimator
 from braind.models.streaming import response
 
 TR_S = 4 / 3

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from braind.models.bold_prior import BoldRun, fit_prior
-from braind.models.causal import FINAL_ESTIMATE_S, HRF_SHIFTS_S, KEPT_TRIALS, BoldPrior, CausalEstimator
+from braind.models.bold_prior import BoldPrior
+from braind.models.bold_training import BoldRun, estimates_of, fit_prior, with_reference
+from braind.models.causal import FINAL_ESTIMATE_S, HRF_SHIFTS_S, KEPT_TRIALS, CausalEstimator
 from braind.models.streaming import StreamingError, response
 
 TR_S = 4 / 3
@@ -42,7 +43,7 @@ def stream(signal, onsets_s, prior=None, missing=(), motion=None):
         if index not in missing:
             estimator.add_volume(index, volume, None if motion is None else motion[index])
             flags.append(estimator.flags)
-            for estimate in estimator.estimates():
+            for estimate in estimator.unfolding():
                 estimates.setdefault(estimate.event_number, []).append(estimate)
     return estimator, estimates, flags
 
@@ -71,12 +72,14 @@ def test_overlapping_trials_come_apart():
 
 def test_a_trial_unfolds_at_every_volume_and_becomes_surer():
     signal, onsets_s, betas = simulate()
-    _, estimates, _ = stream(signal, onsets_s)
+    estimator, estimates, _ = stream(signal, onsets_s)
     unfolding = estimates[10]
     ages_s = [estimate.since_onset_s for estimate in unfolding]
     assert np.diff(ages_s) == pytest.approx(TR_S)
     assert 4 <= ages_s[0] < 4 + TR_S
     assert [estimate.is_final for estimate in unfolding] == [age >= FINAL_ESTIMATE_S for age in ages_s]
+    assert sum(estimate.is_final for estimate in unfolding) == 1
+    assert estimator.finish() == []
     doubt = [float(estimate.std.mean()) for estimate in unfolding]
     assert doubt[0] > doubt[2] > doubt[-1]
     assert doubt[0] > 2 * doubt[-1]
@@ -84,6 +87,27 @@ def test_a_trial_unfolds_at_every_volume_and_becomes_surer():
     finals = final_of(estimates, len(betas))
     missed = np.array([(final.betas - betas[event]) / final.std for event, final in finals.items()])
     assert missed.std() == pytest.approx(1, abs=0.25)
+
+
+def test_the_runs_end_makes_the_last_estimates_final():
+    signal, onsets_s, _ = simulate()
+    n_volumes = int((onsets_s[-1] + 7) / TR_S)
+    estimator, estimates, _ = stream(signal[:n_volumes], onsets_s)
+    last = len(onsets_s) - 1
+    assert not any(estimate.is_final for estimate in estimates[last])
+    (final,) = [estimate for estimate in estimator.finish() if estimate.event_number == last]
+    assert final.is_final
+    assert (final.betas == estimates[last][-1].betas).all()
+
+
+def test_an_onset_that_comes_too_late_is_not_made_up():
+    signal, onsets_s, _ = simulate(n_trials=5)
+    estimator = CausalEstimator(TR_S, prior_of(signal.shape[1]))
+    for index, volume in enumerate(signal):
+        if index == 12:
+            estimator.add_event(0, 0.0)
+        estimator.add_volume(index, volume)
+        assert estimator.unfolding() == []
 
 
 def test_missing_volumes_move_time_on_and_little_else():
@@ -148,3 +172,20 @@ def test_the_prior_finds_each_voxels_response():
     assert (np.abs(prior.hrf_of_voxel - true) <= 1).mean() > 0.9
     assert prior.amplitude_mean.mean() == pytest.approx(1, abs=0.25)
     assert prior.noise_std.mean() == pytest.approx(0.3, rel=0.4)
+
+
+def test_a_finished_run_gives_each_trial_one_final_estimate():
+    signal, onsets_s, _ = simulate()
+    finals = [one.event_number for one in estimates_of(BoldRun(signal, onsets_s, TR_S), prior_of(50)) if one.is_final]
+    assert finals == list(range(len(onsets_s)))
+
+
+def test_a_volume_a_voxel_off_is_misaligned_and_a_noisy_one_is_not():
+    rng = np.random.default_rng(3)
+    mean_volume = np.cumsum(rng.normal(size=(8, 9, 7)), axis=1).astype(np.float32) * 50 + 1000
+    voxel_index = np.flatnonzero(rng.random(mean_volume.size) < 0.4)
+    prior = with_reference(prior_of(len(voxel_index)), mean_volume, voxel_index, lowest_likeness=0.99)
+    noisy = mean_volume + rng.normal(0, 3, mean_volume.shape)
+    assert not prior.is_misaligned(noisy.reshape(-1)[voxel_index])
+    assert prior.is_misaligned(np.roll(noisy, 1, axis=0).reshape(-1)[voxel_index])
+    assert not prior_of(len(voxel_index)).is_misaligned(np.zeros(len(voxel_index)))
