@@ -35,7 +35,7 @@ class BoldPrior:
     drift_variance, slope_variance : float
         Of the steps that the baseline and its slope take at random from one second to the next.
     motion_variance : float
-        Of what a millimetre or a degree does to the signal.
+        Of what a millimetre does to the signal.
     mean_signal : array of shape (n_voxels,), float32
         Raw, over the training runs; empty when there were none.
     misaligned_below : float
@@ -74,8 +74,8 @@ class BoldPrior:
         if self.hrf_of_voxel.min() < 0 or self.hrf_of_voxel.max() >= len(HRF_SHIFTS_S):
             raise ValueError(f"bold.hrf_of_voxel names responses other than 0 to {len(HRF_SHIFTS_S) - 1}")
         variances = (self.amplitude_variance, self.drift_variance, self.slope_variance, self.motion_variance)
-        if (self.noise_std <= 0).any() or min(variances) < 0:
-            raise ValueError("bold.noise_std must be above 0, and variances not below")
+        if (self.noise_std <= 0).any() or min(variances) < 0 or not self.amplitude_variance:
+            raise ValueError("bold.noise_std and the amplitudes' variance must be above 0, other variances not below")
 
     def is_misaligned(self, voxels: Array) -> bool:
         """Return whether a volume, (n_voxels,) raw, lies elsewhere in the head than the training runs' did."""

@@ -38,7 +38,7 @@ class BoldRun:
         Seconds after the first volume.
     tr_s : float
     motion : array of shape (n_volumes, 6), float, optional
-        mm and degrees.
+        mm and rad.
     """
 
     volumes: Array

@@ -56,6 +56,8 @@ class Estimate:
     std : array of shape (n_voxels,), float32
         Standard deviation of what is not known of it yet.
     since_onset_s : float
+    uncertainty : float
+        Share of the responses' variance that is not known yet, mean over voxels, 0-1.
     is_final : bool
         `FINAL_ESTIMATE_S` have passed.
     """
@@ -64,6 +66,7 @@ class Estimate:
     betas: Array
     std: Array
     since_onset_s: float
+    uncertainty: float
     is_final: bool
 
 
@@ -173,7 +176,7 @@ class CausalEstimator:
         voxels : array of shape (n_voxels,), float32
             Raw BOLD signal, any unit.
         motion : array of shape (6,), float, optional
-            Translations, mm, and rotations, degrees.
+            Translations, mm, and rotations, rad.
 
         Raises
         ------
@@ -239,14 +242,18 @@ class CausalEstimator:
         trial, row = self._slots[slot], N_FIXED + slot
         assert trial is not None
         betas, std = np.empty((2, len(self._order)), np.float32)
+        unknown = 0.0
         for part in self._classes:
             # of the mean signal, as betas are, not of the run's first volume
             share = 1 + part.coefficients[0] / 100
             betas[part.voxels] = part.coefficients[row] / share
-            std[part.voxels] = np.sqrt(max(part.covariance[row, row], 0) * self._noise_variance[part.voxels])
+            variance = max(float(part.covariance[row, row]), 0.0)
+            std[part.voxels] = np.sqrt(variance * self._noise_variance[part.voxels])
+            unknown += variance * part.coefficients.shape[1]
         since_onset_s = self._since_s(trial)
         is_final = since_onset_s >= FINAL_ESTIMATE_S
-        return Estimate(trial.number, betas[self._place], std[self._place], since_onset_s, is_final)
+        uncertainty = unknown / (len(self._order) * self.prior.amplitude_variance)
+        return Estimate(trial.number, betas[self._place], std[self._place], since_onset_s, uncertainty, is_final)
 
     def _begin_trials(self, now_s: float) -> None:
         """Give every trial that has begun a slot: a free one, else that of the oldest trial, which is let go of."""
@@ -269,13 +276,13 @@ class CausalEstimator:
         """Return the position since the first volume, and the framewise displacement in mm."""
         if motion is None:
             return np.zeros(N_MOTION), 0.0
-        motion = np.asarray(motion, np.float64)
+        # a rotation as the way that it moves the cortex
+        motion = np.asarray(motion, np.float64) * ([1.0] * 3 + [HEAD_RADIUS_MM] * 3)
         if self._motion is None:
             self._motion = self._first_motion = motion
-        step = np.abs(motion - self._motion)
+        displacement_mm = float(np.abs(motion - self._motion).sum())
         self._motion = motion
-        displacement_mm = step[:3].sum() + HEAD_RADIUS_MM * np.radians(step[3:]).sum()
-        return motion - self._first_motion, float(displacement_mm)
+        return motion - self._first_motion, displacement_mm
 
     def _foresee(self, part: _Class, now_s: float, passed_s: float, moved: Array) -> "_Foreseen":
         _drift(part, passed_s, self.prior)
