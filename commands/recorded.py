@@ -130,6 +130,7 @@ def decode(
 @ldm_option
 @lora_option
 @tiny_decoder_option
+@kind_option
 @click.option(
     "--protocol",
     type=click.Choice(["mindeye", "takagi"]),
@@ -151,6 +152,7 @@ def evaluate(
     ldm: Path | None,
     lora: Path | None,
     tiny_decoder: Path | None,
+    kind: "Kind",
     protocol: str,
     networks: str | None,
     kinds: Path | None,
@@ -161,19 +163,20 @@ def evaluate(
     """Score the decoder on all held-out pictures, with controls."""
     if networks not in (None, "hub") and not Path(networks).expanduser().is_dir():
         raise click.BadParameter(f"{networks}: no such folder; give one, or hub", param_hint="--networks")
-    from ..offline.evaluating import evaluate_subject
+    from ..offline.evaluating import evaluate_bold, evaluate_subject
 
     paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
     config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
-    scores = evaluate_subject(config, subject, protocol, networks, kinds, max_trials)
+    score = evaluate_bold if kind == "bold" else evaluate_subject
+    scores = score(config, subject, protocol, networks, kinds, max_trials)
     if as_json:
         import json
 
         click.echo(json.dumps(scores, indent=1, ensure_ascii=False))
     else:
-        from ..offline.score_tables import print_tables
+        from ..offline.score_tables import print_bold_table, print_tables
 
-        print_tables(scores)
+        (print_bold_table if kind == "bold" else print_tables)(scores)
 
 
 @click.command()

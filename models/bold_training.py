@@ -39,12 +39,20 @@ class BoldRun:
     tr_s : float
     motion : array of shape (n_volumes, 6), float, optional
         mm and rad.
+    durations_s : array of shape (n_trials,), float, optional
     """
 
     volumes: Array
     onsets_s: Array
     tr_s: float
     motion: Array | None = None
+    durations_s: Array | None = None
+
+    def announce(self, estimator: CausalEstimator) -> None:
+        """Give an estimator all onsets."""
+        for event, onset_s in enumerate(self.onsets_s):
+            duration_s = {} if self.durations_s is None else {"duration_s": float(self.durations_s[event])}
+            estimator.add_event(event, float(onset_s), **duration_s)
 
 
 def fit_prior(runs: Sequence[BoldRun], progress: Callable[[str, int, int], None] | None = None) -> BoldPrior:
@@ -101,8 +109,7 @@ def _foresee(runs: Sequence[BoldRun], prior: BoldPrior) -> _Foreseen:
     misses, amplitudes, n_volumes, n_trials = np.zeros((2, len(prior.noise_std))), np.zeros(len(prior.noise_std)), 0, 0
     for run in runs:
         estimator = CausalEstimator(run.tr_s, prior)
-        for event, onset_s in enumerate(run.onsets_s):
-            estimator.add_event(event, float(onset_s))
+        run.announce(estimator)
         for index, voxels in enumerate(run.volumes):
             estimator.add_volume(index, voxels, None if run.motion is None else run.motion[index])
             if index >= SETTLED_VOLUMES:
@@ -145,8 +152,7 @@ def with_reference(prior: BoldPrior, mean_volume: Array, voxel_index: Array, low
 def estimates_of(run: BoldRun, prior: BoldPrior) -> Iterator[Estimate]:
     """Yield a run's estimates as they are made while it goes on: each trial's at every volume, the final one last."""
     estimator = CausalEstimator(run.tr_s, prior)
-    for event, onset_s in enumerate(run.onsets_s):
-        estimator.add_event(event, float(onset_s))
+    run.announce(estimator)
     for index, voxels in enumerate(run.volumes):
         estimator.add_volume(index, voxels, None if run.motion is None else run.motion[index])
         yield from estimator.unfolding()

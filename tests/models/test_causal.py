@@ -189,3 +189,13 @@ def test_a_volume_a_voxel_off_is_misaligned_and_a_noisy_one_is_not():
     assert not prior.is_misaligned(noisy.reshape(-1)[voxel_index])
     assert prior.is_misaligned(np.roll(noisy, 1, axis=0).reshape(-1)[voxel_index])
     assert not prior_of(len(voxel_index)).is_misaligned(np.zeros(len(voxel_index)))
+
+
+def test_trials_are_estimated_from_the_volumes_so_far():
+    signal, onsets_s, _ = simulate()
+    run, until = BoldRun(signal, onsets_s, TR_S), len(signal) // 2
+    first_half = BoldRun(signal[:until], onsets_s, TR_S)
+    whole = {one.event_number: one for one in estimates_of(run, prior_of(50)) if one.is_final}
+    for estimate in estimates_of(first_half, prior_of(50)):
+        if estimate.is_final and estimate.since_onset_s >= FINAL_ESTIMATE_S:
+            assert (estimate.betas == whole[estimate.event_number].betas).all()
