@@ -16,7 +16,7 @@ from ..errors import BraindError
 from ..models.bold_prior import BoldPrior
 from ..models.weights import Weights
 from .bold import BoldError, estimates_after
-from .data_sets import data_set_of, read_trials
+from .data_sets import read_trials
 from .decoding import Decoder, kind_captions, kind_in
 from .fitting import encode_targets
 from .progress import progress_bar
@@ -75,7 +75,7 @@ def evaluate_subject(
     measures = (*protocol.measures, *own_measures(protocol))
     judge = Judge(held_out.pictures, measures, looks, own, held_out.kinds)
     try:
-        bold_weights = load_bold_weights(config, subject, decoder.ldm.fingerprint)
+        bold_weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
         bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
     except (BoldError, EvaluatingError) as error:
         bold = str(error)
@@ -163,7 +163,7 @@ def own_clip(decoder: Decoder, picture_ids: Array, source: "Source") -> "tuple[O
     return OwnClip(clip.embed, captions, partial(nearest_names, names=names, texts=clip.embed_texts(texts))), ""
 
 
-def load_bold_weights(config: Config, subject: int, ldm: str) -> Weights:
+def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> Weights:
     """Return a subject's weights for trials estimated from BOLD.
 
     Raises
@@ -171,7 +171,7 @@ def load_bold_weights(config: Config, subject: int, ldm: str) -> Weights:
     BraindError
         If there are none for this data set and model.
     """
-    path, tree = weights_path(config, subject, "bold"), data_set_of(config)
+    path = weights_path(config, subject, "bold")
     if not isinstance(tree, NsdTree):
         raise EvaluatingError("needs BOLD series beside betas, as an NSD folder has them")
     if not path.is_file():
@@ -230,7 +230,7 @@ def evaluate_bold(
     protocol = PROTOCOLS[protocol_name]
     source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
     decoder = Decoder.load(config, subject)
-    weights = load_bold_weights(config, subject, decoder.ldm.fingerprint)
+    weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
     held_out, _, picture_ids = held_out_of(decoder, kinds_path)
     looks, _ = load_looks(protocol.networks, source)
     own, _ = own_clip(decoder, picture_ids, source)

@@ -3,6 +3,7 @@
 import pytest
 
 from braind.client.config import load_config
+from braind.client.nsd import NsdTree
 from braind.offline.evaluating import EvaluatingError, load_bold_weights, read_kinds
 from braind.offline.score_tables import bold_table, not_measured, print_tables, score_tables
 
@@ -96,10 +97,9 @@ def test_bold_scores_stand_beside_the_betas_with_their_share_above_chance():
 
 
 def test_missing_bold_weights_are_named(tmp_path):
-    tree = tmp_path / "nsd"
-    tree.mkdir()
-    config = load_config(None, {"paths": {"data": str(tmp_path), "nsd": str(tree)}})
+    tree = object.__new__(NsdTree)
+    config = load_config(None, {"paths": {"data": str(tmp_path)}})
     with pytest.raises(
         EvaluatingError, match=r"needs weights of kind bold, subj01.bold.safetensors: braind fit --kind"
     ):
-        load_bold_weights(config, 1, "")
+        load_bold_weights(config, 1, tree, "")
