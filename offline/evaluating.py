@@ -172,10 +172,10 @@ def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> 
         If there are none for this data set and model.
     """
     path = weights_path(config, subject, "bold")
-    if not isinstance(tree, NsdTree):
-        raise EvaluatingError("needs BOLD series beside betas, as an NSD folder has them")
     if not path.is_file():
         raise EvaluatingError(f"needs weights of kind bold, {path.name}: braind fit --kind bold --subject {subject}")
+    if not isinstance(tree, NsdTree):
+        raise EvaluatingError("needs BOLD series beside betas, as an NSD folder has them")
     weights = Weights.load(path)
     weights.check_ldm(ldm)
     weights.check_volume(tree.shape(subject), tree.affine(subject))
