@@ -39,7 +39,7 @@ def time_volumes(n_voxels: int, n_volumes: int) -> list[float]:
 
 def main() -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--voxels", type=int, default=14_000)
     parser.add_argument("--volumes", type=int, default=10_000)
     parser.add_argument("--out", type=Path, default=RESULTS)
