@@ -19,6 +19,7 @@ PACKAGED_PATH = Path(__file__).parent.parent / "config.toml"
 ENVIRONMENT_PREFIX = "BRAIND_"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: any free one)")]
+Kind = Literal["beta", "bold"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, description="a whole number from 0 on")]
 Labels = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of ROI labels, at least one")]
@@ -190,9 +191,10 @@ def nsd_path(config: Config) -> Path:
     return Path(config.paths.nsd).expanduser() if config.paths.nsd else data_path(config) / "nsd-simulated"
 
 
-def weights_path(config: Config, subject: int) -> Path:
-    """Return the file of a subject's compiled weights."""
-    return data_path(config) / "weights" / f"{_weights_name(config, subject)}.safetensors"
+def weights_path(config: Config, subject: int, kind: Kind = "beta") -> Path:
+    """Return the file of a subject's compiled weights for volumes of a kind."""
+    name = _weights_name(config, subject) + (".bold" if kind == "bold" else "")
+    return data_path(config) / "weights" / f"{name}.safetensors"
 
 
 def candidates_path(config: Config, subject: int) -> Path:

@@ -188,6 +188,10 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     Payload: for `scores`, a PNG of the seen picture if `seen`; for the others, a PNG of the picture.
     `timings_s` holds seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
     `xzc`), as far as known at this stage.
+
+    A trial of a BOLD run is decoded anew while it unfolds: `event` names it, `since_onset_s` says how long after its
+    onset, `uncertainty` how much of the response is unknown yet (0–1); a later decode of an event supersedes earlier
+    ones, and only the one that `is_final` has pictures. `spike`, `misaligned`: a volume since its onset was so.
     """
 
     seq: int
@@ -202,6 +206,12 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     trial: int | None = None
     nsd_id: int | None = None
     n_averaged: int = 1
+    event: int | None = None
+    since_onset_s: float | None = None
+    uncertainty: float | None = None
+    is_final: bool = True
+    spike: bool = False
+    misaligned: bool = False
 
 
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):

@@ -12,6 +12,7 @@ from .options import (
     config_options,
     decode_options,
     json_option,
+    kind_option,
     ldm_option,
     lora_option,
     nsd_option,
@@ -20,12 +21,14 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..client.config import Kind
     from ..client.replay import ReplaySummary
 
 
 @click.command()
 @config_options
 @subject_option
+@kind_option
 @ldm_option
 @lora_option
 @tiny_decoder_option
@@ -44,6 +47,7 @@ def serve(
     config_path: Path | None,
     data: Path | None,
     subject: int,
+    kind: "Kind",
     ldm: Path | None,
     lora: Path | None,
     tiny_decoder: Path | None,
@@ -75,7 +79,7 @@ def serve(
     status = run(
         config,
         subject=subject,
-        weights_path=weights_path or paths.weights_path(config, subject),
+        weights_path=weights_path or paths.weights_path(config, subject, kind),
         candidates_path=candidates_path or paths.candidates_path(config, subject),
         ldm_path=Path(config.paths.ldm).expanduser() if config.paths.ldm else None,
         preset=preset_of(config),

@@ -17,6 +17,13 @@ READABLE = click.Path(dir_okay=False, exists=True, readable=True, path_type=Path
 MODES = click.Choice(["z", "c", "zc"])
 
 subject_option = click.option("--subject", default=1, show_default=True, help="Subject number.")
+kind_option = click.option(
+    "--kind",
+    type=click.Choice(["beta", "bold"]),
+    default="beta",
+    show_default=True,
+    help="Volumes: a trial's beta each, or BOLD, one a TR.",
+)
 nsd_option = click.option("--nsd", type=FOLDER, help="Natural Scenes Dataset folder instead of the simulated one.")
 ldm_option = click.option(
     "--ldm", type=FOLDER, help="Latent diffusion model (a diffusers folder) instead of the demo's."

@@ -1,7 +1,7 @@
 """simulate, fit, decode, evaluate, engines and demo: what needs no scanner."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,20 +15,34 @@ from .options import (
     data_set_settings,
     decode_options,
     json_option,
+    kind_option,
     ldm_option,
     lora_option,
     subject_option,
     tiny_decoder_option,
 )
 
+if TYPE_CHECKING:
+    from ..client.config import Kind
+
 
 @click.command()
 @config_options
 @click.option("--subjects", multiple=True, type=click.IntRange(1, 2), help="Subject to simulate; both if not given.")
+@click.option(
+    "--bold-sessions",
+    type=click.IntRange(0, 16),
+    help="How many of the last sessions have BOLD series; 2 if not given.",
+)
 @click.option("--out", type=FOLDER, help="Folder to write; the data folder's nsd-simulated if not given.")
 @click.option("--bids", type=FOLDER, help="Write the subjects of the data folder as a BIDS derivative here instead.")
 def simulate(
-    config_path: Path | None, data: Path | None, subjects: tuple[int, ...], out: Path | None, bids: Path | None
+    config_path: Path | None,
+    data: Path | None,
+    subjects: tuple[int, ...],
+    bold_sessions: int | None,
+    out: Path | None,
+    bids: Path | None,
 ) -> None:
     """Write simulated subjects with the files of the Natural Scenes Dataset, or as a BIDS derivative."""
     from ..client.config import data_path
@@ -38,7 +52,7 @@ def simulate(
     if bids is not None:
         simulate_bids(config, chosen, bids)
     else:
-        simulate_tree(config, chosen, out or data_path(config) / "nsd-simulated")
+        simulate_tree(config, chosen, out or data_path(config) / "nsd-simulated", bold_sessions)
 
 
 @click.command()
@@ -46,6 +60,7 @@ def simulate(
 @click.option("--subject", "subjects", multiple=True, type=int, help="Subject number; give it again for more.")
 @data_set_options
 @ldm_option
+@kind_option
 @click.option("--z-rois", multiple=True, help="Region for z, a label or a NIfTI mask file; give it again for more.")
 @click.option("--c-rois", multiple=True, help="Region for c; give it again for more.")
 @click.option("--z-score", type=click.Choice(["none", "full", "causal"]), help="Responses against their session.")
@@ -56,6 +71,7 @@ def fit(
     data: Path | None,
     subjects: tuple[int, ...],
     ldm: Path | None,
+    kind: "Kind",
     z_rois: tuple[str, ...],
     c_rois: tuple[str, ...],
     z_score: str | None,
@@ -70,7 +86,7 @@ def fit(
     how = {**rois, "z_score": z_score, "folds": folds, "profile": profile}
     config = config_of(config_path, data, **data_set_settings(where, ldm=ldm), fit=how)
     for subject in subjects or (1,):
-        click.echo(fit_subject(config, subject))
+        click.echo(fit_subject(config, subject, kind))
 
 
 @click.command()
@@ -114,6 +130,7 @@ def decode(
 @ldm_option
 @lora_option
 @tiny_decoder_option
+@kind_option
 @click.option(
     "--protocol",
     type=click.Choice(["mindeye", "takagi"]),
@@ -135,6 +152,7 @@ def evaluate(
     ldm: Path | None,
     lora: Path | None,
     tiny_decoder: Path | None,
+    kind: "Kind",
     protocol: str,
     networks: str | None,
     kinds: Path | None,
@@ -145,19 +163,20 @@ def evaluate(
     """Score the decoder on all held-out pictures, with controls."""
     if networks not in (None, "hub") and not Path(networks).expanduser().is_dir():
         raise click.BadParameter(f"{networks}: no such folder; give one, or hub", param_hint="--networks")
-    from ..offline.evaluating import evaluate_subject
+    from ..offline.evaluating import evaluate_bold, evaluate_subject
 
     paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
     config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
-    scores = evaluate_subject(config, subject, protocol, networks, kinds, max_trials)
+    score = evaluate_bold if kind == "bold" else evaluate_subject
+    scores = score(config, subject, protocol, networks, kinds, max_trials)
     if as_json:
         import json
 
         click.echo(json.dumps(scores, indent=1, ensure_ascii=False))
     else:
-        from ..offline.score_tables import print_tables
+        from ..offline.score_tables import print_bold_table, print_tables
 
-        print_tables(scores)
+        (print_bold_table if kind == "bold" else print_tables)(scores)
 
 
 @click.command()

@@ -19,12 +19,13 @@ import msgspec
 
 from ..client.wire import Decode, Skipped
 from ..errors import BraindError
+from ..models.bold_prior import BoldPrior
 from . import link
 from .cadence import Cadence
 from .database import JournalError
 from .journal import Journal
 from .logs import configure_logging
-from .records import END_OF_RUN, Waiting
+from .records import END_OF_RUN, NO_EVENT, Waiting
 from .sessions import Sessions
 from .trials import BoldRun, Trial, beta_trial
 
@@ -84,10 +85,7 @@ class Decoder:
             waiting = [] if self.paused else self._waiting()
             if not waiting:
                 return False
-            if self._policy == "latest":
-                for place in waiting[:-1]:
-                    self._skip(place, "a newer volume was waiting")
-            chosen = waiting[-1] if self._policy == "latest" else waiting[0]
+            chosen = self._newest(waiting) if self._policy == "latest" else waiting[0]
             with self._sessions.without_if_damaged(chosen.session):
                 self._decode(chosen)
             return True
@@ -171,12 +169,34 @@ class Decoder:
         betas = [place for place in volumes if place.run not in bold]
         return sorted(betas + ready, key=lambda place: (place.arrival, place.is_end))
 
+    def _newest(self, waiting: list[Waiting]) -> Waiting:
+        """Let go of all but the newest place; one that only unfolds ends no older trial's wait for its pictures."""
+        unfolding = [place for place in waiting if self._only_unfolds(place)]
+        complete = [place for place in waiting if not self._only_unfolds(place)]
+        for place in unfolding if complete else unfolding[:-1]:
+            if place != waiting[-1]:
+                self._settle_used(place)
+        for place in complete[:-1]:
+            self._skip(place, "a newer volume was waiting")
+        return complete[-1] if complete else unfolding[-1]
+
+    def _only_unfolds(self, place: Waiting) -> bool:
+        bold_run = self._bold_runs.get((place.session, place.run))
+        return bold_run is not None and bold_run.only_unfolds(place)
+
+    def _settle_used(self, place: Waiting) -> None:
+        self._sessions[place.session].set_state(place.arrival, "used")
+        self._say(link.Settled(session=place.session, run=place.run, index=place.index, state="used"))
+        self._let_go(place)
+
     def _is_bold(self, journal: Journal, run: str) -> bool:
         record = journal.run(run)
         if record is None or record.hello.kind != "bold":
             return False
         if (journal.session, run) not in self._bold_runs:
-            self._bold_runs[journal.session, run] = BoldRun(journal, run, record.hello.tr_s)
+            weights = self._stages.weights
+            prior = weights.bold or BoldPrior.vague(len(weights.voxel_index))
+            self._bold_runs[journal.session, run] = BoldRun(journal, run, record.hello.tr_s, prior)
         return True
 
     def _decode(self, place: Waiting) -> None:
@@ -185,7 +205,7 @@ class Decoder:
         journal = self._sessions[place.session]
         bold_run = self._bold_runs.get((place.session, place.run))
         try:
-            # 5. one trial; for BOLD those whose estimates this volume completed
+            # 5. one trial; for BOLD those of which this volume tells more
             trials = bold_run.trials(place) if bold_run else [beta_trial(journal, place)]
             for trial in trials:
                 self._decode_trial(journal, place, trial, taken_s, is_last_trial=trial is trials[-1])
@@ -197,7 +217,10 @@ class Decoder:
             logger.exception("run %s, volume %d: cannot be decoded", place.run, place.index)
             self._skip(place, f"failed: {error}", failed=True)
         else:
-            self._let_go(place)
+            if self._only_unfolds(place):
+                self._settle_used(place)
+            else:
+                self._let_go(place)
 
     def _decode_trial(
         self, journal: Journal, place: Waiting, trial: Trial, taken_s: float, *, is_last_trial: bool
@@ -208,7 +231,7 @@ class Decoder:
         before_s = {"ack": heard.ack_s} if heard else {}
         record = journal.run(place.run)
         simulated = record is not None and record.hello.simulated
-        for result in self._stages.run(trial.voxels):
+        for result in self._stages.run(trial.voxels, has_pictures=trial.is_final):
             provenance = self._stages.provenance
             has_seen = result.stage == "scores" and trial.seen is not None
             decode = Decode(
@@ -225,11 +248,18 @@ class Decoder:
                 trial=trial.trial,
                 nsd_id=trial.nsd_id,
                 n_averaged=trial.n_averaged,
+                event=None if trial.event == NO_EVENT else trial.event,
+                since_onset_s=trial.since_onset_s,
+                uncertainty=trial.uncertainty,
+                is_final=trial.is_final,
+                spike=trial.spike,
+                misaligned=trial.misaligned,
             )
             # 8. journaled; the front publishes what is
             outcome = "decoded" if result.is_last and is_last_trial and not place.is_end else None
             payload = trial.seen if has_seen else result.png
-            self._committed(journal, journal.add_decode(decode, payload, event=trial.event, outcome=outcome))
+            added = journal.add_decode(decode, payload, event=trial.event, at_end=place.is_end, outcome=outcome)
+            self._committed(journal, added)
             if result.is_last:
                 self._unrefined = decode, trial.event, arrived_s
 

@@ -234,13 +234,16 @@ class Journal:
         payload: bytes | None = None,
         *,
         event: int = NO_EVENT,
+        at_end: bool = False,
         outcome: State | None = None,
     ) -> bool:
         """Commit one message for the viewers, and with it what became of its volume, if that is settled now.
 
-        False if the journal has this stage of this volume already: then the message is not kept.
+        False if the journal has this stage of this volume already: then the message is not kept. `at_end`: it is of the
+        run's end, whose last volume may have told of the same trial.
         """
         stage = message.stage if isinstance(message, Decode) else "skipped"
+        stage += " at the end" if at_end else ""
         with self._database.commit() as database:
             added = database.execute(
                 "INSERT INTO decodes VALUES (?, ?, ?, ?, ?, ?, ?) "

@@ -86,20 +86,20 @@ class Stages:
         for _ in self.run(self.weights.voxel_mean):
             pass
 
-    def run(self, voxels: Array) -> Iterator[StageResult]:
+    def run(self, voxels: Array, *, has_pictures: bool = True) -> Iterator[StageResult]:
         """Yield each stage as soon as it is ready.
 
         Parameters
         ----------
         voxels : array of shape (n_voxels,), float32
             One trial's response, % signal change.
+        has_pictures : False for scores alone
         """
         steps_s: dict[str, float] = {}
         names = STAGES[self._mode]
         # 6. ridge gives z and c; scores and retrieval
         arrays = self._volume.run(voxels)
         z, c = next(arrays)
-        self._newest = z, c
         steps_s["ridge"] = time.monotonic()
         retrieved = tuple(
             Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))
@@ -107,6 +107,9 @@ class Stages:
         )
         steps_s["scores"] = time.monotonic()
         yield StageResult("scores", retrieved, None, dict(steps_s), is_last=False)
+        if not has_pictures:
+            return
+        self._newest = z, c
         # 7. z is decoded to Xz; z is noised and denoised under c; zc is decoded to Xzc
         for stage, (picture,) in zip(names[1:], arrays, strict=True):
             png = _png(picture)

@@ -1,16 +1,20 @@
 """From journaled volumes to what the ridge maps take: one trial's response, in % signal change.
 
-A beta volume is one already. BOLD volumes pass through a trial estimator, whose state is rebuilt from the journal by
-giving it the same onsets and volumes in the same order, so that a crash changes no estimate.
+A beta volume is one already. BOLD volumes pass through an estimator, which says at each what is known of the trials
+that unfold. Its state is rebuilt from the journal by giving it the same onsets and volumes in the same order, so that a
+crash changes no estimate.
 """
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from ..models.streaming import TrialEstimate, TrialEstimator
+from ..models.bold_prior import BoldPrior
+from ..models.causal import CausalEstimator, Estimate
 from .database import JournalError
 from .journal import Journal
 from .records import NO_EVENT, State, Waiting
@@ -24,7 +28,8 @@ logger = logging.getLogger(__name__)
 class Trial:
     """One trial's response and what its sender said about it.
 
-    `voxels` has shape (n_voxels,), float32, % signal change; `seen` is a PNG; `event` numbers a BOLD run's onset.
+    `voxels` has shape (n_voxels,), float32, % signal change; `seen` is a PNG; `event` numbers a BOLD run's onset. Of
+    one that is not `is_final` more will be known at later volumes; `wire.Decode` describes the fields from there on.
     """
 
     voxels: Array
@@ -33,14 +38,21 @@ class Trial:
     nsd_id: int | None
     n_averaged: int
     seen: bytes | None
+    is_final: bool = True
+    since_onset_s: float | None = None
+    uncertainty: float | None = None
+    spike: bool = False
+    misaligned: bool = False
 
 
 class BoldRun:
-    """One BOLD run's trial estimator and how far the journal has been given to it."""
+    """One BOLD run's estimator and how far the journal has been given to it."""
 
-    def __init__(self, journal: Journal, run: str, tr_s: float) -> None:
+    def __init__(self, journal: Journal, run: str, tr_s: float, prior: BoldPrior) -> None:
         self._journal, self._run = journal, run
-        self._estimator = TrialEstimator(tr_s)
+        self._tr_s, self._prior = tr_s, prior
+        self._estimator = CausalEstimator(tr_s, prior)
+        self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
         """The last volume that was looked at; a late one is not given to the estimator."""
         self._given: Waiting | None = None
@@ -84,26 +96,33 @@ class BoldRun:
         return self._finished and not self._ready
 
     def ready(self) -> list[Waiting]:
-        """Return the places at which estimates became ready, in order."""
+        """Return the places at which something became known of trials, in order."""
         return list(self._ready)
 
     def trials(self, place: Waiting) -> list[Trial]:
-        """Return the trials whose estimates became ready at a place."""
+        """Return the trials of which a place knows more than those before."""
         return self._ready[place]
+
+    def only_unfolds(self, place: Waiting) -> bool:
+        """Return whether later places say all that this one says, and better."""
+        return not any(trial.is_final for trial in self._ready[place])
 
     def forget(self, place: Waiting) -> None:
         """Let go of a place's trials: they are decoded or skipped."""
         self._ready.pop(place, None)
 
     def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
-        """Return the trials whose estimates a volume completes, or what becomes of a volume that completes none."""
+        """Return the trials that a volume tells of, or what becomes of a volume that tells of none."""
         if self._given and place.index < self._given.index:
             logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
             return [], "late"
         self._given = place
-        voxels = self._journal.volume(place.arrival).voxels
+        header, voxels, _ = self._journal.volume(place.arrival)
         try:
-            trials = self._trials(self._estimator.add_volume(place.index, voxels))
+            motion = None if header.motion is None else np.array(header.motion)
+            self._estimator.add_volume(place.index, voxels, motion)
+            self._flag(place.index * self._tr_s, voxels)
+            trials = self._trials(self._estimator.unfolding())
         except JournalError:
             raise
         except Exception:
@@ -111,11 +130,27 @@ class BoldRun:
             return [], "failed"
         return trials, None if trials else "used"
 
-    def _trials(self, estimates: list[TrialEstimate]) -> list[Trial]:
+    def _flag(self, now_s: float, voxels: Array) -> None:
+        if self._estimator.flags.is_spike:
+            self._last_spike_s = now_s
+        if self._prior.is_misaligned(voxels):
+            self._last_misaligned_s = now_s
+
+    def _trials(self, estimates: list[Estimate]) -> list[Trial]:
+        """Return the estimates as trials; the final ones, which take longest to decode, come last."""
         trials = []
-        for estimate in estimates:
+        for estimate in sorted(estimates, key=lambda estimate: estimate.is_final):
             header, seen, _ = self._journal.event(self._run, estimate.event_number)
-            trials.append(Trial(estimate.betas, header.event, header.trial, header.nsd_id, 1, seen))
+            trials.append(
+                Trial(
+                    estimate.betas, header.event, header.trial, header.nsd_id, 1, seen,
+                    is_final=estimate.is_final,
+                    since_onset_s=round(estimate.since_onset_s, 3),
+                    uncertainty=round(estimate.uncertainty, 4),
+                    spike=self._last_spike_s >= header.onset_s,
+                    misaligned=self._last_misaligned_s >= header.onset_s,
+                )
+            )  # fmt: skip
         return trials
 
 

@@ -14,7 +14,7 @@ from .judge import Judge
 from .metrics import bootstrap_ci, permutation_p, random_signs
 from .noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
 from .protocols import Protocol
-from .studio import MODES, Progress, Reconstruct, Scores, Studio
+from .studio import MODES, Decodes, Progress, Reconstruct, Scores, Studio
 from .target_likeness import standardised, target_correlation
 from .weights import Weights
 
@@ -71,18 +71,7 @@ def evaluate(
     rows = {name: rows[name] for name in protocol.rows if name in rows}
     studio = Studio(weights, held_out, judge, reconstructs, seed, progress)
     # 1. every different response, in every mode
-    responses, places = distinct_rows(rows)
-    studio.expect(len(responses), len(rows["averaged"].voxels))
-    decodes = studio.decode(responses)
-    decoded = {name: decodes.scores_of_row(place) for name, place in places.items()}
-    for name, row in rows.items():
-        z, c = decodes.z[places[name]], decodes.c[places[name]]
-        for target, part, true, predicted in (
-            ("z", row.weights.z, held_out.z, z),
-            ("c", row.weights.c, held_out.c, c),
-        ):
-            correlation = target_correlation(part, true[row.picture_of_row], predicted)
-            decoded[name][f"{target}_correlation"] = studio.by_picture(correlation, row.picture_of_row)
+    decodes, places, decoded = _decoded(studio, rows, len(rows["averaged"].voxels))
     # 2. what comes out when the decoder knows less
     controls: dict[str, Scores] = {}
     for name in ("single", "averaged"):
@@ -108,6 +97,49 @@ def evaluate(
     for name, row in rows.items():
         answer[name]["n_decodes"] = int((~is_novel)[row.picture_of_row].sum())
     return _rounded(answer)
+
+
+def compare_rows(
+    rows: dict[str, Row],
+    held_out: HeldOut,
+    reconstructs: Sequence[Reconstruct],
+    judge: Judge,
+    *,
+    seed: int = 42,
+    n_bootstrap: int = 2000,
+    progress: Progress | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Decode rows of held-out trials, each by its own weights, and score them as `evaluate` does; no controls."""
+    first = next(iter(rows.values()))
+    studio = Studio(first.weights, held_out, judge, reconstructs, seed, progress)
+    *_, decoded = _decoded(studio, rows, 0)
+    scored = np.ones(len(held_out.pictures), bool)
+    if held_out.is_novel is not None:
+        scored &= ~np.asarray(held_out.is_novel, bool)
+    answer = _summary(decoded, {}, {}, scored, seed, n_bootstrap)
+    return _rounded(
+        {name: answer[name] | {"n_decodes": int(scored[row.picture_of_row].sum())} for name, row in rows.items()}
+    )
+
+
+def _decoded(
+    studio: Studio, rows: dict[str, Row], n_averaged: int
+) -> tuple[Decodes, dict[str, Array], dict[str, dict[str, Any]]]:
+    """Decode every different response in every mode; return where each row's are, and each row's scores by picture."""
+    responses, places = distinct_rows(rows)
+    studio.expect(len(responses), n_averaged)
+    decodes = studio.decode(responses)
+    decoded = {name: decodes.scores_of_row(place) for name, place in places.items()}
+    held_out = studio.held_out
+    for name, row in rows.items():
+        z, c = decodes.z[places[name]], decodes.c[places[name]]
+        for target, part, true, predicted in (
+            ("z", row.weights.z, held_out.z, z),
+            ("c", row.weights.c, held_out.c, c),
+        ):
+            correlation = target_correlation(part, true[row.picture_of_row], predicted)
+            decoded[name][f"{target}_correlation"] = studio.by_picture(correlation, row.picture_of_row)
+    return decodes, places, decoded
 
 
 def noise_ceilings(

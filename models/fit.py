@@ -250,6 +250,7 @@ def model_card(weights: Weights) -> str:
         f"- trained on: {card.n_trials} single trials of {card.n_pictures} pictures, {card.nsd or 'unnamed data'}",
         f"- responses: {card.estimates or 'unnamed'}, sessions {card.sessions or 'unnamed'}, "
         + ("as they are" if card.z_score == "none" else f"z-scored within the session ({card.z_score})"),
+        *([f"- for BOLD, fitted on {card.fitted_on}"] if card.kind == "bold" else []),
         f"- profile: `{card.profile}`, {card.folds} folds, one penalty per target",
         f"- LDM: `{card.ldm}`, z {_times(card.latent_shape)}, c {_times(card.text_shape)}",
         f"- volume: {_times(card.shape)}, {len(weights.voxel_index)} voxels read",

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import BraindError
+from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
 from .low_rank import MAP_TENSORS, LowRankMap
 from .prior import PRIOR_TENSORS, PicturePrior
 from .roi import mask_sha256
@@ -43,7 +44,7 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     and `text_shape` are one picture's z and c; `alphas_*` are the smallest, median and largest chosen penalty;
     `discarded_*` is the share of the predicted variance lost by the low rank; `scores` are cross-validated, single
     trials, fractions. `estimates` says which single-trial responses were taken, `z_score` how they were scaled within
-    their session: voxels must come scaled so.
+    their session: voxels must come scaled so. `fitted_on` says, of kind bold, which responses stand for those to come.
     """
 
     subject: int
@@ -73,6 +74,7 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     discarded_z: float = 0.0
     discarded_c: float = 0.0
     scores: dict[str, float] = {}
+    fitted_on: str = ""
     mask_sha256: str = ""
     schema: int = SCHEMA
 
@@ -91,6 +93,8 @@ class Weights:
     card : WeightsCard
     prior : PicturePrior, optional
         With it, c is decoded as expected from the training pictures.
+    bold : BoldPrior, optional
+        With it, trials are estimated from BOLD volumes as the subject's own.
     fingerprint : str
         First 12 hex digits of the SHA-256 of the file's content.
     """
@@ -102,6 +106,7 @@ class Weights:
     c: LowRankMap
     card: WeightsCard
     prior: PicturePrior | None = None
+    bold: BoldPrior | None = None
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -216,6 +221,8 @@ class Weights:
         }  # fmt: skip
         if self.prior:
             tensors |= {f"prior.{tensor}": getattr(self.prior, tensor) for tensor in PRIOR_TENSORS}
+        if self.bold:
+            tensors |= {f"bold.{name}": tensor for name, tensor in self.bold.tensors().items()}
         # safetensors writes memory as it lies: a transposed array would come back scrambled.
         tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
         # One key only: the header keeps several in no fixed order, and the fingerprint needs one.
@@ -253,6 +260,7 @@ class Weights:
                 c=_low_rank_map("c", tensors),
                 card=card,
                 prior=_prior(tensors) if "prior.gain" in tensors else None,
+                bold=_bold(tensors) if "bold.hrf_of_voxel" in tensors else None,
                 fingerprint=_fingerprint(path.read_bytes()),
             )
         except KeyError as error:
@@ -283,6 +291,10 @@ def _prior(tensors: dict[str, Array]) -> PicturePrior:
     return PicturePrior(scores=_low_rank_map("prior.scores", tensors), **own)
 
 
+def _bold(tensors: dict[str, Array]) -> BoldPrior:
+    return BoldPrior.of_tensors({name: tensors[f"bold.{name}"] for name in (*VOXEL_TENSORS, "shared")})
+
+
 def _check_tensors(weights: Weights) -> None:
     card = weights.card
     n_voxels = len(weights.voxel_index)
@@ -293,6 +305,8 @@ def _check_tensors(weights: Weights) -> None:
         n_targets["prior.scores"] = _check_prior(weights.prior, n_targets["c"])
     for name, part in weights._maps():
         _check_map(name, part, n_targets[name], n_voxels)
+    if weights.bold:
+        _check_bold(weights.bold, n_voxels)
     if not (np.isfinite(weights.voxel_mean).all() and np.isfinite(weights.voxel_std).all()):
         raise WeightsError("voxel_mean or voxel_std hold numbers that are not finite; fit again with braind fit")
     index = weights.voxel_index
@@ -328,6 +342,19 @@ def _check_prior(prior: PicturePrior, n_targets: int) -> int:
     if not n_pictures or (prior.noise <= 0).any():
         raise WeightsError("the prior needs training pictures, and noise above 0; fit again with braind fit")
     return n_components
+
+
+def _check_bold(prior: BoldPrior, n_voxels: int) -> None:
+    tensors = prior.tensors()
+    for name, tensor in tensors.items():
+        n = len(SHARED_VALUES) if name == "shared" else n_voxels
+        if tensor.shape != (n,):
+            raise WeightsError(f"bold.{name} has shape {tensor.shape}, expected ({n},)")
+        _check_finite(f"bold.{name}", tensor)
+    try:
+        prior.check()
+    except ValueError as error:
+        raise WeightsError(f"{error}; fit again with braind fit --kind bold") from error
 
 
 def _check_finite(name: str, tensor: Array) -> None:

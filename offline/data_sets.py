@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from ..client.config import Config, betas_path, nsd_path
 from ..client.data_set import DataSet, DataSetError, Trials, parse_sessions
 from ..client.nsd import BETAS_VERSION, NsdTree
+from ..models.bold_prior import BoldPrior
+from ..models.bold_training import BoldRun, estimates_of
 from ..models.session_scaling import ZScore, z_score_sessions
-from ..models.streaming import TrialEstimator
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -56,12 +57,13 @@ def bids_folder(config: Config) -> "BidsFolder":
     )
 
 
-def simulate_tree(config: Config, subjects: list[int], root: Path) -> None:
-    """Write the simulated subjects' tree."""
-    from ..models.demo.nsd_tree import simulate
+def simulate_tree(config: Config, subjects: list[int], root: Path, n_bold_sessions: int | None = None) -> None:
+    """Write the simulated subjects' tree; the last two sessions have BOLD series, or as many as said."""
+    from ..models.demo.nsd_tree import TreeSize, simulate
 
+    size = TreeSize() if n_bold_sessions is None else TreeSize(n_bold_sessions=n_bold_sessions)
     with progress_bar("simulating") as report:
-        simulate(root, subjects, progress=report)
+        simulate(root, subjects, progress=report, size=size)
 
 
 def simulate_bids(config: Config, subjects: list[int], root: Path) -> None:
@@ -92,20 +94,16 @@ def estimate_trials(signal: Array, tr_s: float, onsets_s: Array, durations_s: Ar
     ValueError
         If the run ends before a trial's response was seen.
     """
-    estimator = TrialEstimator(tr_s)
-    for number, (onset_s, duration_s) in enumerate(zip(onsets_s, durations_s, strict=True)):
-        estimator.add_event(number, float(onset_s), float(duration_s))
+    run = BoldRun(np.asarray(signal), np.asarray(onsets_s), tr_s, durations_s=np.asarray(durations_s))
     betas = np.full((len(onsets_s), signal.shape[1]), np.nan, np.float32)
-    for index, voxels in enumerate(signal):
-        for estimate in estimator.add_volume(index, voxels):
+    for estimate in estimates_of(run, BoldPrior.vague(signal.shape[1])):
+        if estimate.is_final:
             betas[estimate.event_number] = estimate.betas
-    for estimate in estimator.finish():
-        betas[estimate.event_number] = estimate.betas
-    if estimator.waiting:
-        late_s = float(onsets_s[estimator.waiting[0]])
+    (missing,) = np.nonzero(np.isnan(betas).all(axis=1))
+    if len(missing):
         raise ValueError(
-            f"the response to the picture at {late_s:.1f} s cannot be told from {len(signal)} volumes: "
-            f"set stim_file of these {len(estimator.waiting)} trials to n/a"
+            f"the response to the picture at {onsets_s[missing[0]]:.1f} s cannot be told from {len(signal)} volumes: "
+            f"set stim_file of these {len(missing)} trials to n/a"
         )
     return betas
 

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ..client.config import Config, weights_path
 from ..client.data_set import DataSet
 from ..client.nsd import NsdTree
-from ..client.replay_runs import ReplayError, ReplayRun, bold_runs
 from ..errors import BraindError
+from ..models.bold_prior import BoldPrior
 from ..models.weights import Weights
+from .bold import BoldError, estimates_after
 from .data_sets import read_trials
 from .decoding import Decoder, kind_captions, kind_in
 from .fitting import encode_targets
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from ..models.judge_networks import Source
 
 Array = NDArray[Any]
+
+SECONDS_AFTER_ONSET = (4.0, 6.0, 8.0, 10.0)
 
 
 class EvaluatingError(BraindError):
@@ -71,7 +74,11 @@ def evaluate_subject(
     own, own_missing = own_clip(decoder, picture_ids, source)
     measures = (*protocol.measures, *own_measures(protocol))
     judge = Judge(held_out.pictures, measures, looks, own, held_out.kinds)
-    bold = bold_row(decoder.tree, subject, bold_weights_path(config, subject), decoder.ldm.fingerprint, picture_ids)
+    try:
+        bold_weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
+        bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
+    except (BoldError, EvaluatingError) as error:
+        bold = str(error)
     samples = [
         Reconstructor(decoder.ldm, decoder.reconstructor.preset, config.decode.seed + n, decoder.reconstructor.engine)
         for n in range(protocol.n_samples)
@@ -156,55 +163,97 @@ def own_clip(decoder: Decoder, picture_ids: Array, source: "Source") -> "tuple[O
     return OwnClip(clip.embed, captions, partial(nearest_names, names=names, texts=clip.embed_texts(texts))), ""
 
 
-def bold_weights_path(config: Config, subject: int) -> Path:
-    """Return the file of a subject's weights for trials estimated from BOLD."""
-    return weights_path(config, subject).with_name(f"subj{subject:02d}.bold.safetensors")
+def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> Weights:
+    """Return a subject's weights for trials estimated from BOLD.
 
-
-def bold_row(tree: DataSet, subject: int, path: Path, ldm: str, picture_ids: Array) -> "Row | str":
-    """Return the held-out trials as estimated while their runs went on, or what that needs."""
-    from ..models.held_out import Row
-
+    Raises
+    ------
+    BraindError
+        If there are none for this data set and model.
+    """
+    path = weights_path(config, subject, "bold")
     if not path.is_file():
-        return f"needs weights of kind bold, {path.name}"
+        raise EvaluatingError(f"needs weights of kind bold, {path.name}: braind fit --kind bold --subject {subject}")
     if not isinstance(tree, NsdTree):
-        return "needs BOLD series beside betas, as an NSD folder has them"
+        raise EvaluatingError("needs BOLD series beside betas, as an NSD folder has them")
     weights = Weights.load(path)
     weights.check_ldm(ldm)
     weights.check_volume(tree.shape(subject), tree.affine(subject))
     if weights.card.kind != "bold":
-        return f"needs weights of kind bold; {path.name} are of kind {weights.card.kind}"
-    voxels, pictures = [], []
-    try:
-        with progress_bar("estimating trials from BOLD"):
-            for run in bold_runs(tree, subject, "evaluate", None):
-                for betas, nsd_id in estimated_trials(run, weights.voxel_index):
-                    position = int(np.searchsorted(picture_ids, nsd_id))
-                    if position < len(picture_ids) and picture_ids[position] == nsd_id:
-                        voxels.append(betas)
-                        pictures.append(position)
-    except ReplayError as error:
-        return f"needs BOLD series ({error})"
-    if not voxels:
-        return "needs BOLD series of sessions with held-out pictures"
-    return Row(weights, np.stack(voxels), np.array(pictures))
+        raise EvaluatingError(f"needs weights of kind bold; {path.name} are of kind {weights.card.kind}")
+    return weights
 
 
-def estimated_trials(run: ReplayRun, voxel_index: Array) -> list[tuple[Array, int]]:
-    """Return the trials of a BOLD run, (n_voxels,) float32 and 73k id, from the volumes up to each one's estimate."""
-    from ..models.streaming import TrialEstimator
+def bold_rows(
+    tree: DataSet, subject: int, weights: Weights, picture_ids: Array, delays_s: tuple[float, ...] = ()
+) -> "dict[str, tuple[Row, Array]]":
+    """Return the held-out trials as estimated while their runs went on: rows, and which of all trials they are.
 
-    estimator = TrialEstimator(run.hello.tr_s)
-    shown = {event.event: event.shown.nsd_id for event in run.events}
-    estimates = []
-    for volume in run.volumes_from(0):
-        for event in run.events:
-            if event.onset_s <= volume.index * run.hello.tr_s:
-                estimator.add_event(event.event, event.onset_s)
-        voxels = volume.voxels.reshape(-1)[voxel_index].astype(np.float32) * np.float32(volume.scale)
-        estimates += estimator.add_volume(volume.index, voxels)
-    estimates += estimator.finish()
-    return [(estimate.betas, shown[estimate.event_number]) for estimate in estimates]
+    By seconds after onset, "4.0", and "final".
+    """
+    from ..models.held_out import Row
+
+    assert isinstance(tree, NsdTree)
+    trials = tree.trials(subject)
+    prior = weights.bold or BoldPrior.vague(len(weights.voxel_index))
+    with progress_bar("estimating trials from BOLD") as report:
+        estimates = estimates_after(tree, subject, weights.voxel_index, prior, delays_s, trials.is_shared, report)
+    return {
+        name: (Row(weights, found.voxels, np.searchsorted(picture_ids, trials.nsd_id[found.rows])), found.rows)
+        for name, found in estimates.items()
+    }
+
+
+def evaluate_bold(
+    config: Config,
+    subject: int,
+    protocol_name: str = "mindeye",
+    networks: str | None = None,
+    kinds_path: Path | None = None,
+    max_trials_per_picture: int | None = None,
+) -> dict[str, Any]:
+    """Score held-out trials as estimated from BOLD, so many seconds after their onsets, beside the same trials' betas.
+
+    Parameters are those of `evaluate_subject`.
+
+    Returns
+    -------
+    scores : dict, JSON-ready
+        `beta`, and `bold` with `seconds_after_onset` and `final`: scores as `evaluate_subject`'s rows have them.
+    """
+    from ..models.evaluate import compare_rows
+    from ..models.held_out import Row, first_trials
+    from ..models.judge import Judge
+    from ..models.judge_networks import load_looks
+    from ..models.protocols import PROTOCOLS, own_measures
+
+    protocol = PROTOCOLS[protocol_name]
+    source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
+    decoder = Decoder.load(config, subject)
+    weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
+    held_out, _, picture_ids = held_out_of(decoder, kinds_path)
+    looks, _ = load_looks(protocol.networks, source)
+    own, _ = own_clip(decoder, picture_ids, source)
+    judge = Judge(held_out.pictures, (*protocol.measures, *own_measures(protocol)), looks, own, held_out.kinds)
+    found = bold_rows(decoder.tree, subject, weights, picture_ids, SECONDS_AFTER_ONSET)
+    final, trial_rows = found["final"]
+    chosen = first_trials(final.picture_of_row, max_trials_per_picture)
+    # all trials → held-out ones
+    is_shared = decoder.tree.trials(subject).is_shared
+    betas = held_out.voxels[(np.cumsum(is_shared) - 1)[trial_rows]]
+    rows = {"beta": Row(decoder.weights, betas, final.picture_of_row)} | {name: row for name, (row, _) in found.items()}
+    rows = {name: Row(row.weights, row.voxels[chosen], row.picture_of_row[chosen]) for name, row in rows.items()}
+    with progress_bar("evaluating") as report:
+        scores = compare_rows(
+            rows, held_out, [decoder.reconstructor.picture], judge, seed=config.decode.seed, progress=report
+        )
+    return {
+        "beta": scores.pop("beta"),
+        "bold": {"final": scores.pop("final"), "seconds_after_onset": scores, "fitted_on": weights.card.fitted_on},
+        "measures": {measure.name: {"title": measure.title, "better": measure.better} for measure in judge.measures},
+        "protocol": protocol.name,
+        "provenance": decoder.provenance() | {"bold_weights": weights.fingerprint},
+    }
 
 
 def _kinds(

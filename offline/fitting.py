@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.bids import BOLD
-from ..client.config import Config, candidates_path, data_path, weights_path
+from ..client.config import Config, Kind, candidates_path, data_path, weights_path
 from ..client.data_set import DataSet, DataSetError, span
+from ..client.nsd import NsdTree
 from ..errors import BraindError
 from ..models.candidates import Candidates
 from ..models.kept import Kept, content_fingerprint, release
@@ -23,12 +24,15 @@ from .data_sets import data_set_of, read_trials
 from .progress import progress_bar
 
 if TYPE_CHECKING:
+    from ..models.bold_prior import BoldPrior
+    from ..models.bold_responses import Responses
     from ..models.ldm import LatentDiffusionModel
     from ..models.presets import Preset
 
 Array = NDArray[Any]
 log = logging.getLogger(__name__)
 
+N_COMPARED = 20  # principal components of z, and of c
 ENCODED_AT_ONCE = 256  # pictures; NSD's own weigh 0.5 MB each
 
 
@@ -37,26 +41,36 @@ def picture_size_of_z(ldm: "LatentDiffusionModel", share: float) -> int:
     return round(ldm.picture_px * share / ldm.factor) * ldm.factor
 
 
-def fit_subject(config: Config, subject: int) -> Path:
+def fit_subject(config: Config, subject: int, kind: Kind = "beta") -> Path:
     """Fit a subject's weights on all trials of pictures that are not held out; return the weights' path.
+
+    Those of kind bold decode trials as estimated while a run goes on, and hold what is known of the subject's BOLD.
 
     Writes the candidate set (the shared pictures) and a model card beside them. An interrupted fit leaves what it has
     in the data folder's `unfinished`; the next one with the same inputs and settings goes on from there.
     """
+    from ..models.bold_responses import Responses
     from ..models.fit import fit_weights, model_card, profile_named
+    from .bold import check_bold
 
     tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
     profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
-    work = data_path(config) / "unfinished" / weights_path(config, subject).stem
+    work = data_path(config) / "unfinished" / weights_path(config, subject, kind).stem
     voxel_index, z_positions, c_positions = union_index(
         tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
     )
+    if kind == "bold":
+        check_bold(config, tree)
     trials, voxels = read_trials(tree, subject, voxel_index, config.fit.z_score)
     _check_split(tree, subject, trials.is_shared)
     trained = ~trials.is_shared
     picture_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
     z_px = picture_size_of_z(ldm, profile.z_share)
     z, c = encode_targets(tree, ldm, picture_ids, z_px, work)
+    responses, prior, fitted_on = Responses(voxels[trained], picture_of_trial), None, ""
+    if kind == "bold":
+        assert isinstance(tree, NsdTree)
+        responses, prior, fitted_on = _bold_responses(tree, subject, voxel_index, responses, trained, z, c)
     card = WeightsCard(
         subject=subject,
         shape=tree.shape(subject),
@@ -68,7 +82,8 @@ def fit_subject(config: Config, subject: int) -> Path:
         text_shape=c.shape[1:],
         simulated=tree.is_simulated(),
         nsd=tree.root.name,
-        kind="bold" if tree.estimates == BOLD else "beta",
+        kind="bold" if tree.estimates == BOLD else kind,
+        fitted_on=fitted_on,
         estimates=tree.estimates,
         sessions=span(np.unique(trials.session).tolist()),
         z_score=config.fit.z_score,
@@ -76,14 +91,16 @@ def fit_subject(config: Config, subject: int) -> Path:
     )
     with progress_bar("fitting") as report:
         weights = fit_weights(
-            voxels[trained], z_positions, c_positions, voxel_index, picture_of_trial, z, c, card,
+            responses.voxels, z_positions, c_positions, voxel_index, responses.picture, z, c, card,
             profile=profile,
             max_discarded_variance=config.fit.max_discarded_variance,
             progress=lambda target, share: report(f"fitting {target}", round(1000 * share), 1000),
             work=work,
             device=ldm.device.type,
         )  # fmt: skip
-    path = weights_path(config, subject)
+    if prior:
+        weights = replace(weights, bold=prior, fingerprint="")
+    path = weights_path(config, subject, kind)
     weights.save(path)
     path.with_suffix(".md").write_text(model_card(weights))
     shutil.rmtree(work, ignore_errors=True)
@@ -101,6 +118,37 @@ def _check_split(tree: DataSet, subject: int, is_test: Array) -> None:
                 f"subject {subject} of {tree.root} has no trial of a {what} picture in the chosen sessions: "
                 "choose other sessions, or another split"
             )
+
+
+RESPONSE_WORDS = {
+    "bold": "causal estimates from BOLD",
+    "betas": "betas with the voxels' mean and spread of causal estimates from BOLD",
+    "both": "causal estimates from BOLD, and betas with those estimates' mean and spread where there is no BOLD",
+}
+
+
+def _bold_responses(
+    tree: NsdTree, subject: int, voxel_index: Array, betas: "Responses", trained: Array, z: Array, c: Array
+) -> "tuple[Responses, BoldPrior, str]":
+    """Return the responses that a decoder of BOLD is fitted on, the subject's prior, and the responses' name."""
+    from ..models.bold_responses import Responses, choose_responses
+    from ..models.prior import principal_components
+    from .bold import final_estimates, learn_prior
+
+    with progress_bar("learning from BOLD runs") as report:
+        prior = learn_prior(tree, subject, voxel_index, report)
+    with progress_bar("estimating trials from BOLD") as report:
+        estimates = final_estimates(tree, subject, voxel_index, prior, report)
+    kept = trained[estimates.rows]
+    # rows of all trials → rows of the trained ones
+    rows = (np.cumsum(trained) - 1)[estimates.rows[kept]]
+    bold = Responses(estimates.voxels[kept], betas.picture[rows])
+    targets = [principal_components(features.reshape(len(features), -1)).scores[:, :N_COMPARED] for features in (z, c)]
+    responses, name, compared = choose_responses(betas, bold, rows, np.concatenate(targets, axis=1))
+    scores = ", ".join(f"{name} {score:.3f}" for name, score in compared.items())
+    words = RESPONSE_WORDS[name] + (f" (correlation for pictures left out: {scores})" if compared else "")
+    log.info("subject %d: fitted on %s", subject, words)
+    return responses, prior, words
 
 
 def preset_of(config: Config) -> "Preset":

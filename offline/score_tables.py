@@ -1,7 +1,10 @@
 """An evaluation's scores as tables that a person reads, in Markdown."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 ROWS = {
     "single": "single trial",
@@ -50,6 +53,38 @@ def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
     return [table for table in tables if table.rows]
 
 
+def bold_table(scores: dict[str, Any]) -> ScoreTable:
+    """Return the table of scores against seconds after onset, with the share of the betas' score above chance."""
+    after = scores["bold"]["seconds_after_onset"]
+    rows = {"betas": scores["beta"], **{f"BOLD, {float(delay_s):g} s": row for delay_s, row in after.items()},
+            "BOLD, final": scores["bold"]["final"]}  # fmt: skip
+    measures = {name: measure["title"] for name, measure in scores["measures"].items()}
+    compared = {"z_correlation": 0.0, "c_correlation": 0.0} | (
+        {"clip_two_way": 0.5} if "clip_two_way" in measures else {}
+    )
+
+    def mean(row: dict[str, Any], name: str) -> float:
+        return (row[name] if name in row else row["zc"][name])["mean"]
+
+    def cell(row: dict[str, Any], name: str) -> str:
+        best, chance = mean(scores["beta"], name), compared[name]
+        share = f" ({(mean(row, name) - chance) / (best - chance):.0%})" if best > chance else ""
+        return f"{mean(row, name):.3f}{share}"
+
+    heads = {"z_correlation": "z correlation", "c_correlation": "c correlation", **measures}
+    return ScoreTable(
+        "Held-out trials by seconds after onset (share of the betas' score above chance)",
+        ["", *(heads[name] for name in compared)],
+        [[words, *(cell(row, name) for name in compared)] for words, row in rows.items()],
+    )
+
+
+def print_bold_table(scores: dict[str, Any]) -> None:
+    """Print the table of scores against seconds after onset on stdout."""
+    simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
+    _print([bold_table(scores)], f"{scores['beta']['n_decodes']} trials{simulated}; means over pictures")
+
+
 def not_measured(scores: dict[str, Any]) -> list[str]:
     """Say what was not measured, and what it needs."""
     lines = [
@@ -65,6 +100,16 @@ def not_measured(scores: dict[str, Any]) -> list[str]:
 
 def print_tables(scores: dict[str, Any]) -> None:
     """Print the tables on stdout."""
+    simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
+    console = _print(
+        score_tables(scores),
+        f"{scores['n_pictures']} held-out pictures{simulated}; means over pictures [95 % interval]",
+    )
+    for line in not_measured(scores):
+        console.print(line, markup=False, highlight=False)
+
+
+def _print(tables: list[ScoreTable], words: str) -> "Console":
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -72,9 +117,8 @@ def print_tables(scores: dict[str, Any]) -> None:
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
-    simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
-    console.print(f"{scores['n_pictures']} held-out pictures{simulated}; means over pictures [95 % interval]")
-    for score_table in score_tables(scores):
+    console.print(words)
+    for score_table in tables:
         table = Table(title=score_table.title, title_justify="left", box=box.MARKDOWN)
         for column in score_table.columns:
             table.add_column(column)
@@ -82,8 +126,7 @@ def print_tables(scores: dict[str, Any]) -> None:
             table.add_row(*row)
         console.print(table)
         console.print()
-    for line in not_measured(scores):
-        console.print(line, markup=False, highlight=False)
+    return console
 
 
 def _lines(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -117,6 +117,26 @@ def test_bold_volumes_give_a_picture_a_trial(data, tmp_path):
     assert 0 < summary["n_decoded"] == len(pictures) < 20
 
 
+def test_weights_for_bold_are_fitted_and_scored_against_seconds_after_onset(data):
+    fitted = braind("fit", "--kind", "bold", "--data", data)
+    assert fitted.returncode == 0, fitted.stderr
+    path = Path(fitted.stdout.strip())
+    weights = Weights.load(path)
+    assert path == weights_path(config_of(data), 1, "bold")
+    assert weights.card.kind == "bold"
+    assert weights.bold is not None
+    assert weights.card.fitted_on in path.with_suffix(".md").read_text()
+    evaluated = braind("evaluate", "--kind", "bold", "--data", data, "--json", "--max-trials", "1",
+                       "--preset", "live-2", "--engine", "torch")  # fmt: skip
+    assert evaluated.returncode == 0, evaluated.stderr
+    scores = json.loads(evaluated.stdout)
+    assert list(scores["bold"]["seconds_after_onset"]) == ["4.0", "6.0", "8.0", "10.0"]
+    after = {**scores["bold"]["seconds_after_onset"], "final": scores["bold"]["final"], "beta": scores["beta"]}
+    assert len({row["n_decodes"] for row in after.values()}) == 1
+    assert all({"zc", "z", "c", "z_correlation", "c_correlation"} <= row.keys() for row in after.values())
+    assert after["final"]["z_correlation"]["mean"] > after["4.0"]["z_correlation"]["mean"]
+
+
 def test_decode_writes_pictures_with_provenance_and_a_sheet(data, tmp_path):
     decoded = braind("decode", "--data", data, "--trials", "0:2", "-o", tmp_path)
     assert decoded.returncode == 0, decoded.stderr

@@ -36,6 +36,11 @@ class DecodedVolume:
     trial: int | None = None
     nsd_id: int | None = None
     n_averaged: int = 1
+    event: int | None = None
+    """Of a BOLD run: the trial, which every volume tells more of; `index` is the newest's."""
+    is_final: bool = True
+    since_onset_s: float | None = None
+    flags: tuple[str, ...] = ()
     mode: str = "zc"
     preset: str = ""
     simulated: bool = False
@@ -62,6 +67,9 @@ class DecodedVolume:
         self.retrieved = decode.retrieved or self.retrieved
         self.timings_s |= decode.timings_s
         self.trial, self.nsd_id, self.n_averaged = decode.trial, decode.nsd_id, decode.n_averaged
+        self.index, self.event = decode.index, decode.event
+        self.is_final, self.since_onset_s = decode.is_final, decode.since_onset_s
+        self.flags = tuple(flag for flag in ("spike", "misaligned") if getattr(decode, flag))
         self.mode, self.preset = decode.provenance.mode, decode.provenance.preset
         self.simulated = decode.provenance.simulated
         if decode.stage == self.final_stage:
@@ -82,12 +90,14 @@ class RecentDecodes:
 
         A volume takes the screen when its last picture is there, or when it is in the works for `PATIENCE_S`: pictures
         of two volumes never stand side by side, and a fast stream does not flicker between pictures and empty squares.
-        Skipped volumes leave the last picture standing.
+        Skipped volumes, and trials that still unfold, leave the last picture standing.
         """
         not_skipped = [
             volume for volume in reversed(self.volumes) if volume.final_picture is not None or not volume.skipped
         ]
-        ripe = (v for v in not_skipped if v.final_picture is not None or now_s - v.heard_s > PATIENCE_S)
+        ripe = (
+            v for v in not_skipped if v.final_picture is not None or (v.is_final and now_s - v.heard_s > PATIENCE_S)
+        )
         return next(ripe, not_skipped[0] if not_skipped else None)
 
     def take_decode(self, decode: Decode, picture: Array | None, now_s: float) -> DecodedVolume:
@@ -121,11 +131,18 @@ class RecentDecodes:
         if message.seq < self._last_seq:
             self._count += 1
         self._last_seq = message.seq
+        event = message.event if isinstance(message, Decode) else None
         for volume in reversed(self.volumes):
-            names = (volume.count, volume.session, volume.run, volume.index)
-            if names == (self._count, message.session, message.run, message.index):
+            if (volume.count, volume.session, volume.run) != (self._count, message.session, message.run):
+                continue
+            # every decode of a trial supersedes the one before
+            if (volume.event, event) == (None, None) and volume.index == message.index:
                 return volume
-        self.volumes.append(DecodedVolume(message.session, message.run, message.index, self._count, now_s))
+            if event is not None and volume.event == event:
+                return volume
+        new = DecodedVolume(message.session, message.run, message.index, self._count, now_s)
+        new.event = event
+        self.volumes.append(new)
         del self.volumes[:-N_KEPT]
         return self.volumes[-1]
 

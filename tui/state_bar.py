@@ -87,7 +87,10 @@ class StateBar(Widget):
         if volume is None:
             return Text()
         averaged = f" ({volume.n_averaged} averaged)" if volume.n_averaged > 1 else ""
-        what = self._named([("volume", f"{volume.index}{averaged}")])
+        age = f", {volume.since_onset_s:.1f} s after onset" if volume.since_onset_s is not None else ""
+        what = self._named([("volume", f"{volume.index}{age}{averaged}")])
+        for flag in volume.flags:
+            what.append_text(self._styled(f"  {flag}", "warning"))
         if not following:
             return what.append_text(self._styled("  held", "warning"))
         quiet_s = now_s - connection.decoded_s if connection.decoded_s is not None else 0.0

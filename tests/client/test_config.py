@@ -144,4 +144,5 @@ def test_folders_follow_from_the_data_folder(tmp_path):
     assert data_path(config) == tmp_path
     assert nsd_path(config) == tmp_path / "nsd-simulated"
     assert weights_path(config, 2) == tmp_path / "weights" / "subj02.safetensors"
+    assert weights_path(config, 2, "bold") == tmp_path / "weights" / "subj02.bold.safetensors"
     assert nsd_path(load_config(overrides={"paths": {"nsd": "~/nsd"}})) == Path.home() / "nsd"

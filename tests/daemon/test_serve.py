@@ -103,7 +103,7 @@ def test_a_decode_names_what_made_it(daemon, scanner, run):
     assert provenance.simulated
 
 
-def test_bold_volumes_are_decoded_when_a_trials_estimate_is_ready(daemon, scanner):
+def test_a_bold_trial_is_scored_as_it_unfolds_and_pictured_when_final(daemon, scanner):
     tr_s, n_volumes = 4 / 3, 20
     assert isinstance(scanner.ask(hello(run="bold", kind="bold", tr_s=tr_s)), wire.Welcome)
     onset = wire.Event(session="ses", run="bold", event=0, onset_s=2.0, trial=5, seen=True)
@@ -114,11 +114,17 @@ def test_bold_volumes_are_decoded_when_a_trials_estimate_is_ready(daemon, scanne
             signal = (1000 + values(index) / 100).astype(np.float32)
             scanner.ask_frames(volume_frames(index, stored=signal, run="bold", scale=1.0))
         heard = viewer.until(lambda message: message.run == "bold" and message.stage == "xzc")
-    stages = [(message, payload) for message, payload in heard if message.run == "bold"]
-    assert [message.stage for message, _ in stages] == STAGES
-    assert {message.index for message, _ in stages} == {9}  # 9 s after the onset: 11 s, volume 9 of 4/3 s
-    assert {message.trial for message, _ in stages} == {5}
-    assert stages[0][1] == [PNG]
+    decodes = [(message, payload) for message, payload in heard if message.run == "bold"]
+    assert {(message.trial, message.event) for message, _ in decodes} == {(5, 0)}
+    unfolding = [message for message, _ in decodes if not message.is_final]
+    assert [message.stage for message in unfolding] == ["scores"] * 5
+    assert [message.index for message in unfolding] == [5, 6, 7, 8, 9]  # from 4 s after the onset: volume 5 of 4/3 s
+    assert unfolding[0].since_onset_s == pytest.approx(5 * tr_s - 2, abs=1e-3)
+    assert unfolding[0].uncertainty > unfolding[-1].uncertainty
+    final = [(message, payload) for message, payload in decodes if message.is_final]
+    assert [message.stage for message, _ in final] == STAGES
+    assert {message.index for message, _ in final} == {10}  # 11 s after the onset
+    assert final[0][1] == [PNG]
     status = daemon.wait_until(lambda status: status.n_waiting == 0)
     assert status.n_acked >= n_volumes
     ended = scanner.ask(wire.EndRun(session="ses", run="bold", n_volumes=n_volumes))

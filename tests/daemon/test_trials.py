@@ -1,5 +1,7 @@
 """BOLD volumes become trials, and a crash changes none of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from running_daemon import PNG, hello
@@ -7,10 +9,12 @@ from running_daemon import PNG, hello
 from braind.client import wire
 from braind.daemon.journal import Journal
 from braind.daemon.trials import BoldRun
-from braind.models.streaming import TrialEstimator
+from braind.models.bold_prior import BoldPrior
+from braind.models.causal import CausalEstimator
 
 TR_S = 4 / 3
 N_VOLUMES = 40
+PRIOR = BoldPrior.vague(20)
 
 
 @pytest.fixture
@@ -48,33 +52,67 @@ def ready_trials(run):
 
 def test_trials_are_the_estimators_own(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S)
+    run = BoldRun(journal, "run-01", TR_S, PRIOR)
     run.advance()
 
-    estimator = TrialEstimator(TR_S)
+    estimator = CausalEstimator(TR_S, PRIOR)
     for number in range(5):
         estimator.add_event(number, 7.5 * number)
-    expected = [
-        (index, estimate.event_number, estimate.betas.tobytes())
-        for index in range(N_VOLUMES)
-        for estimate in estimator.add_volume(index, voxels(index))
-    ]
+    expected = []
+    for index in range(N_VOLUMES):
+        estimator.add_volume(index, voxels(index))
+        estimates = sorted(estimator.unfolding(), key=lambda estimate: estimate.is_final)
+        expected += [(index, estimate.event_number, estimate.betas.tobytes()) for estimate in estimates]
     found = [(place.index, *trial) for place, trials in ready_trials(run).items() for trial in trials]
     assert found == expected
-    assert len(found) >= 4
+    assert {event for _, event, _ in found} >= {0, 1, 2, 3}
 
 
 def test_a_trial_carries_what_its_onset_said(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S)
+    run = BoldRun(journal, "run-01", TR_S, PRIOR)
     run.advance()
     trial = run.trials(run.ready()[0])[0]
     assert (trial.trial, trial.seen) == (100, PNG)
 
 
+def test_a_trial_unfolds_until_it_is_final_once(journal):
+    record_run(journal)
+    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run.advance()
+    unfolding = [(place, trial) for place in run.ready() for trial in run.trials(place) if trial.event == 2]
+    since_onset_s = [trial.since_onset_s for _, trial in unfolding]
+    assert 4 <= since_onset_s[0] < 4 + TR_S
+    assert 11 <= since_onset_s[-1] < 11 + TR_S
+    assert since_onset_s == sorted(since_onset_s)
+    assert [trial.is_final for _, trial in unfolding] == [False] * (len(unfolding) - 1) + [True]
+    uncertainty = [trial.uncertainty for _, trial in unfolding]
+    assert 1 >= uncertainty[0] > uncertainty[-1] > 0
+    assert run.only_unfolds(unfolding[0][0])
+    assert not run.only_unfolds(unfolding[-1][0])
+
+
+def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
+    spike = (voxels(20) * 1.2).astype(np.float32)
+    for number in range(5):
+        add_event(journal, number)
+    for index in range(N_VOLUMES):
+        header = wire.Volume(session="ses", run="run-01", index=index, shape=(1, 1, 20), dtype="float32", crc32=index)
+        journal.add_volume(header, spike if index == 20 else voxels(index), seen=None, whole=None)
+    mean_signal = np.random.default_rng(7).normal(size=20).astype(np.float32)
+    prior = replace(PRIOR, mean_signal=mean_signal, misaligned_below=0.99)
+    run = BoldRun(journal, "run-01", TR_S, prior)
+    run.advance()
+    finals = {trial.event: trial for place in run.ready() for trial in run.trials(place) if trial.is_final}
+    # volume 20 lies at 26.7 s: after the onsets at 15 and 22.5 s, and not after the final estimates of both
+    spikes = {event: trial.spike for event, trial in finals.items()}
+    assert spikes == {0: False, 1: False, 2: True, 3: True, 4: False}
+    assert all(trial.misaligned for trial in finals.values())
+
+
 def test_volumes_without_an_estimate_are_settled(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S)
+    run = BoldRun(journal, "run-01", TR_S, PRIOR)
     settled = run.advance()
     assert {state for _, state in settled} == {"used"}
     assert journal.counts() == {"used": len(settled), "waiting": len(run.ready())}
@@ -83,19 +121,19 @@ def test_volumes_without_an_estimate_are_settled(journal):
 @pytest.mark.parametrize("crash_after", [1, 9, 17, 30])
 def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path, crash_after):
     record_run(journal)
-    undisturbed = BoldRun(journal, "run-01", TR_S)
+    undisturbed = BoldRun(journal, "run-01", TR_S, PRIOR)
     undisturbed.advance()
 
     interrupted = Journal(tmp_path / "interrupted.sqlite3")
     interrupted.open_run(hello(kind="bold", tr_s=TR_S), "weights")
     for number in range(5):
         add_event(interrupted, number)
-    before = BoldRun(interrupted, "run-01", TR_S)
+    before = BoldRun(interrupted, "run-01", TR_S, PRIOR)
     for index in range(N_VOLUMES):
         add_volume(interrupted, index)
         if index < crash_after:
             before.advance()
-    after = BoldRun(interrupted, "run-01", TR_S)
+    after = BoldRun(interrupted, "run-01", TR_S, PRIOR)
     after.advance()
 
     def by_index(run):
@@ -109,21 +147,21 @@ def test_a_late_volume_is_kept_and_not_used(journal):
     add_volume(journal, 0)
     add_volume(journal, 2)
     add_volume(journal, 1)
-    run = BoldRun(journal, "run-01", TR_S)
+    run = BoldRun(journal, "run-01", TR_S, PRIOR)
     settled = dict((place.index, state) for place, state in run.advance())
     assert settled == {0: "used", 2: "used", 1: "late"}
 
 
 def test_the_end_of_a_run_completes_its_last_trials(journal):
     record_run(journal, n_events=7)
-    run = BoldRun(journal, "run-01", TR_S)
+    run = BoldRun(journal, "run-01", TR_S, PRIOR)
     run.advance()
-    # The last trial was seen for 7 s only: it waits for more volumes until the run is known to be over.
-    assert 6 not in {event for trials in ready_trials(run).values() for event, _ in trials}
+    # The last trial was seen for 7 s only: more volumes may come until the run is known to be over.
+    assert not any(trial.is_final for place in run.ready() for trial in run.trials(place) if trial.event == 6)
     journal.end_run(wire.EndRun(session="ses", run="run-01", n_volumes=N_VOLUMES), has_estimates=True)
     assert journal.runs_to_finish("weights") == ["run-01"]
     run.advance()
     run.finish()
     (end,) = [place for place in run.ready() if place.is_end]
     assert end.index == N_VOLUMES - 1
-    assert [trial.event for trial in run.trials(end)] == [6]
+    assert [(trial.event, trial.is_final) for trial in run.trials(end)] == [(6, True)]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
+from braind.models.bold_prior import BoldPrior
 from braind.models.fit import fit_weights
 from braind.models.low_rank import low_rank_map
 from braind.models.roi import RoiError, check_finite, gather, union_index
@@ -45,6 +46,25 @@ def test_saved_weights_load_the_same(weights, path, trials):
     for first, second in zip(loaded.predict(trials.voxels), weights.predict(trials.voxels), strict=True):
         assert np.array_equal(first, second)
     assert [file.name for file in path.parent.iterdir()] == ["weights.safetensors"]
+
+
+def test_weights_keep_what_is_known_of_bold(weights, path):
+    n_voxels = len(weights.voxel_index)
+    rng = np.random.default_rng(0)
+    prior = BoldPrior(
+        rng.integers(0, 5, n_voxels), rng.normal(size=n_voxels).astype(np.float32), np.ones(n_voxels, np.float32),
+        amplitude_variance=0.3, mean_signal=rng.normal(size=n_voxels).astype(np.float32), misaligned_below=0.9,
+    )  # fmt: skip
+    assert Weights.load(path).bold is None
+    replace(weights, bold=prior, fingerprint="").save(path)
+    loaded = Weights.load(path)
+    assert loaded.fingerprint != weights.fingerprint
+    assert loaded.bold is not None
+    for name, tensor in prior.tensors().items():
+        assert np.array_equal(loaded.bold.tensors()[name], tensor)
+    rewrite(path, lambda tensors: tensors.update({"bold.hrf_of_voxel": np.full(n_voxels, 9)}))
+    with pytest.raises(WeightsError, match="fit again with braind fit --kind bold"):
+        Weights.load(path)
 
 
 def test_predictions_have_the_shapes_and_dtype_of_the_card(weights, trials):

@@ -14,11 +14,12 @@ from braind.client.config import candidates_path, load_config, weights_path
 from braind.client.data_set import DataSetError
 from braind.client.nsd import NsdTree
 from braind.daemon.preflight import load_weights
+from braind.models.bold_prior import BoldPrior
+from braind.models.causal import CausalEstimator
 from braind.models.clip import PictureClip
 from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.metrics import pixcorr, two_way
 from braind.models.session_scaling import z_score_sessions
-from braind.models.streaming import TrialEstimator
 from braind.models.weights import WeightsError
 from braind.offline import decoding, fitting
 from braind.offline.bids_writing import write_bids
@@ -168,14 +169,17 @@ def test_trials_of_bold_are_estimated_as_during_a_scan(tree, folder):
     own = BidsFolder(folder, "nsd", "T1w", estimates="bold", estimate_trials=estimate_trials)
     betas = own.masked_betas(1, [1], voxels)
     assert betas.shape == (750, len(voxels))
-    estimator = TrialEstimator(tree.bold_tr_s)
+    estimator = CausalEstimator(tree.bold_tr_s, BoldPrior.vague(len(voxels)))
     for number, (onset_s, _) in enumerate(tree.bold_onsets(1, 1, 2)):
         estimator.add_event(number, onset_s)
     of_run = np.flatnonzero(tree.trials(1).run == 2)
     series = tree.bold_run(1, 1, 2).reshape(-1, 226)[voxels].T.astype(np.float32)
     n_estimated = 0
     for index, volume in enumerate(series):
-        for estimate in estimator.add_volume(index, volume):
+        estimator.add_volume(index, volume)
+        for estimate in estimator.unfolding():
+            if not estimate.is_final:
+                continue
             assert betas[of_run[estimate.event_number]] == pytest.approx(estimate.betas, abs=2e-3)
             n_estimated += 1
     assert n_estimated > 55

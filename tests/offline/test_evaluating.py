@@ -1,14 +1,11 @@
 """What an evaluation reads beside the trials, and what it prints."""
 
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
 
-from braind.client.replay_runs import ReplayEvent, ReplayRun, ReplayTrial, ReplayVolume
-from braind.models.streaming import response
-from braind.offline.evaluating import EvaluatingError, bold_row, estimated_trials, read_kinds
-from braind.offline.score_tables import not_measured, print_tables, score_tables
+from braind.client.config import load_config
+from braind.client.nsd import NsdTree
+from braind.offline.evaluating import EvaluatingError, load_bold_weights, read_kinds
+from braind.offline.score_tables import bold_table, not_measured, print_tables, score_tables
 
 
 def score(mean):
@@ -77,27 +74,32 @@ def test_kinds_are_read_from_a_table(tmp_path):
         read_kinds(tmp_path / "missing.tsv")
 
 
-def test_bold_trials_are_estimated_from_the_volumes_so_far():
-    tr_s, onsets_s, n_volumes = 4 / 3, [8.0, 24.0, 40.0], 50
-    times_s = np.arange(n_volumes) * tr_s
-    betas = np.array([[2.0, 0, 1], [0, 3, 1], [1, 1, 0]])
-    series = 1000 * (1 + sum(np.outer(response(times_s - onset_s, 3.0), beta) / 100
-                             for onset_s, beta in zip(onsets_s, betas, strict=True)))  # fmt: skip
-    asked_after = []
+def test_bold_scores_stand_beside_the_betas_with_their_share_above_chance():
+    def row(z, clip):
+        return {
+            "zc": {"clip_two_way": score(clip)},
+            "z_correlation": score(z),
+            "c_correlation": score(z),
+            "n_decodes": 9,
+        }
 
-    def volumes(first):
-        for index in range(first, n_volumes):
-            asked_after.append(index)
-            yield ReplayVolume(index, series[index].reshape(3, 1, 1), 1.0, None)
-
-    events = [ReplayEvent(n, onset_s, ReplayTrial(n, 70 + n)) for n, onset_s in enumerate(onsets_s)]
-    run = ReplayRun(SimpleNamespace(tr_s=tr_s), n_volumes, events, volumes)
-    estimates = estimated_trials(run, np.array([0, 1, 2]))
-    assert [nsd_id for _, nsd_id in estimates] == [70, 71, 72]
-    assert np.stack([estimate for estimate, _ in estimates]) == pytest.approx(betas, abs=0.15)
-    assert asked_after == list(range(n_volumes))
+    scores = {
+        "beta": row(0.4, 0.9),
+        "bold": {"seconds_after_onset": {"4.0": row(0.1, 0.6), "8.0": row(0.36, 0.86)}, "final": row(0.4, 0.9)},
+        "measures": {"clip_two_way": {"title": "two-way CLIP (own)"}},
+        "provenance": {"simulated": True},
+    }
+    table = bold_table(scores)
+    assert table.columns == ["", "z correlation", "c correlation", "two-way CLIP (own)"]
+    assert table.rows[1] == ["BOLD, 4 s", "0.100 (25%)", "0.100 (25%)", "0.600 (25%)"]
+    assert table.rows[2][-1] == "0.860 (90%)"
+    assert [row[0] for row in table.rows] == ["betas", "BOLD, 4 s", "BOLD, 8 s", "BOLD, final"]
 
 
 def test_missing_bold_weights_are_named(tmp_path):
-    needs = bold_row(None, 1, tmp_path / "subj01.bold.safetensors", "", np.array([1]))
-    assert needs == "needs weights of kind bold, subj01.bold.safetensors"
+    tree = object.__new__(NsdTree)
+    config = load_config(None, {"paths": {"data": str(tmp_path)}})
+    with pytest.raises(
+        EvaluatingError, match=r"needs weights of kind bold, subj01.bold.safetensors: braind fit --kind"
+    ):
+        load_bold_weights(config, 1, tree, "")

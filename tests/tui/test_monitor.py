@@ -170,6 +170,22 @@ async def test_who_joins_late_gets_the_strip_filled(daemon):
         assert words_of(pilot.app.query_one(RecentStrip)).splitlines()[-1].split() == ["3", "2", "1", "0"]
 
 
+@in_event_loop
+async def test_a_trial_that_unfolds_leaves_the_last_picture_and_its_final_one_says_what_was_odd(daemon):
+    async with monitor_of(daemon).run_test(size=(120, 40)) as pilot:
+        app = pilot.app
+        daemon.wait_for_viewer()
+        daemon.decode(8, event=0, since_onset_s=11.2, colour=(100, 9, 9))
+        await until(pilot, lambda: shows(app, "xzc", 100, 9, 9))
+        daemon.decode(9, "scores", event=1, since_onset_s=5.3, is_final=False)
+        await until(pilot, lambda: len(app.recent.volumes) == 2)
+        assert shows(app, "xzc", 100, 9, 9)
+        daemon.decode(14, event=1, since_onset_s=12.0, misaligned=True, colour=(101, 9, 9))
+        await until(pilot, lambda: shows(app, "xzc", 101, 9, 9))
+        assert len(app.recent.volumes) == 2
+        assert "volume 14, 12.0 s after onset  misaligned" in words_of(app.query_one(StateBar))
+
+
 @SIZES
 @in_event_loop
 async def test_an_older_decode_is_held_until_the_newest_is_followed_again(daemon, size):

@@ -104,3 +104,18 @@ def test_median_and_p99_are_numpys():
     expected = 1e3 * np.median(times_s), 1e3 * np.percentile(times_s, 99, method="inverted_cdf")
     assert median_and_p99_ms(times_s) == pytest.approx(expected)
     assert median_and_p99_ms([0.25]) == (250.0, 250.0)
+
+
+def test_a_later_decode_of_a_trial_supersedes_and_an_unfinished_one_takes_no_screen(recent):
+    recent.take_decode(stage(1, "xzc"), PICTURE, 0.0)
+    for index, since_onset_s in ((3, 4.5), (4, 5.8)):
+        unfolding = {"event": 0, "is_final": False, "since_onset_s": since_onset_s}
+        recent.take_decode(stage(index, "scores", **unfolding), None, float(index))
+        recent.take_decode(stage(index, "scores", seq=3 * index + 1, **unfolding | {"event": 1}), None, float(index))
+    assert [(volume.index, volume.event) for volume in recent.volumes] == [(1, None), (4, 0), (4, 1)]
+    assert recent.volumes[1].since_onset_s == 5.8
+    assert recent.newest(60.0).index == 1
+    for name in ("scores", "xz", "xzc"):
+        recent.take_decode(stage(8, name, event=0, since_onset_s=11.2, spike=True), PICTURE, 61.0)
+    assert len(recent.volumes) == 3
+    assert (recent.newest(61.0).event, recent.newest(61.0).flags) == (0, ("spike",))
