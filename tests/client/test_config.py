@@ -87,7 +87,7 @@ def test_a_variables_text_becomes_the_settings_type(monkeypatch, name, text, sec
             r"settings\.toml \[serve\]: no setting named 'ingst_port'; did you mean 'ingest_port'",
         ),
         ("[serv]\nhost = 'a'", "no section named 'serv'; did you mean 'serve'"),
-        ("[x]\nhost = 'a'", "sections are paths, serve, decode, fit"),
+        ("[x]\nhost = 'a'", "sections are paths, dataset, serve, decode, fit"),
         ("policy = 'all'", r"'policy' stands outside any section; put it under \[serve\]"),
         ("[serve]\ningest_port = 70000", "ingest_port must be a port from 0 to 65535 .*, got 70000"),
         ("[serve]\ningest_port = '5560'", "ingest_port must be a port from 0 to 65535 .*, got '5560'"),
