@@ -48,7 +48,8 @@ def test_a_scanner_client_sends_volumes_and_hears_their_decodes(files, tmp_path)
     for index in range(2):
         assert f"volume {index} is safe" in said
         assert re.search(rf"volume {index} is most like: picture \d+", said)
-        assert Image.open(tmp_path / "pictures" / f"volume-{index:03d}.png").size == (128, 128)
+        with Image.open(tmp_path / "pictures" / f"volume-{index:03d}.png") as picture:
+            assert picture.size == (128, 128)
     assert nib.load(tmp_path / "run-07.nii.gz").shape[:3] == SHAPE
 
 
