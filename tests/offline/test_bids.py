@@ -3,6 +3,8 @@
 import hashlib
 import json
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -96,9 +98,8 @@ def fitted(tree, folder, tmp_path_factory):
 
 
 def test_the_validator_has_nothing_to_say_against_it(folder):
-    ran = subprocess.run(
-        ["bids-validator-deno", "--format", "json", folder], capture_output=True, text=True, check=False
-    )
+    validator = Path(sys.executable).with_name("bids-validator-deno")
+    ran = subprocess.run([validator, "--format", "json", folder], capture_output=True, text=True, check=False)
     report = json.loads(ran.stdout)
     errors = [issue for issue in report["issues"]["issues"] if issue["severity"] == "error"]
     assert errors == []
