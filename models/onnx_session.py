@@ -41,8 +41,8 @@ def provider_of(settings: OnnxSettings, device: torch.device) -> str:
     )
 
 
-def open_network(path: Path, provider: str, settings: OnnxSettings, cache: Path) -> tuple[Network, str]:
-    """Open an exported network; return it and the provider that really runs it.
+def open_network(path: Path, provider: str, settings: OnnxSettings, cache: Path, n_threads: int) -> tuple[Network, str]:
+    """Open an exported network, for so many threads on a CPU; return it and the provider that really runs it.
 
     Raises
     ------
@@ -53,7 +53,9 @@ def open_network(path: Path, provider: str, settings: OnnxSettings, cache: Path)
 
     onnxruntime.set_default_logger_severity(3)
     try:
-        session = onnxruntime.InferenceSession(path, session_options(), providers=provider_options(provider, cache))
+        session = onnxruntime.InferenceSession(
+            path, session_options(n_threads), providers=provider_options(provider, cache)
+        )
     except Exception as error:  # noqa: BLE001 (onnxruntime's own exceptions share no class but this)
         raise EngineError(f"{path}: onnxruntime cannot run it ({error}); delete that file and try again") from error
     taken = session.get_providers()[0]
@@ -67,15 +69,15 @@ def open_network(path: Path, provider: str, settings: OnnxSettings, cache: Path)
     )
 
 
-def session_options() -> Any:
-    """Return onnxruntime's options: torch's number of threads, which spin while a network runs and rest between runs.
+def session_options(n_threads: int) -> Any:
+    """Return onnxruntime's options.
 
-    Each network has threads of its own: those that spin while they wait take the cores from the others'.
+    Each network has threads of its own, which rest while they wait: those that spin take the cores from the others'.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = n_threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 

@@ -28,6 +28,8 @@ MAX_DISCARDED_VARIANCE = 0.001
 MANY = 4500
 FOUND_FROM = 6144
 CHUNK = 2048
+# Pictures with less weight than this are left out of a mean; all of them together weigh less than float32 resolves.
+NEGLIGIBLE = 1e-12
 PRIOR_TENSORS = ("gain", "noise", "pictures", "components", "mean")
 
 
@@ -57,9 +59,9 @@ class PicturePrior:
     mean: Array
 
     @cached_property
-    def _widened(self) -> tuple[Array, Array]:
+    def _wide_components(self) -> Array:
         # CPUs multiply float32 natively and float16 not at all
-        return self.pictures.astype(np.float32), self.components.astype(np.float32)
+        return self.components.astype(np.float32)
 
     @cached_property
     def _expected_scores(self) -> tuple[Array, Array]:
@@ -86,8 +88,10 @@ class PicturePrior:
         -------
         c : array of shape (n_trials, n_targets), float32
         """
-        pictures, components = self._widened
-        return self.picture_weights(voxels) @ pictures @ components + self.mean
+        weights = self.picture_weights(voxels)
+        likely = (weights > NEGLIGIBLE).any(axis=0)
+        scores = weights[:, likely] @ self.pictures[likely].astype(np.float32)
+        return scores @ self._wide_components + self.mean
 
 
 class PrincipalComponents(NamedTuple):

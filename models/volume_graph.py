@@ -45,8 +45,9 @@ class VolumeGraph:
         self._host_voxels = voxels.pin_memory() if is_recorded else voxels
         self._voxels = voxels.clone().to(reconstructor.ldm.device)
         self._stages: list[Called | Recorded] = []
-        ridge = DeviceRidge(weights, reconstructor.ldm.device)
-        predicted = self._add(lambda: ridge(self._voxels))
+        on_host = self._voxels.device.type == "cpu" and not is_recorded
+        predict = _on_host(weights) if on_host else DeviceRidge(weights, reconstructor.ldm.device)
+        predicted = self._add(lambda: predict(self._voxels))
         if mode != "c":
             self._add(lambda: (reconstructor.coarse_of(predicted.results[0]),))
         if mode != "z":
@@ -147,6 +148,16 @@ class Recorded:
         """Wait for the newest launch; return its results, without their leading 1."""
         self._is_done.synchronize()
         return tuple(place[0].numpy().copy() for place in self._on_host)
+
+
+def _on_host(weights: Weights) -> Callable[[torch.Tensor], Tensors]:
+    """Return the weights' own prediction, which on a CPU is faster than torch's."""
+
+    def predict(voxels: torch.Tensor) -> Tensors:
+        z, c = weights.predict(voxels.numpy()[None])
+        return torch.from_numpy(z), torch.from_numpy(c)
+
+    return predict
 
 
 def is_recordable(reconstructor: Reconstructor) -> bool:
