@@ -13,6 +13,7 @@ that, the target's own residuals decide.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below these shares of the largest and the mean eigenvalue need the folds' own decompositions, and float64.
 REFIT_BELOW = 1e-8
 FLOAT64_BELOW = 1e-3
+LARGEST_CACHE = 2**28  # bytes of the folds' factors, which are wanted twice a penalty
 
 
 def cross_validate(
@@ -70,6 +72,8 @@ def cross_validate(
     """
     folds_of = _refitted if alphas.min() < REFIT_BELOW * float(decomposition.singular_values[-1]) ** 2 else _left_out
     residuals_of = folds_of(decomposition, z_scored, picture_of_trial, folds, intercept)
+    if 4 * len(alphas) * sum(len(held_out) ** 2 for _, held_out in folds) <= LARGEST_CACHE:
+        residuals_of = cache(residuals_of)
     trials = _Trials(picture_of_trial, folds, decomposition.summed.device)
     n_targets = sum(map(len, chunks))
     if n_targets <= BASIS_SIZE + SAMPLE_SIZE:
