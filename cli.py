@@ -52,6 +52,7 @@ def main() -> None:
 
 for command in (
     live.serve,
+    live.use,
     live.replay,
     live.monitor,
     live.status,
