@@ -154,7 +154,7 @@ def bold_runs(
             rows = np.nonzero((all_trials.session == number) & (all_trials.run == run))[0]
             onsets = tree.bold_onsets(subject, number, run)
             events = [
-                ReplayEvent(event, float(onset_s), _shown(tree, row, nsd_id, repeats == "calibration"))
+                ReplayEvent(event, float(onset_s), _shown(tree, int(row), nsd_id, repeats == "calibration"))
                 for event, (row, (onset_s, nsd_id)) in enumerate(zip(rows, onsets, strict=True))
             ]
             run_name = f"ses-{number:02d}_run-{run:02d}"

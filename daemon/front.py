@@ -84,8 +84,8 @@ class Front:
             arrived_s = time.monotonic()
             answer = self.take(frames)
             await self._socket.send_multipart([sender, *wire.encode(answer)])  # 4. the sender may forget it
-            is_new = isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate
-            if is_new and not self._weights.is_blank:
+            is_decoded = not self._weights.is_blank
+            if is_decoded and isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
                 self._wake(
                     link.Wake(
                         session=answer.session,
