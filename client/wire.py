@@ -235,8 +235,8 @@ class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
 class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
     """How well the trials recorded so far decode, cross-validated; who fitted them says it, the daemon passes it on.
 
-    `two_way` is the share of other pictures that fit the z and c of a left-out trial worse than its own does, 0–1, by
-    chance 0.5; `low` to `high` is its 95 % interval over pictures.
+    `two_way` is the share of other left-out pictures that fit the z and c of a left-out trial worse than its own does,
+    0–1, by chance 0.5; `low` to `high` is its 95 % interval over pictures.
     """
 
     session: str

@@ -25,10 +25,11 @@ class TwoWay(NamedTuple):
 def two_way_left_out(
     weights: Weights, voxels: Array, picture_of_trial: Array, z: Array, c: Array, n_folds: int, seed: int = 0
 ) -> TwoWay:
-    """Return the share of other pictures that fit left-out trials' z and c worse than the pictures seen do.
+    """Return the share of other left-out pictures that fit left-out trials' z and c worse than the pictures seen do.
 
-    The likeness is that of the retrieval (`models/candidates.py`) among all the pictures. Ridge predictions, each with
-    the median penalty of the weights' own fit on all trials.
+    The likeness is that of the retrieval (`models/candidates.py`). Rivals are the pictures that were left out together:
+    predictions resemble the pictures that they were fitted on. Each target has the median penalty of the weights' own
+    fit on all trials.
 
     Parameters
     ----------
@@ -47,7 +48,11 @@ def two_way_left_out(
     for part, targets, (_, alpha, _) in parts:
         own = np.ascontiguousarray(voxels[:, part.positions])
         likeness += _likeness_left_out(own, picture_of_trial, _standardised(targets), alpha, folds) / len(parts)
-    identified = mean_by_picture(identified_among_seen(likeness, picture_of_trial), picture_of_trial, len(z))
+    rivals = np.zeros(likeness.shape, bool)
+    for _, held_out in folds:
+        rivals[np.ix_(held_out, np.unique(picture_of_trial[held_out]))] = True
+    scores = identified_among_seen(likeness, picture_of_trial, rivals)
+    identified = mean_by_picture(scores, picture_of_trial, len(z))
     seen = identified[np.isfinite(identified)]
     return TwoWay(float(seen.mean()), *bootstrap_ci(seen, seed))
 
@@ -68,8 +73,10 @@ def _likeness_left_out(
         of_picture = np.zeros((len(seen), len(held_out)))
         np.add.at(of_picture, own, share.T)
         shown = targets[seen]
-        about = np.bincount(own) / len(own) @ shown
-        likeness[held_out] = unit_rows(of_picture.T @ (shown - about) + about) @ rows.T
+        # Without the mean that predictions are about: it is the same for all trials, and a decoder whose scale was
+        # restored hardly feels it.
+        shown = shown - np.bincount(own) / len(own) @ shown
+        likeness[held_out] = unit_rows(of_picture.T @ shown) @ rows.T
     return likeness
 
 

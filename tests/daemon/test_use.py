@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 import nibabel as nib
@@ -10,7 +11,11 @@ import pytest
 from running_daemon import AFFINE, SHAPE, LdmFacts, RunningDaemon, hello, random_weights, volume_frames
 
 from braind.client import wire
+from braind.client.control import ControlClient
+from braind.client.subscriber import DecodeSubscriber
 from braind.daemon.recording import Recording
+from braind.models.fit import FitError
+from braind.offline.calibrating import follow_calibration
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +33,11 @@ def daemon(files, tmp_path_factory):
 def scanner(daemon):
     with daemon.connect("ingest") as scanner:
         yield scanner
+
+
+def address(daemon, socket):
+    host, port = daemon.addresses[socket].removeprefix("tcp://").split(":")
+    return host, int(port)
 
 
 def use(daemon, weights_path):
@@ -63,12 +73,35 @@ def test_without_weights_volumes_are_recorded_with_what_they_show_and_nothing_is
     assert headers[0].captions == ("a red ball", "a ball")
 
 
-def test_viewers_hear_how_the_calibration_goes(daemon):
+def test_after_each_run_that_ends_a_fit_is_made_and_viewers_hear_how_good_it_is(daemon, scanner):
     told = wire.Calibration(session="ses", n_trials=24, n_pictures=20, minutes=1.6, two_way=0.71, low=0.65, high=0.77)
-    assert isinstance(daemon.ask(told)[0], wire.Done)
+    fitted, said = [], []
+
+    class Fit:
+        def fit(self, paths):
+            fitted.append([path.name for path in paths])
+            if len(fitted) == 1:
+                raise FitError("2 pictures are too few for 5 folds; take more sessions")
+            return Path("sub-01_0123.safetensors"), told
+
+    def say(words):
+        said.append(words)
+        record(scanner, f"calibration-{len(said)}")
+        end(scanner, f"calibration-{len(said)}")
+
+    earlier = [Path("monday.sqlite3")]
+    with (
+        ControlClient(*address(daemon, "control")) as control,
+        DecodeSubscriber(*address(daemon, "decodes"), address(daemon, "control")[1]) as subscriber,
+    ):
+        follow_calibration(Fit(), earlier, control, subscriber, say, lambda: len(said) == 2)
+    assert fitted == [["monday.sqlite3", "ses.sqlite3"]] * 2
+    assert said[0].startswith("2 pictures are too few")
+    assert said[1] == (
+        "sub-01_0123.safetensors\t24 trials of 20 pictures in 1.6 minutes: two-way 0.71 (0.65–0.77, chance 0.50)"
+    )
     with daemon.watch() as viewer:
-        while (beat := viewer.receive()).calibration is None:
-            pass
+        beat = viewer.receive()
     assert beat.calibration == told
 
 
@@ -129,7 +162,7 @@ def test_other_weights_are_taken_between_two_runs_and_nothing_is_lost(daemon, sc
     assert (status.weights, status.pid, status.decoder_restarts) == (other.fingerprint, pid, n_restarts)
     published = {(message.run, message.index) for message, _ in daemon.decodes()}
     assert published == {(run, index) for run in ("first", "second") for index in (0, 1)}
-    assert status.n_acked == 8
+    assert status.n_acked == 12
 
 
 def test_a_busy_decoder_is_waited_for(daemon, scanner):
