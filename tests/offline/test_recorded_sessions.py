@@ -1,6 +1,7 @@
 """Recorded sessions as a data set: the same numbers as in NSD's form, through the same fit; and what is refused."""
 
 import hashlib
+import sqlite3
 
 import nibabel as nib
 import numpy as np
@@ -187,12 +188,18 @@ def test_weights_of_a_recorded_session_are_those_of_the_same_trials_in_nsds_form
     assert len(Candidates.load(candidates_beside(path)).labels) == n_pictures
 
 
-def test_bold_runs_come_back_as_they_were_recorded(tree, bold_session, stimuli, monkeypatch):
-    voxel_index = np.flatnonzero(tree.roi_mask(1, ["early"]))
+@pytest.fixture(scope="module")
+def names(tree, tmp_path_factory):
+    """Files of all pictures, which nobody reads."""
+    folder = tmp_path_factory.mktemp("names")
     for nsd_id in np.unique(tree.trials(1).nsd_id):
-        if not (path := stimuli / picture_file(nsd_id)).is_file():
-            path.write_bytes(b"never read")
-    data = RecordedSessions([bold_session], stimuli)
+        (folder / picture_file(nsd_id)).touch()
+    return folder
+
+
+def test_bold_runs_come_back_as_they_were_recorded(tree, bold_session, names, monkeypatch):
+    voxel_index = np.flatnonzero(tree.roi_mask(1, ["early"]))
+    data = RecordedSessions([bold_session], names)
     assert (data.kind, data.estimates, data.bold_runs(1, 1)) == ("bold", "bold", [1, 2])
     whole, theirs = data.bold_signal(1, 1, 1, voxel_index), tree.bold_signal(1, 1, 1, voxel_index)
     np.testing.assert_array_equal(whole.voxels, theirs.voxels)
@@ -209,8 +216,8 @@ def test_bold_runs_come_back_as_they_were_recorded(tree, bold_session, stimuli, 
     trials, of_nsd = data.trials(1), tree.trials(1)
     n_first = int((trials.run == 1).sum())
     assert trials.onset_s[:n_first].tolist() == theirs.onsets_s.tolist()
-    names = [data.picture_names[number] for number in trials.nsd_id]
-    assert names == [picture_file(number) for number in of_nsd.nsd_id[: len(trials)]]
+    shown = [data.picture_names[number] for number in trials.nsd_id]
+    assert shown == [picture_file(number) for number in of_nsd.nsd_id[: len(trials)]]
     monkeypatch.setattr(tree, "bold_runs", lambda subject, session: [1])
     nsd = bold.final_estimates(tree, 1, voxel_index, BoldPrior.vague(len(voxel_index)))
     in_first = own.rows < n_first
@@ -294,6 +301,31 @@ def test_regions_that_are_no_masks_of_the_grid_or_were_not_recorded_are_refused(
     beyond = np.flatnonzero(~recorded)[:2]
     with pytest.raises(DataSetError, match=f"run ses-01 has {recorded.sum()} voxels, and not 2 of the 2"):
         data.masked_betas(1, [1], beyond)
+
+
+def test_a_session_that_does_not_say_which_voxels_it_has_is_refused(tree, few, stimuli, tmp_path):
+    path = record(tree, tmp_path, few(), 3)
+    with sqlite3.connect(path) as database:
+        database.execute("DROP TABLE masks")
+    database.close()
+    with pytest.raises(JournalError, match="run ses-01 does not say which voxels it has"):
+        RecordedSessions([path], stimuli).brainmask(1)
+
+
+def test_an_onset_that_showed_no_picture_is_no_trial(tree, names, tmp_path):
+    first, *_ = bold_runs(tree, 1, "blank", None, "calibration")
+    blank = [event._replace(shown=event.shown._replace(stimulus="n/a")) for event in first.events[::2]]
+    others = first.events[1::2]
+    path = record(tree, tmp_path, [first._replace(events=blank + others)])
+    data = RecordedSessions([path], names)
+    assert data.trials(1).onset_s.tolist() == [event.onset_s for event in others]
+    voxel_index = np.flatnonzero(tree.roi_mask(1, ["early"]))
+    # it is a response all the same
+    signal = data.bold_signal(1, 1, 1, voxel_index)
+    assert signal.onsets_s.tolist() == [event.onset_s for event in others + blank]
+    estimates = bold.final_estimates(data, 1, voxel_index, BoldPrior.vague(len(voxel_index)))
+    assert set(estimates.rows) <= set(range(len(others)))
+    assert len(estimates.rows) > len(others) - 4
 
 
 def test_too_few_trials_and_no_session_are_refused(tree, few, stimuli, masks, tmp_path):
