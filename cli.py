@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, encode, live, nsd, recorded, report, send, settings
+from .commands import bridge, calibrate, encode, live, nsd, recorded, report, send, settings
 from .errors import BraindError, ExitCode
 
 # a model or preset that cannot be used, whatever the command
-UNFIT = ("ldm", "preset", "engine", "features", "surface", "report")
+UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner")
 
 
 class FrontDoor(click.Group):
@@ -52,6 +52,8 @@ def main() -> None:
 
 for command in (
     live.serve,
+    live.use,
+    calibrate.calibrate,
     live.replay,
     live.monitor,
     live.status,

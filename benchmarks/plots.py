@@ -1,4 +1,4 @@
-"""The plots of docs/benchmarks.md."""
+"""The plots of docs/benchmarks.md and docs/calibration.md."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -54,6 +54,24 @@ def draw_ridge(growth: dict[str, Any], path: Path) -> None:
         axes.set(xscale="log", yscale="log", xlabel=what, xticks=counts, xticklabels=[f"{n:,}" for n in counts])
         axes.minorticks_off()
         axes.legend(fontsize=8)
+    _save(figure, path)
+
+
+def draw_calibration(kinds: dict[str, Any], path: Path) -> None:
+    """Plot two-way identification over minutes of calibration: of held-out pictures, and as the operator was told."""
+    figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
+    for number, (kind, measured) in enumerate(kinds.items()):
+        rows, colour = measured["rows"], f"C{number}"
+        minutes = [row["minutes"] for row in rows]
+        held_out = [row["held_out"] for row in rows]
+        axes.plot(minutes, [score["mean"] for score in held_out], color=colour, marker="o", label=f"{kind}, held out")
+        low, high = zip(*(score["ci95"] for score in held_out), strict=True)
+        axes.fill_between(minutes, low, high, color=colour, alpha=0.15, linewidth=0)
+        told = [row["told"]["mean"] for row in rows]
+        axes.plot(minutes, told, color=colour, linestyle="--", marker=".", label=f"{kind}, as the monitor says")
+    axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="minutes of calibration (simulated subject)", ylabel="two-way identification, single trials")
+    axes.legend(fontsize=8)
     _save(figure, path)
 
 

@@ -190,7 +190,7 @@ class BidsFolder:
 
     @cached_property
     def _stimuli(self) -> Stimuli:
-        return Stimuli(self.roots)
+        return Stimuli.of_bids(self.roots)
 
     def _place(self, subject: int) -> str:
         return f"sub-{self._labels[subject]} of {self.root}"

@@ -1,4 +1,4 @@
-"""The pictures of a BIDS data set: image files in `stimuli/`, and a table of what each shows and what it is for.
+"""Pictures in files, and the table of what each shows and what it is for; in BIDS both lie in `stimuli/`.
 
 `stimuli/captions.tsv` has a row for each caption: `stim_file` (below stimuli/, as in events.tsv), `caption`, `split`
 (train or test) and, if wanted, `novel` (1: a test picture of a kind of object that no training picture shows).
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,19 +33,28 @@ class Picture:
 
 
 class Stimuli:
-    """Pictures numbered from 0, in the order in which the table first names them."""
+    """Pictures numbered from 0, as they are given.
 
-    def __init__(self, roots: list[Path]) -> None:
+    Parameters
+    ----------
+    folders : where their files may be
+    table : what described them
+    """
+
+    def __init__(self, pictures: list[Picture], folders: list[Path], table: Path) -> None:
+        self.pictures, self.table, self._folders = pictures, table, folders
+        self._number = {picture.stim_file: number for number, picture in enumerate(pictures)}
+
+    @classmethod
+    def of_bids(cls, roots: list[Path]) -> Self:
+        """Return the pictures of a data set, in the order in which its table first names them."""
         tables = [path for root in roots if (path := root / TABLE).is_file()]
         if not tables:
             raise BidsError(
                 f"{roots[0] / TABLE} is missing; it says what each picture shows and which are held out: make a table "
                 "with the columns stim_file, caption and split (train or test)"
             )
-        self.table = tables[0]
-        self._folders = [root / "stimuli" for root in roots]
-        self.pictures = _read_pictures(self.table)
-        self._number = {picture.stim_file: number for number, picture in enumerate(self.pictures)}
+        return cls(read_pictures(tables[0]), [root / "stimuli" for root in roots], tables[0])
 
     def number(self, stim_file: str, events: Path) -> int:
         """Return the number of a picture that an events table names."""
@@ -84,11 +93,18 @@ class Stimuli:
             raise BidsError(f"{path} cannot be read as a picture ({error}): save it as PNG or JPEG") from error
 
 
-def _read_pictures(table: Path) -> list[Picture]:
+def read_pictures(table: Path, split_unless_said: str | None = None) -> list[Picture]:
+    """Read a table of captions.
+
+    Parameters
+    ----------
+    split_unless_said : of all pictures of a table without that column; None if it must have one
+    """
     advice = "say for each picture whether it is for training (train) or held out (test)"
+    columns = ("stim_file", "caption", *(("split",) if split_unless_said is None else ()))
     pictures: dict[str, Picture] = {}
-    for row in read_tsv(table, ("stim_file", "caption", "split"), advice):
-        stim_file, caption, split = row["stim_file"], row["caption"], row["split"]
+    for row in read_tsv(table, columns, advice):
+        stim_file, caption, split = row["stim_file"], row["caption"], row.get("split", split_unless_said)
         if split not in SPLITS:
             raise BidsError(f"{table}: split of {stim_file} is {split!r}: {advice}")
         picture = pictures.setdefault(stim_file, Picture(stim_file, [], split, row.get("novel") == "1"))

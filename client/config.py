@@ -202,6 +202,11 @@ def candidates_path(config: Config, subject: int) -> Path:
     return data_path(config) / "weights" / f"{_weights_name(config, subject)}.candidates.safetensors"
 
 
+def candidates_beside(path: Path) -> Path:
+    """Return the file of the candidate pictures that belongs to a file of weights."""
+    return path.with_name(f"{path.name.removesuffix('.safetensors').removesuffix('.bold')}.candidates.safetensors")
+
+
 def betas_path(config: Config) -> Path:
     """Return the folder of responses kept trial by trial, which can be made again."""
     return data_path(config) / "betas"

@@ -1,6 +1,7 @@
-"""Ask the daemon: status, decodes again, pause, shutdown."""
+"""Ask the daemon: status, decodes again, pause, other weights, shutdown."""
 
 import time
+from pathlib import Path
 from typing import Any, Self
 
 import zmq
@@ -29,6 +30,14 @@ class ControlClient:
     def pause(self, paused: bool = True) -> None:
         """Stop decoding while volumes are still acked, or go on."""
         self._ask(wire.Pause(paused=paused), "to pause" if paused else "to go on", wire.Done)
+
+    def use(self, weights: Path, candidates: Path) -> None:
+        """Decode with other weights from the next run on; both are files on the daemon's machine."""
+        self._ask(wire.Use(weights=str(weights), candidates=str(candidates)), "to use other weights", wire.Done)
+
+    def tell(self, calibration: wire.Calibration) -> None:
+        """Have the daemon tell its viewers how well the trials recorded so far decode."""
+        self._ask(calibration, "to tell of a calibration", wire.Done)
 
     def shutdown(self) -> None:
         """Let the daemon finish what it has acked and exit."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,31 @@ class Trials:
     def of(self, chosen: Array) -> "Trials":
         """Return the chosen trials, by mask or by index."""
         return Trials(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
+
+
+@dataclass(frozen=True, eq=False)
+class BoldSignal:
+    """A run of BOLD as it was recorded.
+
+    Parameters
+    ----------
+    index : array of shape (n_volumes,), int
+        Each volume's number in the run, rising; some may be missing.
+    voxels : array of shape (n_volumes, n_voxels), float32
+        Raw.
+    onsets_s : array of shape (n_onsets,), float
+        Of the run's trials, in their order; then of what showed no picture, if that is known.
+    durations_s : array of shape (n_onsets,), float, optional
+    motion : array of shape (n_volumes, 6), float, optional
+        mm and rad.
+    """
+
+    index: Array
+    voxels: Array
+    onsets_s: Array
+    tr_s: float
+    durations_s: Array | None = None
+    motion: Array | None = None
 
 
 class DataSet(Protocol):
@@ -105,6 +130,23 @@ class DataSet(Protocol):
 
     def novel_kind_ids(self) -> list[int]:
         """List the test pictures of kinds of object that no training picture shows, where that is known."""
+        ...
+
+
+@runtime_checkable
+class BoldDataSet(DataSet, Protocol):
+    """A data set whose runs have BOLD series, volume by volume."""
+
+    def bold_runs(self, subject: int, session: int) -> list[int]:
+        """List a session's runs with a BOLD series and trials, as `Trials.run` numbers them."""
+        ...
+
+    def bold_signal(self, subject: int, session: int, run: int, voxel_index: Array) -> BoldSignal:
+        """Return chosen voxels of a run."""
+        ...
+
+    def bold_mean(self, subject: int, session: int, run: int) -> Array:
+        """Return a run's mean volume: (X, Y, Z) float32, NaN in voxels that were not recorded."""
         ...
 
 

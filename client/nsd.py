@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .data_set import Trials, chosen_sessions
+from .data_set import BoldSignal, Trials, chosen_sessions
 from .images import is_nifti_name, load_nifti, mask_of_file, scaled, stored
 from .nsd_atlas import atlases_in, find_label, read_labels
 from .nsd_design import TRIALS_PER_SESSION, Design, PictureTable, read_captions, read_design, read_picture_table
@@ -215,6 +215,17 @@ class NsdTree:
         path = self._bold_folder(subject) / f"timeseries/timeseries_session{session:02d}_run{run:02d}.nii.gz"
         existing(path, "a run's BOLD series", "download nsddata_timeseries of this session")
         return stored(load_nifti(path))
+
+    def bold_signal(self, subject: int, session: int, run: int, voxel_index: Array) -> BoldSignal:
+        """Return chosen voxels of a run, and its trials' onsets."""
+        series = self.bold_run(subject, session, run)
+        voxels = series.reshape(-1, series.shape[3])[voxel_index].T.astype(np.float32)
+        onsets_s = np.array([onset_s for onset_s, _ in self.bold_onsets(subject, session, run)])
+        return BoldSignal(np.arange(len(voxels)), np.ascontiguousarray(voxels), onsets_s, self.bold_tr_s)
+
+    def bold_mean(self, subject: int, session: int, run: int) -> Array:
+        """Return a run's mean volume: (X, Y, Z) float32."""
+        return self.bold_run(subject, session, run).mean(axis=3, dtype=np.float32)
 
     def bold_onsets(self, subject: int, session: int, run: int) -> list[tuple[float, int]]:
         """Return the run's trials: seconds since the first volume, and 0-based 73k id."""

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -99,6 +99,8 @@ def replay(
 ) -> ReplaySummary:
     """Stream a subject's held-out test trials, and go on where an earlier replay of this `session_id` stopped.
 
+    With `repeats` calibration all trials are streamed, each naming its picture.
+
     Parameters
     ----------
     session : an NSD session from 1; None is all
@@ -116,7 +118,9 @@ def replay(
     began_s = time.monotonic()
     name = f"{replay_name(subject, kind, repeats, session)}-{session_id}"
     runs = (
-        bold_runs(tree, subject, name, session) if kind == "bold" else beta_runs(tree, subject, name, session, repeats)
+        bold_runs(tree, subject, name, session, repeats)
+        if kind == "bold"
+        else beta_runs(tree, subject, name, session, repeats)
     )
     counts = ReplayProgress(name)
     pace = _Pace(pace_s)
@@ -151,7 +155,7 @@ def replay(
 
 def replay_name(subject: int, kind: Kind, repeats: Repeats, session: int | None) -> str:
     """Return what all replays of the same trials have in their session's name."""
-    how = "bold" if kind == "bold" else f"beta-{repeats}"
+    how = f"beta-{repeats}" if kind == "beta" else "bold-calibration" if repeats == "calibration" else "bold"
     return f"replay-subj{subject:02d}-{how}" + (f"-ses{session:02d}" if session is not None else "")
 
 
@@ -256,5 +260,5 @@ class _Pace:
         self._due_s += self.pace_s if late_s < self.pace_s else late_s + self.pace_s
 
 
-def _shown_fields(shown: ReplayTrial | None) -> dict[str, int]:
-    return {} if shown is None else {"trial": shown.trial, "nsd_id": shown.nsd_id}
+def _shown_fields(shown: ReplayTrial | None) -> dict[str, Any]:
+    return {} if shown is None else shown._asdict()

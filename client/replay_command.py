@@ -36,7 +36,7 @@ def replay_subject(
     """
     where = endpoints(config)
     with ControlClient(*where.address("control")) as control:
-        last_seq = control.status().last_seq
+        status = control.status()
     volume_s = tree.bold_tr_s if kind == "bold" else TRIAL_S
     unfinished = None
     if session_id is None:
@@ -46,14 +46,17 @@ def replay_subject(
             say(f"going on with the interrupted replay {session_id}; --fresh starts anew")
     with (
         ScannerClient(*where.address("ingest")) as client,
-        DecodeSubscriber(*where.address("decodes"), where.address("control")[1], from_seq=last_seq + 1) as subscriber,
+        DecodeSubscriber(
+            *where.address("decodes"), where.address("control")[1], from_seq=status.last_seq + 1
+        ) as subscriber,
         progress_bar() as progress,
     ):
         summary = replay(
             tree,
             subject,
             client,
-            subscriber,
+            # one that only records decodes nothing that could be waited for
+            None if status.state == "recording" else subscriber,
             session=session,
             kind=kind,
             repeats=repeats,

@@ -1,7 +1,8 @@
 """What a replay sends: NSD's held-out test trials as runs of volumes, in the order in which they were seen.
 
 A picture's repeats are sent one by one (`single`), each as the mean of the repeats so far (`running`), or as one volume
-at the last repeat, the mean of all (`mean`). It knows no sockets.
+at the last repeat, the mean of all (`mean`). A `calibration` has all trials one by one, not only the held-out ones, and
+says which picture each shows, and its captions. It knows no sockets.
 """
 
 import io
@@ -19,7 +20,7 @@ from .wire import Array, Hello, Kind
 if TYPE_CHECKING:
     from .nsd import NsdTree
 
-Repeats = Literal["single", "running", "mean"]
+Repeats = Literal["single", "running", "mean", "calibration"]
 
 TRIAL_S = 4.0
 """NSD shows a picture for 3 s and nothing for 1 s."""
@@ -32,10 +33,15 @@ class ReplayError(BraindError):
 
 
 class ReplayTrial(NamedTuple):
-    """What was on screen; `trial` counts a subject's trials of all sessions from 0."""
+    """What was on screen; `trial` counts a subject's trials of all sessions from 0.
+
+    `stimulus` and `captions` are those of `wire.Event`.
+    """
 
     trial: int
     nsd_id: int
+    stimulus: str | None = None
+    captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ class ReplayRun(NamedTuple):
 
 
 class TestTrials(NamedTuple):
-    """Trials of the shared pictures, each an array of shape (n_trials,).
+    """Trials of the shared pictures (or of all), each an array of shape (n_trials,).
 
     `session` counts from 1, `row` from 0 in its session, `trial` from 0 in all sessions; `nsd_id` is the 0-based 73k
     id; `is_last` marks a picture's last repeat.
@@ -82,8 +88,8 @@ class TestTrials(NamedTuple):
     is_last: Array
 
     @classmethod
-    def of(cls, tree: "NsdTree", subject: int, session: int | None) -> Self:
-        """Return a subject's test trials, in order, of one session or all.
+    def of(cls, tree: "NsdTree", subject: int, session: int | None, *, all_pictures: bool = False) -> Self:
+        """Return a subject's test trials, in order, of one session or all; or the trials of all pictures.
 
         Raises
         ------
@@ -91,7 +97,8 @@ class TestTrials(NamedTuple):
             If there are none.
         """
         trials = tree.trials(subject)
-        (trial,) = np.nonzero(trials.is_shared if session is None else trials.is_shared & (trials.session == session))
+        wanted = np.full(len(trials), True) if all_pictures else trials.is_shared
+        (trial,) = np.nonzero(wanted if session is None else wanted & (trials.session == session))
         if not len(trial):
             where = "any session" if session is None else f"session {session}"
             raise ReplayError(
@@ -111,12 +118,14 @@ class TestTrials(NamedTuple):
 
 def beta_runs(tree: "NsdTree", subject: int, name: str, session: int | None, repeats: Repeats) -> Iterator[ReplayRun]:
     """Return one run for each NSD session with test trials, of single-trial betas or means of a picture's repeats."""
-    trials = TestTrials.of(tree, subject, session)
+    is_calibration = repeats == "calibration"
+    trials = TestTrials.of(tree, subject, session, all_pictures=is_calibration)
     means = _Means(tree.brainmask(subject))
     for number in np.unique(trials.session).tolist():
         these = trials.of_session(number)
-        if repeats == "single":
-            n_volumes, dtype, volumes_from = len(these.row), "int16", partial(_single_betas, tree, subject, these)
+        if repeats in ("single", "calibration"):
+            volumes_from = partial(_single_betas, tree, subject, these, is_calibration)
+            n_volumes, dtype = len(these.row), "int16"
         else:
             n_volumes = int(these.is_last.sum()) if repeats == "mean" else len(these.row)
             dtype, volumes_from = "float32", partial(_mean_betas, tree, subject, these, means, repeats)
@@ -124,7 +133,9 @@ def beta_runs(tree: "NsdTree", subject: int, name: str, session: int | None, rep
         yield ReplayRun(hello, n_volumes, [], volumes_from)
 
 
-def bold_runs(tree: "NsdTree", subject: int, name: str, session: int | None) -> Iterator[ReplayRun]:
+def bold_runs(
+    tree: "NsdTree", subject: int, name: str, session: int | None, repeats: Repeats = "single"
+) -> Iterator[ReplayRun]:
     """Return the runs of BOLD volumes, one for each TR, with the onsets of all their trials.
 
     Raises
@@ -143,7 +154,7 @@ def bold_runs(tree: "NsdTree", subject: int, name: str, session: int | None) -> 
             rows = np.nonzero((all_trials.session == number) & (all_trials.run == run))[0]
             onsets = tree.bold_onsets(subject, number, run)
             events = [
-                ReplayEvent(event, float(onset_s), ReplayTrial(int(row), int(nsd_id)))
+                ReplayEvent(event, float(onset_s), _shown(tree, int(row), nsd_id, repeats == "calibration"))
                 for event, (row, (onset_s, nsd_id)) in enumerate(zip(rows, onsets, strict=True))
             ]
             run_name = f"ses-{number:02d}_run-{run:02d}"
@@ -165,6 +176,17 @@ def picture_png(tree: "NsdTree", nsd_id: int) -> bytes:
     return buffer.getvalue()
 
 
+def picture_file(nsd_id: int) -> str:
+    """Return the name of a picture's file, where NSD's pictures are written as files."""
+    return f"picture-{int(nsd_id):05d}.png"
+
+
+def _shown(tree: "NsdTree", trial: int, nsd_id: int, is_calibration: bool) -> ReplayTrial:
+    if not is_calibration:
+        return ReplayTrial(int(trial), int(nsd_id))
+    return ReplayTrial(int(trial), int(nsd_id), picture_file(nsd_id), tuple(tree.captions(int(nsd_id))))
+
+
 class _Means:
     """Sums of the repeats so far, of the voxels in the brain mask: a third of a volume, for a thousand pictures."""
 
@@ -184,14 +206,16 @@ class _Means:
         return mean, n_averaged
 
 
-def _single_betas(tree: "NsdTree", subject: int, trials: TestTrials, next_index: int) -> Iterator[ReplayVolume]:
+def _single_betas(
+    tree: "NsdTree", subject: int, trials: TestTrials, is_calibration: bool, next_index: int
+) -> Iterator[ReplayVolume]:
     from .nsd import BETA_SCALE
 
     if next_index >= len(trials.row):
         return
     volumes = tree.beta_volumes(subject, int(trials.session[0]), trials.row[next_index:])
     for index, volume in enumerate(volumes, next_index):
-        shown = ReplayTrial(int(trials.trial[index]), int(trials.nsd_id[index]))
+        shown = _shown(tree, trials.trial[index], trials.nsd_id[index], is_calibration)
         yield ReplayVolume(index, volume, BETA_SCALE, shown)
 
 

@@ -17,7 +17,10 @@ Say = Callable[[str], None]
 
 
 def read_onsets(path: Path) -> list[Onset]:
-    """Read a BIDS events.tsv: `onset`, `duration`, and where there are such columns `trial` and `nsd_id`."""
+    """Read a BIDS events.tsv: `onset`, `duration`, and where there are such columns `trial`, `nsd_id`, `stim_file`.
+
+    `stim_file` is the onset's `stimulus`, also where it says n/a: no picture.
+    """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, delimiter="\t"))
@@ -26,7 +29,8 @@ def read_onsets(path: Path) -> list[Onset]:
                 event,
                 float(row["onset"]),
                 float(row["duration"]),
-                shown={key: int(row[key]) for key in ("trial", "nsd_id") if row.get(key) not in (None, "", "n/a")},
+                shown={key: int(row[key]) for key in ("trial", "nsd_id") if row.get(key) not in (None, "", "n/a")}
+                | ({"stimulus": row["stim_file"]} if row.get("stim_file") else {}),
             )
             for event, row in enumerate(rows)
         ]

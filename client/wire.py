@@ -90,7 +90,8 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     """One volume. Payload: its bytes (`shape`, C order, `dtype`, little-endian); then, if `seen`, a PNG of the picture.
 
     `scale` turns stored numbers into % signal change (NSD stores int16 × 300, so 1/300). `trial` and `nsd_id` name what
-    was on screen, when the sender knows; the decoder never reads them. `motion` is what the sender's realignment
+    was on screen, when the sender knows; the decoder never reads them. A calibration run names it so that a fit finds
+    it: `stimulus` is a picture's file or id, `captions` what it shows. `motion` is what the sender's realignment
     found: translations along x, y, z in mm (RAS+), then rotations about them in rad; `roi_values` are means that the
     sender computed itself.
     """
@@ -105,6 +106,8 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     seen: bool = False
     trial: int | None = None
     nsd_id: int | None = None
+    stimulus: str | None = None
+    captions: tuple[str, ...] = ()
     n_averaged: int = 1
     sent_s: float | None = None
     motion: Motion | None = None
@@ -112,7 +115,10 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
 
 
 class Event(Message, frozen=True, kw_only=True, tag="event"):
-    """A trial's onset in a `bold` run, seconds after the first volume. Payload, if `seen`: a PNG of the picture."""
+    """A trial's onset in a `bold` run, seconds after the first volume. Payload, if `seen`: a PNG of the picture.
+
+    `stimulus` and `captions` are as a beta `Volume` has them; a trial that shows no picture says so: "n/a".
+    """
 
     session: str
     run: str
@@ -122,6 +128,8 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
     seen: bool = False
     trial: int | None = None
     nsd_id: int | None = None
+    stimulus: str | None = None
+    captions: tuple[str, ...] = ()
 
 
 class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
@@ -224,6 +232,22 @@ class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
     reason: str
 
 
+class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
+    """How well the trials recorded so far decode, cross-validated; who fitted them says it, the daemon passes it on.
+
+    `two_way` is the share of other left-out pictures that fit the z and c of a left-out trial worse than its own does,
+    0–1, by chance 0.5; `low` to `high` is its 95 % interval over pictures.
+    """
+
+    session: str
+    n_trials: int
+    n_pictures: int
+    minutes: float
+    two_way: float
+    low: float
+    high: float
+
+
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail."""
 
@@ -237,9 +261,10 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     n_decoded: int = 0
     n_skipped: int = 0
     n_refused: int = 0
+    calibration: Calibration | None = None
 
 
-# ── control: status, history, shutdown ──────────────────────────────────────────────────────────────────────────────
+# ── control: status, history, other weights, shutdown ───────────────────────────────────────────────────────────────
 
 
 class StatusRequest(Message, frozen=True, kw_only=True, tag="status_request"):
@@ -247,7 +272,10 @@ class StatusRequest(Message, frozen=True, kw_only=True, tag="status_request"):
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
-    """Answer to `StatusRequest`. `state` is starting, ready, paused or stopping; ready means warmed up."""
+    """Answer to `StatusRequest`. `state` is recording, starting, ready, paused or stopping.
+
+    recording: there are no weights yet, volumes are kept for a fit; ready: warmed up.
+    """
 
     state: str
     pid: int
@@ -287,6 +315,13 @@ class Pause(Message, frozen=True, kw_only=True, tag="pause"):
     paused: bool
 
 
+class Use(Message, frozen=True, kw_only=True, tag="use"):
+    """Decode with other weights from the next run on; both are files on the daemon's machine."""
+
+    weights: str
+    candidates: str
+
+
 class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     """Stop: ack, commit and publish what is done, then exit."""
 
@@ -300,7 +335,7 @@ class Done(Message, frozen=True, kw_only=True, tag="done"):
 AnyMessage = (
     Hello | Welcome | GridRequest | Grid | Volume | Event | EndRun | Ack | Refused
     | Decode | Skipped | Heartbeat
-    | StatusRequest | Status | FetchRequest | Pause | Shutdown | Done
+    | StatusRequest | Status | FetchRequest | Pause | Use | Calibration | Shutdown | Done
 )  # fmt: skip
 
 _encoder = msgspec.json.Encoder()

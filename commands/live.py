@@ -1,4 +1,4 @@
-"""serve, replay, monitor and status: the part that runs during a scan."""
+"""serve, use, replay, monitor and status: the part that runs during a scan."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ import click
 from ..errors import ExitCode
 from .options import (
     FILE,
+    READABLE,
     config_of,
     config_options,
     decode_options,
@@ -34,6 +35,13 @@ if TYPE_CHECKING:
 @tiny_decoder_option
 @click.option("--weights", "weights_path", type=FILE, help="Compiled weights instead of those `braind fit` wrote.")
 @click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
+@click.option(
+    "--mask",
+    "mask_paths",
+    type=READABLE,
+    multiple=True,
+    help="No weights yet: record the voxels of this NIfTI mask; give it again for more.",
+)
 @click.option("--host", help="Address to bind.")
 @click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any that is free.")
 @click.option("--decodes-port", type=int, help="Port for viewers.")
@@ -53,6 +61,7 @@ def serve(
     tiny_decoder: Path | None,
     weights_path: Path | None,
     candidates_path: Path | None,
+    mask_paths: tuple[Path, ...],
     **settings: Any,
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
@@ -84,8 +93,33 @@ def serve(
         ldm_path=Path(config.paths.ldm).expanduser() if config.paths.ldm else None,
         preset=preset_of(config),
         refine=refining_preset_of(config),
+        mask_paths=mask_paths,
+        kind=kind,
     )
     raise SystemExit(status)
+
+
+@click.command()
+@config_options
+@click.argument("weights", type=READABLE)
+@click.option("--candidates", type=READABLE, help="Candidate pictures; those beside the weights if not given.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(0),
+    default=120.0,
+    show_default=True,
+    help="Seconds that earlier runs may take to be decoded, and the decoder to warm up.",
+)
+def use(config_path: Path | None, data: Path | None, weights: Path, candidates: Path | None, wait_s: float) -> None:
+    """Decode with other weights from the next run on; the daemon goes on."""
+    from ..client.config import candidates_beside
+    from ..client.endpoints import endpoints
+    from ..client.use import use_weights
+
+    candidates = candidates or candidates_beside(weights)
+    status = use_weights(endpoints(config_of(config_path, data)), weights.resolve(), candidates.resolve(), wait_s)
+    click.echo(f"weights {status.weights} in use")
 
 
 @click.command()
@@ -101,6 +135,7 @@ def serve(
     show_default=True,
     help="Each repeat of a picture, the mean of those so far, or one volume with the mean of all.",
 )
+@click.option("--calibration", is_flag=True, help="All trials, not only held-out ones, each naming its picture.")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Times NSD's own pace.")
 @click.option("--flat-out", is_flag=True, help="As fast as volumes are acked.")
 @click.option("--max-volumes", type=click.IntRange(1), help="Send only the first ones.")
@@ -114,6 +149,7 @@ def replay(
     nsd: Path | None,
     kind: Any,
     repeats: Any,
+    calibration: bool,
     session: int | None,
     session_id: str | None,
     fresh: bool,
@@ -131,7 +167,7 @@ def replay(
         subject,
         session=session,
         kind=kind,
-        repeats=repeats,
+        repeats="calibration" if calibration else repeats,
         speed=None if pace["flat_out"] else pace["speed"],
         max_volumes=pace["max_volumes"],
         session_id=session_id,

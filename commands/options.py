@@ -55,6 +55,35 @@ def data_set_options(command: Command) -> Command:
     return command
 
 
+def shown_options(command: Command) -> Command:
+    """Add what says which pictures recorded sessions showed."""
+    for option in (
+        click.option(
+            "--captioner", type=FOLDER, help="Image-to-text model (transformers) for pictures without captions."
+        ),
+        click.option("--captions", type=READABLE, help="Table of captions: stim_file, caption, and if wanted split."),
+        click.option("--stimuli", type=FOLDER, help="Folder of the pictures that recorded trials name."),
+    ):
+        command = option(command)
+    return command
+
+
+def fit_options(command: Command) -> Command:
+    """Add how decoders are fitted."""
+    for option in (
+        click.option("--profile", help="takagi: the published choices, quirks included."),
+        click.option("--folds", type=int, help="Cross-validation folds."),
+        click.option(
+            "--c-rois", multiple=True, help="Region for c, a label or a NIfTI mask file; give it again for more."
+        ),
+        click.option(
+            "--z-rois", multiple=True, help="Region for z, a label or a NIfTI mask file; give it again for more."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def data_set_settings(options: dict[str, Any], **paths: Path | None) -> dict[str, dict[str, Any]]:
     """Take the options of `data_set_options` out of a command's options; return them as settings."""
     dataset = {name: options.pop(name) for name in ("task", "space", "betas", "sessions")}

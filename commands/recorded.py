@@ -14,10 +14,12 @@ from .options import (
     data_set_options,
     data_set_settings,
     decode_options,
+    fit_options,
     json_option,
     kind_option,
     ldm_option,
     lora_option,
+    shown_options,
     subject_option,
     tiny_decoder_option,
 )
@@ -61,11 +63,12 @@ def simulate(
 @data_set_options
 @ldm_option
 @kind_option
-@click.option("--z-rois", multiple=True, help="Region for z, a label or a NIfTI mask file; give it again for more.")
-@click.option("--c-rois", multiple=True, help="Region for c; give it again for more.")
+@fit_options
 @click.option("--z-score", type=click.Choice(["none", "full", "causal"]), help="Responses against their session.")
-@click.option("--folds", type=int, help="Cross-validation folds.")
-@click.option("--profile", help="takagi: the published choices, quirks included.")
+@click.option(
+    "--session", "journals", type=READABLE, multiple=True, help="Recorded session (.sqlite3); give it again for more."
+)
+@shown_options
 def fit(
     config_path: Path | None,
     data: Path | None,
@@ -77,14 +80,28 @@ def fit(
     z_score: str | None,
     folds: int | None,
     profile: str | None,
+    journals: tuple[Path, ...],
+    stimuli: Path | None,
+    captions: Path | None,
+    captioner: Path | None,
     **where: Any,
 ) -> None:
-    """Fit decoder weights, one file a subject; prints their paths."""
+    """Fit decoder weights, one file a subject, or one on recorded sessions; prints their paths."""
     from ..offline.fitting import fit_subject
 
     rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
     how = {**rois, "z_score": z_score, "folds": folds, "profile": profile}
     config = config_of(config_path, data, **data_set_settings(where, ldm=ldm), fit=how)
+    if journals:
+        from ..offline.calibrating import SessionFit, Shown, with_regions, words_of
+
+        if stimuli is None:
+            raise click.UsageError("--session: give the folder of the pictures that were shown with --stimuli")
+        session_fit = SessionFit(with_regions(config, z_rois, c_rois), Shown(stimuli, captions, captioner))
+        path, calibration = session_fit.fit(journals)
+        click.echo(words_of(calibration), err=True)
+        click.echo(path)
+        return
     for subject in subjects or (1,):
         click.echo(fit_subject(config, subject, kind))
 

@@ -71,6 +71,36 @@ def check_weights(run: str, record: RunRecord, weights: Weights) -> None:
         )
 
 
+def check_use(weights: Weights, in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
+    """Refuse weights of another grid, and any while a run is being sent or waits to be decoded.
+
+    Raises
+    ------
+    BraindError
+        `code` shape, affine, run_open or busy.
+    """
+    if run_at_hand:
+        raise Refusal(
+            f"run {run_at_hand} is open: its volumes are kept under weights {in_use.fingerprint}; use others when it "
+            "has ended",
+            code="run_open",
+        )
+    if n_waiting:
+        raise Refusal(
+            f"{n_waiting} volumes or trials of earlier runs still wait to be decoded with weights "
+            f"{in_use.fingerprint}; try again when they are done",
+            code="busy",
+        )
+    try:
+        in_use.check_volume(weights.card.shape, weights.card.affine)
+    except BraindError as error:
+        raise Refusal(
+            f"weights {weights.fingerprint} are of another grid than this daemon's, {weights.card.shape} against "
+            f"{in_use.card.shape} voxels ({error}); start a daemon for them: braind serve --weights FILE",
+            code=error.code,
+        ) from error
+
+
 def check_volume(volume: Volume, payload: list[bytes], record: RunRecord, weights: Weights) -> None:
     """Refuse a volume that does not belong to its run, by its header alone.
 

@@ -1,4 +1,4 @@
-"""The control socket: status, decodes again, pause, shutdown."""
+"""The control socket: status, decodes again, pause, other weights, shutdown."""
 
 import asyncio
 import logging
@@ -26,6 +26,8 @@ class Control:
     ----------
     pause : function
         Called with whether decoding shall rest.
+    use : function
+        Called with the weights to decode with from now on; raises BraindError if that cannot be.
     shut_down : function
         Called once when somebody asks the daemon to stop.
     """
@@ -37,10 +39,11 @@ class Control:
         standing: Standing,
         *,
         pause: Callable[[bool], None],
+        use: Callable[[wire.Use], None],
         shut_down: Callable[[], None],
     ) -> None:
         self._socket, self._sessions, self._standing = socket, sessions, standing
-        self._pause, self._shut_down = pause, shut_down
+        self._pause, self._use, self._shut_down = pause, use, shut_down
 
     async def serve(self) -> None:
         """Answer requests, for ever."""
@@ -56,7 +59,8 @@ class Control:
             message, _ = wire.decode(request)
             return self._answer(message)
         except BraindError as error:
-            return [wire.encode(wire.Refused(code=error.code, sentence=str(error), retryable=error.code == "storage"))]
+            retryable = error.code in ("storage", "busy")
+            return [wire.encode(wire.Refused(code=error.code, sentence=str(error), retryable=retryable))]
         except Exception:
             logger.exception("a request on the control socket")
             return [wire.encode(wire.Refused(code="internal", sentence="the daemon's log says what went wrong"))]
@@ -70,6 +74,12 @@ class Control:
             case wire.Pause():
                 self._pause(message.paused)
                 return [wire.encode(wire.Done(note="paused" if message.paused else "decoding"))]
+            case wire.Use():
+                self._use(message)
+                return [wire.encode(wire.Done(note="the next run is decoded with these weights"))]
+            case wire.Calibration():
+                self._standing.calibration = message
+                return [wire.encode(wire.Done(note="told to the viewers"))]
             case wire.Shutdown():
                 self._shut_down()
                 return [wire.encode(wire.Done(note="stopping"))]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from ..errors import BraindError
 
@@ -31,15 +32,27 @@ class Database:
     wait_for_disk : bool
         True: a commit returns when the disk has it. False: a commit survives the death of every process, but not a
         power cut.
+    is_read_only : bool
+        The file must be there, and is left as it is, whoever writes it meanwhile.
     """
 
-    def __init__(self, path: Path, *, tables: str, schema: int, wait_for_disk: bool) -> None:
+    def __init__(
+        self, path: Path, *, tables: str, schema: int, wait_for_disk: bool = False, is_read_only: bool = False
+    ) -> None:
         self.path = path
         with self._answering():
             # Transactions are begun by `commit` alone.
-            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(path))}?mode={'ro' if is_read_only else 'rwc'}",
+                uri=True,
+                timeout=BUSY_TIMEOUT_S,
+                isolation_level=None,
+            )
         try:
             with self._answering():
+                if is_read_only:
+                    self._check(schema)
+                    return
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
                 self._make_or_check(tables, schema)
@@ -82,15 +95,21 @@ class Database:
             return self._connection.execute(query, values).fetchone()
 
     def _make_or_check(self, tables: str, schema: int) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found == schema:
-            return
-        if found or self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+        is_empty = not self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        if is_empty and not self._schema():
+            self._connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {schema}; COMMIT")
+        else:
+            self._check(schema)
+
+    def _check(self, schema: int) -> None:
+        if self._schema() != schema:
             raise JournalError(
-                f"{self.path}: a file of schema {found}, this braind writes {schema}; move it away or name another "
-                "session"
+                f"{self.path}: a file of schema {self._schema()}, this braind writes {schema}; move it away or name "
+                "another session"
             )
-        self._connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {schema}; COMMIT")
+
+    def _schema(self) -> int:
+        return self._connection.execute("PRAGMA user_version").fetchone()[0]
 
     @contextmanager
     def _answering(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ It never imports torch, so neither a GPU nor a model can take it down. Every mes
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,8 @@ from .sessions import Sessions
 from .status import Standing
 
 LOG_EVERY_S = 1.0
+SILENT_S = 60.0
+"""A run of which nothing came for so long was broken off, though nobody said that it ended."""
 MANY_MISSING = 10
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,20 @@ class Front:
         self._socket, self._sessions, self._standing, self._weights = socket, sessions, standing, weights
         self._store_volumes, self._wake = store_volumes, wake
         self._last_logged_s: dict[str, float] = {}
+        self._heard_s = -math.inf
+        """When a run was last opened, or a volume of one taken."""
+
+    def use(self, weights: Weights) -> None:
+        """Take other weights' volumes from now on."""
+        self._weights = weights
+
+    def run_at_hand(self) -> str:
+        """Return the run that is being sent, "" if there is none: the last one ended, or nothing came for a while."""
+        if time.monotonic() - self._heard_s > SILENT_S:
+            return ""
+        journal = self._sessions.find(self._standing.session)
+        record = journal.run(self._standing.run) if journal else None
+        return self._standing.run if record and record.n_volumes is None else ""
 
     async def serve(self) -> None:
         """Answer messages, for ever."""
@@ -67,7 +84,8 @@ class Front:
             arrived_s = time.monotonic()
             answer = self.take(frames)
             await self._socket.send_multipart([sender, *wire.encode(answer)])  # 4. the sender may forget it
-            if isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
+            is_decoded = not self._weights.is_blank
+            if is_decoded and isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
                 self._wake(
                     link.Wake(
                         session=answer.session,
@@ -122,7 +140,9 @@ class Front:
             self._note_gap(volume, journal)
             whole = payload[0] if self._store_volumes else None
             seen = payload[1] if volume.seen else None
-            journal.add_volume(volume, voxels, seen=seen, whole=whole)  # 3. durable from here
+            state = "recorded" if self._weights.is_blank else "waiting"
+            journal.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. durable from here
+        self._heard_s = time.monotonic()
         return Ack(session=volume.session, run=volume.run, index=volume.index, duplicate=same is True)
 
     def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
@@ -148,7 +168,9 @@ class Front:
         if record:
             checks.check_same_run(hello, record, self._weights)
         else:
+            journal.keep_mask(self._weights.fingerprint, self._weights.voxel_index)
             journal.open_run(hello, self._weights.fingerprint)
+        self._heard_s = time.monotonic()
         simulated = self._weights.card.simulated or hello.simulated
         standing = self._standing
         standing.session, standing.run, standing.simulated = hello.session, hello.run, simulated
@@ -169,7 +191,8 @@ class Front:
         journal, record = self._find_run(message)
         checks.check_end(message, record, journal.highest_index(message.run))
         if record.n_volumes is None:
-            journal.end_run(message, has_estimates=record.hello.kind == "bold")
+            is_decoded = record.hello.kind == "bold" and not self._weights.is_blank
+            journal.end_run(message, has_estimates=is_decoded)
             self._wake(link.EndOfRun(session=message.session, run=message.run))
             n_missing, missing = journal.missing(message.run, message.n_volumes, MANY_MISSING)
             which = ": " + ", ".join(map(str, missing)) + (", …" if n_missing > len(missing) else "") if missing else ""

@@ -38,6 +38,9 @@ CREATE TABLE decodes (
     seq INTEGER PRIMARY KEY, run TEXT NOT NULL, volume_index INTEGER NOT NULL, event INTEGER NOT NULL,
     stage TEXT NOT NULL, header BLOB NOT NULL, payload BLOB, UNIQUE (run, volume_index, event, stage));
 """
+# Which voxels were kept under which weights: a fit on recorded sessions has the journal only. Made when it is first
+# needed, so that a session which an earlier braind began goes on.
+_MASKS = "CREATE TABLE IF NOT EXISTS masks (weights TEXT PRIMARY KEY, voxel_index BLOB NOT NULL)"
 
 
 class Journal:
@@ -62,6 +65,14 @@ class Journal:
         self._database.close()
 
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep_mask(self, weights: str, voxel_index: Array) -> None:
+        """Remember which voxels, (n_voxels,) int64 into the flattened volume, are kept under these weights."""
+        with self._database.commit() as database:
+            database.execute(_MASKS)
+            database.execute(
+                "INSERT OR IGNORE INTO masks VALUES (?, ?)", (weights, np.asarray(voxel_index, "<i8").tobytes())
+            )
 
     def open_run(self, hello: Hello, weights: str) -> None:
         """Remember a run, once: a second `Hello` of the same run changes nothing."""
@@ -126,7 +137,9 @@ class Journal:
         )
         return row and row[0] == volume.crc32 and row[1] == voxels.tobytes()
 
-    def add_volume(self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None) -> None:
+    def add_volume(
+        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State = "waiting"
+    ) -> None:
         """Commit a volume; from here on it may be acked.
 
         Raises
@@ -137,8 +150,8 @@ class Journal:
         with self._database.commit() as database:
             arrival = database.execute(
                 "INSERT INTO volumes (run, volume_index, crc32, header, arrived_unix_s, state) "
-                "VALUES (?, ?, ?, ?, ?, 'waiting')",
-                (volume.run, volume.index, volume.crc32, msgspec.json.encode(volume), time.time()),
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (volume.run, volume.index, volume.crc32, msgspec.json.encode(volume), time.time(), state),
             ).lastrowid
             database.execute("INSERT INTO voxels VALUES (?, ?, ?, ?)", (arrival, voxels.tobytes(), whole, seen))
 

@@ -1,10 +1,14 @@
 """What can be said of weights, candidates and LDM before a model is loaded: whether they are there and fit together."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from ..client.config import Kind
 from ..errors import BraindError
 from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
-from ..models.weights import Weights
+from ..models.weights import Weights, blank_weights
 
 
 def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:
@@ -29,3 +33,21 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
         )
     weights.check_ldm(meaning_fingerprint(ldm_path))
     return weights
+
+
+def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights:
+    """Return what stands for weights until some are fitted: the grid, and the voxels in any of the masks.
+
+    Raises
+    ------
+    BraindError
+        A file that is missing or no NIfTI, masks on different grids, or none above 0 anywhere.
+    """
+    from ..client.images import check_grid, load_nifti, scaled  # nibabel: only who has no weights pays
+
+    images = [load_nifti(path) for path in mask_paths]
+    shape, affine = tuple(images[0].shape[:3]), images[0].affine
+    for image in images[1:]:
+        check_grid(image, shape, affine, f"{mask_paths[0]}'s")
+    mask = np.any([scaled(image).reshape(shape) > 0 for image in images], axis=0)
+    return blank_weights(subject, mask, affine, kind)

@@ -11,8 +11,8 @@ Array = NDArray[Any]
 
 # waiting: acked, not yet decoded · decoded · skipped: policy `latest` passed it over · used: a BOLD volume at which no
 # trial's estimate became ready · late: a BOLD volume that came after a later one was used · failed: it could not be
-# decoded.
-State = Literal["waiting", "decoded", "skipped", "used", "late", "failed"]
+# decoded · recorded: there were no weights to decode it with.
+State = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
 
 # In the place of an onset's number: a decode of a beta volume, and what is said of a run's end.
 NO_EVENT = -1

@@ -5,24 +5,27 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from ..client import wire
-from ..client.config import Config, data_path, engines_path, journals_path
+from ..client.config import Config, Kind, data_path, engines_path, journals_path
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..errors import BraindError
+from ..models.candidates import Candidates
 from ..models.presets import Preset
 from ..models.weights import Weights
 from . import link
 from .access import check_loopback, lock_data_path
+from .checks import check_use
 from .control import Control
 from .database import JournalError
 from .front import Front
 from .logs import configure_logging
-from .preflight import load_weights
+from .preflight import load_weights, record_only
 from .publish import Publisher, is_last
 from .sessions import Sessions
 from .sockets import bind_sockets
@@ -44,10 +47,14 @@ def serve(
     ldm_path: Path | None,
     preset: Preset,
     refine: Preset | None = None,
+    mask_paths: Sequence[Path] = (),
+    kind: Kind = "beta",
 ) -> int:
     """Run the daemon until it is told to stop; return 0, the exit status.
 
-    Prints one line on stdout once it is warmed up: `ready` and a JSON object with the addresses and the process id.
+    With masks it begins without weights: volumes of the kind are recorded, and decoded once it was told which weights
+    to use. Prints one line on stdout once it is warmed up: `ready` and a JSON object with the addresses and the process
+    id.
 
     Raises
     ------
@@ -57,7 +64,11 @@ def serve(
     """
     configure_logging()
     check_loopback(config.serve.host)
-    weights = load_weights(subject, weights_path, candidates_path, ldm_path)
+    weights = (
+        record_only(subject, mask_paths, kind)
+        if mask_paths
+        else load_weights(subject, weights_path, candidates_path, ldm_path)
+    )
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -90,7 +101,8 @@ class Daemon:
     ) -> None:
         self._config, self._weights = config, weights
         self._preset, self._refine = preset, refine
-        self._paths = (str(weights_path), str(candidates_path), str(ldm_path) if ldm_path else None)
+        self._paths = weights_path, candidates_path
+        self._ldm_path = ldm_path
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
         self._standing = Standing(self._sessions, weights, preset=preset.name, policy=config.serve.policy)
@@ -98,8 +110,11 @@ class Daemon:
         self._on_its_way: dict[tuple[str, str, int], link.Wake] = {}
         """Volumes acked and not settled; a decoder that starts anew is told when they arrived."""
         self._at_hand: link.Taking | None = None
-        self._supervisor = Supervisor(self._setup, self._on_line, self._on_death, lock=lock)
+        self._supervisor = Supervisor(
+            self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
+        )
         self._stop_asked = asyncio.Event()
+        self._has_said_ready = False
 
     async def run(self) -> None:
         """Serve until a signal or a client says stop.
@@ -114,7 +129,7 @@ class Daemon:
         self._addresses = sockets.endpoints
         write_endpoints(self._config, sockets.endpoints)
         self._publisher = Publisher(sockets.decodes, self._sessions, self._standing, self._on_published)
-        front = Front(
+        self._front = Front(
             sockets.ingest,
             self._sessions,
             self._standing,
@@ -123,12 +138,20 @@ class Daemon:
             wake=self._wake,
         )
         control = Control(
-            sockets.control, self._sessions, self._standing, pause=self._pause, shut_down=self._stop_asked.set
+            sockets.control,
+            self._sessions,
+            self._standing,
+            pause=self._pause,
+            use=self._use,
+            shut_down=self._stop_asked.set,
         )
         self._hear_signals()
+        if self._weights.is_blank:
+            logger.info("recording: no weights for subject %d yet", self._weights.card.subject)
+            self._say_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
         serving = [
-            asyncio.create_task(front.serve(), name="ingest"),
+            asyncio.create_task(self._front.serve(), name="ingest"),
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(self._publisher.hear_subscriptions(), name="subscriptions"),
@@ -166,11 +189,11 @@ class Daemon:
 
     def _setup(self) -> link.Setup:
         decode = self._config.decode
-        weights_path, candidates_path, ldm_path = self._paths
+        weights_path, candidates_path = self._paths
         return link.Setup(
-            weights_path=weights_path,
-            candidates_path=candidates_path,
-            ldm_path=ldm_path,
+            weights_path=str(weights_path),
+            candidates_path=str(candidates_path),
+            ldm_path=str(self._ldm_path) if self._ldm_path else None,
             lora_path=_expanded(self._config.paths.lora),
             tiny_decoder_path=_expanded(self._config.paths.tiny_decoder),
             journals_path=str(self._sessions.journals_path),
@@ -215,6 +238,24 @@ class Daemon:
         self._supervisor.say(link.PauseDecoding(paused=paused))
         logger.info("decoding rests; volumes are still acked" if paused else "decoding goes on")
 
+    def _use(self, request: wire.Use) -> None:
+        """Decode with other weights from now on, if they fit and nothing is left to decode with the present ones."""
+        paths = Path(request.weights), Path(request.candidates)
+        in_use, journals = self._weights, self._sessions.all()
+        n_waiting = sum(
+            len(journal.waiting(in_use.fingerprint)) + len(journal.runs_to_finish(in_use.fingerprint))
+            for journal in journals
+        )
+        weights = load_weights(in_use.card.subject, *paths, self._ldm_path)
+        Candidates.load(paths[1])
+        check_use(weights, in_use, self._front.run_at_hand(), n_waiting)
+        self._weights, self._paths = weights, paths
+        self._front.use(weights)
+        self._standing.use(weights)
+        self._on_its_way.clear()
+        self._supervisor.renew()
+        logger.info("weights %s, fitted on %d trials, from now on", weights.fingerprint, weights.card.n_trials)
+
     async def _on_line(self, line: link.ToFront) -> None:
         match line:
             case link.Ready():
@@ -236,11 +277,16 @@ class Daemon:
         logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
         if is_first:
             logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.preset)
-            addresses = msgspec.json.encode(self._addresses).decode()
-            # Whoever started the daemon may have closed its end.
-            with suppress(BrokenPipeError):
-                sys.stdout.write(f"ready {addresses}\n")
-                sys.stdout.flush()
+            if not self._has_said_ready:
+                self._say_ready()
+
+    def _say_ready(self) -> None:
+        self._has_said_ready = True
+        addresses = msgspec.json.encode(self._addresses).decode()
+        # Whoever started the daemon may have closed its end.
+        with suppress(BrokenPipeError):
+            sys.stdout.write(f"ready {addresses}\n")
+            sys.stdout.flush()
 
     async def _on_death(self) -> None:
         """Blame the volume at hand; one that did it twice is passed over."""

@@ -5,7 +5,7 @@ import time
 from collections import deque
 
 from .. import __version__
-from ..client.wire import Decode, Heartbeat, Status
+from ..client.wire import Calibration, Decode, Heartbeat, Status
 from ..models.weights import Weights
 from .database import JournalError
 from .sessions import Sessions
@@ -31,12 +31,21 @@ class Standing:
         self.n_refused = 0
         self.decoder_restarts = 0
         self.last_seq = 0
+        self.calibration: Calibration | None = None
+
+    def use(self, weights: Weights) -> None:
+        """Take other weights' facts; no decoder is warmed up with them yet."""
+        self._weights, self.ldm = weights, weights.card.ldm
+        self.simulated = weights.card.simulated
+        self.decoder_ready = False
 
     @property
     def state(self) -> str:
-        """Return starting, ready, paused or stopping."""
+        """Return recording, starting, ready, paused or stopping."""
         if self.stopping:
             return "stopping"
+        if self._weights.is_blank:
+            return "recording"
         if not self.decoder_ready:
             return "starting"
         return "paused" if self.paused else "ready"
@@ -90,6 +99,7 @@ class Standing:
             n_decoded=counts.get("decoded", 0),
             n_skipped=_n_skipped(counts),
             n_refused=self.n_refused,
+            calibration=self.calibration,
         )
 
     def _counts(self) -> dict[str, int]:

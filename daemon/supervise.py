@@ -30,6 +30,8 @@ class Supervisor:
         Called with each line the decoder says but `Unfit`, and after it died by itself.
     lock : int
         File descriptor that the decoder keeps open: as long as it lives, no other daemon uses the data folder.
+    is_wanted : bool
+        False: start nothing before `renew`.
     command : sequence of str
         How to start the process.
     """
@@ -41,10 +43,15 @@ class Supervisor:
         on_death: Callable[[], Awaitable[None]],
         *,
         lock: int,
+        is_wanted: bool = True,
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._setup, self._on_line, self._on_death = setup, on_line, on_death
         self._lock, self._command = lock, command
+        self._wanted = asyncio.Event()
+        if is_wanted:
+            self._wanted.set()
+        self._n_renewals = self._n_renewals_at_start = 0
         self._process: asyncio.subprocess.Process | None = None
         self._is_ready = False
         self._stopping = False
@@ -59,14 +66,19 @@ class Supervisor:
         """
         has_been_ready = False
         n_failures = 0
+        await self._wanted.wait()
         while not self._stopping:
             await asyncio.sleep(BACK_OFF_S[min(n_failures, len(BACK_OFF_S) - 1)])
             said = await self._live()
             if self._stopping:
                 return
+            if self._n_renewals != self._n_renewals_at_start:
+                n_failures = 0
+                continue
             became_ready = any(isinstance(line, link.Ready) for line in said)
             unfit = next((line for line in said if isinstance(line, link.Unfit)), None)
-            if unfit and not has_been_ready:
+            # One that was asked for later must not end the daemon, which goes on recording.
+            if unfit and not has_been_ready and not self._n_renewals:
                 raise BraindError(unfit.sentence, code=unfit.code)
             has_been_ready |= became_ready
             n_failures = 0 if became_ready else n_failures + 1
@@ -79,9 +91,16 @@ class Supervisor:
         if self._process and self._process.returncode is None and self._process.stdin:
             self._process.stdin.write(link.encode(line))
 
+    def renew(self) -> None:
+        """Let the decoder go, which has nothing to finish, and start one anew from what `setup` says now."""
+        self._n_renewals += 1
+        self._wanted.set()
+        self.kill()
+
     async def stop(self) -> None:
         """Let the decoder finish its volume, or kill it when that takes too long."""
         self._stopping = True
+        self._wanted.set()
         if not self._is_ready:
             # It is loading and has nothing to finish.
             self.kill()
@@ -112,6 +131,7 @@ class Supervisor:
         )
         self._process = process
         self._is_ready = False
+        self._n_renewals_at_start = self._n_renewals
         assert process.stdout is not None
         self.say(self._setup())
         if self._stopping:

@@ -34,6 +34,8 @@ class BoldRun:
     ----------
     volumes : array of shape (n_volumes, n_voxels), float32
         Raw signal.
+    index : array of shape (n_volumes,), int, optional
+        Each volume's number in the run; without it none is missing.
     onsets_s : array of shape (n_trials,), float
         Seconds after the first volume.
     tr_s : float
@@ -47,12 +49,20 @@ class BoldRun:
     tr_s: float
     motion: Array | None = None
     durations_s: Array | None = None
+    index: Array | None = None
 
     def announce(self, estimator: CausalEstimator) -> None:
         """Give an estimator all onsets."""
         for event, onset_s in enumerate(self.onsets_s):
             duration_s = {} if self.durations_s is None else {"duration_s": float(self.durations_s[event])}
             estimator.add_event(event, float(onset_s), **duration_s)
+
+    def give(self, estimator: CausalEstimator) -> Iterator[int]:
+        """Give an estimator the volumes, one by one; yield each one's number in the run."""
+        for row, voxels in enumerate(self.volumes):
+            index = row if self.index is None else int(self.index[row])
+            estimator.add_volume(index, voxels, None if self.motion is None else self.motion[row])
+            yield index
 
 
 def fit_prior(runs: Sequence[BoldRun], progress: Callable[[str, int, int], None] | None = None) -> BoldPrior:
@@ -110,8 +120,7 @@ def _foresee(runs: Sequence[BoldRun], prior: BoldPrior) -> _Foreseen:
     for run in runs:
         estimator = CausalEstimator(run.tr_s, prior)
         run.announce(estimator)
-        for index, voxels in enumerate(run.volumes):
-            estimator.add_volume(index, voxels, None if run.motion is None else run.motion[index])
+        for index in run.give(estimator):
             if index >= SETTLED_VOLUMES:
                 misses += estimator.misses
                 n_volumes += 1
@@ -132,28 +141,30 @@ def with_reference(prior: BoldPrior, mean_volume: Array, voxel_index: Array, low
     Parameters
     ----------
     mean_volume : array of shape (X, Y, Z), float32
-        Raw signal, over the training runs.
+        Raw signal, over the training runs; NaN where none was recorded.
     voxel_index : array of shape (n_voxels,), int64
     lowest_likeness : float
         Of a training run's volume.
     """
     mean_signal = mean_volume.reshape(-1)[voxel_index].astype(np.float32)
-    shifted = max(
-        likeness(np.roll(mean_volume, step, axis).reshape(-1)[voxel_index], mean_signal)
-        for axis in range(3)
-        for step in (-1, 1)
-    )
+    shifted = max(_likeness_shifted(mean_volume, voxel_index, axis, step) for axis in range(3) for step in (-1, 1))
     # halfway between the least alike of those that lie right and one that lies a voxel away
     return replace(
         prior, mean_signal=mean_signal, misaligned_below=min((lowest_likeness + shifted) / 2, lowest_likeness)
     )
 
 
+def _likeness_shifted(mean_volume: Array, voxel_index: Array, axis: int, step: int) -> float:
+    """Return how alike the mean volume and itself, moved by a voxel, are, over the voxels where both are known."""
+    signal, moved = (volume.reshape(-1)[voxel_index] for volume in (mean_volume, np.roll(mean_volume, step, axis)))
+    known = np.isfinite(moved)
+    return likeness(moved[known], signal[known]) if known.sum() > 1 else 0.0
+
+
 def estimates_of(run: BoldRun, prior: BoldPrior) -> Iterator[Estimate]:
     """Yield a run's estimates as they are made while it goes on: each trial's at every volume, the final one last."""
     estimator = CausalEstimator(run.tr_s, prior)
     run.announce(estimator)
-    for index, voxels in enumerate(run.volumes):
-        estimator.add_volume(index, voxels, None if run.motion is None else run.motion[index])
+    for _ in run.give(estimator):
         yield from estimator.unfolding()
     yield from estimator.finish()

@@ -16,8 +16,8 @@ def denoiser_fingerprint(path: Path, lora: Path | None = None, unet: str = "unet
     return _hash_folders([path / part for part in (unet, "scheduler")], [lora] if lora else [])
 
 
-def decoder_fingerprint(folder: Path) -> str:
-    """Return 12 hex digits of a decoder other than the autoencoder's own."""
+def folder_fingerprint(folder: Path) -> str:
+    """Return 12 hex digits of a model that is a folder by itself."""
     return _hash_folders([folder])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .fingerprint import EMBEDDED_LDM_PATH, decoder_fingerprint, denoiser_fingerprint, meaning_fingerprint
+from .fingerprint import EMBEDDED_LDM_PATH, denoiser_fingerprint, folder_fingerprint, meaning_fingerprint
 from .ldm_folder import (
     LdmError,
     check_folder,
@@ -170,7 +170,7 @@ class LatentDiffusionModel:
     def tiny_decoder_fingerprint(self) -> str:
         """Return 12 hex digits of the small decoder."""
         assert self.tiny_decoder_path is not None
-        return decoder_fingerprint(self.tiny_decoder_path)
+        return folder_fingerprint(self.tiny_decoder_path)
 
     @torch.no_grad()
     def encode_pictures(self, pictures: Array, px: int | None = None, batch: int = 32) -> Array:

@@ -22,6 +22,7 @@ from ..client.bids_stimuli import TABLE
 from ..client.data_set import Trials
 from ..client.nsd import BETA_SCALE, NsdTree
 from ..client.nsd_atlas import LABEL_TABLES
+from ..client.replay_runs import picture_file
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]  # what is being written, steps done, steps in all
@@ -116,11 +117,11 @@ def _write_stimuli(root: Path, tree: NsdTree, trials: Iterable[Trials], progress
     for start in range(0, len(numbers), BATCH):
         batch = numbers[start : start + BATCH]
         for number, picture in zip(batch, tree.pictures(batch), strict=True):
-            Image.fromarray(picture).save(root / "stimuli" / _stim_file(number), compress_level=1)
+            Image.fromarray(picture).save(root / "stimuli" / picture_file(number), compress_level=1)
         progress("pictures", start + len(batch), len(numbers))
     novel = set(tree.novel_kind_ids())
     rows = [
-        (_stim_file(number), caption, "test" if is_test[at] else "train", int(number in novel))
+        (picture_file(number), caption, "test" if is_test[at] else "train", int(number in novel))
         for number, at in zip(numbers, first, strict=True)
         for caption in tree.captions(int(number))
     ]
@@ -146,7 +147,7 @@ def _write_session(root: Path, tree: NsdTree, subject: int, session: int, trials
     for run in np.unique(of_session.run):
         of_run = of_session.of(of_session.run == run)
         rows = [
-            (f"{onset_s:.3f}", f"{PICTURE_S:.3f}", "picture", _stim_file(number))
+            (f"{onset_s:.3f}", f"{PICTURE_S:.3f}", "picture", picture_file(number))
             for onset_s, number in zip(of_run.onset_s, of_run.nsd_id, strict=True)
         ]
         _write_table(Path(f"{stem}_run-{run:02d}_events.tsv"), ("onset", "duration", "trial_type", "stim_file"), rows)
@@ -165,10 +166,6 @@ def _write_nifti(path: Path, volume: Array, affine: Array, *, tr_s: float = 0.0,
     # with a slope in the header, nibabel writes the array as it is
     image.header.set_slope_inter(scale, None if scale is None else 0)
     nib.save(image, path)
-
-
-def _stim_file(number: int) -> str:
-    return f"picture-{int(number):05d}.png"
 
 
 def _label(atlas: str) -> str:

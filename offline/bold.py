@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..client.config import Config
-from ..client.data_set import DataSet
-from ..client.nsd import NsdTree
+from ..client.data_set import BoldDataSet, DataSet, Trials
 from ..errors import BraindError
 from ..models.bold_prior import BoldPrior, likeness
 from ..models.bold_training import BoldRun, estimates_of, fit_prior, with_reference
+from .progress import progress_bar
 
 Array = NDArray[Any]
 Report = Callable[[str, int, int], None]
@@ -47,13 +47,13 @@ def check_bold(config: Config, data: DataSet) -> None:
     ------
     BoldError
     """
-    if not isinstance(data, NsdTree):
+    if not isinstance(data, BoldDataSet):
         raise BoldError(f"{data.root}: --kind bold reads NSD's BOLD series; of a BIDS folder give --betas bold instead")
     if config.fit.z_score != "none":
         raise BoldError(f"--z-score {config.fit.z_score} needs a session's end or start; a run of BOLD has neither yet")
 
 
-def recorded_runs(tree: NsdTree, subject: int) -> list[RecordedRun]:
+def recorded_runs(tree: BoldDataSet, subject: int) -> list[RecordedRun]:
     """List a subject's runs with BOLD series.
 
     Raises
@@ -75,31 +75,42 @@ def recorded_runs(tree: NsdTree, subject: int) -> list[RecordedRun]:
     return runs
 
 
-def read_run(tree: NsdTree, subject: int, recorded: RecordedRun, voxel_index: Array) -> BoldRun:
+def read_run(tree: BoldDataSet, subject: int, recorded: RecordedRun, voxel_index: Array) -> BoldRun:
     """Read a run's chosen voxels."""
-    series = tree.bold_run(subject, recorded.session, recorded.run)
-    volumes = np.asarray(series).reshape(-1, series.shape[3])[voxel_index].T.astype(np.float32)
-    onsets_s = [onset_s for onset_s, _ in tree.bold_onsets(subject, recorded.session, recorded.run)]
-    return BoldRun(np.ascontiguousarray(volumes), np.array(onsets_s), tree.bold_tr_s)
+    signal = tree.bold_signal(subject, recorded.session, recorded.run, voxel_index)
+    return BoldRun(signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index)
 
 
-def learn_prior(tree: NsdTree, subject: int, voxel_index: Array, report: Report | None = None) -> BoldPrior:
+def learn_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Report | None = None) -> BoldPrior:
     """Learn a subject's prior from a few runs, spread over all."""
     runs = recorded_runs(tree, subject)
     chosen = [runs[n] for n in np.unique(np.linspace(0, len(runs) - 1, N_PRIOR_RUNS).round().astype(int))]
     read = [read_run(tree, subject, recorded, voxel_index) for recorded in chosen]
     prior = fit_prior(read, report)
-    mean_volume = np.mean(
-        [np.asarray(tree.bold_run(subject, one.session, one.run)).mean(axis=3, dtype=np.float32) for one in chosen],
-        axis=0,
-    )
+    mean_volume = np.mean([tree.bold_mean(subject, one.session, one.run) for one in chosen], axis=0)
     mean_signal = mean_volume.reshape(-1)[voxel_index]
     lowest = min(likeness(volume, mean_signal) for run in read for volume in run.volumes)
     return with_reference(prior, mean_volume, voxel_index, lowest)
 
 
+def read_bold_trials(data: BoldDataSet, subject: int, voxel_index: Array) -> tuple[Trials, Array, BoldPrior]:
+    """Learn the prior of a subject whose responses all come from BOLD, and estimate the trials with it.
+
+    Returns
+    -------
+    trials : those of which a final estimate could be made
+    voxels : array of shape (n_trials, n_voxels), float32, % signal change
+    prior : BoldPrior
+    """
+    with progress_bar("learning from BOLD runs") as report:
+        prior = learn_prior(data, subject, voxel_index, report)
+    with progress_bar("estimating trials from BOLD") as report:
+        estimates = final_estimates(data, subject, voxel_index, prior, report)
+    return data.trials(subject).of(estimates.rows), estimates.voxels, prior
+
+
 def final_estimates(
-    tree: NsdTree, subject: int, voxel_index: Array, prior: BoldPrior, report: Report | None = None
+    tree: BoldDataSet, subject: int, voxel_index: Array, prior: BoldPrior, report: Report | None = None
 ) -> BoldTrials:
     """Estimate every trial with BOLD from the volumes up to its final estimate."""
     rows, voxels = [], []
@@ -111,7 +122,7 @@ def final_estimates(
 
 
 def estimates_after(
-    tree: NsdTree, subject: int, voxel_index: Array, prior: BoldPrior, delays_s: tuple[float, ...],
+    tree: BoldDataSet, subject: int, voxel_index: Array, prior: BoldPrior, delays_s: tuple[float, ...],
     wanted: Array, report: Report | None = None,
 ) -> dict[str, BoldTrials]:  # fmt: skip
     """Estimate trials as known so many seconds after onset, and finally.
@@ -143,11 +154,12 @@ def estimates_after(
 
 
 def _estimated(
-    tree: NsdTree, subject: int, voxel_index: Array, prior: BoldPrior, report: Report | None
+    tree: BoldDataSet, subject: int, voxel_index: Array, prior: BoldPrior, report: Report | None
 ) -> Iterator[tuple[int, Any]]:
     runs = recorded_runs(tree, subject)
     for n, recorded in enumerate(runs):
         for estimate in estimates_of(read_run(tree, subject, recorded, voxel_index), prior):
-            yield int(recorded.rows[estimate.event_number]), estimate
+            if estimate.event_number < len(recorded.rows):  # the others showed no picture
+                yield int(recorded.rows[estimate.event_number]), estimate
         if report:
             report("estimating trials from BOLD", n + 1, len(runs))

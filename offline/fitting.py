@@ -2,7 +2,8 @@
 
 import logging
 import shutil
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..client.bids import BOLD
 from ..client.config import Config, Kind, candidates_path, data_path, weights_path
-from ..client.data_set import DataSet, DataSetError, span
-from ..client.nsd import NsdTree
+from ..client.data_set import BoldDataSet, DataSet, DataSetError, span
 from ..errors import BraindError
 from ..models.candidates import Candidates
 from ..models.kept import Kept, content_fingerprint, release
@@ -22,6 +22,7 @@ from ..models.roi import union_index
 from ..models.weights import Weights, WeightsCard
 from .data_sets import data_set_of, read_trials
 from .progress import progress_bar
+from .recorded_sessions import RecordedSessions
 
 if TYPE_CHECKING:
     from ..models.bold_prior import BoldPrior
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ..models.presets import Preset
 
 Array = NDArray[Any]
+Encode = Callable[[DataSet, "LatentDiffusionModel", Array, int, Path | None], tuple[Array, Array]]
 log = logging.getLogger(__name__)
 
 N_COMPARED = 20  # principal components of z, and of c
@@ -41,6 +43,25 @@ def picture_size_of_z(ldm: "LatentDiffusionModel", share: float) -> int:
     return round(ldm.picture_px * share / ldm.factor) * ldm.factor
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a fit makes: weights, the candidate pictures, and the responses and targets that it was made on."""
+
+    weights: Weights
+    candidates: Candidates
+    responses: "Responses"
+    z: Array
+    c: Array
+
+    def save(self, path: Path, candidates_path: Path) -> None:
+        """Write weights, candidates and a model card."""
+        from ..models.fit import model_card
+
+        self.weights.save(path)
+        path.with_suffix(".md").write_text(model_card(self.weights))
+        self.candidates.save(candidates_path)
+
+
 def fit_subject(config: Config, subject: int, kind: Kind = "beta") -> Path:
     """Fit a subject's weights on all trials of pictures that are not held out; return the weights' path.
 
@@ -49,27 +70,56 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta") -> Path:
     Writes the candidate set (the shared pictures) and a model card beside them. An interrupted fit leaves what it has
     in the data folder's `unfinished`; the next one with the same inputs and settings goes on from there.
     """
-    from ..models.bold_responses import Responses
-    from ..models.fit import fit_weights, model_card, profile_named
-    from .bold import check_bold
+    path = weights_path(config, subject, kind)
+    work = data_path(config) / "unfinished" / path.stem
+    fitted = fit_data_set(config, data_set_of(config), subject, kind, load_ldm(config, is_exact=True), work)
+    fitted.save(path, candidates_path(config, subject))
+    shutil.rmtree(work, ignore_errors=True)
+    return path
 
-    tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
+
+def fit_data_set(
+    config: Config,
+    tree: DataSet,
+    subject: int,
+    kind: Kind,
+    ldm: "LatentDiffusionModel",
+    work: Path | None = None,
+    encode: "Encode | None" = None,
+) -> Fitted:
+    """Fit on all trials of pictures that are not held out.
+
+    Parameters
+    ----------
+    work : folder in which an interrupted fit leaves what it has
+    encode : in place of `encode_targets`, by somebody who has encoded some of the pictures before
+    """
+    from ..models.bold_responses import Responses
+    from ..models.fit import fit_weights, profile_named
+    from .bold import check_bold, read_bold_trials
+
+    encode = encode or encode_targets
     profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
-    work = data_path(config) / "unfinished" / weights_path(config, subject, kind).stem
     voxel_index, z_positions, c_positions = union_index(
         tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
     )
+    prior, fitted_on = None, ""
     if kind == "bold":
         check_bold(config, tree)
-    trials, voxels = read_trials(tree, subject, voxel_index, config.fit.z_score)
-    _check_split(tree, subject, trials.is_shared)
+    if kind == "bold" and tree.estimates == BOLD:
+        assert isinstance(tree, BoldDataSet)
+        trials, voxels, prior = read_bold_trials(tree, subject, voxel_index)
+        fitted_on = RESPONSE_WORDS["bold"]
+    else:
+        trials, voxels = read_trials(tree, subject, voxel_index, config.fit.z_score)
+    has_test = _check_split(tree, subject, trials.is_shared)
     trained = ~trials.is_shared
     picture_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
     z_px = picture_size_of_z(ldm, profile.z_share)
-    z, c = encode_targets(tree, ldm, picture_ids, z_px, work)
-    responses, prior, fitted_on = Responses(voxels[trained], picture_of_trial), None, ""
-    if kind == "bold":
-        assert isinstance(tree, NsdTree)
+    z, c = encode(tree, ldm, picture_ids, z_px, work)
+    responses = Responses(voxels[trained], picture_of_trial)
+    if kind == "bold" and prior is None:
+        assert isinstance(tree, BoldDataSet)
         responses, prior, fitted_on = _bold_responses(tree, subject, voxel_index, responses, trained, z, c)
     card = WeightsCard(
         subject=subject,
@@ -87,6 +137,7 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta") -> Path:
         estimates=tree.estimates,
         sessions=span(np.unique(trials.session).tolist()),
         z_score=config.fit.z_score,
+        captioner=tree.captioner if isinstance(tree, RecordedSessions) else "",
         version=__version__,
     )
     with progress_bar("fitting") as report:
@@ -100,24 +151,24 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta") -> Path:
         )  # fmt: skip
     if prior:
         weights = replace(weights, bold=prior, fingerprint="")
-    path = weights_path(config, subject, kind)
-    weights.save(path)
-    path.with_suffix(".md").write_text(model_card(weights))
-    shutil.rmtree(work, ignore_errors=True)
-    shared_ids = np.unique(trials.nsd_id[trials.is_shared])
-    shared_z, shared_c = encode_targets(tree, ldm, shared_ids, z_px)
-    labels = [tree.captions(int(nsd_id))[0] for nsd_id in shared_ids]
-    Candidates(shared_z, shared_c, shared_ids, labels).save(candidates_path(config, subject))
-    return path
+    # without held-out pictures, those that were seen in training are what a decode is compared with
+    candidate_ids = np.unique(trials.nsd_id[trials.is_shared]) if has_test else picture_ids
+    candidate_z, candidate_c = encode(tree, ldm, candidate_ids, z_px, None) if has_test else (z, c)
+    labels = [tree.captions(int(nsd_id))[0] for nsd_id in candidate_ids]
+    candidates = Candidates(candidate_z, candidate_c, candidate_ids, labels)
+    return Fitted(weights, candidates, responses, z, c)
 
 
-def _check_split(tree: DataSet, subject: int, is_test: Array) -> None:
-    for n, what in ((is_test.sum(), "held-out"), ((~is_test).sum(), "training")):
+def _check_split(tree: DataSet, subject: int, is_test: Array) -> bool:
+    """Return whether there are held-out pictures; only a recorded session may be without."""
+    may_lack_test = isinstance(tree, RecordedSessions)
+    for n, what in ((is_test.sum() or may_lack_test, "held-out"), ((~is_test).sum(), "training")):
         if not n:
             raise DataSetError(
                 f"subject {subject} of {tree.root} has no trial of a {what} picture in the chosen sessions: "
                 "choose other sessions, or another split"
             )
+    return bool(is_test.any())
 
 
 RESPONSE_WORDS = {
@@ -128,7 +179,7 @@ RESPONSE_WORDS = {
 
 
 def _bold_responses(
-    tree: NsdTree, subject: int, voxel_index: Array, betas: "Responses", trained: Array, z: Array, c: Array
+    tree: BoldDataSet, subject: int, voxel_index: Array, betas: "Responses", trained: Array, z: Array, c: Array
 ) -> "tuple[Responses, BoldPrior, str]":
     """Return the responses that a decoder of BOLD is fitted on, the subject's prior, and the responses' name."""
     from ..models.bold_responses import Responses, choose_responses

@@ -238,6 +238,8 @@ class Monitor(App[None]):
                 return f"connecting to {self.decodes_endpoint}"
             case "starting":
                 return "the daemon is starting: it warms up before it takes volumes"
+            case "recording":
+                return "volumes are recorded; there are no weights yet\nwhen there are: braind use WEIGHTS"
             case "paused":
                 return "decoding is paused; p goes on"
             case _:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from ..client.wire import Heartbeat
 
-State = Literal["connecting", "waiting", "connected", "starting", "ready", "paused", "stopping", "lost"]
+State = Literal["connecting", "waiting", "connected", "recording", "starting", "ready", "paused", "stopping", "lost"]
 
 LOST_AFTER_S = 3.5
 """Heartbeats come once a second: three are missing."""
@@ -29,7 +29,7 @@ class Connection:
         if now_s - self.heard_s > LOST_AFTER_S:
             return "lost"
         match self.heartbeat:
-            case Heartbeat(state="starting" | "ready" | "paused" | "stopping" as state):
+            case Heartbeat(state="recording" | "starting" | "ready" | "paused" | "stopping" as state):
                 return state
             case _:
                 return "connected"

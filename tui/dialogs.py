@@ -16,6 +16,8 @@ scores     known pictures nearest to the decoded z and c, with
 ms         from a volume's arrival to ack, scores, Xz and Xzc;
            median and p99 over the volumes kept here
 skipped    no picture in time; the voxels are in the journal
+calibration  trials fitted on so far; share of other left-out
+           pictures that a trial fits worse than its own
 
 → ←        hold an older or a newer decode of the strip
 f  esc     follow the newest decode again

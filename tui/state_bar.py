@@ -14,6 +14,7 @@ STALE_AFTER_S = 20.0
 """Five of NSD's trials without a decode."""
 SESSION_FITS_CELLS = 72
 STATE_STYLES: dict[State, str] = {
+    "recording": "good",
     "ready": "good",
     "paused": "warning",
     "starting": "warning",
@@ -78,7 +79,14 @@ class StateBar(Widget):
             ("skipped", str(heartbeat.n_skipped) if heartbeat else "–"),
             ("refused", str(heartbeat.n_refused) if heartbeat else "–"),
         ]
+        if heartbeat and heartbeat.state == "recording":
+            # nothing is decoded, and the calibration wants the room
+            named = [named[0], named[-1]]
         counters = self._named(named)
+        if heartbeat and heartbeat.calibration and heartbeat.calibration.session == heartbeat.session:
+            scores = heartbeat.calibration
+            told = f"{scores.n_trials} trials, two-way {scores.two_way:.2f} ({scores.low:.2f}–{scores.high:.2f})"
+            counters.append_text(Text("  ")).append_text(self._named([("calibration", told)]))
         if n_notices:
             counters.append_text(Text("  ")).append_text(self._styled(f"notices {n_notices}", "warning"))
         return counters

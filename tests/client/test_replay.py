@@ -212,3 +212,16 @@ def test_only_an_interrupted_replay_is_gone_on_with(tmp_path):
     assert not UnfinishedReplay(config, 1, "beta", "single", None, fresh=True).is_resumed
     second.finish()
     assert not UnfinishedReplay(config, 1, "beta", "single", None).is_resumed
+
+
+def test_a_calibration_has_all_trials_and_names_their_pictures(daemon, run, tree):
+    summary = run(repeats="calibration", session=1, max_volumes=20)
+    trials = tree.trials(1)
+    sent = [header for header, _ in sent_volumes(daemon)]
+    assert [header.nsd_id for header in sent] == trials.nsd_id[:20].tolist()
+    assert [header.stimulus for header in sent] == [f"picture-{nsd_id:05d}.png" for nsd_id in trials.nsd_id[:20]]
+    assert sent[0].captions == tuple(tree.captions(int(trials.nsd_id[0])))
+    assert summary.session.startswith("replay-subj01-beta-calibration-ses01")
+    first = next(bold_runs(tree, 1, "s", None, "calibration"))
+    assert first.events[0].shown.stimulus == f"picture-{first.events[0].shown.nsd_id:05d}.png"
+    assert all(event.shown.captions for event in first.events)

@@ -109,6 +109,15 @@ def test_a_file_cut_short_is_named(tmp_path, daemon, client, said, name):
     assert arrived(daemon) != [0, 1, 2, 3]
 
 
+def test_a_bids_table_names_the_pictures_of_a_calibration(tmp_path):
+    table = "onset\tduration\tstim_file\n1.5\t3\tdog.png\n6\t3\tn/a\n"
+    (tmp_path / "events.tsv").write_text(table)
+    assert [onset.shown for onset in read_onsets(tmp_path / "events.tsv")] == [
+        {"stimulus": "dog.png"},
+        {"stimulus": "n/a"},
+    ]
+
+
 def test_onsets_of_a_bids_table_come_before_their_volumes(tmp_path, daemon, client, said):
     (tmp_path / "events.tsv").write_text("onset\tduration\tnsd_id\ttrial_type\n1.5\t3\t17\tx\n0\t3\tn/a\ty\n")
     onsets = read_onsets(tmp_path / "events.tsv")

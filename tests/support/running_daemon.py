@@ -144,15 +144,16 @@ def serve_command(files: Files, data_path: Path, settings: dict[str, dict[str, A
 class RunningDaemon:
     """A daemon process; `start` returns when it is ready."""
 
-    def __init__(self, files: Files, data_path: Path, **settings: dict[str, Any]) -> None:
+    def __init__(self, files: Files, data_path: Path, mask: Path | None = None, **settings: dict[str, Any]) -> None:
         self.files, self.data_path, self.settings = files, data_path, settings
+        self.paths = {"mask": mask} if mask else {}
         self.log_path = data_path / "serve.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.addresses: dict[str, Any] = {}
         self._context = zmq.Context()
 
     def start(self, *, wait: bool = True) -> Self:
-        command = serve_command(self.files, self.data_path, self.settings)
+        command = serve_command(self.files, self.data_path, self.settings, **self.paths)
         self.log = self.log_path.open("ab")
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, env=environment)

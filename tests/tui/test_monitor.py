@@ -310,6 +310,25 @@ async def test_a_stream_without_decodes_says_for_how_long(daemon):
 
 
 @in_event_loop
+async def test_a_calibration_shows_what_is_recorded_and_how_well_it_decodes(daemon):
+    monitor = monitor_of(daemon)
+    scores = wire.Calibration(
+        session="sub-01_ses-14", n_trials=24, n_pictures=20, minutes=1.6, two_way=0.712, low=0.651, high=0.77
+    )
+    async with monitor.run_test(size=(80, 24)) as pilot:
+        await asyncio.to_thread(daemon.wait_for_viewer)
+        daemon.heartbeat("recording", n_acked=24)
+        await until(pilot, lambda: "there are no weights yet" in screen_words(pilot.app))
+        assert "two-way" not in screen_words(pilot.app)
+        daemon.heartbeat("recording", n_acked=24, calibration=scores)
+        await until(pilot, lambda: "acked 24" in screen_words(pilot.app) and "two-way" in screen_words(pilot.app))
+        assert "calibration 24 trials, two-way 0.71 (0.65–0.77)" in screen_words(pilot.app)
+        daemon.heartbeat("ready", calibration=msgspec.structs.replace(scores, session="yesterday"))
+        await until(pilot, lambda: "ready" in screen_words(pilot.app))
+        assert "two-way" not in screen_words(pilot.app)
+
+
+@in_event_loop
 async def test_unreadable_bytes_are_counted_and_named_and_the_stream_goes_on(daemon):
     async with monitor_of(daemon).run_test(notifications=True) as pilot:
         app = pilot.app
