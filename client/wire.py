@@ -24,6 +24,8 @@ VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 Kind = Literal["beta", "bold"]
 Motion = tuple[float, float, float, float, float, float]
 Stage = Literal["scores", "xz", "xzc", "refined"]
+Candidate = int | str
+"""A picture of the candidate set: its nsd_id, or its label."""
 
 
 class WireError(BraindError):
@@ -43,7 +45,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """Open a run, or come back to one.
 
     `shape` is (X, Y, Z) as NIfTI orders it; `affine` maps voxel indices to mm; `kind` says whether a volume is one
-    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`).
+    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`). `right` and `foil` are the two
+    candidates that every trial of the run is compared with, unless the volume or the event names its own.
     """
 
     session: str
@@ -59,6 +62,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     simulated: bool = False
     producer: str = ""
     n_volumes: int | None = None
+    right: Candidate | None = None
+    foil: Candidate | None = None
 
 
 class GridRequest(Message, frozen=True, kw_only=True, tag="grid_request"):
@@ -92,7 +97,7 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     `scale` turns stored numbers into % signal change (NSD stores int16 × 300, so 1/300). `trial` and `nsd_id` name what
     was on screen, when the sender knows; the decoder never reads them. `motion` is what the sender's realignment
     found: translations along x, y, z in mm (RAS+), then rotations about them in rad; `roi_values` are means that the
-    sender computed itself.
+    sender computed itself. `right` and `foil`: see `Decode`.
     """
 
     session: str
@@ -109,6 +114,8 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     sent_s: float | None = None
     motion: Motion | None = None
     roi_values: tuple[float, ...] = ()
+    right: Candidate | None = None
+    foil: Candidate | None = None
 
 
 class Event(Message, frozen=True, kw_only=True, tag="event"):
@@ -122,6 +129,8 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
     seen: bool = False
     trial: int | None = None
     nsd_id: int | None = None
+    right: Candidate | None = None
+    foil: Candidate | None = None
 
 
 class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
@@ -189,6 +198,10 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     `timings_s` holds seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
     `xzc`), as far as known at this stage.
 
+    `feedback`, of `scores`, compares two candidates that the sender named: the cosine of the decoded c to the `right` one
+    minus that to the `foil`, −2 to 2, above 0 when the right one fits better; c is standardised over the candidate set,
+    as for `retrieved`.
+
     A trial of a BOLD run is decoded anew while it unfolds: `event` names it, `since_onset_s` says how long after its
     onset, `uncertainty` how much of the response is unknown yet (0–1); a later decode of an event supersedes earlier
     ones, and only the one that `is_final` has pictures. `spike`, `misaligned`: a volume since its onset was so.
@@ -202,6 +215,9 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     provenance: Provenance
     timings_s: dict[str, float]
     retrieved: tuple[Retrieved, ...] = ()
+    feedback: float | None = None
+    right: Candidate | None = None
+    foil: Candidate | None = None
     seen: bool = False
     trial: int | None = None
     nsd_id: int | None = None

@@ -5,6 +5,7 @@ import re
 
 from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, EndRun, Event, Hello, Volume
 from ..errors import BraindError
+from ..models.candidate_names import CandidateNames
 from ..models.weights import Weights
 from .records import RunRecord
 from .sockets import LARGEST_PICTURE_BYTES
@@ -49,9 +50,23 @@ def check_hello(hello: Hello, weights: Weights) -> None:
         raise Refusal(f"run {hello.run}: n_volumes {hello.n_volumes}; give the number of volumes or null", code="index")
 
 
+def check_pair(where: str, message: Hello | Volume | Event, names: CandidateNames) -> None:
+    """Refuse a pair of candidates of which one is missing, unknown, or the other one again (`code` candidate)."""
+    if message.right is None and message.foil is None:
+        return
+    if message.right is None or message.foil is None:
+        raise Refusal(f"{where}: right {message.right}, foil {message.foil}; name both or neither", code="candidate")
+    try:
+        positions = [names.position(name) for name in (message.right, message.foil)]
+    except BraindError as error:
+        raise Refusal(f"{where}: {error}", code=error.code) from error
+    if positions[0] == positions[1]:
+        raise Refusal(f"{where}: right and foil are the same picture, {message.right!r:.80}", code="candidate")
+
+
 def check_same_run(hello: Hello, record: RunRecord, weights: Weights) -> None:
     """Refuse to go on with a run as another one (`code` conflict) or under other weights (`code` weights)."""
-    for field in ("subject", "kind", "tr_s", "simulated"):
+    for field in ("subject", "kind", "tr_s", "simulated", "right", "foil"):
         before, now = getattr(record.hello, field), getattr(hello, field)
         if before != now:
             raise Refusal(

@@ -231,7 +231,7 @@ class Decoder:
         before_s = {"ack": heard.ack_s} if heard else {}
         record = journal.run(place.run)
         simulated = record is not None and record.hello.simulated
-        for result in self._stages.run(trial.voxels, has_pictures=trial.is_final):
+        for result in self._stages.run(trial.voxels, trial.pair, has_pictures=trial.is_final):
             provenance = self._stages.provenance
             has_seen = result.stage == "scores" and trial.seen is not None
             decode = Decode(
@@ -244,6 +244,9 @@ class Decoder:
                 timings_s=before_s
                 | {step: round(at_s - arrived_s, 6) for step, at_s in ({"decoder": taken_s} | result.steps_s).items()},
                 retrieved=result.retrieved,
+                feedback=result.feedback,
+                right=trial.pair.right if trial.pair else None,
+                foil=trial.pair.foil if trial.pair else None,
                 seen=has_seen,
                 trial=trial.trial,
                 nsd_id=trial.nsd_id,

@@ -16,6 +16,7 @@ from ..client import wire
 from ..client.wire import Ack, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
 from ..errors import BraindError
 from ..models import roi
+from ..models.candidate_names import CandidateNames
 from ..models.weights import Weights
 from . import checks, link
 from .checks import Refusal
@@ -40,6 +41,8 @@ class Front:
     standing : Standing
     weights : Weights
         They say which subject's volumes, on which grid, and which voxels are kept.
+    candidates : CandidateNames
+        What trials can be compared with.
     store_volumes : bool
         Keep the whole volumes too.
     wake : function
@@ -52,11 +55,13 @@ class Front:
         sessions: Sessions,
         standing: Standing,
         weights: Weights,
+        candidates: CandidateNames,
         *,
         store_volumes: bool,
         wake: Callable[[link.Wake | link.EndOfRun], None],
     ) -> None:
-        self._socket, self._sessions, self._standing, self._weights = socket, sessions, standing, weights
+        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._weights, self._candidates = weights, candidates
         self._store_volumes, self._wake = store_volumes, wake
         self._last_logged_s: dict[str, float] = {}
 
@@ -110,6 +115,7 @@ class Front:
     def _take_volume(self, volume: Volume, payload: list[bytes]) -> Ack:
         journal, record = self._find_run(volume)
         checks.check_volume(volume, payload, record, self._weights)
+        checks.check_pair(f"run {volume.run}, volume {volume.index}", volume, self._candidates)
         values = wire.volume_array(volume, payload)
         voxels = self._keep_voxels(volume, values)  # 2. keep the decoder's voxels
         same = journal.same_volume(volume, voxels)
@@ -128,6 +134,7 @@ class Front:
     def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
         journal, record = self._find_run(event)
         checks.check_event(event, payload, record)
+        checks.check_pair(f"run {event.run}, event {event.event}", event, self._candidates)
         is_new = journal.add_event(event, payload[0] if event.seen else None)
         return Ack(session=event.session, run=event.run, index=event.event, of="event", duplicate=not is_new)
 
@@ -143,6 +150,7 @@ class Front:
 
     def _open_run(self, hello: Hello) -> Welcome:
         checks.check_hello(hello, self._weights)
+        checks.check_pair(f"run {hello.run}", hello, self._candidates)
         journal = self._sessions.open(hello.session)
         record = journal.run(hello.run)
         if record:

@@ -14,6 +14,7 @@ from ..client import wire
 from ..client.config import Config, data_path, engines_path, journals_path
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..errors import BraindError
+from ..models.candidate_names import CandidateNames
 from ..models.presets import Preset
 from ..models.weights import Weights
 from . import link
@@ -89,6 +90,7 @@ class Daemon:
         lock: int,
     ) -> None:
         self._config, self._weights = config, weights
+        self._candidates = CandidateNames.load(candidates_path)
         self._preset, self._refine = preset, refine
         self._paths = (str(weights_path), str(candidates_path), str(ldm_path) if ldm_path else None)
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
@@ -119,6 +121,7 @@ class Daemon:
             self._sessions,
             self._standing,
             self._weights,
+            self._candidates,
             store_volumes=self._config.serve.store_volumes,
             wake=self._wake,
         )

@@ -5,14 +5,17 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running_daemon import LdmFacts, hello, random_weights, values, volume_frames
+from running_daemon import LdmFacts, hello, random_candidates, random_weights, values, volume_frames
 
 from braind.client import wire
 from braind.daemon.front import Front
 from braind.daemon.sessions import Sessions
 from braind.daemon.status import Standing
+from braind.models.candidate_names import CandidateNames
 
-WEIGHTS = random_weights(LdmFacts("ldm", (4, 16, 16), (16, 96)))
+LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
+WEIGHTS = random_weights(LDM)
+CANDIDATES = CandidateNames(random_candidates(LDM).nsd_id, random_candidates(LDM).labels)
 EXAMPLES = [
     wire.encode(hello()),
     volume_frames(0),
@@ -33,7 +36,7 @@ def front(tmp_path_factory):
     sessions = Sessions(tmp_path_factory.mktemp("journals"), wait_for_disk=False)
     standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
     wakes = []
-    front = Front(None, sessions, standing, WEIGHTS, store_volumes=False, wake=wakes.append)
+    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=wakes.append)
     front.take(wire.encode(hello()))
     front.take(wire.encode(hello(run="bold", kind="bold")))
     yield front
@@ -83,10 +86,30 @@ def test_a_number_too_large_for_float32_is_refused_as_not_finite(front):
     assert front.take(volume_frames(0, stored=stored, run="large")).code == "not_finite"
 
 
+PAIRS = [
+    ({"right": 100}, "name both or neither"),
+    ({"foil": "picture 3"}, "name both or neither"),
+    ({"right": 100, "foil": 99}, "99 is no label or nsd_id of the weights' 12 candidates"),
+    ({"right": "pictur 3", "foil": 100}, "is 'picture 3' meant?"),
+    ({"right": 100, "foil": "picture 0"}, "are the same picture"),
+]
+
+
+@pytest.mark.parametrize(("pair", "words"), PAIRS)
+def test_a_pair_that_cannot_be_compared_is_refused_by_name_wherever_it_stands(front, pair, words):
+    front.take(wire.encode(hello(run="pairs")))
+    event = wire.Event(session="ses", run="bold", event=7, onset_s=1.0, **pair)
+    frames = [wire.encode(hello(run="pair", **pair)), volume_frames(0, run="pairs", **pair), wire.encode(event)]
+    for refused in map(front.take, frames):
+        assert refused.code == "candidate", refused
+        assert words in refused.sentence
+    assert isinstance(front.take(volume_frames(0, run="pairs", right=100, foil="picture 3")), wire.Ack)
+
+
 def test_motion_that_a_sender_found_is_journaled_with_its_volume(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
     standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
-    front = Front(None, sessions, standing, WEIGHTS, store_volumes=False, wake=lambda _: None)
+    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
     front.take(wire.encode(hello(kind="bold")))
     motion = (0.1, 0.2, 0.3, 0.01, 0.02, 0.03)
     assert isinstance(front.take(volume_frames(0, motion=motion, roi_values=(5.0,))), wire.Ack)
