@@ -41,13 +41,13 @@ class ScannerError(BraindError):
 
 @dataclass(frozen=True)
 class Onset:
-    """A trial's onset in a BOLD run, in seconds after its first volume; `shown` has `trial` and `nsd_id`."""
+    """A trial's onset in a BOLD run, in seconds after its first volume; `shown` has other fields of `wire.Event`."""
 
     event: int
     onset_s: float
     duration_s: float = 3.0
     seen_png: bytes | None = None
-    shown: dict[str, int] | None = None
+    shown: dict[str, Any] | None = None
 
 
 class ScannerClient:
@@ -133,7 +133,7 @@ class ScannerClient:
         voxels : array of shape (X, Y, Z), as NIfTI orders axes, of the run's dtype
         index : its number in the run, from 0
         seen_png : the picture that was on screen, as a PNG file's bytes
-        fields : `scale`, `trial`, `nsd_id`, `n_averaged` of `wire.Volume`
+        fields : `scale`, `trial`, `nsd_id`, `n_averaged`, `right`, `foil` and others of `wire.Volume`
 
         Raises
         ------
@@ -165,7 +165,8 @@ class ScannerClient:
     def send_event(self, event: int, onset_s: float, *, seen_png: bytes | None = None, **fields: Any) -> wire.Ack:
         """Send the onset of a trial in a `bold` run, before the volumes that come after it.
 
-        `onset_s` counts from the first volume; `fields` are `duration_s`, `trial`, `nsd_id` of `wire.Event`.
+        `onset_s` counts from the first volume; `fields` are `duration_s`, `trial`, `nsd_id`, `right`, `foil`
+        of `wire.Event`.
         """
         hello = self._opened()
         message = wire.Event(

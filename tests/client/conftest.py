@@ -18,6 +18,8 @@ PROVENANCE = wire.Provenance(
 class ProtocolDaemon:
     """Answers in a thread; `volumes` maps (run, index) to the array, `events` (run, event) to its header."""
 
+    provenance = PROVENANCE
+
     def __init__(self):
         self.volumes, self.events, self.headers = {}, {}, {}
         self.pictures: dict[tuple[str, str, int], bytes] = {}
