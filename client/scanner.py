@@ -21,6 +21,7 @@ import zmq
 
 from ..errors import BraindError
 from . import wire
+from .clock import ClockOffset, ClockWatch
 from .connection import NoDaemonError, RefusedByDaemon, connect, no_daemon
 
 Array = wire.Array
@@ -31,6 +32,9 @@ END_OF_RUN: Key = ("end_run", 0)
 RUN_NOT_OPEN = "run"  # what a daemon says that was restarted between two volumes
 BACK_OFF_MAX_S = 8.0
 RETRY_PAUSE_S = 0.1
+N_CLOCK_REQUESTS = 8  # when a run is opened; then one now and then, between volumes
+CLOCK_EVERY_S = 5.0
+CLOCK_PATIENCE_S = 0.5
 
 
 class ScannerError(BraindError):
@@ -78,6 +82,12 @@ class ScannerClient:
         # When the daemon last settled a message, or one began to wait with none before it.
         self._answered_s = time.monotonic()
         self._must_come_back = False
+        self._clock, self._asked_clock_s = ClockWatch(), 0.0
+
+    @property
+    def clock_offset(self) -> ClockOffset | None:
+        """How far the daemon's clock is ahead of this machine's, and by how much that may be wrong; None if not known."""
+        return self._clock.offset
 
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -115,6 +125,8 @@ class ScannerClient:
             self._hello = None
             raise
         self._has_met_daemon = True
+        self._clock = ClockWatch()
+        self._ask_clock(N_CLOCK_REQUESTS)
         return OpenRun(self, hello, welcome)
 
     def end_run(self, n_volumes: int) -> wire.Ack:
@@ -142,7 +154,9 @@ class ScannerClient:
         NoDaemonError
             The daemon was gone for `give_up_s`.
         """
-        return self._settle(("volume", index), self._volume_frames(voxels, index, seen_png, fields))
+        ack = self._settle(("volume", index), self._volume_frames(voxels, index, seen_png, fields))
+        self._tend_clock()
+        return ack
 
     def send_nowait(
         self, voxels: Array, index: int, *, seen_png: bytes | None = None, **fields: Any
@@ -160,6 +174,7 @@ class ScannerClient:
     def wait_answers(self) -> list[wire.Ack | wire.Refused]:
         """Wait until every volume sent has its answer; return those that no call has returned yet."""
         self._wait(lambda: not self._unanswered)
+        self._tend_clock()
         return self._take_answers()
 
     def send_event(self, event: int, onset_s: float, *, seen_png: bytes | None = None, **fields: Any) -> wire.Ack:
@@ -279,6 +294,30 @@ class ScannerClient:
         answers = list(self._answers.values())
         self._answers.clear()
         return answers
+
+    # ── the daemon's clock ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tend_clock(self) -> None:
+        if time.monotonic() - self._asked_clock_s > CLOCK_EVERY_S:
+            self._ask_clock(1)
+
+    def _ask_clock(self, n_times: int) -> None:
+        """Measure the daemon's clock, and tell it what is known so far; only while no message waits for its answer."""
+        for _ in range(n_times):
+            self._asked_clock_s = time.monotonic()
+            request = self._clock.request()
+            if self._unanswered or not self._transmit(wire.encode(request), CLOCK_PATIENCE_S):
+                return
+            deadline = time.monotonic() + CLOCK_PATIENCE_S
+            answer = None
+            while not isinstance(answer, wire.Clock) or answer.sent_s != request.sent_s:
+                if not self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+                    return
+                came_s = time.time()
+                answer = self._read()
+                if isinstance(answer, wire.Refused):
+                    return
+            self._clock.take(answer, came_s)
 
     # ── coming back ─────────────────────────────────────────────────────────────────────────────────────────────────
 

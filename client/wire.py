@@ -80,6 +80,26 @@ class Grid(Message, frozen=True, kw_only=True, tag="grid"):
     weights: str
 
 
+class ClockRequest(Message, frozen=True, kw_only=True, tag="clock_request"):
+    """Ask for the daemon's time; `sent_s` is the sender's. Times are seconds since 1970.
+
+    `offset_s` is how far the daemon's clock is ahead, by what the sender has found so far, and `uncertainty_s` by how much
+    that may be wrong; the daemon shows both to people and does nothing else with them.
+    """
+
+    sent_s: float
+    offset_s: float | None = None
+    uncertainty_s: float | None = None
+
+
+class Clock(Message, frozen=True, kw_only=True, tag="clock"):
+    """Answer to `ClockRequest`: its `sent_s`, and when it was received and answered by the daemon's clock."""
+
+    sent_s: float
+    received_s: float
+    answered_s: float
+
+
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """The run is open; send from `next_index` on (0, or where an interrupted run stopped)."""
 
@@ -241,7 +261,7 @@ class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail."""
+    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail. The clock is as in `Status`."""
 
     last_seq: int
     state: str
@@ -253,6 +273,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     n_decoded: int = 0
     n_skipped: int = 0
     n_refused: int = 0
+    clock_offset_s: float | None = None
+    clock_uncertainty_s: float | None = None
 
 
 # ── control: status, history, shutdown ──────────────────────────────────────────────────────────────────────────────
@@ -263,7 +285,10 @@ class StatusRequest(Message, frozen=True, kw_only=True, tag="status_request"):
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
-    """Answer to `StatusRequest`. `state` is starting, ready, paused or stopping; ready means warmed up."""
+    """Answer to `StatusRequest`. `state` is starting, ready, paused or stopping; ready means warmed up.
+
+    `clock_offset_s` is how far the daemon's clock is ahead of the scanner client's, as that has measured it.
+    """
 
     state: str
     pid: int
@@ -288,6 +313,8 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     last_seq: int
     latency_p50_s: float | None = None
     latency_p99_s: float | None = None
+    clock_offset_s: float | None = None
+    clock_uncertainty_s: float | None = None
 
 
 class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):
@@ -314,7 +341,7 @@ class Done(Message, frozen=True, kw_only=True, tag="done"):
 
 
 AnyMessage = (
-    Hello | Welcome | GridRequest | Grid | Volume | Event | EndRun | Ack | Refused
+    Hello | Welcome | GridRequest | Grid | ClockRequest | Clock | Volume | Event | EndRun | Ack | Refused
     | Decode | Skipped | Heartbeat
     | StatusRequest | Status | FetchRequest | Pause | Shutdown | Done
 )  # fmt: skip

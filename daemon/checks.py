@@ -3,7 +3,7 @@
 import math
 import re
 
-from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, EndRun, Event, Hello, Volume
+from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, ClockRequest, EndRun, Event, Hello, Volume
 from ..errors import BraindError
 from ..models.candidate_names import CandidateNames
 from ..models.weights import Weights
@@ -136,6 +136,14 @@ def check_picture(where: str, payload: list[bytes]) -> None:
         raise Refusal(
             f"{where}: the seen picture must be a PNG of at most {LARGEST_PICTURE_BYTES // 2**20} MiB", code="seen"
         )
+
+
+def check_clock(request: ClockRequest) -> None:
+    """Refuse an estimate without its uncertainty, or one that is no time (`code` clock)."""
+    if (request.offset_s is None) != (request.uncertainty_s is None):
+        raise Refusal("clock_request: give offset_s and uncertainty_s, or neither", code="clock")
+    if request.uncertainty_s is not None and request.uncertainty_s < 0:
+        raise Refusal(f"clock_request: uncertainty_s {request.uncertainty_s}; give seconds, 0 or more", code="clock")
 
 
 def check_end(message: EndRun, record: RunRecord, highest_index: int) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import zmq.asyncio
 
 from ..client import wire
-from ..client.wire import Ack, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
+from ..client.wire import Ack, Clock, ClockRequest, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
 from ..errors import BraindError
 from ..models import roi
 from ..models.candidate_names import CandidateNames
@@ -101,9 +101,11 @@ class Front:
                     return self._end_run(message)
                 case GridRequest():
                     return self._grid()
+                case ClockRequest():
+                    return self._clock(message)
             raise Refusal(
-                f"{type(message).__name__} is nothing the ingest socket takes; send GridRequest, Hello, Volume, "
-                "Event or EndRun",
+                f"{type(message).__name__} is nothing the ingest socket takes; send GridRequest, ClockRequest, "
+                "Hello, Volume, Event or EndRun",
                 code="unexpected",
             )
         except BraindError as error:
@@ -148,6 +150,14 @@ class Front:
             weights=self._weights.fingerprint,
         )
 
+    def _clock(self, request: ClockRequest) -> Clock:
+        received_s = time.time()
+        checks.check_clock(request)
+        if request.offset_s is not None:
+            self._standing.clock_offset_s = request.offset_s
+            self._standing.clock_uncertainty_s = request.uncertainty_s
+        return Clock(sent_s=request.sent_s, received_s=received_s, answered_s=time.time())
+
     def _open_run(self, hello: Hello) -> Welcome:
         checks.check_hello(hello, self._weights)
         checks.check_pair(f"run {hello.run}", hello, self._candidates)
@@ -160,6 +170,7 @@ class Front:
         simulated = self._weights.card.simulated or hello.simulated
         standing = self._standing
         standing.session, standing.run, standing.simulated = hello.session, hello.run, simulated
+        standing.clock_offset_s = standing.clock_uncertainty_s = None  # another machine may send this run
         next_index = journal.next_index(hello.run)
         logger.info(
             "run %s of session %s is open, from volume %d on%s",

@@ -31,6 +31,8 @@ class Standing:
         self.n_refused = 0
         self.decoder_restarts = 0
         self.last_seq = 0
+        self.clock_offset_s: float | None = None
+        self.clock_uncertainty_s: float | None = None
 
     @property
     def state(self) -> str:
@@ -74,6 +76,8 @@ class Standing:
             last_seq=self.last_seq,
             latency_p50_s=_percentile(latencies_s, 0.50),
             latency_p99_s=_percentile(latencies_s, 0.99),
+            clock_offset_s=self.clock_offset_s,
+            clock_uncertainty_s=self.clock_uncertainty_s,
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -90,6 +94,8 @@ class Standing:
             n_decoded=counts.get("decoded", 0),
             n_skipped=_n_skipped(counts),
             n_refused=self.n_refused,
+            clock_offset_s=self.clock_offset_s,
+            clock_uncertainty_s=self.clock_uncertainty_s,
         )
 
     def _counts(self) -> dict[str, int]:

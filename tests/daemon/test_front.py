@@ -1,6 +1,7 @@
 """The front's answers, in-process and by the hundred: whatever comes, one answer goes out and nothing is raised."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ EXAMPLES = [
     volume_frames(1, seen_png=b"\x89PNG\r\n\x1a\n"),
     wire.encode(wire.Event(session="ses", run="bold", event=0, onset_s=1.0)),
     wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=100)),
+    wire.encode(wire.ClockRequest(sent_s=1.0, offset_s=0.5, uncertainty_s=0.1)),
     wire.encode(wire.Shutdown()),
 ]
 json_values = st.recursive(
@@ -44,7 +46,10 @@ def front(tmp_path_factory):
 
 
 def is_answer(answer):
-    return isinstance(answer, wire.Welcome | wire.Ack | wire.Refused) and getattr(answer, "code", "") != "internal"
+    return (
+        isinstance(answer, wire.Welcome | wire.Ack | wire.Clock | wire.Refused)
+        and getattr(answer, "code", "") != "internal"
+    )
 
 
 @given(st.lists(st.binary(max_size=200), max_size=6))
@@ -84,6 +89,25 @@ def test_a_number_too_large_for_float32_is_refused_as_not_finite(front):
     stored = values(0).astype("float64")
     stored[:] = 1e300
     assert front.take(volume_frames(0, stored=stored, run="large")).code == "not_finite"
+
+
+def test_the_clock_is_told_and_what_the_sender_makes_of_it_is_shown(tmp_path):
+    sessions = Sessions(tmp_path, wait_for_disk=False)
+    standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
+    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    before_s = time.time()
+    clock = front.take(wire.encode(wire.ClockRequest(sent_s=12.5)))
+    assert clock.sent_s == 12.5
+    assert before_s <= clock.received_s <= clock.answered_s <= time.time()
+    assert standing.status().clock_offset_s is None
+    front.take(wire.encode(wire.ClockRequest(sent_s=12.5, offset_s=-3600.25, uncertainty_s=0.002)))
+    for said in (standing.status(), standing.heartbeat()):
+        assert (said.clock_offset_s, said.clock_uncertainty_s) == (-3600.25, 0.002)
+    for wrong in ({"offset_s": 1.0}, {"uncertainty_s": 1.0}, {"offset_s": 1.0, "uncertainty_s": -1.0}):
+        assert front.take(wire.encode(wire.ClockRequest(sent_s=0.0, **wrong))).code == "clock"
+    front.take(wire.encode(hello(run="of-another-sender")))
+    assert standing.status().clock_offset_s is None
+    sessions.close()
 
 
 PAIRS = [

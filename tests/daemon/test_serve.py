@@ -124,9 +124,7 @@ def test_a_decode_names_what_made_it(daemon, scanner, run):
 def test_a_bold_trial_is_scored_as_it_unfolds_and_pictured_when_final(daemon, scanner):
     tr_s, n_volumes = 4 / 3, 20
     assert isinstance(scanner.ask(hello(run="bold", kind="bold", tr_s=tr_s)), wire.Welcome)
-    onset = wire.Event(
-        session="ses", run="bold", event=0, onset_s=2.0, trial=5, seen=True, right="picture 1", foil=107
-    )
+    onset = wire.Event(session="ses", run="bold", event=0, onset_s=2.0, trial=5, seen=True, right="picture 1", foil=107)
     assert scanner.ask(onset, PNG) == wire.Ack(session="ses", run="bold", index=0, of="event")
     assert scanner.ask(onset, PNG).duplicate
     with daemon.watch() as viewer:
