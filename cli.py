@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, encode, live, nsd, recorded, report, send, settings
+from .commands import bridge, encode, live, nsd, outlet, recorded, report, send, settings
 from .errors import BraindError, ExitCode
 
-# a model or preset that cannot be used, whatever the command
-UNFIT = ("ldm", "preset", "engine", "features", "surface", "report")
+# what cannot be used, whatever the command
+UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "outlet")
 
 
 class FrontDoor(click.Group):
@@ -57,6 +57,7 @@ for command in (
     live.status,
     send.send,
     bridge.bridge,
+    outlet.outlet,
     settings.config,
     nsd.nsd,
     recorded.simulate,

@@ -86,7 +86,7 @@ class ScannerClient:
 
     @property
     def clock_offset(self) -> ClockOffset | None:
-        """How far the daemon's clock is ahead of this machine's, and by how much that may be wrong; None if not known."""
+        """How far the daemon's clock is ahead of this machine's, and how wrong that may be; None if not known."""
         return self._clock.offset
 
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -309,15 +309,13 @@ class ScannerClient:
             if self._unanswered or not self._transmit(wire.encode(request), CLOCK_PATIENCE_S):
                 return
             deadline = time.monotonic() + CLOCK_PATIENCE_S
-            answer = None
-            while not isinstance(answer, wire.Clock) or answer.sent_s != request.sent_s:
-                if not self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-                    return
-                came_s = time.time()
-                answer = self._read()
-                if isinstance(answer, wire.Refused):
-                    return
-            self._clock.take(answer, came_s)
+            while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+                came_s, answer = time.time(), self._read()
+                if isinstance(answer, wire.Clock) and answer.sent_s == request.sent_s:
+                    self._clock.take(answer, came_s)
+                    break
+            else:
+                return
 
     # ── coming back ─────────────────────────────────────────────────────────────────────────────────────────────────
 

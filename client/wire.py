@@ -45,8 +45,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """Open a run, or come back to one.
 
     `shape` is (X, Y, Z) as NIfTI orders it; `affine` maps voxel indices to mm; `kind` says whether a volume is one
-    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`). `right` and `foil` are the two
-    candidates that every trial of the run is compared with, unless the volume or the event names its own.
+    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`). `right` and
+    `foil` are the two candidates that each trial of the run is compared with, unless the volume or event names its own.
     """
 
     session: str
@@ -83,8 +83,8 @@ class Grid(Message, frozen=True, kw_only=True, tag="grid"):
 class ClockRequest(Message, frozen=True, kw_only=True, tag="clock_request"):
     """Ask for the daemon's time; `sent_s` is the sender's. Times are seconds since 1970.
 
-    `offset_s` is how far the daemon's clock is ahead, by what the sender has found so far, and `uncertainty_s` by how much
-    that may be wrong; the daemon shows both to people and does nothing else with them.
+    `offset_s` is how far the daemon's clock is ahead, by what the sender has found so far, and `uncertainty_s` by how
+    much that may be wrong; the daemon shows both to people and does nothing else with them.
     """
 
     sent_s: float
@@ -218,9 +218,9 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     `timings_s` holds seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
     `xzc`), as far as known at this stage.
 
-    `feedback`, of `scores`, compares two candidates that the sender named: the cosine of the decoded c to the `right` one
-    minus that to the `foil`, −2 to 2, above 0 when the right one fits better; c is standardised over the candidate set,
-    as for `retrieved`.
+    `feedback`, of `scores`, compares two candidates that the sender named: the cosine of the decoded c to the `right`
+    one minus that to the `foil`, −2 to 2, above 0 when the right one fits better; c is standardised over the candidate
+    set, as for `retrieved`.
 
     A trial of a BOLD run is decoded anew while it unfolds: `event` names it, `since_onset_s` says how long after its
     onset, `uncertainty` how much of the response is unknown yet (0–1); a later decode of an event supersedes earlier
