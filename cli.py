@@ -10,7 +10,7 @@ from .commands import bridge, encode, live, nsd, outlet, recorded, report, send,
 from .errors import BraindError, ExitCode
 
 # what cannot be used, whatever the command
-UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "outlet")
+UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "outlet", "events")
 
 
 class FrontDoor(click.Group):

@@ -391,17 +391,21 @@ class OpenRun:
         fields : as for `ScannerClient.send_volume`
         """
         for onset in onsets:
-            self._client.send_event(
-                onset.event,
-                onset.onset_s,
-                duration_s=onset.duration_s,
-                seen_png=onset.seen_png,
-                **(onset.shown or {}),
-            )
+            self.send_onset(onset)
         index = self.next_index if index is None else index
         ack = self._client.send_volume(voxels, index, **fields)
         self.next_index = max(self.next_index, index + 1)
         return ack
+
+    def send_onset(self, onset: Onset) -> wire.Ack:
+        """Send an onset, before the volumes that follow it; return when it is durable."""
+        return self._client.send_event(
+            onset.event,
+            onset.onset_s,
+            duration_s=onset.duration_s,
+            seen_png=onset.seen_png,
+            **(onset.shown or {}),
+        )
 
     def end(self, n_volumes: int | None = None) -> wire.Ack:
         """Say that the run is over; it has `next_index` volumes if not said otherwise."""
