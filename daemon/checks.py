@@ -46,6 +46,8 @@ def check_hello(hello: Hello, weights: Weights) -> None:
         raise Refusal(f"run {hello.run}: dtype {hello.dtype!r}; send one of {', '.join(VOLUME_DTYPES)}", code="dtype")
     if not (math.isfinite(hello.tr_s) and hello.tr_s > 0):
         raise Refusal(f"run {hello.run}: tr_s {hello.tr_s}; give the seconds from volume to volume", code="tr")
+    if hello.kind == "bold":
+        weights.check_tr(hello.tr_s)
     if hello.n_volumes is not None and not 0 < hello.n_volumes <= HIGHEST_INDEX:
         raise Refusal(f"run {hello.run}: n_volumes {hello.n_volumes}; give the number of volumes or null", code="index")
 

@@ -84,6 +84,7 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta") -> Path:
         nsd=tree.root.name,
         kind="bold" if tree.estimates == BOLD else kind,
         fitted_on=fitted_on,
+        tr_s=NsdTree.bold_tr_s if kind == "bold" else None,
         estimates=tree.estimates,
         sessions=span(np.unique(trials.session).tolist()),
         z_score=config.fit.z_score,

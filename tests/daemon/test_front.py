@@ -2,10 +2,12 @@
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from running_daemon import LdmFacts, hello, random_candidates, random_weights, values, volume_frames
 
 from braind.client import wire
@@ -107,6 +109,19 @@ def test_the_clock_is_told_and_what_the_sender_makes_of_it_is_shown(tmp_path):
         assert front.take(wire.encode(wire.ClockRequest(sent_s=0.0, **wrong))).code == "clock"
     front.take(wire.encode(hello(run="of-another-sender")))
     assert standing.status().clock_offset_s is None
+    sessions.close()
+
+
+def test_bold_of_another_tr_than_the_weights_is_refused_at_hello(tmp_path):
+    sessions = Sessions(tmp_path, wait_for_disk=False)
+    weights = replace(WEIGHTS, card=structs.replace(WEIGHTS.card, kind="bold", tr_s=4 / 3), fingerprint="")
+    standing = Standing(sessions, weights, preset="live-4", policy="all")
+    front = Front(None, sessions, standing, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    refused = front.take(wire.encode(hello(kind="bold", tr_s=2.0)))
+    assert (refused.code, "a TR of 2 s, but the weights were fitted" in refused.sentence) == ("tr", True)
+    assert isinstance(front.take(wire.encode(hello(kind="bold", tr_s=1.333))), wire.Welcome)
+    # of betas it is how long a trial took
+    assert isinstance(front.take(wire.encode(hello(run="betas", kind="beta", tr_s=4.0))), wire.Welcome)
     sessions.close()
 
 
