@@ -151,6 +151,24 @@ def test_a_bold_trial_is_scored_as_it_unfolds_and_pictured_when_final(daemon, sc
     assert (ended.of, ended.index, ended.duplicate) == ("end_run", n_volumes, False)
 
 
+def test_what_is_final_is_scored_before_trials_that_unfold_and_pictured_after_them(daemon, scanner):
+    scanner.ask(hello(run="overlapping", kind="bold", tr_s=4 / 3))
+    for event, onset_s in enumerate((2.0, 6.0)):
+        scanner.ask(wire.Event(session="ses", run="overlapping", event=event, onset_s=onset_s))
+    with daemon.watch() as viewer:
+        for index in range(11):
+            signal = (1000 + values(index) / 100).astype(np.float32)
+            scanner.ask_frames(volume_frames(index, stored=signal, run="overlapping", scale=1.0))
+        heard = viewer.until(lambda message: message.run == "overlapping" and message.stage == "xzc")
+    last = [message for message, _ in heard if (message.run, message.index) == ("overlapping", 10)]
+    order = [(message.event, message.stage) for message in last]
+    assert order == [(0, "scores"), (1, "scores"), (0, "xz"), (0, "xzc")]
+    assert [message.is_final for message in last] == [True, False, True, True]
+    steps = ("ack", "decoder", "ridge", "scores")
+    assert [last[-1].timings_s[step] for step in steps] == [last[0].timings_s[step] for step in steps]
+    assert list(last[-1].timings_s) == [*steps, "xz", "xzc"]
+
+
 # ── runs, duplicates, gaps ──────────────────────────────────────────────────────────────────────────────────────────
 
 
