@@ -218,6 +218,21 @@ def test_numbered_nifti_files(daemon, watched, monkeypatch):
     assert "--first-number 0" in watched.said[-1]
 
 
+def test_a_new_series_number_in_nifti_files_names_is_another_series(daemon, watched):
+    for number in (1, 2):
+        nifti(watched.folder / f"001_000013_{number:06d}.nii", volume(number))
+        watched.look()
+    # the scan is started again: the series number grows, its volumes are numbered from 1
+    for number in (1, 2):
+        nifti(watched.folder / f"001_000014_{number:06d}.nii", volume(number + 5))
+        watched.look()
+    assert arrived(daemon) == [0, 1]
+    np.testing.assert_array_equal(daemon.volumes["s", "r", 0], volume(1))
+    (sentence,) = watched.said[1:]
+    assert "is of another series, 001_000014_, than run r's, 001_000013_" in sentence
+    assert "--series 001_000014_ --run NAME, or --each-series" in sentence
+
+
 def test_a_half_written_file_waits_and_is_sent_once_whole(daemon, watched):
     whole = save(dicom_files.enhanced([volume(0)], 0), watched.folder / ".hidden").read_bytes()
     path = watched.folder / "0.dcm"
