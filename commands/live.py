@@ -101,6 +101,7 @@ def serve(
     show_default=True,
     help="Each repeat of a picture, the mean of those so far, or one volume with the mean of all.",
 )
+@click.option("--foils", "with_foils", is_flag=True, help="Name each picture and another as its foil, for feedback.")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Times NSD's own pace.")
 @click.option("--flat-out", is_flag=True, help="As fast as volumes are acked.")
 @click.option("--max-volumes", type=click.IntRange(1), help="Send only the first ones.")
@@ -114,6 +115,7 @@ def replay(
     nsd: Path | None,
     kind: Any,
     repeats: Any,
+    with_foils: bool,
     session: int | None,
     session_id: str | None,
     fresh: bool,
@@ -132,6 +134,7 @@ def replay(
         session=session,
         kind=kind,
         repeats=repeats,
+        with_foils=with_foils,
         speed=None if pace["flat_out"] else pace["speed"],
         max_volumes=pace["max_volumes"],
         session_id=session_id,
