@@ -1,5 +1,6 @@
 """`braind send`: a file, or what comes into a folder, as a run."""
 
+import io
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +19,13 @@ from .volume_files import POLL_S, FolderWatch
 Say = Callable[[str], None]
 
 
-def read_onsets(path: Path, trigger_at_s: float = 0.0) -> list[Onset]:
+def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = None) -> list[Onset]:
     """Read a BIDS events.tsv: `onset`, `duration`, and where there are such columns `trial`, `nsd_id`, `right`, `foil`.
 
     Parameters
     ----------
     trigger_at_s : when the run's first volume was taken, by the clock that the file's onsets are of; 0 in BIDS
+    stimuli : folder of the pictures that the column `stim_file` names, to be shown beside what is decoded
 
     Raises
     ------
@@ -37,8 +39,8 @@ def read_onsets(path: Path, trigger_at_s: float = 0.0) -> list[Onset]:
     onsets = []
     for event, row in enumerate(rows):
         try:
-            onsets.append(_onset(event, row, trigger_at_s))
-        except ValueError as error:
+            onsets.append(_onset(event, row, trigger_at_s, stimuli))
+        except (ValueError, OSError) as error:
             raise IncomingError(f"{path}, row {event + 1}: {error}", code="events") from error
     onsets.sort(key=lambda onset: onset.onset_s)
     if onsets and onsets[-1].onset_s < 0:
@@ -50,8 +52,8 @@ def read_onsets(path: Path, trigger_at_s: float = 0.0) -> list[Onset]:
     return onsets
 
 
-def _onset(event: int, row: dict[str, str], trigger_at_s: float) -> Onset:
-    """Return a row's onset; `ValueError` says what of it is wrong."""
+def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path | None) -> Onset:
+    """Return a row's onset; a `ValueError` or `OSError` says what of it is wrong."""
     onset_s, duration_s = _seconds(row, "onset"), _seconds(row, "duration")
     if duration_s < 0:
         raise ValueError(f"a duration of {duration_s:g} s; give 0 or more")
@@ -64,7 +66,17 @@ def _onset(event: int, row: dict[str, str], trigger_at_s: float) -> Onset:
             if not given[name].isdecimal():
                 raise ValueError(f"{name} is {given[name]!r}; give a whole number, or n/a")
             shown[name] = int(given[name])
-    return Onset(event, onset_s - trigger_at_s, duration_s, shown=shown)
+    seen_png = _png(stimuli / given["stim_file"]) if stimuli and "stim_file" in given else None
+    return Onset(event, onset_s - trigger_at_s, duration_s, seen_png, shown)
+
+
+def _png(path: Path) -> bytes:
+    """Return a picture's file as a PNG; `OSError` if it cannot be read."""
+    from PIL import Image
+
+    with Image.open(path) as image, io.BytesIO() as content:
+        image.convert("RGB").save(content, "PNG", compress_level=1)
+        return content.getvalue()
 
 
 def _seconds(row: dict[str, str], column: str) -> float:

@@ -20,6 +20,7 @@ from .options import FOLDER, READABLE, config_of, config_options, pair_options
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
 @click.option("--events", type=READABLE, help="BIDS events.tsv with the trials' onsets.")
 @click.option("--trigger-at", "trigger_at_s", type=float, help="When the first volume was taken, by --events' clock.")
+@click.option("--stimuli", type=FOLDER, help="Folder of the pictures in --events' stim_file; viewers show them.")
 @click.option("--flat-out", is_flag=True, help="A file's volumes as fast as they are acked, not one a TR.")
 @click.option("--existing", is_flag=True, help="With --watch: files that lie there already too.")
 @click.option("--series", help="With --watch: the series to send, by its UID or its files' name before the number.")
@@ -52,8 +53,8 @@ def send(
 
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")
-    if options["trigger_at_s"] is not None and events is None:
-        raise click.UsageError("--trigger-at is of --events: give both")
+    if events is None and (options["trigger_at_s"] is not None or options["stimuli"]):
+        raise click.UsageError("--trigger-at and --stimuli are of --events: give that too")
     plan = RunPlan(
         session=session or time.strftime("%Y-%m-%d"),
         run=run or (nifti.name.split(".")[0] if nifti else time.strftime("%H%M%S")),
@@ -64,7 +65,7 @@ def send(
         right=options["right"] and candidate(options["right"]),
         foil=options["foil"] and candidate(options["foil"]),
     )
-    onsets = read_onsets(events, options["trigger_at_s"] or 0.0) if events else []
+    onsets = read_onsets(events, options["trigger_at_s"] or 0.0, options["stimuli"]) if events else []
     with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
         if nifti:
             pace_s = None if options["flat_out"] else plan.tr_s or 1.0

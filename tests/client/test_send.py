@@ -10,10 +10,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 from dicom_files import AFFINE, save, volume
+from PIL import Image
 from pydicom.uid import generate_uid
 
 from braind.client import wire
 from braind.client.incoming import IncomingError
+from braind.client.pictures import read_picture
 from braind.client.run_feed import RunPlan
 from braind.client.scanner import Onset, ScannerClient
 from braind.client.send import FolderSender, read_onsets, send_file
@@ -124,6 +126,21 @@ def test_onsets_by_another_clock_are_counted_from_the_trigger(tmp_path):
     first, second = read_onsets(tmp_path / "events.tsv", trigger_at_s=1710.0)
     assert (first.onset_s, second.onset_s) == (2.5, 6.5)
     assert (first.shown, second.shown) == ({"right": 17, "foil": "a crab"}, {})
+
+
+def test_the_pictures_that_an_events_table_names_are_sent_for_viewers(tmp_path):
+    table, stimuli = tmp_path / "events.tsv", tmp_path / "stimuli"
+    stimuli.mkdir()
+    Image.fromarray(np.full((8, 8, 3), (200, 30, 40), np.uint8)).save(stimuli / "red.bmp")
+    table.write_text("onset\tduration\tstim_file\n1\t3\tred.bmp\n5\t3\tn/a\n")
+    red, nothing = read_onsets(table, stimuli=stimuli)
+    assert read_picture(red.seen_png)[0, 0].tolist() == [200, 30, 40]
+    assert nothing.seen_png is None
+    (stimuli / "text.png").write_text("no picture")
+    for name, words in (("blue.bmp", "row 1: .*blue.bmp"), ("text.png", "row 1: .*text.png")):
+        table.write_text(f"onset\tduration\tstim_file\n1\t3\t{name}\n")
+        with pytest.raises(IncomingError, match=words):
+            read_onsets(table, stimuli=stimuli)
 
 
 @pytest.mark.parametrize(
