@@ -1,8 +1,8 @@
 """What a stimulus program waits for: volume → first score with feedback, and → picture, from a client to a subscriber.
 
 Betas, and BOLD with a picture every 4 s, where each volume tells more of two or three trials that overlap. A volume
-counts from the call of `send`, on this side of the socket, and what is made of it when it has come here, to a thread that
-only listens, as a stimulus program does.
+counts from the call of `send`, on this side of the socket, and what is made of it when it has come here, to a thread
+that only listens, as a stimulus program does.
 """
 
 import queue
