@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, calibrate, encode, live, nsd, recorded, report, send, settings
+from .commands import bridge, calibrate, encode, live, nsd, outlet, recorded, report, send, settings
 from .errors import BraindError, ExitCode
 
-# a model or preset that cannot be used, whatever the command
-UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner")
+# what cannot be used, whatever the command
+UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events")
 
 
 class FrontDoor(click.Group):
@@ -59,6 +59,7 @@ for command in (
     live.status,
     send.send,
     bridge.bridge,
+    outlet.outlet,
     settings.config,
     nsd.nsd,
     recorded.simulate,

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zmq
 from measuring import N_WARM_UPS, seconds, summary
 from serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_random_weights
@@ -21,6 +22,7 @@ from braind.daemon.journal import Journal
 from braind.daemon.sessions import Sessions
 from braind.daemon.status import Standing
 from braind.models import roi
+from braind.models.candidate_names import CandidateNames
 from braind.models.weights import Weights
 
 N_ROUNDS, N_NSD_ROUNDS = 150, 60
@@ -112,7 +114,8 @@ def quiet_front(folder: Path, weights: Weights) -> Front:
     sessions = Sessions(folder, wait_for_disk=True)
     standing = Standing(sessions, weights, preset="", policy="latest")
     no_socket: Any = None
-    return Front(no_socket, sessions, standing, weights, store_volumes=False, wake=lambda _: None)
+    no_candidates = CandidateNames(np.zeros(0, np.int64), [])
+    return Front(no_socket, sessions, standing, weights, no_candidates, store_volumes=False, wake=lambda _: None)
 
 
 @contextmanager

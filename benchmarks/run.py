@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import feedback
 import growth
 import live
 import overhead
@@ -31,7 +32,7 @@ from braind.offline.data_sets import ensure_tree
 from braind.offline.fitting import ready_weights
 
 SUBJECT = 1
-ON_A_DAEMON = ("overhead", "replay", "growth")
+ON_A_DAEMON = ("overhead", "feedback", "replay", "growth")
 RIDGE = Path(__file__).with_name("ridge.py")
 PARTS = ("startup", *ON_A_DAEMON, "pictures", "presets", "ridge")
 
@@ -72,6 +73,8 @@ def main(parts: tuple[str, ...], quick: bool, out: Path) -> None:
                     result = startup.measure(quick=quick)
                 case "overhead":
                     result = overhead.measure(daemon, quick=quick)
+                case "feedback":
+                    result = feedback.measure(daemon, candidates_path(config, SUBJECT), quick=quick)
                 case "replay":
                     result = live.measure(daemon, tree_path, quick=quick)
                 case "growth":

@@ -84,6 +84,22 @@ def overhead(result: Result, _: Path) -> list[str]:
     return lines[:-1]
 
 
+def feedback(result: Result, _: Path) -> list[str]:
+    """Write one row a kind of volume and what is waited for."""
+    bars = result["bars_ms"]
+    rows = [
+        [row["what"], "first score, with feedback" if name == "score" else name, *_percentiles(row[name], 1),
+         f"{row[name]['n']}"]
+        for row in result["rows"] for name in row if name != "what"
+    ]  # fmt: skip
+    return [
+        f"Bars: p99 of the first score {bars['score']} ms, of the picture {bars['picture']} ms; feedback "
+        f"{bars['feedback']} ms after the volume.",
+        "",
+        *_table(["volumes", "what comes", "p50 ms", "p95", "p99", "n"], rows),
+    ]
+
+
 def growth(result: Result, folder: Path) -> list[str]:
     """Write memory over volumes."""
     draw_memory(result["rows"], folder / "benchmarks-memory.png")
@@ -144,7 +160,7 @@ def ridge(result: Result, folder: Path) -> list[str]:
 
 
 WRITERS: dict[str, Callable[[Result, Path], list[str]]] = {
-    writer.__name__: writer for writer in (pictures, presets, overhead, growth, startup, replay, ridge)
+    writer.__name__: writer for writer in (pictures, presets, overhead, feedback, growth, startup, replay, ridge)
 }
 
 

@@ -137,6 +137,11 @@ class DataSet(Protocol):
 class BoldDataSet(DataSet, Protocol):
     """A data set whose runs have BOLD series, volume by volume."""
 
+    @property
+    def bold_tr_s(self) -> float:
+        """Return the time from one volume to the next, s."""
+        ...
+
     def bold_runs(self, subject: int, session: int) -> list[int]:
         """List a session's runs with a BOLD series and trials, as `Trials.run` numbers them."""
         ...

@@ -16,7 +16,7 @@ import numpy as np
 
 from .connection import RefusedByDaemon
 from .decode_watch import DecodeWatch
-from .replay_runs import Repeats, ReplayRun, ReplayTrial, ReplayVolume, beta_runs, bold_runs, picture_png
+from .replay_runs import Repeats, ReplayRun, ReplayTrial, ReplayVolume, beta_runs, bold_runs, foils, picture_png
 from .scanner import ScannerClient
 from .subscriber import DecodeSubscriber
 from .wire import Ack, Kind, Refused
@@ -91,6 +91,7 @@ def replay(
     session: int | None = None,
     kind: Kind = "beta",
     repeats: Repeats = "single",
+    with_foils: bool = False,
     pace_s: float | None = None,
     max_volumes: int | None = None,
     session_id: str = "1",
@@ -104,6 +105,7 @@ def replay(
     Parameters
     ----------
     session : an NSD session from 1; None is all
+    with_foils : name each held-out picture, and another as its foil, for the decodes' `feedback`
     pace_s : seconds from volume to volume; None is as fast as they are acked
     max_volumes : of the replay's first volumes, those acked earlier included
     session_id : tells one replay of the same trials from another
@@ -125,7 +127,8 @@ def replay(
     counts = ReplayProgress(name)
     pace = _Pace(pace_s)
     with DecodeWatch(subscriber, name) as watch:
-        sender = _Sender(tree, client, watch, counts, pace, progress or (lambda counts: None))
+        foil_of = foils(tree, subject) if with_foils else {}
+        sender = _Sender(tree, client, watch, counts, pace, progress or (lambda counts: None), foil_of)
         for run in runs:
             sender.send_run(run, max_volumes)
             if max_volumes is not None and counts.n_planned >= max_volumes:
@@ -170,7 +173,9 @@ class _Sender:
         counts: ReplayProgress,
         pace: "_Pace",
         progress: Callable[[ReplayProgress], None],
+        foil_of: dict[int, int],
     ) -> None:
+        self.foil_of = foil_of
         self.tree, self.client, self.watch = tree, client, watch
         self.counts, self.pace, self.progress = counts, pace, progress
 
@@ -194,7 +199,7 @@ class _Sender:
             while events and events[0].onset_s < (volume.index + 1) * hello.tr_s:
                 event = events.pop(0)
                 self.client.send_event(
-                    event.event, event.onset_s, seen_png=self._seen(event.shown), **_shown_fields(event.shown)
+                    event.event, event.onset_s, seen_png=self._seen(event.shown), **self._shown_fields(event.shown)
                 )
             self._send(run, volume, png)
         self._count(self.client.wait_answers())
@@ -215,7 +220,7 @@ class _Sender:
             seen_png=png,
             scale=volume.scale,
             n_averaged=volume.n_averaged,
-            **_shown_fields(volume.shown),
+            **self._shown_fields(volume.shown),
         )
         if self.pace.pace_s is not None:
             answers += self.client.wait_answers()
@@ -241,6 +246,12 @@ class _Sender:
             # Volumes that were refused are missing: known already, and the next run may still go well.
             self.counts.refusals.setdefault(error.refused.code, error.refused.sentence)
 
+    def _shown_fields(self, shown: ReplayTrial | None) -> dict[str, Any]:
+        if shown is None:
+            return {}
+        foil = self.foil_of.get(shown.nsd_id)
+        return shown._asdict() | ({} if foil is None else {"right": shown.nsd_id, "foil": foil})
+
     def _seen(self, shown: ReplayTrial | None) -> bytes | None:
         return None if shown is None else picture_png(self.tree, shown.nsd_id)
 
@@ -258,7 +269,3 @@ class _Pace:
         time.sleep(max(0.0, self._due_s - time.monotonic()))
         late_s = time.monotonic() - self._due_s
         self._due_s += self.pace_s if late_s < self.pace_s else late_s + self.pace_s
-
-
-def _shown_fields(shown: ReplayTrial | None) -> dict[str, Any]:
-    return {} if shown is None else shown._asdict()

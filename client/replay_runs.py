@@ -166,6 +166,13 @@ def bold_runs(
         raise ReplayError(f"subject {subject} has no BOLD time series in {where}; replay its betas: --kind beta")
 
 
+def foils(tree: "NsdTree", subject: int) -> dict[int, int]:
+    """Return for each held-out picture another one that a decode of it is compared with: the next by nsd_id."""
+    trials = tree.trials(subject)
+    held_out = np.unique(trials.nsd_id[trials.is_shared]).tolist()
+    return dict(zip(held_out, held_out[1:] + held_out[:1], strict=True)) if len(held_out) > 1 else {}
+
+
 def picture_png(tree: "NsdTree", nsd_id: int) -> bytes:
     """Return the picture that was seen, as a PNG file's bytes."""
     from PIL import Image

@@ -7,9 +7,10 @@ from zlib import crc32
 
 import numpy as np
 
+from .connection import RefusedByDaemon
 from .incoming import MAX_CORNER_SHIFT_MM, Array, Incoming, IncomingError, axis_codes, corner_shift_mm, onto_grid
 from .scanner import Onset, OpenRun, ScannerClient
-from .wire import Ack, Grid, Hello, Kind
+from .wire import Ack, Candidate, Grid, Hello, Kind
 
 # Headers round the TR to milliseconds.
 MAX_TR_DIFFERENCE_S = 0.0006
@@ -26,6 +27,8 @@ class RunPlan:
     producer: str = ""
     n_volumes: int | None = None
     simulated: bool = False
+    right: Candidate | None = None
+    foil: Candidate | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +61,13 @@ class RunFeed:
         self.plan = plan
         self._client, self._grid, self._say = client, grid, say
         self._onsets = list(onsets)
+        self._n_onsets = len(self._onsets)
         self._first: _First | None = None
         self._run: OpenRun | None = None
         self._crc_of: dict[int, int] = {}  # of acked volumes
         self._tr_s = 0.0
+        self.n_onsets_refused = 0
+        """Onsets that the daemon did not take; all, if the time of none came in the run."""
 
     @property
     def n_acked(self) -> int:
@@ -103,6 +109,8 @@ class RunFeed:
                 producer=self.plan.producer,
                 n_volumes=self.plan.n_volumes,
                 simulated=self.plan.simulated,
+                right=self.plan.right,
+                foil=self.plan.foil,
             )
         )
         self._tr_s = tr_s
@@ -129,10 +137,10 @@ class RunFeed:
         voxels, _ = onto_grid(incoming, self._grid)
         crc = crc32(voxels.tobytes())
         self._check_index(incoming, crc)
+        self._send_onsets_before(incoming.index)
         ack = self._run.send(
             voxels,
             index=incoming.index,
-            onsets=self._onsets_before(incoming.index),
             scale=incoming.scale,
             motion=incoming.motion,
             roi_values=incoming.roi_values,
@@ -151,12 +159,26 @@ class RunFeed:
             missing = (index for index in range(start, n_volumes) if index not in self._crc_of)
             few = ", ".join(map(str, islice(missing, 10))) + (", …" if n_missing > 10 else "")
             self._say(f"run {self.plan.run}: {n_missing} volumes never came: {few}")
+        if self._onsets:
+            if len(self._onsets) == self._n_onsets:
+                self.n_onsets_refused += self._n_onsets  # of a run that was cut short, some are left
+            self._say(
+                f"run {self.plan.run}: {len(self._onsets)} of {self._n_onsets} onsets, from "
+                f"{self._onsets[0].onset_s:g} s on, lie after its last volume; not sent. Onsets count from the first "
+                "volume: --trigger-at says when that was"
+            )
         self._run.end(n_volumes)
 
-    def _onsets_before(self, index: int) -> list[Onset]:
-        due = [onset for onset in self._onsets if onset.onset_s < (index + 1) * self._tr_s]
-        del self._onsets[: len(due)]
-        return due
+    def _send_onsets_before(self, index: int) -> None:
+        """Send what is due; an onset that is refused is named, and costs no volume."""
+        assert self._run is not None
+        while self._onsets and self._onsets[0].onset_s < (index + 1) * self._tr_s:
+            onset = self._onsets.pop(0)
+            try:
+                self._run.send_onset(onset)
+            except RefusedByDaemon as error:
+                self.n_onsets_refused += 1
+                self._say(f"the onset at {onset.onset_s:g} s: {error}")
 
     def _check_tr(self, incoming: Incoming, tr_s: float | None) -> None:
         if tr_s and incoming.tr_s and abs(incoming.tr_s - tr_s) > MAX_TR_DIFFERENCE_S:

@@ -21,6 +21,7 @@ import zmq
 
 from ..errors import BraindError
 from . import wire
+from .clock import ClockOffset, ClockWatch
 from .connection import NoDaemonError, RefusedByDaemon, connect, no_daemon
 
 Array = wire.Array
@@ -31,6 +32,9 @@ END_OF_RUN: Key = ("end_run", 0)
 RUN_NOT_OPEN = "run"  # what a daemon says that was restarted between two volumes
 BACK_OFF_MAX_S = 8.0
 RETRY_PAUSE_S = 0.1
+N_CLOCK_REQUESTS = 8  # when a run is opened; then one now and then, between volumes
+CLOCK_EVERY_S = 5.0
+CLOCK_PATIENCE_S = 0.5
 
 
 class ScannerError(BraindError):
@@ -43,7 +47,8 @@ class ScannerError(BraindError):
 class Onset:
     """A trial's onset in a BOLD run, in seconds after its first volume.
 
-    `shown` has `trial`, `nsd_id`, `stimulus` and `captions` of `wire.Event`, as far as they are known.
+    `shown` has other fields of `wire.Event`, as far as they are known: `trial`, `nsd_id`, `stimulus`, `captions`,
+    `right`, `foil`.
     """
 
     event: int
@@ -81,6 +86,12 @@ class ScannerClient:
         # When the daemon last settled a message, or one began to wait with none before it.
         self._answered_s = time.monotonic()
         self._must_come_back = False
+        self._clock, self._asked_clock_s = ClockWatch(), 0.0
+
+    @property
+    def clock_offset(self) -> ClockOffset | None:
+        """How far the daemon's clock is ahead of this machine's, and how wrong that may be; None if not known."""
+        return self._clock.offset
 
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -118,6 +129,8 @@ class ScannerClient:
             self._hello = None
             raise
         self._has_met_daemon = True
+        self._clock = ClockWatch()
+        self._ask_clock(N_CLOCK_REQUESTS)
         return OpenRun(self, hello, welcome)
 
     def end_run(self, n_volumes: int) -> wire.Ack:
@@ -136,7 +149,7 @@ class ScannerClient:
         voxels : array of shape (X, Y, Z), as NIfTI orders axes, of the run's dtype
         index : its number in the run, from 0
         seen_png : the picture that was on screen, as a PNG file's bytes
-        fields : `scale`, `trial`, `nsd_id`, `stimulus`, `captions`, `n_averaged` of `wire.Volume`
+        fields : `scale`, `trial`, `nsd_id`, `stimulus`, `n_averaged`, `right`, `foil` and others of `wire.Volume`
 
         Raises
         ------
@@ -145,7 +158,9 @@ class ScannerClient:
         NoDaemonError
             The daemon was gone for `give_up_s`.
         """
-        return self._settle(("volume", index), self._volume_frames(voxels, index, seen_png, fields))
+        ack = self._settle(("volume", index), self._volume_frames(voxels, index, seen_png, fields))
+        self._tend_clock()
+        return ack
 
     def send_nowait(
         self, voxels: Array, index: int, *, seen_png: bytes | None = None, **fields: Any
@@ -163,13 +178,14 @@ class ScannerClient:
     def wait_answers(self) -> list[wire.Ack | wire.Refused]:
         """Wait until every volume sent has its answer; return those that no call has returned yet."""
         self._wait(lambda: not self._unanswered)
+        self._tend_clock()
         return self._take_answers()
 
     def send_event(self, event: int, onset_s: float, *, seen_png: bytes | None = None, **fields: Any) -> wire.Ack:
         """Send the onset of a trial in a `bold` run, before the volumes that come after it.
 
-        `onset_s` counts from the first volume; `fields` are `duration_s`, `trial`, `nsd_id`, `stimulus`, `captions` of
-        `wire.Event`.
+        `onset_s` counts from the first volume; `fields` are `duration_s`, `trial`, `nsd_id`, `stimulus`, `captions`,
+        `right`, `foil` of `wire.Event`.
         """
         hello = self._opened()
         message = wire.Event(
@@ -283,6 +299,28 @@ class ScannerClient:
         self._answers.clear()
         return answers
 
+    # ── the daemon's clock ──────────────────────────────────────────────────────────────────────────────────────────
+
+    def _tend_clock(self) -> None:
+        if time.monotonic() - self._asked_clock_s > CLOCK_EVERY_S:
+            self._ask_clock(1)
+
+    def _ask_clock(self, n_times: int) -> None:
+        """Measure the daemon's clock, and tell it what is known so far; only while no message waits for its answer."""
+        for _ in range(n_times):
+            self._asked_clock_s = time.monotonic()
+            request = self._clock.request()
+            if self._unanswered or not self._transmit(wire.encode(request), CLOCK_PATIENCE_S):
+                return
+            deadline = time.monotonic() + CLOCK_PATIENCE_S
+            while self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+                came_s, answer = time.time(), self._read()
+                if isinstance(answer, wire.Clock) and answer.sent_s == request.sent_s:
+                    self._clock.take(answer, came_s)
+                    break
+            else:
+                return
+
     # ── coming back ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _come_back(self, give_up_s: float, *, is_fresh: bool = False) -> wire.Welcome:
@@ -357,17 +395,21 @@ class OpenRun:
         fields : as for `ScannerClient.send_volume`
         """
         for onset in onsets:
-            self._client.send_event(
-                onset.event,
-                onset.onset_s,
-                duration_s=onset.duration_s,
-                seen_png=onset.seen_png,
-                **(onset.shown or {}),
-            )
+            self.send_onset(onset)
         index = self.next_index if index is None else index
         ack = self._client.send_volume(voxels, index, **fields)
         self.next_index = max(self.next_index, index + 1)
         return ack
+
+    def send_onset(self, onset: Onset) -> wire.Ack:
+        """Send an onset, before the volumes that follow it; return when it is durable."""
+        return self._client.send_event(
+            onset.event,
+            onset.onset_s,
+            duration_s=onset.duration_s,
+            seen_png=onset.seen_png,
+            **(onset.shown or {}),
+        )
 
     def end(self, n_volumes: int | None = None) -> wire.Ack:
         """Say that the run is over; it has `next_index` volumes if not said otherwise."""

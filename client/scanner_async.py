@@ -70,6 +70,10 @@ class AsyncOpenRun:
         """Send the onsets, then the volume; return when all are durable."""
         return await self._client.call(self._run.send, voxels, index=index, onsets=onsets, **fields)
 
+    async def send_onset(self, onset: Onset) -> wire.Ack:
+        """Send an onset, before the volumes that follow it; return when it is durable."""
+        return await self._client.call(self._run.send_onset, onset)
+
     async def end(self, n_volumes: int | None = None) -> wire.Ack:
         """Say that the run is over."""
         return await self._client.call(self._run.end, n_volumes)

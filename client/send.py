@@ -1,11 +1,14 @@
 """`braind send`: a file, or what comes into a folder, as a run."""
 
-import csv
+import io
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from .bids_files import NOT_AVAILABLE, BidsError, read_tsv
 from .connection import RefusedByDaemon
 from .incoming import Incoming, IncomingError
 from .nifti import n_volumes, read_nifti
@@ -16,29 +19,83 @@ from .volume_files import POLL_S, FolderWatch
 Say = Callable[[str], None]
 
 
-def read_onsets(path: Path) -> list[Onset]:
-    """Read a BIDS events.tsv: `onset`, `duration`, and where there are such columns `trial`, `nsd_id`, `stim_file`.
+def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = None) -> list[Onset]:
+    """Read a BIDS events.tsv: `onset`, `duration`, and where there are such columns `trial`, `nsd_id`, `right`, `foil`.
 
-    `stim_file` is the onset's `stimulus`, also where it says n/a: no picture.
+    `stim_file` is the onset's `stimulus`.
+
+    Parameters
+    ----------
+    trigger_at_s : when the run's first volume was taken, by the clock that the file's onsets are of; 0 in BIDS
+    stimuli : folder of the pictures that the column `stim_file` names, to be shown beside what is decoded
+
+    Raises
+    ------
+    IncomingError
+        `code` events, naming the file and the row.
     """
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file, delimiter="\t"))
-        onsets = [
-            Onset(
-                event,
-                float(row["onset"]),
-                float(row["duration"]),
-                shown={key: int(row[key]) for key in ("trial", "nsd_id") if row.get(key) not in (None, "", "n/a")}
-                | ({"stimulus": row["stim_file"]} if row.get("stim_file") else {}),
-            )
-            for event, row in enumerate(rows)
-        ]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        rows = read_tsv(path, ("onset", "duration"), "give both in seconds, with tabs between")
+    except BidsError as error:
+        raise IncomingError(str(error), code="events") from error
+    onsets = []
+    for event, row in enumerate(rows):
+        try:
+            onsets.append(_onset(event, row, trigger_at_s, stimuli))
+        except (ValueError, OSError) as error:
+            raise IncomingError(f"{path}, row {event + 1}: {error}", code="events") from error
+    onsets.sort(key=lambda onset: onset.onset_s)
+    if onsets and onsets[-1].onset_s < 0:
         raise IncomingError(
-            f"{path} cannot be read as events ({error!r}): columns onset and duration in seconds, tabs between"
-        ) from error
-    return sorted(onsets, key=lambda onset: onset.onset_s)
+            f"{path}: even the last onset lies {-onsets[-1].onset_s:g} s before the first volume; give in --trigger-at "
+            "when that was taken, by the clock of the onsets",
+            code="events",
+        )
+    return onsets
+
+
+def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path | None) -> Onset:
+    """Return a row's onset; a `ValueError` or `OSError` says what of it is wrong."""
+    onset_s, duration_s = _seconds(row, "onset"), _seconds(row, "duration")
+    if duration_s < 0:
+        raise ValueError(f"a duration of {duration_s:g} s; give 0 or more")
+    given = {name: value for name, value in row.items() if value != NOT_AVAILABLE}
+    if ("right" in given) != ("foil" in given):
+        raise ValueError(f"right {row.get('right')}, foil {row.get('foil')}; name both pictures, or n/a for both")
+    shown: dict[str, Any] = {name: candidate(given[name]) for name in ("right", "foil") if name in given}
+    for name in ("trial", "nsd_id"):
+        if name in given:
+            if not given[name].isdecimal():
+                raise ValueError(f"{name} is {given[name]!r}; give a whole number, or n/a")
+            shown[name] = int(given[name])
+    if row.get("stim_file"):
+        shown["stimulus"] = row["stim_file"]  # also n/a: no picture was shown
+    seen_png = _png(stimuli / given["stim_file"]) if stimuli and "stim_file" in given else None
+    return Onset(event, onset_s - trigger_at_s, duration_s, seen_png, shown)
+
+
+def _png(path: Path) -> bytes:
+    """Return a picture's file as a PNG; `OSError` if it cannot be read."""
+    from PIL import Image
+
+    with Image.open(path) as image, io.BytesIO() as content:
+        image.convert("RGB").save(content, "PNG", compress_level=1)
+        return content.getvalue()
+
+
+def _seconds(row: dict[str, str], column: str) -> float:
+    try:
+        seconds = float(row[column])
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ValueError(f"{column} is {row[column]!r}; give seconds")
+    return seconds
+
+
+def candidate(name: str) -> int | str:
+    """Return how a message names a picture that a person names: by an nsd_id, or a label."""
+    return int(name) if name.isdecimal() else name
 
 
 def send_file(
@@ -64,6 +121,10 @@ def send_file(
             due_s += pace_s
         feed.take(incoming)
     feed.end()
+    if feed.n_onsets_refused:
+        raise IncomingError(
+            f"run {plan.run}: {feed.n_onsets_refused} onsets were not taken, as named; its volumes were", code="events"
+        )
     return feed.n_acked
 
 
@@ -113,7 +174,7 @@ class FolderSender:
         for sentence in self._watch.unfinished():
             self.n_refused += 1
             self._say(sentence)
-        self._feed.end()
+        self._end_feed()
 
     def _take(self, found: Incoming | IncomingError) -> None:
         try:
@@ -137,7 +198,7 @@ class FolderSender:
             return
         if self._each_series and found.series not in self._strangers:
             self._strangers.add(bound)
-            self._feed.end()
+            self._end_feed()
             self._n_runs += 1
             self._feed = self._new_feed(replace(self._plan, run=f"{self._plan.run}-{self._n_runs}"))
             return
@@ -150,6 +211,10 @@ class FolderSender:
             f"--series {found.series} --run NAME, or --each-series",
             code="series",
         )
+
+    def _end_feed(self) -> None:
+        self._feed.end()
+        self.n_refused += self._feed.n_onsets_refused
 
     def _new_feed(self, plan: RunPlan) -> RunFeed:
         return RunFeed(self._client, self._grid, plan, self._say, self._onsets)

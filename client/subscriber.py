@@ -4,9 +4,10 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple, Self
 
+import numpy as np
 import zmq
 import zmq.asyncio
 
@@ -20,19 +21,41 @@ FETCH_LIMIT = 100
 
 
 class Received(NamedTuple):
-    """A published message; `png` is the picture that came with it."""
+    """A published message; `png` is the picture that came with it: of stage `scores` the seen one, else the decoded."""
 
     message: wire.Decode | wire.Skipped | wire.Heartbeat
     png: bytes | None = None
+
+    @property
+    def picture(self) -> wire.Array | None:
+        """The picture, of shape (height, width, 3), uint8; `PictureError` if the bytes are no PNG."""
+        from .pictures import read_picture
+
+        return None if self.png is None else read_picture(self.png)
+
+    @property
+    def scores(self) -> wire.Array:
+        """The best candidates' scores, of shape (k,), float32, best first; empty but for stage `scores`."""
+        retrieved = self.message.retrieved if isinstance(self.message, wire.Decode) else ()
+        return np.array([one.score for one in retrieved], np.float32)
+
+    @property
+    def labels(self) -> list[str]:
+        """The best candidates' labels, in the order of `scores`."""
+        return [one.label for one in self.message.retrieved] if isinstance(self.message, wire.Decode) else []
 
 
 class DecodeSubscriber:
     """Decodes, skipped volumes and heartbeats, in the order in which they were published.
 
     ```python
-    with DecodeSubscriber() as subscriber:
-        for message, png in subscriber:
-            ...
+    with DecodeSubscriber(stages=("scores", "xzc")) as subscriber:
+        for received in subscriber:
+            decode = received.message
+            if isinstance(decode, Decode) and decode.stage == "scores":
+                decode.feedback, received.labels, received.scores  # right minus foil; the best candidates
+            elif isinstance(decode, Decode):
+                received.picture  # (height, width, 3), uint8
     ```
 
     Every decode and skipped volume has a number `seq`, counted from 1. A hole before a message, or before a
@@ -42,6 +65,9 @@ class DecodeSubscriber:
     ----------
     from_seq : the first message wanted; None is what comes from now on
     history : with `from_seq` None, how many earlier messages are wanted too
+    stages : only decodes of these stages are delivered (skipped volumes and heartbeats are, too); None is all
+    newest_only : pass over what came while the program was busy, but for the newest decode of each stage and the newest
+        other message; then nothing is fetched, and `from_seq` and `history` mean nothing
     """
 
     def __init__(
@@ -52,6 +78,8 @@ class DecodeSubscriber:
         *,
         from_seq: int | None = None,
         history: int = 0,
+        stages: Collection[wire.Stage] | None = None,
+        newest_only: bool = False,
     ) -> None:
         self._context = zmq.Context()
         self._socket = connect(self._context, zmq.SUB, host, decodes_port)
@@ -60,6 +88,7 @@ class DecodeSubscriber:
         self._control = ControlClient(host, control_port)
         self._last_seq = None if from_seq is None else from_seq - 1
         self._history = history
+        self._stages, self._newest_only = stages, newest_only
         self._pending: deque[Received] = deque()
         self.n_lost = 0
         """Messages that the daemon no longer had when they were fetched."""
@@ -67,7 +96,7 @@ class DecodeSubscriber:
     def receive(self, timeout_s: float | None = None) -> Received | None:
         """Return the next message, or None if none comes within `timeout_s` seconds."""
         deadline = _deadline(timeout_s)
-        while not self._pending:
+        while not self._has_pending():
             if not self._socket.poll(_milliseconds_to(deadline)):
                 return None
             heard = self._hear()
@@ -80,7 +109,7 @@ class DecodeSubscriber:
         if self._async_socket is None:
             self._async_socket = zmq.asyncio.Socket.shadow(self._socket)
         deadline = _deadline(timeout_s)
-        while not self._pending:
+        while not self._has_pending():
             if not await self._async_socket.poll(_milliseconds_to(deadline)):
                 return None
             heard = self._hear()
@@ -107,6 +136,14 @@ class DecodeSubscriber:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _has_pending(self) -> bool:
+        """Say whether a message can be delivered now; with `newest_only`, leave only the newest ones to be."""
+        while self._newest_only and self._socket.poll(0):
+            heard = self._hear()
+            if heard is not None:
+                self._deliver(heard, [])
+        return bool(self._pending)
+
     def _hear(self) -> Received | None:
         """Read one message; None if it is none of those that are published."""
         try:
@@ -121,6 +158,8 @@ class DecodeSubscriber:
 
     def _missing_before(self, message: wire.Decode | wire.Skipped | wire.Heartbeat) -> range:
         """Return the numbers not heard that come before this message, and take the message's as the last one heard."""
+        if self._newest_only:
+            return range(0)
         is_heartbeat = isinstance(message, wire.Heartbeat)
         newest = message.last_seq if is_heartbeat else message.seq
         before = newest if is_heartbeat else newest - 1
@@ -150,8 +189,18 @@ class DecodeSubscriber:
         return fetched
 
     def _deliver(self, heard: Received, fetched: list[Received]) -> None:
-        self._pending.extend(fetched)
-        self._pending.append(heard)
+        for received in (*fetched, heard):
+            message = received.message
+            if isinstance(message, wire.Decode) and self._stages is not None and message.stage not in self._stages:
+                continue
+            if self._newest_only:
+                self._pending = deque(one for one in self._pending if _kind(one) != _kind(received))
+            self._pending.append(received)
+
+
+def _kind(received: Received) -> tuple[type, str]:
+    message = received.message
+    return type(message), message.stage if isinstance(message, wire.Decode) else ""
 
 
 def _deadline(timeout_s: float | None) -> float | None:

@@ -24,6 +24,8 @@ VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 Kind = Literal["beta", "bold"]
 Motion = tuple[float, float, float, float, float, float]
 Stage = Literal["scores", "xz", "xzc", "refined"]
+Candidate = int | str
+"""A picture of the candidate set: its nsd_id, or its label."""
 
 
 class WireError(BraindError):
@@ -43,7 +45,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     """Open a run, or come back to one.
 
     `shape` is (X, Y, Z) as NIfTI orders it; `affine` maps voxel indices to mm; `kind` says whether a volume is one
-    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`).
+    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`). `right` and
+    `foil` are the two candidates that each trial of the run is compared with, unless the volume or event names its own.
     """
 
     session: str
@@ -59,6 +62,8 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     simulated: bool = False
     producer: str = ""
     n_volumes: int | None = None
+    right: Candidate | None = None
+    foil: Candidate | None = None
 
 
 class GridRequest(Message, frozen=True, kw_only=True, tag="grid_request"):
@@ -73,6 +78,26 @@ class Grid(Message, frozen=True, kw_only=True, tag="grid"):
     shape: tuple[int, int, int]
     affine: tuple[tuple[float, float, float, float], ...]
     weights: str
+
+
+class ClockRequest(Message, frozen=True, kw_only=True, tag="clock_request"):
+    """Ask for the daemon's time; `sent_s` is the sender's. Times are seconds since 1970.
+
+    `offset_s` is how far the daemon's clock is ahead, by what the sender has found so far, and `uncertainty_s` by how
+    much that may be wrong; the daemon shows both to people and does nothing else with them.
+    """
+
+    sent_s: float
+    offset_s: float | None = None
+    uncertainty_s: float | None = None
+
+
+class Clock(Message, frozen=True, kw_only=True, tag="clock"):
+    """Answer to `ClockRequest`: its `sent_s`, and when it was received and answered by the daemon's clock."""
+
+    sent_s: float
+    received_s: float
+    answered_s: float
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
@@ -93,7 +118,7 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     was on screen, when the sender knows; the decoder never reads them. A calibration run names it so that a fit finds
     it: `stimulus` is a picture's file or id, `captions` what it shows. `motion` is what the sender's realignment
     found: translations along x, y, z in mm (RAS+), then rotations about them in rad; `roi_values` are means that the
-    sender computed itself.
+    sender computed itself. `right` and `foil`: see `Decode`.
     """
 
     session: str
@@ -112,6 +137,8 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     sent_s: float | None = None
     motion: Motion | None = None
     roi_values: tuple[float, ...] = ()
+    right: Candidate | None = None
+    foil: Candidate | None = None
 
 
 class Event(Message, frozen=True, kw_only=True, tag="event"):
@@ -130,6 +157,8 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
     nsd_id: int | None = None
     stimulus: str | None = None
     captions: tuple[str, ...] = ()
+    right: Candidate | None = None
+    foil: Candidate | None = None
 
 
 class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
@@ -197,6 +226,10 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     `timings_s` holds seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
     `xzc`), as far as known at this stage.
 
+    `feedback`, of `scores`, compares two candidates that the sender named: the cosine of the decoded c to the `right`
+    one minus that to the `foil`, −2 to 2, above 0 when the right one fits better; c is standardised over the candidate
+    set, as for `retrieved`.
+
     A trial of a BOLD run is decoded anew while it unfolds: `event` names it, `since_onset_s` says how long after its
     onset, `uncertainty` how much of the response is unknown yet (0–1); a later decode of an event supersedes earlier
     ones, and only the one that `is_final` has pictures. `spike`, `misaligned`: a volume since its onset was so.
@@ -210,6 +243,9 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     provenance: Provenance
     timings_s: dict[str, float]
     retrieved: tuple[Retrieved, ...] = ()
+    feedback: float | None = None
+    right: Candidate | None = None
+    foil: Candidate | None = None
     seen: bool = False
     trial: int | None = None
     nsd_id: int | None = None
@@ -249,7 +285,7 @@ class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail."""
+    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail. The clock is as in `Status`."""
 
     last_seq: int
     state: str
@@ -262,6 +298,8 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     n_skipped: int = 0
     n_refused: int = 0
     calibration: Calibration | None = None
+    clock_offset_s: float | None = None
+    clock_uncertainty_s: float | None = None
 
 
 # ── control: status, history, other weights, shutdown ───────────────────────────────────────────────────────────────
@@ -274,7 +312,8 @@ class StatusRequest(Message, frozen=True, kw_only=True, tag="status_request"):
 class Status(Message, frozen=True, kw_only=True, tag="status"):
     """Answer to `StatusRequest`. `state` is recording, starting, ready, paused or stopping.
 
-    recording: there are no weights yet, volumes are kept for a fit; ready: warmed up.
+    recording: there are no weights yet, volumes are kept for a fit; ready: warmed up. `clock_offset_s` is how far the
+    daemon's clock is ahead of the scanner client's, as that has measured it.
     """
 
     state: str
@@ -300,6 +339,8 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     last_seq: int
     latency_p50_s: float | None = None
     latency_p99_s: float | None = None
+    clock_offset_s: float | None = None
+    clock_uncertainty_s: float | None = None
 
 
 class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):
@@ -333,7 +374,7 @@ class Done(Message, frozen=True, kw_only=True, tag="done"):
 
 
 AnyMessage = (
-    Hello | Welcome | GridRequest | Grid | Volume | Event | EndRun | Ack | Refused
+    Hello | Welcome | GridRequest | Grid | ClockRequest | Clock | Volume | Event | EndRun | Ack | Refused
     | Decode | Skipped | Heartbeat
     | StatusRequest | Status | FetchRequest | Pause | Use | Calibration | Shutdown | Done
 )  # fmt: skip

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .options import config_of, config_options
+from .options import config_of, config_options, pair_options
 
 
 @click.command()
@@ -23,6 +23,7 @@ from .options import config_of, config_options
 @click.option("--run", help="Runs are RUN-1, RUN-2, …; the time of the start if not given.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
 @click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Refuse peers that say another TR.")
+@pair_options
 @click.option("--simulated", is_flag=True, help="No brain was measured.")
 def bridge(
     config_path: Path | None,
@@ -47,6 +48,7 @@ def bridge(
     from ..client.progress_bar import say
     from ..client.run_feed import RunPlan
     from ..client.scanner import ScannerClient
+    from ..client.send import candidate
 
     plan = RunPlan(
         session=options["session"] or time.strftime("%Y-%m-%d"),
@@ -55,6 +57,8 @@ def bridge(
         tr_s=options["tr_s"],
         producer=f"braind bridge {peer}",
         simulated=options["simulated"],
+        right=options["right"] and candidate(options["right"]),
+        foil=options["foil"] and candidate(options["foil"]),
     )
     with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
         runs = BridgeRuns(client, plan, say)

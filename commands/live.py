@@ -136,6 +136,7 @@ def use(config_path: Path | None, data: Path | None, weights: Path, candidates: 
     help="Each repeat of a picture, the mean of those so far, or one volume with the mean of all.",
 )
 @click.option("--calibration", is_flag=True, help="All trials, not only held-out ones, each naming its picture.")
+@click.option("--foils", "with_foils", is_flag=True, help="Name each picture and another as its foil, for feedback.")
 @click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Times NSD's own pace.")
 @click.option("--flat-out", is_flag=True, help="As fast as volumes are acked.")
 @click.option("--max-volumes", type=click.IntRange(1), help="Send only the first ones.")
@@ -150,6 +151,7 @@ def replay(
     kind: Any,
     repeats: Any,
     calibration: bool,
+    with_foils: bool,
     session: int | None,
     session_id: str | None,
     fresh: bool,
@@ -168,6 +170,7 @@ def replay(
         session=session,
         kind=kind,
         repeats="calibration" if calibration else repeats,
+        with_foils=with_foils,
         speed=None if pace["flat_out"] else pace["speed"],
         max_volumes=pace["max_volumes"],
         session_id=session_id,

@@ -35,6 +35,14 @@ tiny_decoder_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def pair_options(command: Command) -> Command:
+    """Add --right and --foil."""
+    command = click.option("--foil", help="The other of the two.")(command)
+    return click.option("--right", help="Candidate, by nsd_id or label, that every trial is scored against a foil.")(
+        command
+    )
+
+
 def config_options(command: Command) -> Command:
     """Add --config and --data."""
     command = click.option("--data", type=FOLDER, help="Folder of simulated data, weights and journals.")(command)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..errors import ExitCode
-from .options import FILE, FOLDER, config_of, config_options
+from .options import FOLDER, READABLE, config_of, config_options, pair_options
 
 
 @click.command()
@@ -18,7 +18,9 @@ from .options import FILE, FOLDER, config_of, config_options
 @click.option("--session", help="Name of the session; today's date if not given.")
 @click.option("--run", help="Name of the run; the same name again goes on where it stopped.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
-@click.option("--events", type=FILE, help="BIDS events.tsv with the trials' onsets.")
+@click.option("--events", type=READABLE, help="BIDS events.tsv with the trials' onsets.")
+@click.option("--trigger-at", "trigger_at_s", type=float, help="When the first volume was taken, by --events' clock.")
+@click.option("--stimuli", type=FOLDER, help="Folder of the pictures in --events' stim_file; viewers show them.")
 @click.option("--flat-out", is_flag=True, help="A file's volumes as fast as they are acked, not one a TR.")
 @click.option("--existing", is_flag=True, help="With --watch: files that lie there already too.")
 @click.option("--series", help="With --watch: the series to send, by its UID or its files' name before the number.")
@@ -26,6 +28,7 @@ from .options import FILE, FOLDER, config_of, config_options
 @click.option("--first-number", type=click.IntRange(0), default=1, show_default=True, help="Of a series' first volume.")
 @click.option("--volumes", "max_volumes", type=click.IntRange(1), help="With --watch: end the run after so many.")
 @click.option("--quiet", "quiet_s", type=click.FloatRange(0), help="With --watch: end after so many quiet seconds.")
+@pair_options
 @click.option("--simulated", is_flag=True, help="No brain was measured.")
 def send(
     config_path: Path | None,
@@ -45,11 +48,13 @@ def send(
     from ..client.progress_bar import say
     from ..client.run_feed import RunPlan
     from ..client.scanner import ScannerClient
-    from ..client.send import FolderSender, read_onsets, send_file, stale
+    from ..client.send import FolderSender, candidate, read_onsets, send_file, stale
     from ..client.volume_files import FolderWatch
 
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")
+    if events is None and (options["trigger_at_s"] is not None or options["stimuli"]):
+        raise click.UsageError("--trigger-at and --stimuli are of --events: give that too")
     plan = RunPlan(
         session=session or time.strftime("%Y-%m-%d"),
         run=run or (nifti.name.split(".")[0] if nifti else time.strftime("%H%M%S")),
@@ -57,8 +62,10 @@ def send(
         tr_s=options["tr_s"],
         producer="braind send",
         simulated=options["simulated"],
+        right=options["right"] and candidate(options["right"]),
+        foil=options["foil"] and candidate(options["foil"]),
     )
-    onsets = read_onsets(events) if events else []
+    onsets = read_onsets(events, options["trigger_at_s"] or 0.0, options["stimuli"]) if events else []
     with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
         if nifti:
             pace_s = None if options["flat_out"] else plan.tr_s or 1.0

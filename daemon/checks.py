@@ -3,8 +3,9 @@
 import math
 import re
 
-from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, EndRun, Event, Hello, Volume
+from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, ClockRequest, EndRun, Event, Hello, Volume
 from ..errors import BraindError
+from ..models.candidate_names import CandidateNames
 from ..models.weights import Weights
 from .records import RunRecord
 from .sockets import LARGEST_PICTURE_BYTES
@@ -45,13 +46,29 @@ def check_hello(hello: Hello, weights: Weights) -> None:
         raise Refusal(f"run {hello.run}: dtype {hello.dtype!r}; send one of {', '.join(VOLUME_DTYPES)}", code="dtype")
     if not (math.isfinite(hello.tr_s) and hello.tr_s > 0):
         raise Refusal(f"run {hello.run}: tr_s {hello.tr_s}; give the seconds from volume to volume", code="tr")
+    if hello.kind == "bold":
+        weights.check_tr(hello.tr_s)
     if hello.n_volumes is not None and not 0 < hello.n_volumes <= HIGHEST_INDEX:
         raise Refusal(f"run {hello.run}: n_volumes {hello.n_volumes}; give the number of volumes or null", code="index")
 
 
+def check_pair(where: str, message: Hello | Volume | Event, names: CandidateNames) -> None:
+    """Refuse a pair of candidates of which one is missing, unknown, or the other one again (`code` candidate)."""
+    if message.right is None and message.foil is None:
+        return
+    if message.right is None or message.foil is None:
+        raise Refusal(f"{where}: right {message.right}, foil {message.foil}; name both or neither", code="candidate")
+    try:
+        positions = [names.position(name) for name in (message.right, message.foil)]
+    except BraindError as error:
+        raise Refusal(f"{where}: {error}", code=error.code) from error
+    if positions[0] == positions[1]:
+        raise Refusal(f"{where}: right and foil are the same picture, {message.right!r:.80}", code="candidate")
+
+
 def check_same_run(hello: Hello, record: RunRecord, weights: Weights) -> None:
     """Refuse to go on with a run as another one (`code` conflict) or under other weights (`code` weights)."""
-    for field in ("subject", "kind", "tr_s", "simulated"):
+    for field in ("subject", "kind", "tr_s", "simulated", "right", "foil"):
         before, now = getattr(record.hello, field), getattr(hello, field)
         if before != now:
             raise Refusal(
@@ -151,6 +168,14 @@ def check_picture(where: str, payload: list[bytes]) -> None:
         raise Refusal(
             f"{where}: the seen picture must be a PNG of at most {LARGEST_PICTURE_BYTES // 2**20} MiB", code="seen"
         )
+
+
+def check_clock(request: ClockRequest) -> None:
+    """Refuse an estimate without its uncertainty, or one that is no time (`code` clock)."""
+    if (request.offset_s is None) != (request.uncertainty_s is None):
+        raise Refusal("clock_request: give offset_s and uncertainty_s, or neither", code="clock")
+    if request.uncertainty_s is not None and request.uncertainty_s < 0:
+        raise Refusal(f"clock_request: uncertainty_s {request.uncertainty_s}; give seconds, 0 or more", code="clock")
 
 
 def check_end(message: EndRun, record: RunRecord, highest_index: int) -> None:

@@ -207,8 +207,19 @@ class Decoder:
         try:
             # 5. one trial; for BOLD those of which this volume tells more
             trials = bold_run.trials(place) if bold_run else [beta_trial(journal, place)]
+            steps_s: dict[int, dict[str, float]] = {}
+            if len(trials) > 1:
+                # What is final is waited for most: its scores come first of all, its pictures, which take long, last.
+                for trial in trials:
+                    if trial.is_final:
+                        steps_s[trial.event] = self._decode_trial(journal, place, trial, taken_s, has_pictures=False)
             for trial in trials:
-                self._decode_trial(journal, place, trial, taken_s, is_last_trial=trial is trials[-1])
+                self._decode_trial(
+                    journal, place, trial, taken_s,
+                    steps_s=steps_s.get(trial.event, {}),
+                    has_pictures=trial.is_final,
+                    is_last_trial=trial is trials[-1],
+                )  # fmt: skip
             if place.is_end:
                 journal.finish_run(place.run)
         except JournalError:
@@ -223,15 +234,29 @@ class Decoder:
                 self._let_go(place)
 
     def _decode_trial(
-        self, journal: Journal, place: Waiting, trial: Trial, taken_s: float, *, is_last_trial: bool
-    ) -> None:
+        self,
+        journal: Journal,
+        place: Waiting,
+        trial: Trial,
+        taken_s: float,
+        *,
+        has_pictures: bool,
+        is_last_trial: bool = False,
+        steps_s: dict[str, float] | None = None,
+    ) -> dict[str, float]:
+        """Journal a trial's stages, but for those that it has already; return when each step was done.
+
+        `steps_s` are those of stages that were journaled before.
+        """
+        done_s: dict[str, float] = {}
         heard = self._heard.get((place.session, place.run, place.index))
         # A volume that an earlier daemon acked counts from when it was found again.
         arrived_s = heard.arrived_s if heard else taken_s
         before_s = {"ack": heard.ack_s} if heard else {}
         record = journal.run(place.run)
         simulated = record is not None and record.hello.simulated
-        for result in self._stages.run(trial.voxels, has_pictures=trial.is_final):
+        for result in self._stages.run(trial.voxels, trial.pair, has_pictures=has_pictures):
+            done_s = {"decoder": taken_s} | result.steps_s | (steps_s or {})
             provenance = self._stages.provenance
             has_seen = result.stage == "scores" and trial.seen is not None
             decode = Decode(
@@ -241,9 +266,11 @@ class Decoder:
                 index=place.index,
                 stage=result.stage,
                 provenance=msgspec.structs.replace(provenance, simulated=provenance.simulated or simulated),
-                timings_s=before_s
-                | {step: round(at_s - arrived_s, 6) for step, at_s in ({"decoder": taken_s} | result.steps_s).items()},
+                timings_s=before_s | {step: round(at_s - arrived_s, 6) for step, at_s in done_s.items()},
                 retrieved=result.retrieved,
+                feedback=result.feedback,
+                right=trial.pair.right if trial.pair else None,
+                foil=trial.pair.foil if trial.pair else None,
                 seen=has_seen,
                 trial=trial.trial,
                 nsd_id=trial.nsd_id,
@@ -262,6 +289,7 @@ class Decoder:
             self._committed(journal, added)
             if result.is_last:
                 self._unrefined = decode, trial.event, arrived_s
+        return done_s
 
     def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
         journal = self._sessions[place.session]

@@ -14,9 +14,10 @@ import numpy as np
 import zmq.asyncio
 
 from ..client import wire
-from ..client.wire import Ack, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
+from ..client.wire import Ack, Clock, ClockRequest, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
 from ..errors import BraindError
 from ..models import roi
+from ..models.candidate_names import CandidateNames
 from ..models.weights import Weights
 from . import checks, link
 from .checks import Refusal
@@ -43,6 +44,8 @@ class Front:
     standing : Standing
     weights : Weights
         They say which subject's volumes, on which grid, and which voxels are kept.
+    candidates : CandidateNames
+        What trials can be compared with.
     store_volumes : bool
         Keep the whole volumes too.
     wake : function
@@ -55,19 +58,21 @@ class Front:
         sessions: Sessions,
         standing: Standing,
         weights: Weights,
+        candidates: CandidateNames,
         *,
         store_volumes: bool,
         wake: Callable[[link.Wake | link.EndOfRun], None],
     ) -> None:
-        self._socket, self._sessions, self._standing, self._weights = socket, sessions, standing, weights
+        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._weights, self._candidates = weights, candidates
         self._store_volumes, self._wake = store_volumes, wake
         self._last_logged_s: dict[str, float] = {}
         self._heard_s = -math.inf
         """When a run was last opened, or a volume of one taken."""
 
-    def use(self, weights: Weights) -> None:
+    def use(self, weights: Weights, candidates: CandidateNames) -> None:
         """Take other weights' volumes from now on."""
-        self._weights = weights
+        self._weights, self._candidates = weights, candidates
 
     def run_at_hand(self) -> str:
         """Return the run that is being sent, "" if there is none: the last one ended, or nothing came for a while."""
@@ -114,9 +119,11 @@ class Front:
                     return self._end_run(message)
                 case GridRequest():
                     return self._grid()
+                case ClockRequest():
+                    return self._clock(message)
             raise Refusal(
-                f"{type(message).__name__} is nothing the ingest socket takes; send GridRequest, Hello, Volume, "
-                "Event or EndRun",
+                f"{type(message).__name__} is nothing the ingest socket takes; send GridRequest, ClockRequest, "
+                "Hello, Volume, Event or EndRun",
                 code="unexpected",
             )
         except BraindError as error:
@@ -128,6 +135,7 @@ class Front:
     def _take_volume(self, volume: Volume, payload: list[bytes]) -> Ack:
         journal, record = self._find_run(volume)
         checks.check_volume(volume, payload, record, self._weights)
+        checks.check_pair(f"run {volume.run}, volume {volume.index}", volume, self._candidates)
         values = wire.volume_array(volume, payload)
         voxels = self._keep_voxels(volume, values)  # 2. keep the decoder's voxels
         same = journal.same_volume(volume, voxels)
@@ -148,6 +156,7 @@ class Front:
     def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
         journal, record = self._find_run(event)
         checks.check_event(event, payload, record)
+        checks.check_pair(f"run {event.run}, event {event.event}", event, self._candidates)
         is_new = journal.add_event(event, payload[0] if event.seen else None)
         return Ack(session=event.session, run=event.run, index=event.event, of="event", duplicate=not is_new)
 
@@ -161,8 +170,17 @@ class Front:
             weights=self._weights.fingerprint,
         )
 
+    def _clock(self, request: ClockRequest) -> Clock:
+        received_s = time.time()
+        checks.check_clock(request)
+        if request.offset_s is not None:
+            self._standing.clock_offset_s = request.offset_s
+            self._standing.clock_uncertainty_s = request.uncertainty_s
+        return Clock(sent_s=request.sent_s, received_s=received_s, answered_s=time.time())
+
     def _open_run(self, hello: Hello) -> Welcome:
         checks.check_hello(hello, self._weights)
+        checks.check_pair(f"run {hello.run}", hello, self._candidates)
         journal = self._sessions.open(hello.session)
         record = journal.run(hello.run)
         if record:
@@ -174,6 +192,7 @@ class Front:
         simulated = self._weights.card.simulated or hello.simulated
         standing = self._standing
         standing.session, standing.run, standing.simulated = hello.session, hello.run, simulated
+        standing.clock_offset_s = standing.clock_uncertainty_s = None  # another machine may send this run
         next_index = journal.next_index(hello.run)
         logger.info(
             "run %s of session %s is open, from volume %d on%s",

@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from numpy.typing import NDArray
 
-from ..client.wire import Event, Hello, Volume
+from ..client.wire import Candidate, Event, Hello, Volume
 
 Array = NDArray[Any]
 
@@ -17,6 +17,21 @@ State = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "reco
 # In the place of an onset's number: a decode of a beta volume, and what is said of a run's end.
 NO_EVENT = -1
 END_OF_RUN = -2
+
+
+class Pair(NamedTuple):
+    """Two candidates that a trial is compared with, as their sender names them."""
+
+    right: Candidate
+    foil: Candidate
+
+    @classmethod
+    def named_by(cls, *headers: Hello | Volume | Event) -> "Pair | None":
+        """Return the pair of the first header that names one."""
+        for header in headers:
+            if header.right is not None and header.foil is not None:
+                return cls(header.right, header.foil)
+        return None
 
 
 class RunRecord(NamedTuple):

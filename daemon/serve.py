@@ -10,11 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from ..client import wire
 from ..client.config import Config, Kind, data_path, engines_path, journals_path
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..errors import BraindError
+from ..models.candidate_names import CandidateNames
 from ..models.candidates import Candidates
 from ..models.presets import Preset
 from ..models.weights import Weights
@@ -100,6 +102,9 @@ class Daemon:
         lock: int,
     ) -> None:
         self._config, self._weights = config, weights
+        self._candidates = (
+            CandidateNames(np.empty(0, np.int64), ()) if weights.is_blank else CandidateNames.load(candidates_path)
+        )
         self._preset, self._refine = preset, refine
         self._paths = weights_path, candidates_path
         self._ldm_path = ldm_path
@@ -134,6 +139,7 @@ class Daemon:
             self._sessions,
             self._standing,
             self._weights,
+            self._candidates,
             store_volumes=self._config.serve.store_volumes,
             wake=self._wake,
         )
@@ -248,9 +254,10 @@ class Daemon:
         )
         weights = load_weights(in_use.card.subject, *paths, self._ldm_path)
         Candidates.load(paths[1])
+        candidates = CandidateNames.load(paths[1])
         check_use(weights, in_use, self._front.run_at_hand(), n_waiting)
         self._weights, self._paths = weights, paths
-        self._front.use(weights)
+        self._front.use(weights, candidates)
         self._standing.use(weights)
         self._on_its_way.clear()
         self._supervisor.renew()

@@ -1,5 +1,6 @@
 """From one trial's voxels to the stages that viewers see: scores, xz, xzc. It knows no journal and no process."""
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -13,15 +14,19 @@ from PIL import Image
 
 from .. import __version__
 from ..client.wire import Provenance, Retrieved, Stage
-from ..models.candidates import Candidates
+from ..models.candidate_names import CandidateNames
+from ..models.candidates import Candidates, CandidatesError
 from ..models.engines import OnnxSettings, engine_for, load_engine
 from ..models.ldm import LatentDiffusionModel
 from ..models.reconstruct import Mode, Reconstructor
 from ..models.volume_graph import VolumeGraph
 from ..models.weights import Weights
 from . import link
+from .records import Pair
 
 Array = NDArray[Any]
+
+logger = logging.getLogger("braind.daemon.decoder")
 
 STAGES: dict[str, tuple[Stage, ...]] = {"z": ("scores", "xz"), "c": ("scores", "xzc"), "zc": ("scores", "xz", "xzc")}
 N_RETRIEVED = 5
@@ -31,6 +36,7 @@ PNG_COMPRESS_LEVEL = 1  # a stronger level takes several times as long and saves
 class StageResult(NamedTuple):
     """One stage: the best candidates for `scores`, a PNG for the others. `steps_s`: monotonic time of each step so far.
 
+    `feedback`: see `wire.Decode`, of `scores` where two candidates were named.
     `is_last`: no further stage follows in this mode.
     """
 
@@ -39,6 +45,7 @@ class StageResult(NamedTuple):
     png: bytes | None
     steps_s: dict[str, float]
     is_last: bool
+    feedback: float | None = None
 
 
 class Stages:
@@ -55,6 +62,7 @@ class Stages:
             torch.set_num_threads(setup.threads)
         self.weights = Weights.load(Path(setup.weights_path))
         self._candidates = Candidates.load(Path(setup.candidates_path))
+        self._names = CandidateNames(self._candidates.nsd_id, self._candidates.labels)
         paths = (setup.ldm_path, setup.lora_path, setup.tiny_decoder_path)
         ldm = LatentDiffusionModel.load(*(Path(path) if path else None for path in paths), gpu_dtype=setup.gpu_dtype)
         self.weights.check_ldm(ldm.fingerprint)
@@ -86,13 +94,14 @@ class Stages:
         for _ in self.run(self.weights.voxel_mean):
             pass
 
-    def run(self, voxels: Array, *, has_pictures: bool = True) -> Iterator[StageResult]:
+    def run(self, voxels: Array, pair: Pair | None = None, *, has_pictures: bool = True) -> Iterator[StageResult]:
         """Yield each stage as soon as it is ready.
 
         Parameters
         ----------
         voxels : array of shape (n_voxels,), float32
             One trial's response, % signal change.
+        pair : the candidates that the trial is compared with, if its sender named two
         has_pictures : False for scores alone
         """
         steps_s: dict[str, float] = {}
@@ -105,8 +114,9 @@ class Stages:
             Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))
             for at, score in self._candidates.rank(z, c, N_RETRIEVED)
         )
+        feedback = self._feedback(c, pair) if pair else None
         steps_s["scores"] = time.monotonic()
-        yield StageResult("scores", retrieved, None, dict(steps_s), is_last=False)
+        yield StageResult("scores", retrieved, None, dict(steps_s), is_last=False, feedback=feedback)
         if not has_pictures:
             return
         self._newest = z, c
@@ -115,6 +125,15 @@ class Stages:
             png = _png(picture)
             steps_s[stage] = time.monotonic()
             yield StageResult(stage, (), png, dict(steps_s), is_last=stage == names[-1])
+
+    def _feedback(self, c: Array, pair: Pair) -> float | None:
+        try:
+            right, foil = (self._names.position(name) for name in pair)
+        except CandidatesError as error:
+            # The front refuses unknown names; a journal may have been recorded beside another candidate set.
+            logger.warning("no feedback: %s", error)
+            return None
+        return round(self._candidates.preference(c, right, foil), 6)
 
     def keep_warm(self) -> None:
         """Have a GPU's clocks up for the next volume."""

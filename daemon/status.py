@@ -32,6 +32,8 @@ class Standing:
         self.decoder_restarts = 0
         self.last_seq = 0
         self.calibration: Calibration | None = None
+        self.clock_offset_s: float | None = None
+        self.clock_uncertainty_s: float | None = None
 
     def use(self, weights: Weights) -> None:
         """Take other weights' facts; no decoder is warmed up with them yet."""
@@ -83,6 +85,8 @@ class Standing:
             last_seq=self.last_seq,
             latency_p50_s=_percentile(latencies_s, 0.50),
             latency_p99_s=_percentile(latencies_s, 0.99),
+            clock_offset_s=self.clock_offset_s,
+            clock_uncertainty_s=self.clock_uncertainty_s,
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -100,6 +104,8 @@ class Standing:
             n_skipped=_n_skipped(counts),
             n_refused=self.n_refused,
             calibration=self.calibration,
+            clock_offset_s=self.clock_offset_s,
+            clock_uncertainty_s=self.clock_uncertainty_s,
         )
 
     def _counts(self) -> dict[str, int]:

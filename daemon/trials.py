@@ -17,7 +17,7 @@ from ..models.bold_prior import BoldPrior
 from ..models.causal import CausalEstimator, Estimate
 from .database import JournalError
 from .journal import Journal
-from .records import NO_EVENT, State, Waiting
+from .records import NO_EVENT, Pair, State, Waiting
 
 Array = NDArray[Any]
 
@@ -38,6 +38,7 @@ class Trial:
     nsd_id: int | None
     n_averaged: int
     seen: bytes | None
+    pair: Pair | None = None
     is_final: bool = True
     since_onset_s: float | None = None
     uncertainty: float | None = None
@@ -138,12 +139,15 @@ class BoldRun:
 
     def _trials(self, estimates: list[Estimate]) -> list[Trial]:
         """Return the estimates as trials; the final ones, which take longest to decode, come last."""
+        record = self._journal.run(self._run)
+        of_run = [record.hello] if record else []
         trials = []
         for estimate in sorted(estimates, key=lambda estimate: estimate.is_final):
             header, seen, _ = self._journal.event(self._run, estimate.event_number)
             trials.append(
                 Trial(
                     estimate.betas, header.event, header.trial, header.nsd_id, 1, seen,
+                    pair=Pair.named_by(header, *of_run),
                     is_final=estimate.is_final,
                     since_onset_s=round(estimate.since_onset_s, 3),
                     uncertainty=round(estimate.uncertainty, 4),
@@ -157,4 +161,6 @@ class BoldRun:
 def beta_trial(journal: Journal, place: Waiting) -> Trial:
     """Return the trial of a beta volume."""
     header, voxels, seen = journal.volume(place.arrival)
-    return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen)
+    record = journal.run(place.run)
+    pair = Pair.named_by(header, *([record.hello] if record else []))
+    return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair)

@@ -1,6 +1,10 @@
 % Streams a run of made-up volumes to braind from MATLAB or Octave. UNTESTED: it needs a ZeroMQ binding with the calls
 % zmq.core.* of matlab-zmq (https://github.com/fagg/matlab-zmq); the checksum and the bytes are tested, the sockets not.
 %
+% It does not reconnect: where no answer comes within 3 s it ends with an error. Call it again with the same session and
+% run: the daemon's welcome says from which volume on, and nothing that was acked is sent again.
+% scanner_client.c is a client that reconnects by itself.
+%
 %   scanner_client('tcp://127.0.0.1:5560', 'pilot', 'run-01', 20, 1, [20 24 16], affine)
 %
 % docs/protocol.md explains every message.
@@ -23,8 +27,7 @@ function scanner_client(address, session, run, n_volumes, subject, shape, affine
   zmq.core.ctx_term(context);
 end
 
-% Send a message; return its answer, which must not be a refusal. With no answer in time, connect again, send hello
-% again and then the same bytes: what the daemon has already is acked once more.
+% Send a message; return its answer, which must not be a refusal.
 function answer = ask(socket, header, payload)
   zmq.core.send(socket, uint8('BRD1'), 'ZMQ_SNDMORE');
   if isempty(payload)

@@ -88,6 +88,20 @@ class Candidates:
         best = np.argsort(-scores, kind="stable")[:n]
         return [(int(position), float(scores[position])) for position in best]
 
+    def preference(self, c: Array, right: int, foil: int) -> float:
+        """Return how much better the candidate at position `right` fits decoded c than the one at `foil`, -2 to 2.
+
+        It is the difference of their `scores` in mode c: the cosine of the standardised features. c alone, because it
+        says what was seen, where z says how it lay in the picture; standardised, because text embeddings share most of
+        their length, whatever they say.
+
+        Parameters
+        ----------
+        c : array of shape text_shape, float
+        """
+        fits_right, fits_foil = self._c_profiles.correlations(c, [right, foil])
+        return float(fits_right - fits_foil)
+
     def save(self, path: Path) -> None:
         """Write a safetensors file, features in half precision, whole or not at all."""
         path = Path(path)
@@ -112,18 +126,23 @@ class Candidates:
         CandidatesError
             If the file is missing, no safetensors file, incomplete or holds numbers that are not finite.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise CandidatesError(f"{path}: no such candidate set; make it with braind fit")
-        try:
-            with safe_open(path, framework="np") as file:
-                labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
-                tensors = {name: file.get_tensor(name) for name in TENSORS}
-        except (SafetensorError, OSError, KeyError, msgspec.DecodeError) as error:
-            raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
+        tensors, labels = read_tensors(path, TENSORS)
         if not (np.isfinite(tensors["z"]).all() and np.isfinite(tensors["c"]).all()):
             raise CandidatesError(f"{path}: holds features that are not finite; make it again with braind fit")
         return cls(**tensors, labels=labels)
+
+
+def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], list[str]]:
+    """Read some of a candidate set's tensors, and the labels (`CandidatesError` if that cannot be)."""
+    path = Path(path)
+    if not path.is_file():
+        raise CandidatesError(f"{path}: no such candidate set; make it with braind fit")
+    try:
+        with safe_open(path, framework="np") as file:
+            labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
+            return {name: file.get_tensor(name) for name in names}, labels
+    except (SafetensorError, OSError, KeyError, msgspec.DecodeError) as error:
+        raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +154,11 @@ class _Profiles:
     std: Array
     rows: Array
 
-    def correlations(self, decoded: Array) -> Array:
+    def correlations(self, decoded: Array, positions: Sequence[int] | None = None) -> Array:
+        """Correlate a decoded latent with the candidates, or with those at `positions`."""
         features = (decoded.reshape(-1)[self.varying].astype(np.float32) - self.mean) / self.std
-        return self.rows @ _unit_rows(features[None])[0]
+        rows = self.rows if positions is None else self.rows[positions]
+        return rows @ _unit_rows(features[None])[0]
 
 
 def _profiles(features: Array) -> _Profiles:

@@ -252,6 +252,7 @@ def model_card(weights: Weights) -> str:
         + ("as they are" if card.z_score == "none" else f"z-scored within the session ({card.z_score})"),
         *([f"- for BOLD, fitted on {card.fitted_on}"] if card.kind == "bold" else []),
         *([f"- captions written by {card.captioner}"] if card.captioner else []),
+        *([f"- for runs of a TR of {card.tr_s:g} s"] if card.tr_s else []),
         f"- profile: `{card.profile}`, {card.folds} folds, one penalty per target",
         f"- LDM: `{card.ldm}`, z {_times(card.latent_shape)}, c {_times(card.text_shape)}",
         f"- volume: {_times(card.shape)}, {len(weights.voxel_index)} voxels read",

@@ -29,6 +29,8 @@ SCHEMA = 2
 # A volume whose grid lies farther than this from the weights' grid, at its farthest corner, is another grid. Affines
 # pass through float32 headers and text, which moves a corner by some micrometres.
 MAX_CORNER_SHIFT_MM = 0.1
+# Headers round the TR; a run of another one has other responses at each volume.
+MAX_TR_DIFFERENCE = 0.01
 
 
 class WeightsError(BraindError):
@@ -44,8 +46,8 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     and `text_shape` are one picture's z and c; `alphas_*` are the smallest, median and largest chosen penalty;
     `discarded_*` is the share of the predicted variance lost by the low rank; `scores` are cross-validated, single
     trials, fractions. `estimates` says which single-trial responses were taken, `z_score` how they were scaled within
-    their session: voxels must come scaled so. `fitted_on` says, of kind bold, which responses stand for those to come.
-    `captioner` names the model that wrote captions of pictures that had none.
+    their session: voxels must come scaled so. `fitted_on` says, of kind bold, which responses stand for those to come,
+    and `tr_s` how long a volume took. `captioner` names the model that wrote captions of pictures that had none.
     """
 
     subject: int
@@ -77,6 +79,7 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     discarded_c: float = 0.0
     scores: dict[str, float] = {}
     fitted_on: str = ""
+    tr_s: float | None = None
     mask_sha256: str = ""
     schema: int = SCHEMA
 
@@ -170,6 +173,8 @@ class Weights:
             advice = f"resample to subject {self.card.subject}'s grid or fit weights for this one"
             if shape == wanted[::-1]:
                 advice = "the axes are reversed: send X, Y, Z as NIfTI does"
+            elif sorted(shape) == sorted(wanted):
+                advice = "the axes are in another order: turn the volume, as `braind send` does"
             raise WeightsError(f"shape {shape}, but the weights want {wanted}; {advice}", code="shape")
         affine = np.asarray(affine, np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
@@ -177,10 +182,27 @@ class Weights:
         corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in shape), 1]
         shift_mm = float(np.linalg.norm((corners @ (affine - np.array(self.card.affine)).T)[:, :3], axis=1).max())
         if shift_mm > MAX_CORNER_SHIFT_MM:
+            came, axes = _axis_codes(affine), _axis_codes(np.array(self.card.affine))
+            if came != axes:
+                raise WeightsError(
+                    f"by its affine the volume's axes are {came}, those of the weights' grid {axes}: turn it, as "
+                    "`braind send` does",
+                    code="affine",
+                )
             raise WeightsError(
                 f"by its affine the volume lies up to {shift_mm:.1f} mm away from the weights' grid; "
                 f"register it to subject {self.card.subject}'s {self.card.nsd or 'training'} space first",
                 code="affine",
+            )
+
+    def check_tr(self, tr_s: float) -> None:
+        """Refuse BOLD of another TR than the weights were fitted on (`WeightsError`, `code` tr), if they say it."""
+        wanted_s = self.card.tr_s
+        if wanted_s is not None and abs(tr_s - wanted_s) > MAX_TR_DIFFERENCE * wanted_s:
+            raise WeightsError(
+                f"a TR of {tr_s:g} s, but the weights were fitted on BOLD with one of {wanted_s:g} s: scan with that, "
+                "or fit weights on runs of this TR (braind fit --kind bold)",
+                code="tr",
             )
 
     def check_subject(self, subject: int) -> None:
@@ -321,6 +343,13 @@ def blank_weights(subject: int, mask: Array, affine: Array, kind: Literal["beta"
     )
     flat = np.zeros(n_voxels, np.float32)
     return Weights(voxel_index=voxel_index, voxel_mean=flat, voxel_std=flat + 1, z=maps, c=maps, card=card)
+
+
+def _axis_codes(affine: Array) -> str:
+    """Return where a volume's axes point to, nearest: "RAS", "LPS", …"""
+    columns = affine[:3, :3].T
+    nearest = np.abs(columns).argmax(axis=1)
+    return "".join(("LPI" if column[axis] < 0 else "RAS")[axis] for column, axis in zip(columns, nearest, strict=True))
 
 
 def _read_card(metadata: dict[str, str]) -> WeightsCard:

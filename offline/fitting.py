@@ -134,6 +134,7 @@ def fit_data_set(
         nsd=tree.root.name,
         kind="bold" if tree.estimates == BOLD else kind,
         fitted_on=fitted_on,
+        tr_s=tree.bold_tr_s if prior and isinstance(tree, BoldDataSet) else None,
         estimates=tree.estimates,
         sessions=span(np.unique(trials.session).tolist()),
         z_score=config.fit.z_score,

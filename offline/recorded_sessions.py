@@ -204,6 +204,11 @@ class RecordedSessions:
 
     # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def bold_tr_s(self) -> float:
+        """Return the time from one volume to the next, s."""
+        return self._runs[0].hello.tr_s
+
     def bold_runs(self, subject: int, session: int) -> list[int]:
         """List a session's runs of BOLD with trials."""
         self._check_subject(subject)

@@ -131,6 +131,7 @@ def test_weights_for_bold_are_fitted_and_scored_against_seconds_after_onset(data
     assert path == weights_path(config_of(data), 1, "bold")
     assert weights.card.kind == "bold"
     assert weights.bold is not None
+    assert weights.card.tr_s == pytest.approx(4 / 3)
     assert weights.card.fitted_on in path.with_suffix(".md").read_text()
     evaluated = braind("evaluate", "--kind", "bold", "--data", data, "--json", "--max-trials", "1",
                        "--preset", "live-2", "--engine", "torch")  # fmt: skip
@@ -222,7 +223,7 @@ def test_a_broken_setting_names_file_key_and_remedy(data, tmp_path):
 
 def test_the_benchmarks_run_in_their_quick_form_and_fill_the_document(data, tmp_path):
     environment = {**os.environ, "BRAIND_PATHS__DATA": str(data), "OMP_NUM_THREADS": "1"}
-    parts = ("startup", "overhead", "replay", "growth", "pictures", "presets")
+    parts = ("startup", "overhead", "feedback", "replay", "growth", "pictures", "presets")
     document = tmp_path / "benchmarks.md"
     shutil.copy(BENCHMARKS.parent / "docs" / "benchmarks.md", document)
     for command in (["run.py", *parts, "--quick", "--out", tmp_path],
@@ -241,6 +242,8 @@ def test_the_benchmarks_run_in_their_quick_form_and_fill_the_document(data, tmp_
     assert [start for arm, calls, start in arms if arm == "diffusers as written" and calls == 1] == [1]
     assert {start for arm, _, start in arms if arm != "diffusers as written"} == {799}
     assert all(0 < row["floor_ms"] and 0 <= row["two_way"] <= 1 for row in results["pictures"]["rows"])
+    what = [(row["what"], row["score"]["n"]) for row in results["feedback"]["rows"]]
+    assert what == [("betas", 3), ("BOLD, a trial unfolds", 6), ("BOLD, a trial's last volume", 3)]
     assert results["replay"]["n_acked"] == results["replay"]["n_sent"] == 3
     assert [row["volumes"] for row in results["growth"]["rows"]] == [5, 10]
     assert {path.name for path in tmp_path.glob("*.png")} == {"benchmarks-latency.png", "benchmarks-memory.png"}

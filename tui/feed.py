@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from ..client import subscriber as subscriber_module
 from ..client.control import ControlClient
+from ..client.pictures import PictureError, read_picture
 from ..client.subscriber import DecodeSubscriber
 from ..client.wire import Decode, Heartbeat, Skipped
 from ..errors import BraindError
-from .pictures import PictureError, read_picture
+from .pictures import KEPT_PX
 
 Array = NDArray[Any]
 
@@ -128,6 +129,6 @@ def _stage(decode: Decode, png: bytes | None) -> Stage | Notice:
     if png is None:
         return Notice(f"{where}: the picture that the header announces is missing")
     try:
-        return Stage(decode, read_picture(png))
+        return Stage(decode, read_picture(png, KEPT_PX))
     except PictureError as error:
         return Notice(f"{where}: {error}")

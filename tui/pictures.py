@@ -4,65 +4,27 @@ A cell is about twice as tall as wide, so a cell with "▀" in one colour on ano
 terminal that has colours can do it, through SSH and tmux, and nothing is asked of the terminal.
 """
 
-import io
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from rich.color import Color
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from ..errors import BraindError
-
 Array = NDArray[Any]
 
 HALF_BLOCK = "▀"
 KEPT_PX = 160
 """Longer side of the pictures that are kept in memory: more than any terminal shows."""
-MAX_PICTURE_PX = 4096
-"""Longer side of the largest picture taken from the wire."""
 CUBE_LEVELS = np.array([0, 95, 135, 175, 215, 255])
 """Levels of red, green and blue in the 6 × 6 × 6 cube of xterm's 256 colours (XFree86 xterm, 256colres.h)."""
 GREY_LEVELS = np.arange(8, 239, 10)
 """The 24 greys of the same palette."""
-
-
-class PictureError(BraindError):
-    """Bytes that are no picture."""
-
-    code = "picture"
-
-
-def read_picture(png: bytes) -> Array:
-    """Return the picture of a PNG, its longer side at most `KEPT_PX`.
-
-    Returns
-    -------
-    picture : array of shape (height, width, 3), uint8
-        sRGB.
-
-    Raises
-    ------
-    PictureError
-        When the bytes are no PNG, are cut short, or are larger than any decoder makes.
-    """
-    # the header's size is read before Pillow sees the bytes: a few bytes may announce gigabytes of pixels
-    width, height = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
-    if max(width, height) > MAX_PICTURE_PX:
-        raise PictureError(f"a picture of {width} × {height} pixels; at most {MAX_PICTURE_PX} a side are shown")
-    try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-            rgb = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise PictureError(f"a picture that is no whole PNG ({len(png)} bytes): {error}") from error
-    if max(rgb.size) > KEPT_PX:
-        rgb.thumbnail((KEPT_PX, KEPT_PX), Image.Resampling.LANCZOS, reducing_gap=2)
-    return np.asarray(rgb)
 
 
 def palette_size(console: Console) -> int | None:

@@ -32,6 +32,7 @@ class DecodedVolume:
     xz: Array | None = None
     xzc: Array | None = None
     retrieved: tuple[Retrieved, ...] = ()
+    feedback: float | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     trial: int | None = None
     nsd_id: int | None = None
@@ -60,6 +61,7 @@ class DecodedVolume:
     def take(self, decode: Decode, picture: Array | None) -> None:
         """Add a stage; `picture` is the seen one at stage `scores`, else the stage's own."""
         if decode.stage == "scores":
+            self.feedback = decode.feedback
             self.seen = picture if picture is not None else self.seen
         else:
             # a refined picture takes the place of the one that it refines

@@ -5,6 +5,7 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widget import Widget
 
+from ..client.wire import Heartbeat
 from .connection import Connection, State
 from .printable import run_within, shortened
 from .recent import DecodedVolume
@@ -13,6 +14,8 @@ from .text_view import TextView
 STALE_AFTER_S = 20.0
 """Five of NSD's trials without a decode."""
 SESSION_FITS_CELLS = 72
+CLOCK_MATTERS_S = 0.1
+"""Times noted by a clock that is so far off are wrong by a good part of a TR."""
 STATE_STYLES: dict[State, str] = {
     "recording": "good",
     "ready": "good",
@@ -89,6 +92,11 @@ class StateBar(Widget):
             counters.append_text(Text("  ")).append_text(self._named([("calibration", told)]))
         if n_notices:
             counters.append_text(Text("  ")).append_text(self._styled(f"notices {n_notices}", "warning"))
+        if heartbeat is not None and heartbeat.clock_offset_s is not None:
+            matters = abs(heartbeat.clock_offset_s) > CLOCK_MATTERS_S
+            style = "warning" if matters else "value"
+            clock = Text.assemble(self._styled("  clock ", "name"), self._styled(clock_words(heartbeat), style))
+            counters.append_text(clock)
         return counters
 
     def _shown(self, connection: Connection, volume: DecodedVolume | None, following: bool, now_s: float) -> Text:
@@ -96,7 +104,8 @@ class StateBar(Widget):
             return Text()
         averaged = f" ({volume.n_averaged} averaged)" if volume.n_averaged > 1 else ""
         age = f", {volume.since_onset_s:.1f} s after onset" if volume.since_onset_s is not None else ""
-        what = self._named([("volume", f"{volume.index}{age}{averaged}")])
+        feedback = f"{volume.feedback:+.2f}" if volume.feedback is not None else ""
+        what = self._named([("volume", f"{volume.index}{age}{averaged}"), ("feedback", feedback)])
         for flag in volume.flags:
             what.append_text(self._styled(f"  {flag}", "warning"))
         if not following:
@@ -114,3 +123,11 @@ class StateBar(Widget):
 
     def _styled(self, words: str, style: str) -> Text:
         return Text(words, self.get_component_rich_style(f"state-bar--{style}", partial=True))
+
+
+def clock_words(heartbeat: Heartbeat) -> str:
+    """Return how far the daemon's clock is ahead of the scanner client's, and by how much that may be wrong."""
+    offset_s, uncertainty_s = heartbeat.clock_offset_s or 0.0, heartbeat.clock_uncertainty_s or 0.0
+    if abs(offset_s) < 1:
+        return f"{1000 * offset_s:+.1f} ± {1000 * uncertainty_s:.1f} ms"
+    return f"{offset_s:+.3f} ± {uncertainty_s:.3f} s"

@@ -1,6 +1,7 @@
 """A daemon's sockets without its decoder: it speaks the wire protocol, keeps what it acks, and can be made to fail."""
 
 import threading
+import time
 from collections import defaultdict
 
 import pytest
@@ -18,12 +19,16 @@ PROVENANCE = wire.Provenance(
 class ProtocolDaemon:
     """Answers in a thread; `volumes` maps (run, index) to the array, `events` (run, event) to its header."""
 
+    provenance = PROVENANCE
+
     def __init__(self):
         self.volumes, self.events, self.headers = {}, {}, {}
         self.pictures: dict[tuple[str, str, int], bytes] = {}
         self.order: list[tuple[str, int]] = []
         self.published: list[list[bytes]] = []
         self.ended: dict[str, int] = {}
+        self.clock_ahead_s = 0.0
+        self.clock_requests = []
         self.n_volume_messages = 0
         self.n_hellos = 0
         self.runs: set[tuple[str, str]] = set()
@@ -95,6 +100,10 @@ class ProtocolDaemon:
     def _take(self, message, payload):
         if isinstance(message, wire.GridRequest):
             return wire.Grid(subject=1, kind="bold", shape=SHAPE, affine=AFFINE, weights="w")
+        if isinstance(message, wire.ClockRequest):
+            now_s = time.time() + self.clock_ahead_s
+            self.clock_requests.append(message)
+            return wire.Clock(sent_s=message.sent_s, received_s=now_s, answered_s=now_s)
         place = {"session": message.session, "run": message.run}
         if isinstance(message, wire.Hello):
             self.n_hellos += 1

@@ -265,19 +265,22 @@ def test_every_hello_of_afni_with_a_displacement_that_looks_like_a_bye(order, ve
 
     from braind.client.afni_motion import MotionValues, read_motion
 
-    tiny = struct.unpack("<f", bytes([0xDE, 0xAD, 0xDE, 0x3F]))[0]
-    blocks = [(number + 0.5, 0.0, tiny, 1.0, 2.0, 3.0, *range(n_extra)) for number in range(3)]
+    # Blocks that begin, on the wire, with three bytes of a bye, and with all four.
+    look_alikes = [bytes([0xDE, 0xAD, 0xDE, last]) for last in (0x3F, 0xAD)]
+    shifts = [0.5, *(struct.unpack(f"{order}f", start)[0] for start in look_alikes), 2.5]
+    blocks = [(shift, 0.0, 0.1, 1.0, 2.0, 3.0, *range(n_extra)) for shift in shifts]
     data = motion(version, *blocks, counts=counts, order=order) + bytes([0xDE, 0xAD, 0xDE, 0xAD])
+    assert all(start in data for start in look_alikes)
 
     async def read():
         reader, values = asyncio.StreamReader(), MotionValues()
         reader.feed_data(data)
         reader.feed_eof()
         await read_motion(reader, values)
-        return [await values.of(index, 0) for index in range(4)]
+        return [await values.of(index, 0) for index in range(len(shifts) + 1)]
 
     *found, beyond = asyncio.run(read())
     assert beyond is None
-    assert [one.motion[0] for one in found] == [0.5, 1.5, 2.5]
+    assert [one.motion[0] for one in found] == shifts
     n_rois = counts[0] if version in (1, 4) else 0
     assert found[0].roi_values == tuple(range(n_rois))

@@ -112,6 +112,16 @@ def test_one_nsd_session_can_be_replayed(daemon, run, trials):
     assert {header.run for header, _ in sent_volumes(daemon)} == {"ses-02"}
 
 
+def test_each_picture_can_be_named_with_a_foil(daemon, run, trials):
+    run(max_volumes=6, with_foils=True)
+    headers = [header for header, _ in sent_volumes(daemon)]
+    assert [header.right for header in headers] == trials.nsd_id[:6].tolist()
+    assert {header.foil for header in headers} <= set(trials.nsd_id.tolist())
+    assert all(header.foil != header.right for header in headers)
+    foils = {header.right: header.foil for header in headers}
+    assert all(foils[header.right] == header.foil for header in headers)
+
+
 @pytest.mark.parametrize("repeats", ["single", "running"])
 def test_an_interrupted_replay_goes_on_where_it_stopped(daemon, run, tree, trials, repeats):
     run(repeats=repeats, max_volumes=5)

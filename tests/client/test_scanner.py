@@ -32,6 +32,35 @@ def test_a_volume_arrives_as_sent(daemon, client, hello):
     assert header.sent_s == pytest.approx(time.time(), abs=60)
 
 
+def test_the_daemons_clock_is_measured_and_told_to_it_with_an_uncertainty_that_holds(
+    daemon, client, hello, monkeypatch
+):
+    daemon.clock_ahead_s = 3600.0
+    assert client.clock_offset is None
+    run = client.open_run(hello)
+    offset_s, uncertainty_s = client.clock_offset
+    assert abs(offset_s - 3600) <= uncertainty_s < 1
+    monkeypatch.setattr("braind.client.scanner.CLOCK_EVERY_S", 0)
+    run.send(voxels(0))
+    first, *_, last = daemon.clock_requests
+    assert (first.offset_s, first.uncertainty_s) == (None, None)
+    assert abs(last.offset_s - 3600) <= last.uncertainty_s
+    # The daemon's clock is set in the run: what was measured before says nothing any more.
+    daemon.clock_ahead_s = -5.0
+    run.send(voxels(1))
+    offset_s, uncertainty_s = client.clock_offset
+    assert abs(offset_s + 5) <= uncertainty_s < 1
+
+
+def test_a_daemon_that_says_nothing_of_its_clock_is_sent_volumes_all_the_same(daemon, client, hello, monkeypatch):
+    monkeypatch.setattr("braind.client.scanner.CLOCK_PATIENCE_S", 0.01)
+    take = daemon._take
+    daemon._take = lambda message, payload: None if isinstance(message, wire.ClockRequest) else take(message, payload)
+    client.open_run(hello)
+    assert not client.send_volume(voxels(0), 0).duplicate
+    assert client.clock_offset is None
+
+
 def test_a_view_with_axes_swapped_arrives_as_it_reads(daemon, client, hello):
     client.open_run(hello)
     client.send_volume(voxels(0).transpose(2, 1, 0).copy().transpose(2, 1, 0), 0)

@@ -10,11 +10,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from dicom_files import AFFINE, save, volume
+from PIL import Image
 from pydicom.uid import generate_uid
 
+from braind.client import wire
 from braind.client.incoming import IncomingError
+from braind.client.pictures import read_picture
 from braind.client.run_feed import RunPlan
-from braind.client.scanner import ScannerClient
+from braind.client.scanner import Onset, ScannerClient
 from braind.client.send import FolderSender, read_onsets, send_file
 from braind.client.volume_files import FolderWatch
 
@@ -125,9 +128,80 @@ def test_onsets_of_a_bids_table_come_before_their_volumes(tmp_path, daemon, clie
     send_file(path, client, PLAN, said.append, onsets)
     assert daemon.order[:4] == [("event", 1), ("volume", 0), ("event", 0), ("volume", 1)]
     assert daemon.events["s", "r", 0].nsd_id == 17
-    (tmp_path / "bad.tsv").write_text("onset\tduration\nsoon\t3\n")
-    with pytest.raises(IncomingError, match="columns onset and duration"):
-        read_onsets(tmp_path / "bad.tsv")
+
+
+def test_onsets_by_another_clock_are_counted_from_the_trigger(tmp_path):
+    (tmp_path / "events.tsv").write_text("onset\tduration\tright\tfoil\n1712.5\t3\t17\ta crab\n1716.5\t3\tn/a\tn/a\n")
+    first, second = read_onsets(tmp_path / "events.tsv", trigger_at_s=1710.0)
+    assert (first.onset_s, second.onset_s) == (2.5, 6.5)
+    assert (first.shown, second.shown) == ({"right": 17, "foil": "a crab"}, {})
+
+
+def test_the_pictures_that_an_events_table_names_are_sent_for_viewers(tmp_path):
+    table, stimuli = tmp_path / "events.tsv", tmp_path / "stimuli"
+    stimuli.mkdir()
+    Image.fromarray(np.full((8, 8, 3), (200, 30, 40), np.uint8)).save(stimuli / "red.bmp")
+    table.write_text("onset\tduration\tstim_file\n1\t3\tred.bmp\n5\t3\tn/a\n")
+    red, nothing = read_onsets(table, stimuli=stimuli)
+    assert read_picture(red.seen_png)[0, 0].tolist() == [200, 30, 40]
+    assert nothing.seen_png is None
+    (stimuli / "text.png").write_text("no picture")
+    for name, words in (("blue.bmp", "row 1: .*blue.bmp"), ("text.png", "row 1: .*text.png")):
+        table.write_text(f"onset\tduration\tstim_file\n1\t3\t{name}\n")
+        with pytest.raises(IncomingError, match=words):
+            read_onsets(table, stimuli=stimuli)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("onset\tduration\n1\t3\nsoon\t3\n", "row 2: onset is 'soon'; give seconds"),
+        ("onset\tduration\n1\tinf\n", "row 1: duration is 'inf'; give seconds"),
+        ("onset\tduration\n1\tn/a\n", "row 1: duration is 'n/a'; give seconds"),
+        ("onset\tduration\n1\t-3\n", "row 1: a duration of -3 s"),
+        ("onset\tduration\n1\n", "row 1: duration is"),
+        ("onset\tduration\ttrial\n1\t3\tfirst\n", "row 1: trial is 'first'; give a whole number, or n/a"),
+        ("onset\tduration\tright\tfoil\n1\t3\t17\tn/a\n", "row 1: right 17, foil n/a; name both"),
+        ("onset,duration\n1,3\n", "has no column onset, duration"),
+    ],
+)
+def test_an_events_table_that_is_wrong_is_named_with_its_row(tmp_path, table, words):
+    path = tmp_path / "events.tsv"
+    path.write_text(table)
+    with pytest.raises(IncomingError, match=words) as refused:
+        read_onsets(path)
+    assert str(path) in str(refused.value)
+    assert refused.value.code == "events"
+
+
+def test_an_onset_that_is_not_taken_is_named_and_costs_no_volume(tmp_path, daemon, client, said):
+    take = daemon._take
+
+    def refuse_event_1(message, payload):
+        if isinstance(message, wire.Event) and message.event == 1:
+            return wire.Refused(code="candidate", sentence="no such picture", session="s", run="r", index=1)
+        return take(message, payload)
+
+    daemon._take = refuse_event_1
+    path = nifti(tmp_path / "a.nii", np.stack([volume(n) for n in range(3)], axis=3))
+    onsets = [Onset(0, 0.1), Onset(1, 1.5), Onset(2, 2.0), Onset(3, 1.7e9)]
+    with pytest.raises(IncomingError, match="1 onsets were not taken, as named; its volumes were"):
+        send_file(path, client, PLAN, said.append, onsets)
+    assert arrived(daemon) == [0, 1, 2]
+    assert sorted(event for *_, event in daemon.events) == [0, 2]
+    assert "the onset at 1.5 s: no such picture" in said
+    assert "1 of 4 onsets, from 1.7e+09 s on, lie after its last volume" in said[-1]
+
+
+def test_onsets_that_are_all_of_another_clock_are_named(tmp_path, daemon, client, said):
+    path = nifti(tmp_path / "a.nii", np.stack([volume(n) for n in range(2)], axis=3))
+    with pytest.raises(IncomingError, match="2 onsets were not taken"):
+        send_file(path, client, PLAN, said.append, [Onset(0, 1.7e9), Onset(1, 1.7e9 + 4)])
+    assert arrived(daemon) == [0, 1]
+    assert "--trigger-at says when that was" in said[-1]
+    (tmp_path / "events.tsv").write_text("onset\tduration\n12\t3\n16\t3\n")
+    with pytest.raises(IncomingError, match="the last onset lies 84 s before the first volume; give in --trigger-at"):
+        read_onsets(tmp_path / "events.tsv", trigger_at_s=100)
 
 
 # ── folders ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -168,6 +242,21 @@ def test_numbered_nifti_files(daemon, watched, monkeypatch):
     nifti(watched.folder / "vol_0000.nii.gz", volume(0))
     watched.look()
     assert "--first-number 0" in watched.said[-1]
+
+
+def test_a_new_series_number_in_nifti_files_names_is_another_series(daemon, watched):
+    for number in (1, 2):
+        nifti(watched.folder / f"001_000013_{number:06d}.nii", volume(number))
+        watched.look()
+    # the scan is started again: the series number grows, its volumes are numbered from 1
+    for number in (1, 2):
+        nifti(watched.folder / f"001_000014_{number:06d}.nii", volume(number + 5))
+        watched.look()
+    assert arrived(daemon) == [0, 1]
+    np.testing.assert_array_equal(daemon.volumes["s", "r", 0], volume(1))
+    (sentence,) = watched.said[1:]
+    assert "is of another series, 001_000014_, than run r's, 001_000013_" in sentence
+    assert "--series 001_000014_ --run NAME, or --each-series" in sentence
 
 
 def test_a_half_written_file_waits_and_is_sent_once_whole(daemon, watched):

@@ -1,15 +1,18 @@
 """A viewer that loses messages and gets them back; and requests to the control socket."""
 
 import asyncio
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from braind.client import wire
 from braind.client.connection import NoDaemonError, RefusedByDaemon
 from braind.client.control import ControlClient
+from braind.client.pictures import PictureError
 from braind.client.scanner import ScannerClient
-from braind.client.subscriber import DecodeSubscriber
+from braind.client.subscriber import DecodeSubscriber, Received
 
 
 def send_volumes(daemon, hello, indices):
@@ -126,6 +129,47 @@ def test_an_event_loop_goes_on_while_a_hole_is_fetched(daemon, hello):
             return found
 
     assert asyncio.run(follow()) == list(range(1, 7))
+
+
+def test_only_the_stages_that_are_wanted_are_delivered(daemon, hello):
+    with subscribe(daemon, stages=("xzc",)) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, range(2))
+        assert numbers(subscriber, 2) == [3, 6]
+
+
+def test_the_newest_of_each_stage_is_all_that_a_busy_program_hears(daemon, hello):
+    with subscribe(daemon, stages=("scores", "xzc"), newest_only=True) as busy, subscribe(daemon) as witness:
+        wait_for_subscription(busy)
+        wait_for_subscription(witness)
+        send_volumes(daemon, hello, range(5))
+        assert numbers(witness, 15)[-1] == 15
+        found = []
+        while not found or not isinstance(found[-1], wire.Heartbeat) or found[-1].last_seq < 15:
+            found.append(busy.receive(5).message)
+        seqs = [message.seq for message in found if isinstance(message, wire.Decode)]
+        assert seqs[-2:] == [13, 15]
+        assert len(seqs) < 10
+        send_volumes(daemon, hello, [5])
+        assert numbers(busy, 1)[0] in (16, 18)
+
+
+def test_a_decodes_scores_and_picture_come_as_arrays(daemon, hello):
+    png = io.BytesIO()
+    Image.fromarray(np.full((3, 5, 3), (250, 10, 20), np.uint8)).save(png, "PNG")
+    best = tuple(wire.Retrieved(label=label, score=score) for label, score in (("a crab", 0.75), ("a tulip", 0.5)))
+    scores = wire.Decode(
+        seq=1, session="s", run="r", index=0, stage="scores", provenance=daemon.provenance, timings_s={}, retrieved=best
+    )
+    received = Received(scores)
+    assert (received.scores.dtype, received.scores.tolist()) == (np.float32, [0.75, 0.5])
+    assert (received.labels, received.picture) == (["a crab", "a tulip"], None)
+    picture = Received(scores, png.getvalue()).picture
+    assert (picture.dtype, picture.shape, picture[0, 0].tolist()) == (np.uint8, (3, 5, 3), [250, 10, 20])
+    beat = Received(wire.Heartbeat(last_seq=0, state="ready"))
+    assert (beat.scores.shape, beat.labels, beat.picture) == ((0,), [], None)
+    with pytest.raises(PictureError):
+        Received(scores, b"no picture").picture  # noqa: B018 (it is read here)
 
 
 def test_status_fetch_and_pause_are_answered(daemon, hello):

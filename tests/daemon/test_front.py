@@ -1,24 +1,31 @@
 """The front's answers, in-process and by the hundred: whatever comes, one answer goes out and nothing is raised."""
 
 import json
+import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from running_daemon import LdmFacts, hello, random_weights, values, volume_frames
+from msgspec import structs
+from running_daemon import LdmFacts, hello, random_candidates, random_weights, values, volume_frames
 
 from braind.client import wire
 from braind.daemon.front import Front
 from braind.daemon.sessions import Sessions
 from braind.daemon.status import Standing
+from braind.models.candidate_names import CandidateNames
 
-WEIGHTS = random_weights(LdmFacts("ldm", (4, 16, 16), (16, 96)))
+LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
+WEIGHTS = random_weights(LDM)
+CANDIDATES = CandidateNames(random_candidates(LDM).nsd_id, random_candidates(LDM).labels)
 EXAMPLES = [
     wire.encode(hello()),
     volume_frames(0),
     volume_frames(1, seen_png=b"\x89PNG\r\n\x1a\n"),
     wire.encode(wire.Event(session="ses", run="bold", event=0, onset_s=1.0)),
     wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=100)),
+    wire.encode(wire.ClockRequest(sent_s=1.0, offset_s=0.5, uncertainty_s=0.1)),
     wire.encode(wire.Shutdown()),
 ]
 json_values = st.recursive(
@@ -33,7 +40,7 @@ def front(tmp_path_factory):
     sessions = Sessions(tmp_path_factory.mktemp("journals"), wait_for_disk=False)
     standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
     wakes = []
-    front = Front(None, sessions, standing, WEIGHTS, store_volumes=False, wake=wakes.append)
+    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=wakes.append)
     front.take(wire.encode(hello()))
     front.take(wire.encode(hello(run="bold", kind="bold")))
     yield front
@@ -41,7 +48,10 @@ def front(tmp_path_factory):
 
 
 def is_answer(answer):
-    return isinstance(answer, wire.Welcome | wire.Ack | wire.Refused) and getattr(answer, "code", "") != "internal"
+    return (
+        isinstance(answer, wire.Welcome | wire.Ack | wire.Clock | wire.Refused)
+        and getattr(answer, "code", "") != "internal"
+    )
 
 
 @given(st.lists(st.binary(max_size=200), max_size=6))
@@ -83,10 +93,62 @@ def test_a_number_too_large_for_float32_is_refused_as_not_finite(front):
     assert front.take(volume_frames(0, stored=stored, run="large")).code == "not_finite"
 
 
+def test_the_clock_is_told_and_what_the_sender_makes_of_it_is_shown(tmp_path):
+    sessions = Sessions(tmp_path, wait_for_disk=False)
+    standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
+    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    before_s = time.time()
+    clock = front.take(wire.encode(wire.ClockRequest(sent_s=12.5)))
+    assert clock.sent_s == 12.5
+    assert before_s <= clock.received_s <= clock.answered_s <= time.time()
+    assert standing.status().clock_offset_s is None
+    front.take(wire.encode(wire.ClockRequest(sent_s=12.5, offset_s=-3600.25, uncertainty_s=0.002)))
+    for said in (standing.status(), standing.heartbeat()):
+        assert (said.clock_offset_s, said.clock_uncertainty_s) == (-3600.25, 0.002)
+    for wrong in ({"offset_s": 1.0}, {"uncertainty_s": 1.0}, {"offset_s": 1.0, "uncertainty_s": -1.0}):
+        assert front.take(wire.encode(wire.ClockRequest(sent_s=0.0, **wrong))).code == "clock"
+    front.take(wire.encode(hello(run="of-another-sender")))
+    assert standing.status().clock_offset_s is None
+    sessions.close()
+
+
+def test_bold_of_another_tr_than_the_weights_is_refused_at_hello(tmp_path):
+    sessions = Sessions(tmp_path, wait_for_disk=False)
+    weights = replace(WEIGHTS, card=structs.replace(WEIGHTS.card, kind="bold", tr_s=4 / 3), fingerprint="")
+    standing = Standing(sessions, weights, preset="live-4", policy="all")
+    front = Front(None, sessions, standing, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    refused = front.take(wire.encode(hello(kind="bold", tr_s=2.0)))
+    assert (refused.code, "a TR of 2 s, but the weights were fitted" in refused.sentence) == ("tr", True)
+    assert isinstance(front.take(wire.encode(hello(kind="bold", tr_s=1.333))), wire.Welcome)
+    # of betas it is how long a trial took
+    assert isinstance(front.take(wire.encode(hello(run="betas", kind="beta", tr_s=4.0))), wire.Welcome)
+    sessions.close()
+
+
+PAIRS = [
+    ({"right": 100}, "name both or neither"),
+    ({"foil": "picture 3"}, "name both or neither"),
+    ({"right": 100, "foil": 99}, "99 is no label or nsd_id of the weights' 12 candidates"),
+    ({"right": "pictur 3", "foil": 100}, "is 'picture 3' meant?"),
+    ({"right": 100, "foil": "picture 0"}, "are the same picture"),
+]
+
+
+@pytest.mark.parametrize(("pair", "words"), PAIRS)
+def test_a_pair_that_cannot_be_compared_is_refused_by_name_wherever_it_stands(front, pair, words):
+    front.take(wire.encode(hello(run="pairs")))
+    event = wire.Event(session="ses", run="bold", event=7, onset_s=1.0, **pair)
+    frames = [wire.encode(hello(run="pair", **pair)), volume_frames(0, run="pairs", **pair), wire.encode(event)]
+    for refused in map(front.take, frames):
+        assert refused.code == "candidate", refused
+        assert words in refused.sentence
+    assert isinstance(front.take(volume_frames(0, run="pairs", right=100, foil="picture 3")), wire.Ack)
+
+
 def test_motion_that_a_sender_found_is_journaled_with_its_volume(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
     standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
-    front = Front(None, sessions, standing, WEIGHTS, store_volumes=False, wake=lambda _: None)
+    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
     front.take(wire.encode(hello(kind="bold")))
     motion = (0.1, 0.2, 0.3, 0.01, 0.02, 0.03)
     assert isinstance(front.take(volume_frames(0, motion=motion, roi_values=(5.0,))), wire.Ack)

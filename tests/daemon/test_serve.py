@@ -78,6 +78,24 @@ def test_a_volume_becomes_scores_then_xz_then_xzc(daemon, scanner, run):
     assert [message.seq for message, _ in stages] == list(range(scores.seq, scores.seq + 3))
 
 
+@pytest.mark.parametrize("of_volume", [True, False])
+def test_two_candidates_named_by_the_volume_or_the_run_are_compared_in_the_first_message(daemon, scanner, of_volume):
+    name, pair = f"pair-{of_volume}", {"right": 103, "foil": "picture 5"}
+    # A volume's own pair comes before its run's.
+    of_run = {"right": 100, "foil": 101} if of_volume else pair
+    assert isinstance(scanner.ask(hello(run=name, **of_run)), wire.Welcome)
+    (scores, _), *pictures = decode(daemon, scanner, name, 1, **(pair if of_volume else {}))
+    files = daemon.files
+    voxels = values(1).reshape(-1)[files.weights.voxel_index].astype(np.float32) * np.float32(1 / 300)
+    _, c = files.weights.predict(voxels[None])
+    assert (scores.stage, scores.right, scores.foil) == ("scores", 103, "picture 5")
+    assert scores.feedback == pytest.approx(files.candidates.preference(c[0], 3, 5), abs=1e-3)
+    assert scores.feedback != 0
+    assert [message.feedback for message, _ in pictures] == [None, None]
+    refused = scanner.ask(hello(run=name, right=101, foil=100))
+    assert (refused.code, "opened with right" in refused.sentence) == ("conflict", True)
+
+
 def test_the_pictures_are_those_of_the_models(daemon, scanner, run, ldm):
     (_, _), (_, (xz,)), (xzc_message, (xzc,)) = decode(daemon, scanner, run, 2)
     files = daemon.files
@@ -106,7 +124,7 @@ def test_a_decode_names_what_made_it(daemon, scanner, run):
 def test_a_bold_trial_is_scored_as_it_unfolds_and_pictured_when_final(daemon, scanner):
     tr_s, n_volumes = 4 / 3, 20
     assert isinstance(scanner.ask(hello(run="bold", kind="bold", tr_s=tr_s)), wire.Welcome)
-    onset = wire.Event(session="ses", run="bold", event=0, onset_s=2.0, trial=5, seen=True)
+    onset = wire.Event(session="ses", run="bold", event=0, onset_s=2.0, trial=5, seen=True, right="picture 1", foil=107)
     assert scanner.ask(onset, PNG) == wire.Ack(session="ses", run="bold", index=0, of="event")
     assert scanner.ask(onset, PNG).duplicate
     with daemon.watch() as viewer:
@@ -121,6 +139,8 @@ def test_a_bold_trial_is_scored_as_it_unfolds_and_pictured_when_final(daemon, sc
     assert [message.index for message in unfolding] == [5, 6, 7, 8, 9]  # from 4 s after the onset: volume 5 of 4/3 s
     assert unfolding[0].since_onset_s == pytest.approx(5 * tr_s - 2, abs=1e-3)
     assert unfolding[0].uncertainty > unfolding[-1].uncertainty
+    assert {(message.right, message.foil) for message in unfolding} == {("picture 1", 107)}
+    assert len({message.feedback for message in unfolding} - {None}) == 5  # each volume says more
     final = [(message, payload) for message, payload in decodes if message.is_final]
     assert [message.stage for message, _ in final] == STAGES
     assert {message.index for message, _ in final} == {10}  # 11 s after the onset
@@ -129,6 +149,24 @@ def test_a_bold_trial_is_scored_as_it_unfolds_and_pictured_when_final(daemon, sc
     assert status.n_acked >= n_volumes
     ended = scanner.ask(wire.EndRun(session="ses", run="bold", n_volumes=n_volumes))
     assert (ended.of, ended.index, ended.duplicate) == ("end_run", n_volumes, False)
+
+
+def test_what_is_final_is_scored_before_trials_that_unfold_and_pictured_after_them(daemon, scanner):
+    scanner.ask(hello(run="overlapping", kind="bold", tr_s=4 / 3))
+    for event, onset_s in enumerate((2.0, 6.0)):
+        scanner.ask(wire.Event(session="ses", run="overlapping", event=event, onset_s=onset_s))
+    with daemon.watch() as viewer:
+        for index in range(11):
+            signal = (1000 + values(index) / 100).astype(np.float32)
+            scanner.ask_frames(volume_frames(index, stored=signal, run="overlapping", scale=1.0))
+        heard = viewer.until(lambda message: message.run == "overlapping" and message.stage == "xzc")
+    last = [message for message, _ in heard if (message.run, message.index) == ("overlapping", 10)]
+    order = [(message.event, message.stage) for message in last]
+    assert order == [(0, "scores"), (1, "scores"), (0, "xz"), (0, "xzc")]
+    assert [message.is_final for message in last] == [True, False, True, True]
+    steps = ("ack", "decoder", "ridge", "scores")
+    assert [last[-1].timings_s[step] for step in steps] == [last[0].timings_s[step] for step in steps]
+    assert list(last[-1].timings_s) == [*steps, "xz", "xzc"]
 
 
 # ── runs, duplicates, gaps ──────────────────────────────────────────────────────────────────────────────────────────

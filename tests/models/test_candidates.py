@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from braind.models.candidate_names import CandidateNames
 from braind.models.candidates import Candidates, CandidatesError
 
 
@@ -50,6 +51,42 @@ def test_the_score_is_the_mean_of_zs_and_cs_correlation_over_standardised_featur
         for position, row in enumerate(rows):
             wanted[position] += np.corrcoef((row - mean) / std, (decoded.ravel() - mean) / std)[0, 1] / 2
     assert candidates.scores(z, c) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_of_two_candidates_the_one_whose_c_is_nearer_is_preferred_by_the_difference_of_their_cosines():
+    candidates = make_candidates(12)
+    c = 0.7 * candidates.c[4] + 0.3 * candidates.c[9]
+    rows = candidates.c[:, 1:].reshape(12, -1).astype(np.float64)
+    standard = (rows - rows.mean(0)) / rows.std(0)
+    decoded = (c[1:].reshape(-1) - rows.mean(0)) / rows.std(0)
+    cosines = [np.corrcoef(row, decoded)[0, 1] for row in standard]
+    assert candidates.preference(c, 4, 9) == pytest.approx(cosines[4] - cosines[9], abs=1e-5)
+    assert candidates.preference(c, 4, 9) == -candidates.preference(c, 9, 4) > 0
+    assert candidates.preference(c, 3, 3) == 0
+
+
+def test_a_preference_is_a_number_even_where_nothing_tells_candidates_apart():
+    candidates = make_candidates(12)
+    for c in (candidates.c.mean(0), np.zeros_like(candidates.c[0])):
+        assert np.isfinite(candidates.preference(c, 1, 2))
+    alike = Candidates(candidates.z, np.ones_like(candidates.c), candidates.nsd_id, candidates.labels)
+    assert alike.preference(candidates.c[3], 1, 2) == 0
+
+
+def test_a_candidate_is_meant_by_its_id_or_by_a_label_that_no_other_has(tmp_path):
+    candidates = make_candidates(4)
+    candidates = Candidates(candidates.z, candidates.c, candidates.nsd_id, ["a crab", "a tulip", "a crab", "21"])
+    candidates.save(tmp_path / "candidates.safetensors")
+    names = CandidateNames.load(tmp_path / "candidates.safetensors")
+    assert [names.position(name) for name in (21, "21", "a tulip", 0)] == [3, 3, 1, 0]
+    for name, words in (
+        ("a crab", "2 candidates are called 'a crab'"), ("a tulib", "is 'a tulip' meant?"),
+        (22, "22 is no label or nsd_id of the weights' 4 candidates"), ("x" * 900, "name one of those pictures"),
+    ):  # fmt: skip
+        with pytest.raises(CandidatesError, match=words) as refused:
+            names.position(name)
+        assert refused.value.code == "candidate"
+        assert len(str(refused.value)) < 200
 
 
 def test_a_saved_set_ranks_alike(tmp_path):

@@ -110,6 +110,43 @@ def test_reversed_axes_are_named(weights):
     assert refusal.value.code == "shape"
 
 
+def test_turned_axes_are_named_by_where_they_point(weights):
+    shape, affine = weights.card.shape, np.array(weights.card.affine)
+    flips = np.diag([-1.0, -1.0, 1.0, 1.0])
+    flips[:2, 3] = shape[0] - 1, shape[1] - 1
+    with pytest.raises(WeightsError, match=r"axes are RPS, those of the weights' grid LAS: turn it") as refusal:
+        weights.check_volume(shape, affine @ flips)  # the same place, other way round
+    assert refusal.value.code == "affine"
+    with pytest.raises(WeightsError, match="the axes are in another order: turn the volume") as refusal:
+        weights.check_volume((shape[1], shape[0], shape[2]), affine)
+    assert refusal.value.code == "shape"
+
+
+@pytest.mark.parametrize("tr_s", [1.3333, 1.34, 4 / 3 * 1.0099])
+def test_a_tr_that_a_header_rounded_is_the_same(weights, tr_s):
+    of_bold = replace(weights, card=msgspec.structs.replace(weights.card, kind="bold", tr_s=4 / 3), fingerprint="")
+    of_bold.check_tr(tr_s)
+
+
+@pytest.mark.parametrize("tr_s", [1.0, 1.31, 2.0])
+def test_another_tr_is_refused_with_both_and_what_to_do(weights, path, tr_s):
+    replace(weights, card=msgspec.structs.replace(weights.card, kind="bold", tr_s=4 / 3), fingerprint="").save(path)
+    with pytest.raises(
+        WeightsError, match=f"a TR of {tr_s:g} s, but .* one of 1.33333 s: scan with that, or fit"
+    ) as no:
+        Weights.load(path).check_tr(tr_s)
+    assert no.value.code == "tr"
+
+
+def test_weights_that_say_no_tr_load_and_are_not_checked(weights, path):
+    fields = msgspec.to_builtins(weights.card)
+    del fields["tr_s"]  # as an older braind wrote them
+    rewrite(path, card=msgspec.json.encode(fields).decode())
+    loaded = Weights.load(path)
+    assert loaded.card.tr_s is None
+    loaded.check_tr(17.0)
+
+
 def test_another_grid_is_refused_with_its_distance(weights):
     affine = np.array(weights.card.affine)
     affine[1, 3] += 3.4

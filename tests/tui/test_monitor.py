@@ -14,7 +14,7 @@ from braind.tui.latency import Latency
 from braind.tui.picture_view import PictureView
 from braind.tui.retrieval import Retrieval
 from braind.tui.screenshot import ScreenshotError, screenshot
-from braind.tui.state_bar import StateBar
+from braind.tui.state_bar import StateBar, clock_words
 from braind.tui.strip import RecentStrip
 
 TIMEOUT_S = 20.0
@@ -76,6 +76,15 @@ def is_square(size):
     return size.width == 2 * size.height
 
 
+@pytest.mark.parametrize(
+    ("offset_s", "uncertainty_s", "words"),
+    [(0.00031, 0.00012, "+0.3 ± 0.1 ms"), (-0.25, 0.002, "-250.0 ± 2.0 ms"), (3600.5, 0.002, "+3600.500 ± 0.002 s")],
+)
+def test_a_clocks_offset_is_said_with_its_uncertainty(offset_s, uncertainty_s, words):
+    beat = wire.Heartbeat(last_seq=0, state="ready", clock_offset_s=offset_s, clock_uncertainty_s=uncertainty_s)
+    assert clock_words(beat) == words
+
+
 @SIZES
 @in_event_loop
 async def test_the_newest_decode_is_shown_with_all_that_came_with_it(daemon, size, red_png):
@@ -83,8 +92,9 @@ async def test_the_newest_decode_is_shown_with_all_that_came_with_it(daemon, siz
         app = pilot.app
         daemon.wait_for_viewer()
         daemon.decode(0, colour=(10, 20, 30))
-        daemon.decode(1, colour=(40, 200, 90), seen_png=red_png, label="a red fox")
-        daemon.heartbeat(n_acked=5, n_decoded=2, n_skipped=3, n_refused=4)
+        daemon.decode(1, colour=(40, 200, 90), seen_png=red_png, label="a red fox", feedback=0.4213)
+        clock = {"clock_offset_s": 0.00031, "clock_uncertainty_s": 0.00012}
+        daemon.heartbeat(n_acked=5, n_decoded=2, n_skipped=3, n_refused=4, **clock)
         await until(pilot, lambda: "refused 4" in words_of(app.query_one(StateBar)))
         await until(pilot, lambda: shows(app, "xzc", 40, 200, 90))
         assert shows(app, "seen", 250, 0, 0)
@@ -92,6 +102,9 @@ async def test_the_newest_decode_is_shown_with_all_that_came_with_it(daemon, siz
         bar = words_of(app.query_one(StateBar))
         for words in ("ready", "subject 1", "session sub-01_ses-14", "run run-03", "SIMULATED", "volume 1"):
             assert words in bar
+        assert "feedback +0.42" in bar
+        if size[0] > 80:
+            assert "clock +0.3 ± 0.1 ms" in bar
         for words in ("acked 5", "decoded 2", "skipped 3", "refused 4"):
             assert words in bar
         rows = words_of(app.query_one(Retrieval)).splitlines()

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 from rich.color import EIGHT_BIT_PALETTE, ColorSystem
 
-from braind.tui.pictures import HALF_BLOCK, KEPT_PX, PictureError, fitting_cells, half_blocks, read_picture
+from braind.client.pictures import PictureError, read_picture
+from braind.tui.pictures import HALF_BLOCK, KEPT_PX, fitting_cells, half_blocks
 
 FOUR_COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [240, 230, 10]]], np.uint8)
 
@@ -79,7 +80,7 @@ def test_the_aspect_is_kept_in_cells_twice_as_tall_as_wide(height, width, column
 
 
 def test_a_large_picture_is_kept_small():
-    assert read_picture(png_from(np.zeros((512, 256, 3), np.uint8))).shape == (KEPT_PX, KEPT_PX // 2, 3)
+    assert read_picture(png_from(np.zeros((512, 256, 3), np.uint8)), KEPT_PX).shape == (KEPT_PX, KEPT_PX // 2, 3)
 
 
 def test_a_grey_picture_becomes_rgb():

@@ -1,0 +1,41 @@
+"""outlet: hand the decodes' scores to the programs of the experiment."""
+
+from contextlib import closing
+from pathlib import Path
+
+import click
+
+from .options import config_of, config_options
+
+
+@click.group()
+def outlet() -> None:
+    """Hand each decode's scores to the experiment's programs, until Ctrl-C."""
+
+
+@outlet.command()
+@config_options
+@click.argument("address", metavar="HOST:PORT")
+def udp(config_path: Path | None, data: Path | None, address: str) -> None:
+    """Send a line of text a decode to HOST:PORT (docs/feedback.md has its fields)."""
+    from ..client.endpoints import endpoints
+    from ..client.outlet import follow_scores
+    from ..client.outlet_udp import UdpOutlet
+    from ..client.progress_bar import say
+
+    with closing(UdpOutlet(address, say)) as outlet:
+        follow_scores(endpoints(config_of(config_path, data)), outlet.give, say)
+
+
+@outlet.command()
+@config_options
+@click.option("--name", default="braind", show_default=True, help="The stream's name.")
+def lsl(config_path: Path | None, data: Path | None, name: str) -> None:
+    """Open a Lab Streaming Layer stream (needs pylsl: pip install 'braind[lsl]')."""
+    from ..client.endpoints import endpoints
+    from ..client.outlet import follow_scores
+    from ..client.outlet_lsl import LslOutlet
+    from ..client.progress_bar import say
+
+    where = endpoints(config_of(config_path, data))
+    follow_scores(where, LslOutlet(name, where).give, say)
