@@ -19,6 +19,7 @@ from braind.daemon.front import Front
 from braind.daemon.sessions import Sessions
 from braind.daemon.status import Standing
 from braind.models.bold_prior import BoldPrior
+from braind.models.candidate_names import CandidateNames
 from braind.models.candidates import Candidates
 from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.fit import FitError
@@ -69,7 +70,8 @@ def record(tree, folder, runs, most=None, trial=None):
     weights = blank_weights(1, mask, tree.affine(1), "beta")
     sessions = Sessions(folder, wait_for_disk=False)
     standing = Standing(sessions, weights, preset="", policy="all")
-    front = Front(None, sessions, standing, weights, store_volumes=False, wake=lambda _: None)
+    no_candidates = CandidateNames(np.empty(0, np.int64), ())
+    front = Front(None, sessions, standing, weights, no_candidates, store_volumes=False, wake=lambda _: None)
 
     def give(frames):
         assert not isinstance(answer := front.take(frames), wire.Refused), answer
