@@ -1,6 +1,5 @@
 """Which picture was shown when: the events tables of a BIDS subject."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bids_files import NOT_AVAILABLE, BidsError, BidsFile, numbered, read_tsv
+from .bids_files import NOT_AVAILABLE, BidsError, BidsFile, numbered, read_tsv, seconds_in
 
 Array = NDArray[Any]
 
@@ -83,9 +82,6 @@ def _read_run(path: Path, session: int, number: int, session_label: str, run_lab
 
 def _seconds(path: Path, row: dict[str, str], column: str) -> float:
     try:
-        seconds = float(row[column])
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise BidsError(f"{path}: {column} of {row['stim_file']} is {row[column]!r}: give seconds")
-    return seconds
+        return seconds_in(row, column)
+    except ValueError as error:
+        raise BidsError(f"{path}, trial of {row['stim_file']}: {error}") from error

@@ -1,6 +1,7 @@
 """File names and tables of BIDS: entities, sidecars that are inherited, TSV. Knows nothing of what they are for."""
 
 import csv
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,6 +96,17 @@ def read_tsv(path: Path, columns: tuple[str, ...], advice: str) -> list[dict[str
             return [{name: value or NOT_AVAILABLE for name, value in row.items() if name} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise BidsError(f"{path} cannot be read as a table ({error}): save it as tab-separated UTF-8 text") from error
+
+
+def seconds_in(row: dict[str, str], column: str) -> float:
+    """Return a table's number of seconds; `ValueError` says what stands there instead."""
+    try:
+        seconds = float(row[column])
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ValueError(f"{column} is {row[column]!r}; give seconds")
+    return seconds
 
 
 def numbered(labels: set[str]) -> dict[int, str]:

@@ -1,14 +1,13 @@
 """`braind send`: a file, or what comes into a folder, as a run."""
 
 import io
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .bids_files import NOT_AVAILABLE, BidsError, read_tsv
+from .bids_files import NOT_AVAILABLE, BidsError, read_tsv, seconds_in
 from .connection import RefusedByDaemon
 from .incoming import Incoming, IncomingError
 from .nifti import n_volumes, read_nifti
@@ -56,7 +55,7 @@ def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = No
 
 def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path | None) -> Onset:
     """Return a row's onset; a `ValueError` or `OSError` says what of it is wrong."""
-    onset_s, duration_s = _seconds(row, "onset"), _seconds(row, "duration")
+    onset_s, duration_s = seconds_in(row, "onset"), seconds_in(row, "duration")
     if duration_s < 0:
         raise ValueError(f"a duration of {duration_s:g} s; give 0 or more")
     given = {name: value for name, value in row.items() if value != NOT_AVAILABLE}
@@ -81,16 +80,6 @@ def _png(path: Path) -> bytes:
     with Image.open(path) as image, io.BytesIO() as content:
         image.convert("RGB").save(content, "PNG", compress_level=1)
         return content.getvalue()
-
-
-def _seconds(row: dict[str, str], column: str) -> float:
-    try:
-        seconds = float(row[column])
-    except ValueError:
-        seconds = math.nan
-    if not math.isfinite(seconds):
-        raise ValueError(f"{column} is {row[column]!r}; give seconds")
-    return seconds
 
 
 def candidate(name: str) -> int | str:

@@ -88,14 +88,8 @@ def check_weights(run: str, record: RunRecord, weights: Weights) -> None:
         )
 
 
-def check_use(weights: Weights, in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
-    """Refuse weights of another grid, and any while a run is being sent or waits to be decoded.
-
-    Raises
-    ------
-    BraindError
-        `code` shape, affine, run_open or busy.
-    """
+def check_idle(in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
+    """Refuse other weights while a run is being sent (`code` run_open) or waits to be decoded (`code` busy)."""
     if run_at_hand:
         raise Refusal(
             f"run {run_at_hand} is open: its volumes are kept under weights {in_use.fingerprint}; use others when it "
@@ -108,6 +102,10 @@ def check_use(weights: Weights, in_use: Weights, run_at_hand: str, n_waiting: in
             f"{in_use.fingerprint}; try again when they are done",
             code="busy",
         )
+
+
+def check_same_grid(weights: Weights, in_use: Weights) -> None:
+    """Refuse weights of another grid than the daemon's (`code` shape or affine)."""
     try:
         in_use.check_volume(weights.card.shape, weights.card.affine)
     except BraindError as error:

@@ -7,8 +7,9 @@ import numpy as np
 
 from ..client.config import Kind
 from ..errors import BraindError
+from ..models.blank_weights import blank_weights
 from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
-from ..models.weights import Weights, blank_weights
+from ..models.weights import Weights
 
 
 def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:

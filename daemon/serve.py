@@ -22,7 +22,7 @@ from ..models.presets import Preset
 from ..models.weights import Weights
 from . import link
 from .access import check_loopback, lock_data_path
-from .checks import check_use
+from .checks import check_idle, check_same_grid
 from .control import Control
 from .database import JournalError
 from .front import Front
@@ -102,9 +102,6 @@ class Daemon:
         lock: int,
     ) -> None:
         self._config, self._weights = config, weights
-        self._candidates = (
-            CandidateNames(np.empty(0, np.int64), ()) if weights.is_blank else CandidateNames.load(candidates_path)
-        )
         self._preset, self._refine = preset, refine
         self._paths = weights_path, candidates_path
         self._ldm_path = ldm_path
@@ -130,6 +127,9 @@ class Daemon:
             A port in use; weights, candidates or LDM that the decoder cannot use.
         """
         self._resume()
+        candidates = (
+            CandidateNames(np.empty(0, np.int64), ()) if self._weights.is_blank else CandidateNames.load(self._paths[1])
+        )
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
         self._addresses = sockets.endpoints
         write_endpoints(self._config, sockets.endpoints)
@@ -139,7 +139,7 @@ class Daemon:
             self._sessions,
             self._standing,
             self._weights,
-            self._candidates,
+            candidates,
             store_volumes=self._config.serve.store_volumes,
             wake=self._wake,
         )
@@ -252,12 +252,12 @@ class Daemon:
             len(journal.waiting(in_use.fingerprint)) + len(journal.runs_to_finish(in_use.fingerprint))
             for journal in journals
         )
+        check_idle(in_use, self._front.run_at_hand(), n_waiting)  # before files are read, which delays acks
         weights = load_weights(in_use.card.subject, *paths, self._ldm_path)
-        Candidates.load(paths[1])
-        candidates = CandidateNames.load(paths[1])
-        check_use(weights, in_use, self._front.run_at_hand(), n_waiting)
+        check_same_grid(weights, in_use)
+        candidates = Candidates.load(paths[1])
         self._weights, self._paths = weights, paths
-        self._front.use(weights, candidates)
+        self._front.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
         self._standing.use(weights)
         self._on_its_way.clear()
         self._supervisor.renew()

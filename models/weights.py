@@ -300,51 +300,6 @@ class Weights:
             raise WeightsError(f"{path}: {error}", code=error.code) from error
 
 
-def blank_weights(subject: int, mask: Array, affine: Array, kind: Literal["beta", "bold"]) -> Weights:
-    """Return the weights of somebody for whom none were fitted yet: which voxels to record, and nothing decoded.
-
-    Parameters
-    ----------
-    mask : array of shape (X, Y, Z), bool
-    affine : array of shape (4, 4), float
-
-    Raises
-    ------
-    WeightsError
-        If the mask is empty.
-    """
-    voxel_index = np.flatnonzero(mask).astype(np.int64)
-    if not len(voxel_index):
-        raise WeightsError("the mask holds no voxel; give one that is above 0 where volumes are to be recorded")
-    card = WeightsCard(
-        subject=subject,
-        shape=mask.shape,
-        affine=tuple(tuple(row) for row in np.asarray(affine, np.float64).tolist()),
-        z_rois=(),
-        c_rois=(),
-        ldm="",
-        latent_shape=(1, 1, 1),
-        text_shape=(1, 1),
-        simulated=False,
-        kind=kind,
-        mask_sha256=mask_sha256(voxel_index, mask.shape),
-    )
-    n_voxels, nothing = len(voxel_index), np.zeros(1, np.float32)
-    maps = LowRankMap(
-        positions=np.arange(n_voxels),
-        left=np.zeros((n_voxels, 0), np.float16),
-        row_scale=np.ones(n_voxels, np.float32),
-        right=np.zeros((0, 1), np.float16),
-        column_scale=nothing,
-        intercept=nothing,
-        target_mean=nothing,
-        target_std=nothing,
-        cv_correlation=nothing,
-    )
-    flat = np.zeros(n_voxels, np.float32)
-    return Weights(voxel_index=voxel_index, voxel_mean=flat, voxel_std=flat + 1, z=maps, c=maps, card=card)
-
-
 def _axis_codes(affine: Array) -> str:
     """Return where a volume's axes point to, nearest: "RAS", "LPS", …"""
     columns = affine[:3, :3].T

@@ -132,12 +132,12 @@ def follow_calibration(
     earlier : sessions of the same participant from before
     say : takes a line for the operator: the weights' path and their score, or why there are none yet
     """
-    n_fitted = 0
+    fitted = "", 0
     while not is_stopped():
         journal = control.status().journal
         n_ended = _n_ended(Path(journal)) if journal else 0
-        if n_ended > n_fitted:
-            n_fitted = n_ended
+        if n_ended and (journal, n_ended) != fitted:
+            fitted = journal, n_ended
             try:
                 path, calibration = fit.fit([*earlier, Path(journal)])
             except BraindError as error:

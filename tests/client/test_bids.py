@@ -223,7 +223,7 @@ def nothing(raw):
             lambda raw: own(raw).trials(1),
             "events.tsv has no column stim_file.*name each",
         ),
-        (no_seconds, lambda raw: own(raw).trials(1), "onset of set/p0.jpg is 'soon': give seconds"),
+        (no_seconds, lambda raw: own(raw).trials(1), "trial of set/p0.jpg: onset is 'soon'; give seconds"),
         (
             unknown_picture,
             lambda raw: own(raw).trials(1),

@@ -1,7 +1,5 @@
 """Retrieval from a candidate set."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -112,25 +110,6 @@ def test_one_candidate_and_fewer_than_asked_for_do_not_fail():
     one = make_candidates(1)
     assert one.rank(one.z[0], one.c[0]) == [(0, 0.0)]
     assert len(make_candidates(3).rank(one.z[0], one.c[0])) == 3
-
-
-def test_a_thousand_candidates_are_ranked_in_milliseconds():
-    rng = np.random.default_rng(0)
-    candidates = Candidates(
-        z=rng.normal(size=(1000, 4, 16, 16)).astype(np.float32),
-        c=rng.normal(size=(1000, 16, 96)).astype(np.float32),
-        nsd_id=np.arange(1000),
-        labels=[""] * 1000,
-    )
-    z, c = candidates.z[0], candidates.c[0]
-    candidates.rank(z, c)
-    took_s = []
-    for _ in range(20):
-        started = time.perf_counter()
-        candidates.rank(z, c)
-        took_s.append(time.perf_counter() - started)
-    # 1 ms on an idle core; the bound leaves room for busy machines
-    assert min(took_s) < 0.01
 
 
 @pytest.mark.parametrize("content", [b"", b"junk that is no safetensors file"])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from first_trials import FirstTrials
 
 from braind.client.bids import BidsFolder
 from braind.client.bids_files import BidsError
@@ -31,22 +32,6 @@ from braind.offline.evaluating import held_out_of
 from braind.offline.fitting import encode_targets
 
 N_TRIALS = 180
-
-
-class FirstTrials:
-    """The first trials of a data set, as a data set: few pictures to encode."""
-
-    def __init__(self, data):
-        self._data = data
-
-    def __getattr__(self, name):
-        return getattr(self._data, name)
-
-    def trials(self, subject):
-        return self._data.trials(subject).of(slice(N_TRIALS))
-
-    def masked_betas(self, subject, sessions, voxel_index):
-        return self._data.masked_betas(subject, sessions, voxel_index)[:N_TRIALS]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +72,7 @@ def fitted(tree, folder, tmp_path_factory):
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patched:
         for module in (fitting, decoding):
-            patched.setattr(module, "data_set_of", lambda config: FirstTrials(data_set_of(config)))
+            patched.setattr(module, "data_set_of", lambda config: FirstTrials(data_set_of(config), N_TRIALS))
         patched.setattr(fitting, "encode_targets", encode_once)
         for config in both:
             fitting.fit_subject(config, 1)

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from first_trials import FirstTrials
 from PIL import Image
 
 from braind.client import wire
@@ -18,12 +19,13 @@ from braind.daemon.database import JournalError
 from braind.daemon.front import Front
 from braind.daemon.sessions import Sessions
 from braind.daemon.status import Standing
+from braind.models.blank_weights import blank_weights
 from braind.models.bold_prior import BoldPrior
 from braind.models.candidate_names import CandidateNames
 from braind.models.candidates import Candidates
 from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.fit import FitError
-from braind.models.weights import Weights, blank_weights
+from braind.models.weights import Weights
 from braind.offline import bold, calibrating, fitting
 from braind.offline.calibrating import SessionFit, Shown, with_regions
 from braind.offline.fitting import encode_targets
@@ -111,22 +113,6 @@ def bold_session(tree, tmp_path_factory):
     return record(tree, tmp_path_factory.mktemp("bold"), [first, second._replace(volumes_from=without_some)])
 
 
-class FirstTrials:
-    """The first trials of a data set, as a data set."""
-
-    def __init__(self, data):
-        self._data = data
-
-    def __getattr__(self, name):
-        return getattr(self._data, name)
-
-    def trials(self, subject):
-        return self._data.trials(subject).of(slice(N_TRIALS))
-
-    def masked_betas(self, subject, sessions, voxel_index):
-        return self._data.masked_betas(subject, sessions, voxel_index)[:N_TRIALS]
-
-
 @pytest.fixture(scope="module")
 def encode_once():
     """Encode pictures and captions, the same ones once, whatever data set they come from."""
@@ -161,7 +147,7 @@ def test_weights_of_a_recorded_session_are_those_of_the_same_trials_in_nsds_form
 
     monkeypatch.setattr(fitting, "encode_targets", encode_once)
     monkeypatch.setattr(calibrating, "encode_targets", encode_for_session)
-    monkeypatch.setattr(fitting, "data_set_of", lambda config: FirstTrials(tree))
+    monkeypatch.setattr(fitting, "data_set_of", lambda config: FirstTrials(tree, N_TRIALS))
     of_nsd = Weights.load(fitting.fit_subject(settings(tmp_path / "nsd", masks, nsd=str(tree.root)), 1))
     fit = SessionFit(settings(tmp_path, masks), Shown(stimuli, stimuli / "captions.tsv"))
     path, calibration = fit.fit([betas])
