@@ -42,5 +42,6 @@ def calibrate(
         ControlClient(*where.address("control")) as control,
         DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
     ):
+        click.echo("waiting for runs to end; each is fitted then", err=True)
         fit = SessionFit(with_regions(config, z_rois, c_rois), Shown(stimuli, captions, captioner))
         follow_calibration(fit, earlier, control, subscriber, click.echo)
