@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from .fingerprint import EMBEDDED_LDM_PATH, denoiser_fingerprint, folder_fingerprint, meaning_fingerprint
+from .freed_memory import keep_freed_memory
 from .ldm_folder import (
     LdmError,
     check_folder,
@@ -79,6 +80,8 @@ class LatentDiffusionModel:
         classes = check_folder(path)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         dtype = getattr(torch, gpu_dtype) if device.type == "cuda" else torch.float32
+        if device.type == "cpu":
+            keep_freed_memory()
         autoencoder, unet, text_encoder = (
             load_part(path / part, classes[part], device, dtype) for part in ("vae", "unet", "text_encoder")
         )

@@ -1,6 +1,8 @@
 """Loading diffusers folders: what is refused, and what z and c come out as."""
 
 import json
+import platform
+import resource
 import shutil
 
 import numpy as np
@@ -87,3 +89,16 @@ def test_c_is_the_mean_over_a_pictures_captions(ldm):
     assert together.shape == (2, *ldm.text_shape)
     np.testing.assert_allclose(together[0], alone.mean(0), atol=1e-5)
     np.testing.assert_allclose(together[1], alone[0], atol=1e-5)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's memory is kept")
+def test_memory_of_one_picture_serves_for_the_next(ldm):
+    pictures = np.zeros((2, 128, 128, 3), np.uint8)
+    activations_bytes = 2 * 128 * 128 * 64 * 4
+    for _ in range(2):
+        ldm.encode_pictures(pictures)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        ldm.encode_pictures(pictures)
+    n_pages = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    assert n_pages * resource.getpagesize() < activations_bytes
