@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .bids_events import Run, read_runs
 from .bids_files import BidsError, BidsFile, data_roots, files_of_subject, numbered, read_json, sidecar
-from .bids_regions import find_region
+from .bids_regions import find_region, region_names
 from .bids_stimuli import Stimuli
 from .data_set import Trials, chosen_sessions, times_seen_before
 from .images import check_grid, is_nifti_name, load_nifti, mask_of_file, scaled, voxels_of
@@ -122,10 +122,22 @@ class BidsFolder:
 
     def brainmask(self, subject: int) -> Array:
         """Return where the brain is: (X, Y, Z) bool."""
+        return self._volume(self.brainmask_path(subject), subject) > 0
+
+    def brainmask_path(self, subject: int) -> Path:
+        """Return the file of the brain mask."""
         masks = [file for file in self._in_space(subject) if file.suffix == "mask" and file.has(desc="brain")]
         if not masks:
             raise BidsError(f"{self._place(subject)} has no …_desc-brain_mask.nii.gz{self._of_space()}: add it")
-        return self._volume(masks[0].path, subject) > 0
+        return masks[0].path
+
+    def label(self, subject: int) -> str:
+        """Return the subject's label in names of files."""
+        return self._labels[subject]
+
+    def regions(self, subject: int) -> list[str]:
+        """List the regions of all segmentations and masks of the subject in the space."""
+        return region_names(list(self._in_space(subject)), self.roots)
 
     def roi_mask(self, subject: int, labels: list[str]) -> Array:
         """Return where any of the labels is: (X, Y, Z) bool.

@@ -38,6 +38,17 @@ def find_region(files: list[BidsFile], roots: list[Path], label: str, where: str
     raise BidsError(f"{where} has no region '{label}' in a …_dseg.nii.gz or …_label-{name}_mask.nii.gz; {hint}")
 
 
+def region_names(files: list[BidsFile], roots: list[Path]) -> list[str]:
+    """List the regions that `find_region` finds by name alone, each once."""
+    names: dict[str, None] = {}
+    for file in files:
+        if file.suffix == "dseg":
+            names |= dict.fromkeys(_read_table(file, roots))
+        elif file.suffix == "mask" and "label" in file.entities:
+            names[file.entities["label"]] = None
+    return list(names)
+
+
 def _name(file: BidsFile) -> str:
     """Return a segmentation's name: "aparc" of `_seg-aparc_dseg`, or of the older `_desc-` and `_atlas-`."""
     return next((file.entities[key] for key in ("seg", "atlas", "desc") if key in file.entities), "")

@@ -155,6 +155,25 @@ class BoldDataSet(DataSet, Protocol):
         ...
 
 
+class BrainDataSet(DataSet, Protocol):
+    """A data set whose whole brain is mapped: its regions have names, and its files say whose and what they are."""
+
+    task: str
+    space: str
+
+    def label(self, subject: int) -> str:
+        """Return the subject's label in names of files, such as 01."""
+        ...
+
+    def regions(self, subject: int) -> list[str]:
+        """List the regions that `roi_mask` knows and a table of regions has."""
+        ...
+
+    def brainmask_path(self, subject: int) -> Path:
+        """Return the file of the brain mask."""
+        ...
+
+
 def parse_sessions(text: str) -> list[int] | None:
     """Read "1-12,14" (both ends in) into session numbers, rising; None, all of them, for "".
 

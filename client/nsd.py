@@ -26,6 +26,9 @@ __all__ = ["BETA_SCALE", "BETAS_VERSION", "BOLD_TR_S", "SPACE", "NsdError", "Nsd
 Array = NDArray[Any]
 
 SPACE = "func1pt8mm"
+TASK = "nsdcore"  # as NSD's own BIDS files call it
+ATLASES = ("streams", "prf-visualrois")
+"""Of visual cortex, which every subject has."""
 BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"
 BETA_SCALE = 1 / 300  # NSD stores % signal change x 300 as int16
 BOLD_TR_S = 4 / 3
@@ -36,6 +39,7 @@ class NsdTree:
     """A folder with NSD's layout. Methods raise NsdError, which names the missing file and what to do about it."""
 
     bold_tr_s = BOLD_TR_S
+    task, space = TASK, SPACE
 
     def __init__(
         self,
@@ -104,6 +108,20 @@ class NsdTree:
     def brainmask(self, subject: int) -> Array:
         """Return where the brain is: (X, Y, Z) bool."""
         return stored(self._brainmask_image(subject)) > 0
+
+    def brainmask_path(self, subject: int) -> Path:
+        """Return the file of the brain mask."""
+        path = self._folder(subject) / "brainmask.nii.gz"
+        return existing(path, "the brain mask and the affine", f"download nsddata/ppdata/…/{SPACE}")
+
+    def label(self, subject: int) -> str:
+        """Return the subject's label in names of files."""
+        return f"{subject:02d}"
+
+    def regions(self, subject: int) -> list[str]:
+        """List the regions of visual cortex that the subject has: streams, and visual areas."""
+        present = {atlas: set(np.unique(self.roi(subject, atlas)).tolist()) for atlas in ATLASES}
+        return [name for atlas in ATLASES for name, value in self.labels(atlas).items() if value in present[atlas]]
 
     def roi(self, subject: int, atlas: str) -> Array:
         """Return an atlas' labels: (X, Y, Z) int, 0 in cortex without a label, below 0 outside cortex."""
@@ -298,8 +316,7 @@ class NsdTree:
         return self.root / f"nsddata_timeseries/ppdata/subj{subject:02d}/{SPACE}"
 
     def _brainmask_image(self, subject: int) -> Any:
-        path = self._folder(subject) / "brainmask.nii.gz"
-        return load_nifti(existing(path, "the brain mask and the affine", f"download nsddata/ppdata/…/{SPACE}"))
+        return load_nifti(self.brainmask_path(subject))
 
     def _betas_path(self, subject: int, session: int) -> Path:
         stem = self._betas_folder(subject) / f"betas_session{session:02d}"

@@ -1,6 +1,7 @@
 """encode: which features of seen pictures predict which voxels."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,10 +10,11 @@ from .options import (
     FOLDER,
     config_of,
     config_options,
+    data_set_options,
+    data_set_settings,
     json_option,
     ldm_option,
     lora_option,
-    nsd_option,
     subject_option,
 )
 
@@ -20,7 +22,7 @@ from .options import (
 @click.command()
 @config_options
 @subject_option
-@nsd_option
+@data_set_options
 @ldm_option
 @lora_option
 @click.option("--pictures", type=click.IntRange(10), help="So many training pictures, drawn at random, not all.")
@@ -35,7 +37,6 @@ def encode(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    nsd: Path | None,
     ldm: Path | None,
     lora: Path | None,
     pictures: int | None,
@@ -46,6 +47,7 @@ def encode(
     surface_right: Path | None,
     out: Path,
     as_json: bool,
+    **where: Any,
 ) -> None:
     """Predict every voxel from features of the seen pictures.
 
@@ -72,7 +74,7 @@ def encode(
         strengths=parse_strengths(strengths) if strengths else EncodeSettings.strengths,
         surfaces=(surface_left, surface_right) if surface_left and surface_right else None,
     )
-    config = config_of(config_path, data, paths={"nsd": nsd, "ldm": ldm, "lora": lora})
+    config = config_of(config_path, data, **data_set_settings(where, ldm=ldm, lora=lora))
     result = encode_subject(config, subject, out, settings)
     if as_json:
         import json

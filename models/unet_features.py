@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -117,9 +118,19 @@ def _keep(outputs: dict[str, torch.Tensor], name: str, _module: Any, _given: Any
     outputs[name] = output[0] if isinstance(output, tuple) else output
 
 
-def picture_noise(ids: Array, shape: tuple[int, ...], seed: int) -> Array:
-    """Draw each picture's own noise, which depends on its id and the seed alone: (n_pictures, *shape) float32."""
-    return np.stack([np.random.default_rng([seed, int(id_)]).standard_normal(shape, np.float32) for id_ in ids])
+def picture_noise(pictures: Array, shape: tuple[int, ...], seed: int) -> Array:
+    """Draw each picture's own noise, which depends on its pixels and the seed alone: (n_pictures, *shape) float32.
+
+    So a picture has the same features by whatever number a data set calls it.
+
+    Parameters
+    ----------
+    pictures : array of shape (n_pictures, px, px, 3), uint8
+    """
+    contents = [list(sha256(np.ascontiguousarray(picture).tobytes()).digest()) for picture in pictures]
+    return np.stack(
+        [np.random.default_rng([seed, *content]).standard_normal(shape, np.float32) for content in contents]
+    )
 
 
 @torch.inference_mode()

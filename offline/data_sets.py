@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..client.config import Config, betas_path, nsd_path
-from ..client.data_set import DataSet, DataSetError, Trials, parse_sessions
+from ..client.data_set import BrainDataSet, DataSet, DataSetError, Trials, parse_sessions
 from ..client.nsd import BETAS_VERSION, NsdTree
 from ..models.bold_prior import BoldPrior
 from ..models.bold_training import BoldRun, estimates_of
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 
-def data_set_of(config: Config) -> DataSet:
+def data_set_of(config: Config) -> BrainDataSet:
     """Return the data set of the settings: a BIDS folder if one is set, else an NSD folder, simulated when needed."""
     return bids_folder(config) if config.paths.bids else ensure_tree(config)
 

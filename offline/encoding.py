@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.config import Config
+from ..client.data_set import BrainDataSet
 from ..client.nsd import MARKER, NsdTree
 from ..models.encoding import (
     ALPHAS,
@@ -28,7 +29,7 @@ from ..models.encoding import (
     score_voxels,
 )
 from ..models.unet_features import MOMENTS, FeatureError, FeatureSettings, step_feature, strength_feature, tapped_blocks
-from .data_sets import ensure_tree
+from .data_sets import data_set_of
 from .encoding_features import FeatureFiles, extract_features
 from .encoding_maps import MapFolder
 from .encoding_responses import mean_responses, write_mean_responses
@@ -39,7 +40,6 @@ Array = NDArray[Any]
 Report = Callable[[str, int, int], None]
 
 JSON_NAME = "encoding.json"
-ATLAS, AREAS = "streams", "prf-visualrois"
 N_DRAWS = 1000
 
 
@@ -79,42 +79,45 @@ def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSett
     features = settings.features  # refuses what cannot be before anything is loaded
     if settings.surfaces is not None:
         check_surfaces(settings.surfaces)
-    tree, ldm = ensure_tree(config), load_ldm(config)
-    trials = tree.trials(subject)
-    chosen = chosen_pictures(trials.nsd_id, tree.shared_ids(), settings)
-    maps = MapFolder.create(out, tree, subject)
+    data, ldm = data_set_of(config), load_ldm(config)
+    trials = data.trials(subject)
+    held_out = np.unique(trials.nsd_id[trials.is_shared])
+    chosen = chosen_pictures(trials.nsd_id, held_out, settings)
+    maps = MapFolder.create(out, data, subject)
     with progress_bar("encoding") as report:
-        files = extract_features(config, tree, ldm, subject, chosen, features, report)
+        files = extract_features(config, data, ldm, subject, chosen, features, report)
         responses_path = files.folder / "responses.float32"
-        write_mean_responses(responses_path, tree, subject, chosen, maps.voxel_index, report)
+        write_mean_responses(responses_path, data, subject, chosen, maps.voxel_index, report)
         models = Models(
             files=files,
             responses=mean_responses(responses_path, len(chosen)),
-            is_training=~np.isin(chosen, tree.shared_ids()),
-            rois=_rois(tree, subject, maps.voxel_index),
+            is_training=~np.isin(chosen, held_out),
+            rois=_rois(data, subject, maps.voxel_index),
             n_components=settings.n_components,
             n_folds=config.fit.folds,
             seed=settings.seed,
             report=report,
         )
         analyses = analyse(models, tapped_blocks(ldm.unet), features)
-        truth = _ground_truth(tree, subject, maps, report) if tree.is_simulated() else None
+        truth = None
+        if isinstance(data, NsdTree) and data.is_simulated():
+            truth = _ground_truth(data, subject, maps, report)
         report("writing maps and figures", 0, 1)
         paths = write_maps(maps, models, analyses)
         if truth is not None:
             analyses["truth"] = compare_with_truth(models, truth)
             paths.append(maps.write(np.nan_to_num(truth), "truthLookShare", "statmap"))
-        figures = draw_figures(out, maps, tree.brainmask(subject), models, analyses, truth, settings.surfaces)
+        figures = draw_figures(out, maps, data.brainmask(subject), models, analyses, truth, settings.surfaces)
     result = {
         **analyses,
         "subject": subject,
-        "simulated": tree.is_simulated(),
+        "simulated": data.is_simulated(),
         "n_pictures": {"training": int(models.is_training.sum()), "held_out": int((~models.is_training).sum())},
         "n_voxels": {name: int(mask.sum()) for name, mask in models.rois.items()} | {"all": len(maps.voxel_index)},
         "parameters": {**asdict(features), "n_components": settings.n_components, "folds": config.fit.folds,
                        "alphas": ALPHAS, "fdr": FALSE_DISCOVERY_RATE, "n_draws": N_DRAWS},
         "provenance": {"braind": __version__, "ldm": ldm.fingerprint, "denoiser": ldm.denoiser_fingerprint,
-                       "nsd": tree.root.name},
+                       "data_set": data.root.name, "estimates": data.estimates},
         "maps": sorted(str(path.relative_to(out)) for path in paths),
         "figures": {name: str(path.relative_to(out)) for name, path in figures.items()},
     }  # fmt: skip
@@ -141,14 +144,17 @@ def chosen_pictures(seen_ids: Array, shared_ids: Array, settings: EncodeSettings
     return np.sort(np.concatenate([training, seen[is_shared]]))
 
 
-def _rois(tree: NsdTree, subject: int, voxel_index: Array) -> dict[str, Array]:
-    """Return masks of the streams atlas' regions, and of the visual areas with their two halves together."""
-    masks: dict[str, Array] = {}
-    for atlas in (ATLAS, AREAS):
-        labels = tree.roi(subject, atlas).reshape(-1)[voxel_index]
-        for name, value in tree.labels(atlas).items():
-            region = name.rstrip("vd") if atlas == AREAS else name
-            masks[region] = masks.get(region, np.zeros(len(labels), bool)) | (labels == value)
+def _rois(data: BrainDataSet, subject: int, voxel_index: Array) -> dict[str, Array]:
+    """Return masks of the data set's regions; the ventral and dorsal halves of a visual area, V1v and V1d, are one."""
+    names = data.regions(subject)
+    parts: dict[str, list[str]] = {}
+    for name in names:
+        area = name[:-1]
+        is_half = {f"{area}v", f"{area}d"} <= set(names)
+        parts.setdefault(area if is_half else name, []).append(name)
+    masks = {name: data.roi_mask(subject, labels).reshape(-1)[voxel_index] for name, labels in parts.items()}
+    if not any(mask.any() for mask in masks.values()):
+        raise EncodingError(f"subject {subject} of {data.root} has no region with a voxel in its brain mask; add one")
     return {name: mask for name, mask in masks.items() if mask.any()}
 
 

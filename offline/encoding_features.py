@@ -12,7 +12,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ..client.config import Config, data_path
-from ..client.nsd import NsdTree
+from ..client.data_set import DataSet
 from ..models.unet_features import FeatureSettings, Projector, picture_features, picture_noise
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class FeatureFiles:
 
 def extract_features(
     config: Config,
-    tree: NsdTree,
+    data: DataSet,
     ldm: "LatentDiffusionModel",
     subject: int,
     nsd_ids: Array,
@@ -75,10 +75,10 @@ def extract_features(
     Parameters
     ----------
     nsd_ids : array of shape (n_pictures,), int
-        0-based 73k ids.
+        Of the pictures, from 0.
     """
     description = {"ldm": ldm.fingerprint, "denoiser": ldm.denoiser_fingerprint, "settings": asdict(settings)}
-    marks = json.dumps([description, nsd_ids.tolist(), tree.root.name]).encode()
+    marks = json.dumps([description, nsd_ids.tolist(), str(data.root.resolve())]).encode()
     folder = data_path(config) / "encoding" / f"sub-{subject:02d}_{hashlib.sha256(marks).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     files = FeatureFiles(folder, len(nsd_ids))
@@ -88,9 +88,10 @@ def extract_features(
         batches: dict[str, list[Array]] = {}
         for first in range(start, stop, PICTURES_AT_ONCE):
             ids = nsd_ids[first : min(first + PICTURES_AT_ONCE, stop)]
-            z = ldm.encode_pictures(tree.pictures(ids))
-            c = ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in ids])
-            noise = picture_noise(ids, z.shape[1:], settings.seed)
+            pictures = data.pictures(ids)
+            z = ldm.encode_pictures(pictures)
+            c = ldm.encode_captions([data.captions(int(nsd_id)) for nsd_id in ids])
+            noise = picture_noise(pictures, z.shape[1:], settings.seed)
             for name, features in picture_features(ldm, z, c, noise, settings):
                 batches.setdefault(name, []).append(project(name, features))
             report("computing features", first + len(ids), len(nsd_ids))

@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..client.nsd import SPACE, NsdTree
+from ..client.data_set import BrainDataSet
 
 Array = NDArray[Any]
 
-TASK = "nsdcore"  # as NSD's own BIDS files call it
 # BIDS has no names for statistical maps and reports yet
 BIDS_IGNORE = "*_statmap.nii.gz\nfigure-*.png\nencoding.json\n"
 
@@ -25,39 +24,47 @@ class MapFolder:
 
     Parameters
     ----------
+    label : the subject's, in names of files
     voxel_index : array of shape (n_voxels,), int64
         Into the C-order flattened volume.
     """
 
     out: Path
-    subject: int
+    label: str
+    task: str
+    space: str
     voxel_index: Array
     shape: tuple[int, int, int]
     affine: Array
 
     @classmethod
-    def create(cls, out: Path, tree: NsdTree, subject: int) -> "MapFolder":
+    def create(cls, out: Path, data: BrainDataSet, subject: int) -> "MapFolder":
         """Make the folder for a subject's whole brain, and describe the data set in it."""
-        voxel_index = np.flatnonzero(tree.brainmask(subject))
-        folder = cls(out, subject, voxel_index, tree.shape(subject), tree.affine(subject))
+        voxel_index = np.flatnonzero(data.brainmask(subject))
+        grid = voxel_index, data.shape(subject), data.affine(subject)
+        folder = cls(out, data.label(subject), data.task, data.space, *grid)
         folder.maps_path.mkdir(parents=True, exist_ok=True)
         description = {
-            "Name": "Encoding analysis" + (" of SIMULATED data" if tree.is_simulated() else ""),
+            "Name": "Encoding analysis" + (" of SIMULATED data" if data.is_simulated() else ""),
             "BIDSVersion": "1.10.0",
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": "braind", "Version": __version__}],
         }
         _write_json(out / "dataset_description.json", description)
-        reference = {"SpatialReference": f"nsddata/ppdata/subj{subject:02d}/{SPACE}/brainmask.nii.gz"}
+        reference = {"SpatialReference": str(data.brainmask_path(subject).relative_to(data.root))}
         for suffix in ("mask", "dseg"):
-            _write_json(out / f"task-{TASK}_space-{SPACE}_{suffix}.json", reference)
+            _write_json(out / f"{folder._entities}_{suffix}.json", reference)
         (out / ".bidsignore").write_text(BIDS_IGNORE)
         return folder
 
     @property
     def maps_path(self) -> Path:
         """Return the folder of the NIfTI files."""
-        return self.out / f"sub-{self.subject:02d}" / "func"
+        return self.out / f"sub-{self.label}" / "func"
+
+    @property
+    def _entities(self) -> str:
+        return f"task-{self.task}" + (f"_space-{self.space}" if self.space else "")
 
     def image(self, values: Array) -> Any:
         """Return voxels' values, (n_voxels,), as an image; 0 outside the brain."""
@@ -73,7 +80,7 @@ class MapFolder:
         description : letters and digits, for the name's `desc-`
         suffix : the name's end, such as `stat-r_statmap`
         """
-        path = self.maps_path / f"sub-{self.subject:02d}_task-{TASK}_space-{SPACE}_desc-{description}_{suffix}.nii.gz"
+        path = self.maps_path / f"sub-{self.label}_{self._entities}_desc-{description}_{suffix}.nii.gz"
         nib.save(self.image(values), path)  # pyright: ignore[reportPrivateImportUsage]
         return path
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..client.nsd import NsdTree
+from ..client.data_set import DataSet
 
 Array = NDArray[Any]
 
 
 def write_mean_responses(
     path: Path,
-    tree: NsdTree,
+    data: DataSet,
     subject: int,
     nsd_ids: Array,
     voxel_index: Array,
@@ -31,15 +31,16 @@ def write_mean_responses(
     """
     shape = (len(nsd_ids), len(voxel_index))
     row_of_id = {int(nsd_id): row for row, nsd_id in enumerate(nsd_ids)}
-    rows_of_trials = [row_of_id.get(int(nsd_id), -1) for nsd_id in tree.trials(subject).nsd_id]
-    n_trials = np.bincount([row for row in rows_of_trials if row >= 0], minlength=len(nsd_ids))
+    trials = data.trials(subject)
+    rows_of_trials = np.array([row_of_id.get(int(nsd_id), -1) for nsd_id in trials.nsd_id])
+    n_trials = np.bincount(rows_of_trials[rows_of_trials >= 0], minlength=len(nsd_ids))
     np.memmap(path, np.float32, "w+", shape=shape).flush()
-    sessions = tree.sessions(subject)
+    sessions = np.unique(trials.session).tolist()
     for n, session in enumerate(sessions):
-        betas = tree.masked_betas(subject, [session], voxel_index)
+        betas = data.masked_betas(subject, [session], voxel_index)
         # mapped anew for each session: pages that were written do not add up in this process
         means = np.memmap(path, np.float32, "r+", shape=shape)
-        for row, response in zip(rows_of_trials[n * len(betas) : (n + 1) * len(betas)], betas, strict=True):
+        for row, response in zip(rows_of_trials[trials.session == session], betas, strict=True):
             if row >= 0:
                 means[row] += response / n_trials[row]
         means.flush()

@@ -16,6 +16,7 @@ from braind.models.unet_features import (
     tapped_blocks,
 )
 
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
 SETTINGS = FeatureSettings(strengths=(0.3, 0.8), n_calls=3)
 
 
@@ -25,7 +26,7 @@ def computed(ldm):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(2, *ldm.latent_shape)).astype(np.float32)
     c = ldm.encode_captions([["a big koala at the left , red above blue"], ["one small pizza near the right"]])
-    noise = picture_noise(np.array([5, 9]), ldm.latent_shape, 42)
+    noise = picture_noise(PICTURES, ldm.latent_shape, 42)
     pairs = list(picture_features(ldm, z, c, noise, SETTINGS))
     assert max(Counter(name for name, _ in pairs).values()) == 1
     return z, c, noise, dict(pairs)
@@ -73,10 +74,10 @@ def test_a_pictures_features_depend_on_no_other_picture(ldm, computed):
 
 
 def test_noise_belongs_to_the_picture_and_the_seed():
-    both, one = picture_noise(np.array([3, 4]), (4, 8), 1), picture_noise(np.array([4]), (4, 8), 1)
+    both, one = picture_noise(PICTURES, (4, 8), 1), picture_noise(PICTURES[1:], (4, 8), 1)
     assert (both[1] == one[0]).all()
     assert (both[0] != both[1]).any()
-    assert (picture_noise(np.array([4]), (4, 8), 2) != one).any()
+    assert (picture_noise(PICTURES[1:], (4, 8), 2) != one).any()
 
 
 def test_projections_keep_inner_products_and_are_drawn_once():

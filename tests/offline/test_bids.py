@@ -6,11 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from first_trials import FirstTrials
 
+from braind.cli import main
 from braind.client.bids import BidsFolder
 from braind.client.bids_files import BidsError
 from braind.client.config import candidates_path, load_config, weights_path
@@ -20,6 +23,7 @@ from braind.daemon.preflight import load_weights
 from braind.models.bold_prior import BoldPrior
 from braind.models.causal import CausalEstimator
 from braind.models.clip import PictureClip
+from braind.models.demo.anatomy import STREAMS
 from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.metrics import pixcorr, two_way
 from braind.models.session_scaling import z_score_sessions
@@ -28,6 +32,9 @@ from braind.offline import decoding, fitting
 from braind.offline.bids_writing import write_bids
 from braind.offline.data_sets import data_set_of, estimate_trials
 from braind.offline.decoding import Decoder
+from braind.offline.encoding import EncodeSettings, Models, chosen_pictures
+from braind.offline.encoding_features import extract_features
+from braind.offline.encoding_responses import mean_responses, write_mean_responses
 from braind.offline.evaluating import held_out_of
 from braind.offline.fitting import encode_targets
 
@@ -128,6 +135,35 @@ def test_scores_of_both_forms_are_equal(fitted):
     for of_nsd, of_bids in zip(*scores, strict=True):
         assert np.array_equal(of_nsd, of_bids)
     assert 0.1 < scores[0][0].mean() < 1
+
+
+def test_encoding_maps_of_both_forms_are_equal(tree, folder, tmp_path, ldm):
+    data, out = tmp_path / "data", tmp_path / "encoding"
+    arguments = ["--bids", folder, "--task", "nsd", "--space", "T1w", "--pictures", "30", "--components", "20",
+                 "--strengths", "0.8", "--calls", "3", "--data", data, "-o", out, "--json"]  # fmt: skip
+    answer = CliRunner().invoke(main, ["encode", *map(str, arguments)], catch_exceptions=False)
+    assert answer.exit_code == 0, answer.stderr
+    result = json.loads(answer.stdout)
+    assert set(result["roi"]) >= {*STREAMS, "V1", "V2", "V3"}
+    assert (result["simulated"], result["n_pictures"]["training"]) == (True, 30)
+
+    how = EncodeSettings(n_components=20, max_pictures=30, strengths=(0.8,), n_calls=3)
+    trials, brain = tree.trials(1), np.flatnonzero(tree.brainmask(1))
+    chosen = chosen_pictures(trials.nsd_id, tree.shared_ids(), how)
+    of_nsd = settings(tmp_path / "nsd-data", tree=tree, folds=5)
+    files = extract_features(of_nsd, tree, ldm, 1, chosen, how.features, lambda *_: None)
+    write_mean_responses(tmp_path / "responses", tree, 1, chosen, brain, lambda *_: None)
+    models = Models(
+        files, mean_responses(tmp_path / "responses", len(chosen)), ~np.isin(chosen, tree.shared_ids()),
+        {"early": tree.roi_mask(1, ["early"]).reshape(-1)[brain]}, 20, of_nsd.fit.folds, how.seed, lambda *_: None,
+    )  # fmt: skip
+    for feature, name in {"z": "z", "c": "c", "zc_strength-0.8": "zcStrength08"}.items():
+        path = out / f"sub-01/func/sub-01_task-nsd_space-T1w_desc-{name}_stat-r_statmap.nii.gz"
+        image = nib.load(path)
+        assert (image.affine == tree.affine(1)).all()
+        # float32 of a NIfTI on one side, int16 times a scale on the other
+        assert image.get_fdata().reshape(-1)[brain] == pytest.approx(models[feature].correlation, abs=1e-4)
+        assert models[feature].correlation.std() > 0.05
 
 
 def test_the_weights_say_what_they_were_fitted_on(fitted):
