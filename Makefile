@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 demo: $(VENV)/stamp
 	$(BIN)/braind demo $(DEMO_FLAGS)
 
+# one process a core, a file's tests in one of them, the longest file first (tests/conftest.py)
 test: $(VENV)/stamp
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-full-size: $(VENV)/stamp
 	$(BIN)/python -m pytest -q -m full_size tests/full_size

@@ -17,6 +17,11 @@ def pytest_configure():
         del os.environ[variable]
 
 
+def pytest_collection_modifyitems(items):
+    """Run the longest file first, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def engines_folder(tmp_path_factory):
     """Exported networks lie in the tests' own folder, for the programs that tests start too."""

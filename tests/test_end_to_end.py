@@ -8,19 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
 
+from braind.cli import main
 from braind.client.config import candidates_path, load_config, weights_path
 from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.weights import Weights
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-SMALL = TreeSize(n_shared=16, n_bold_sessions=1)
+SMALL = TreeSize(shapes=((12, 14, 10),), n_shared=16, n_bold_sessions=1)
 N_VOLUMES = 6
 
 
@@ -30,7 +31,7 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
     simulate(folder / "nsd-simulated", [1], n_sessions=2, size=SMALL)
     fitted = braind("fit", "--subject", "1", "--data", folder)
-    assert fitted.returncode == 0, fitted.stderr
+    assert fitted.exit_code == 0, fitted.stderr
     assert Path(fitted.stdout.strip()) == weights_path(config_of(folder), 1)
     return folder
 
@@ -39,10 +40,15 @@ def config_of(folder):
     return load_config(None, {"paths": {"data": str(folder)}})
 
 
-def braind(*arguments, **environment):
-    """Run a command to its end."""
+def braind(*arguments) -> Result:
+    """Run a command to its end, here: half of the time of one in a process of its own goes into loading networks."""
+    return CliRunner().invoke(main, [*map(str, arguments)], catch_exceptions=False)
+
+
+def braind_process(*arguments) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end in a process of its own."""
     command = [sys.executable, "-m", "braind", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environment})
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
 @contextmanager
@@ -52,15 +58,11 @@ def serving(data, tmp_path):
     daemon = subprocess.Popen(
         [sys.executable, "-m", "braind", "serve", "--data", tmp_path, "--weights", weights, "--candidates", candidates,
          "--policy", "all", "--ingest-port", "0", "--decodes-port", "0", "--control-port", "0"],
-        stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 200
-        while (answer := braind("status", "--json", "--data", tmp_path)).returncode or json.loads(answer.stdout)[
-            "state"
-        ] != "ready":
-            assert daemon.poll() is None, daemon.stderr.read()
-            assert time.monotonic() < deadline, answer.stderr
+        assert daemon.stdout.readline().startswith("ready "), daemon.stderr.read()
+        assert json.loads(braind("status", "--json", "--data", tmp_path).stdout)["state"] == "ready"
         yield tmp_path
     finally:
         daemon.terminate()
@@ -69,8 +71,8 @@ def serving(data, tmp_path):
 
 
 def replay(data, serve_data, *arguments):
-    replayed = braind("replay", "--data", serve_data, "--nsd", data / "nsd-simulated", "--flat-out", "--json",
-                      "--max-volumes", N_VOLUMES, *arguments)  # fmt: skip
+    replayed = braind_process("replay", "--data", serve_data, "--nsd", data / "nsd-simulated", "--flat-out", "--json",
+                              "--max-volumes", N_VOLUMES, *arguments)  # fmt: skip
     assert replayed.returncode == 0, replayed.stderr
     return json.loads(replayed.stdout)
 
@@ -108,8 +110,8 @@ def test_every_replayed_volume_is_decoded_and_a_second_replay_gives_the_same_pic
 
 def test_bold_volumes_give_a_picture_a_trial(data, tmp_path):
     with serving(data, tmp_path) as serve_data:
-        replayed = braind("replay", "--data", serve_data, "--nsd", data / "nsd-simulated", "--flat-out", "--json",
-                          "--kind", "bold", "--session", "2", "--max-volumes", "40")  # fmt: skip
+        replayed = braind_process("replay", "--data", serve_data, "--nsd", data / "nsd-simulated", "--flat-out",
+                                  "--json", "--kind", "bold", "--session", "2", "--max-volumes", "40")  # fmt: skip
         assert replayed.returncode == 0, replayed.stderr
         summary = json.loads(replayed.stdout)
         pictures = published_pictures(serve_data)
@@ -121,7 +123,7 @@ def test_bold_volumes_give_a_picture_a_trial(data, tmp_path):
 def bold_path(data):
     """Weights of subject 1 for BOLD, beside those for betas."""
     fitted = braind("fit", "--kind", "bold", "--data", data)
-    assert fitted.returncode == 0, fitted.stderr
+    assert fitted.exit_code == 0, fitted.stderr
     return Path(fitted.stdout.strip())
 
 
@@ -135,7 +137,7 @@ def test_weights_for_bold_are_fitted_and_scored_against_seconds_after_onset(data
     assert weights.card.fitted_on in path.with_suffix(".md").read_text()
     evaluated = braind("evaluate", "--kind", "bold", "--data", data, "--json", "--max-trials", "1",
                        "--preset", "live-2", "--engine", "torch")  # fmt: skip
-    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.exit_code == 0, evaluated.stderr
     scores = json.loads(evaluated.stdout)
     assert list(scores["bold"]["seconds_after_onset"]) == ["4.0", "6.0", "8.0", "10.0"]
     after = {**scores["bold"]["seconds_after_onset"], "final": scores["bold"]["final"], "beta": scores["beta"]}
@@ -146,7 +148,7 @@ def test_weights_for_bold_are_fitted_and_scored_against_seconds_after_onset(data
 
 def test_decode_writes_pictures_with_provenance_and_a_sheet(data, tmp_path):
     decoded = braind("decode", "--data", data, "--trials", "0:2", "-o", tmp_path)
-    assert decoded.returncode == 0, decoded.stderr
+    assert decoded.exit_code == 0, decoded.stderr
     paths = [Path(line) for line in decoded.stdout.split()]
     assert len(paths) == 3
     assert all(path.is_file() for path in paths)
@@ -162,7 +164,7 @@ def test_decode_writes_pictures_with_provenance_and_a_sheet(data, tmp_path):
 def test_evaluate_prints_the_scores_as_json(data, bold_path):
     evaluated = braind("evaluate", "--data", data, "--json", "--max-trials", "1", "--num-inference-steps", "1",
                        "--guidance-scale", "1")  # fmt: skip
-    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.exit_code == 0, evaluated.stderr
     scores = json.loads(evaluated.stdout)
     for part in ("single", "averaged", "running"):
         for mode in ("zc", "z", "c"):
@@ -181,13 +183,13 @@ def test_evaluate_prints_the_scores_as_json(data, bold_path):
 def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
     (tmp_path / "nsd-simulated").symlink_to(data / "nsd-simulated")
     fitted = braind("fit", "--data", tmp_path, "--profile", "takagi")
-    assert fitted.returncode == 0, fitted.stderr
+    assert fitted.exit_code == 0, fitted.stderr
     card = Weights.load(Path(fitted.stdout.strip())).card
     assert card.profile == "takagi"
     assert card.latent_shape == (4, 10, 10)
     decoded = braind("decode", "--data", tmp_path, "--preset", "takagi", "--trials", "0", "--no-sheet", "-o", tmp_path,
                      "--num-inference-steps", "2")  # fmt: skip
-    assert decoded.returncode == 0, decoded.stderr
+    assert decoded.exit_code == 0, decoded.stderr
 
 
 @pytest.mark.parametrize(
@@ -207,16 +209,15 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
 )
 def test_what_cannot_be_done_is_one_sentence_and_an_exit_status(data, arguments, words, status):
     answer = braind(*arguments, "--data", data)
-    assert answer.returncode == status, answer.stderr
+    assert answer.exit_code == status, answer.stderr
     assert words in answer.stderr
-    assert "Traceback" not in answer.stderr
 
 
 def test_a_broken_setting_names_file_key_and_remedy(data, tmp_path):
     path = tmp_path / "config.toml"
     path.write_text("[decode]\nguidence_scale = 2\n")
     answer = braind("status", "--config", path, "--data", data)
-    assert answer.returncode == 2
+    assert answer.exit_code == 2
     assert str(path) in answer.stderr
     assert "guidance_scale" in answer.stderr
 
@@ -254,7 +255,7 @@ def test_the_benchmarks_run_in_their_quick_form_and_fill_the_document(data, tmp_
 
 def test_the_demo_decodes_24_volumes_and_writes_a_contact_sheet(data, tmp_path):
     sheet = tmp_path / "demo.png"
-    shown = braind("demo", "--headless", "--data", data, "--out", sheet)
+    shown = braind_process("demo", "--headless", "--data", data, "--out", sheet)
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert sum("volume" in line and " ms " in line for line in lines) == 24
