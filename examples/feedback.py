@@ -75,7 +75,7 @@ def open_window() -> Window | None:
 # %% Listen. What came while this was busy is passed over: feedback that is late is wrong
 window = open_window()
 draw = window.draw if window else draw_in_terminal
-n_drawn = 0
+n_drawn, is_heard = 0, False
 with DecodeSubscriber(
     options.host, options.decodes, options.control, stages=("scores", "xzc"), newest_only=True
 ) as subscriber:
@@ -85,8 +85,9 @@ with DecodeSubscriber(
         if window:
             window.root.update()
         if received is None or not isinstance(received.message, Decode):
-            if received is not None and n_drawn == 0:
+            if received is not None and not is_heard:
                 print("the daemon is heard", flush=True)
+                is_heard = True
             continue
         decode = received.message
         if decode.stage == "scores":
