@@ -95,7 +95,8 @@ def fit_data_set(
     encode : in place of `encode_targets`, by somebody who has encoded some of the pictures before
     """
     from ..models.bold_responses import Responses
-    from ..models.fit import fit_weights, profile_named
+    from ..models.fit import fit_weights
+    from ..models.fit_profiles import profile_named
     from .bold import check_bold, read_bold_trials
 
     encode = encode or encode_targets
