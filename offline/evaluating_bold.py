@@ -109,8 +109,9 @@ def lagged_rows(
     ridge = LaggedRidge.load(path, weights)
     wanted = np.zeros(len(tree.trials(subject).nsd_id), bool)
     wanted[trial_rows] = True
+    delays_s = {delay: delay_s for delay, delay_s in DELAYS_S.items() if delay in ridge.maps}
     with progress_bar("reading BOLD runs") as report:
-        found = windows_after(tree, subject, weights.voxel_index, ridge.spread, DELAYS_S, wanted, report)
+        found = windows_after(tree, subject, weights.voxel_index, ridge.spread, delays_s, wanted, report)
     return {
         delay: Row(ridge.decoder(delay), trials.voxels[np.searchsorted(trials.rows, trial_rows)], picture_of_row)
         for delay, trials in found.items()
