@@ -110,7 +110,7 @@ def write_targets(path: Path, hidden: np.ndarray, n_targets: int) -> None:
 
 def alphas() -> np.ndarray:
     """Return the `live` profile's penalties."""
-    from braind.models.fit import PROFILES
+    from braind.models.fit_profiles import PROFILES
 
     return np.array(PROFILES["live"].alphas, np.float32)
 

@@ -197,6 +197,11 @@ def weights_path(config: Config, subject: int, kind: Kind = "beta") -> Path:
     return data_path(config) / "weights" / f"{name}.safetensors"
 
 
+def lagged_path(config: Config, subject: int) -> Path:
+    """Return the file of the lagged ridge that a subject's weights for BOLD are compared with."""
+    return data_path(config) / "weights" / f"{_weights_name(config, subject)}.lagged.safetensors"
+
+
 def candidates_path(config: Config, subject: int) -> Path:
     """Return the file of the candidate pictures that a subject's decodes are compared with."""
     return data_path(config) / "weights" / f"{_weights_name(config, subject)}.candidates.safetensors"

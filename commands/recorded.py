@@ -65,6 +65,7 @@ def simulate(
 @kind_option
 @fit_options
 @click.option("--z-score", type=click.Choice(["none", "full", "causal"]), help="Responses against their session.")
+@click.option("--lagged", is_flag=True, help="Also fit the lagged ridge that evaluate --kind bold compares with.")
 @click.option(
     "--session", "journals", type=READABLE, multiple=True, help="Recorded session (.sqlite3); give it again for more."
 )
@@ -78,6 +79,7 @@ def fit(
     z_rois: tuple[str, ...],
     c_rois: tuple[str, ...],
     z_score: str | None,
+    lagged: bool,
     folds: int | None,
     profile: str | None,
     journals: tuple[Path, ...],
@@ -87,6 +89,8 @@ def fit(
     **where: Any,
 ) -> None:
     """Fit decoder weights, one file a subject, or one on recorded sessions; prints their paths."""
+    if lagged and (kind != "bold" or journals):
+        raise click.UsageError("--lagged: reads an NSD folder's BOLD runs; give it with --kind bold, without --session")
     from ..offline.fitting import fit_subject
 
     rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
@@ -103,7 +107,7 @@ def fit(
         click.echo(path)
         return
     for subject in subjects or (1,):
-        click.echo(fit_subject(config, subject, kind))
+        click.echo(fit_subject(config, subject, kind, lagged))
 
 
 @click.command()
@@ -160,6 +164,7 @@ def decode(
     "--kinds", type=READABLE, help="Table of 73k id, tab, kind of object: scores kinds that training lacks apart."
 )
 @click.option("--max-trials", type=click.IntRange(1), help="Only so many trials of each picture.")
+@click.option("--plot", type=FILE, help="Of kind bold: plot the scores after onset here (.png or .svg).")
 @json_option
 @decode_options
 def evaluate(
@@ -174,18 +179,28 @@ def evaluate(
     networks: str | None,
     kinds: Path | None,
     max_trials: int | None,
+    plot: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """Score the decoder on all held-out pictures, with controls."""
     if networks not in (None, "hub") and not Path(networks).expanduser().is_dir():
         raise click.BadParameter(f"{networks}: no such folder; give one, or hub", param_hint="--networks")
-    from ..offline.evaluating import evaluate_bold, evaluate_subject
+    if plot is not None and kind != "bold":
+        raise click.UsageError("--plot: shows scores after onset, of BOLD; give it with --kind bold")
+    if plot is not None and plot.suffix not in (".png", ".svg"):
+        raise click.BadParameter(f"{plot}: neither .png nor .svg", param_hint="--plot")
+    from ..offline.evaluating import evaluate_subject
+    from ..offline.evaluating_bold import evaluate_bold
 
     paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
     config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
     score = evaluate_bold if kind == "bold" else evaluate_subject
     scores = score(config, subject, protocol, networks, kinds, max_trials)
+    if plot is not None:
+        from ..offline.bold_plot import draw_bold
+
+        draw_bold(scores, plot)
     if as_json:
         import json
 

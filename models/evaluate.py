@@ -100,6 +100,7 @@ def evaluate(
 
 
 def compare_rows(
+    weights: Weights,
     rows: dict[str, Row],
     held_out: HeldOut,
     reconstructs: Sequence[Reconstruct],
@@ -110,8 +111,7 @@ def compare_rows(
     progress: Progress | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Decode rows of held-out trials, each by its own weights, and score them as `evaluate` does; no controls."""
-    first = next(iter(rows.values()))
-    studio = Studio(first.weights, held_out, judge, reconstructs, seed, progress)
+    studio = Studio(weights, held_out, judge, reconstructs, seed, progress)
     *_, decoded = _decoded(studio, rows, 0)
     scored = np.ones(len(held_out.pictures), bool)
     if held_out.is_novel is not None:

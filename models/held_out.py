@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BraindError
+from .low_rank import LowRankMap
 from .weights import Weights
 
 Array = NDArray[Any]
@@ -78,11 +79,23 @@ class Training:
     random_c: Array
 
 
+class TrialDecoder(Protocol):
+    """What turns trials into z and c: weights, or the lagged ridge of one delay."""
+
+    @property
+    def z(self) -> LowRankMap: ...
+    @property
+    def c(self) -> LowRankMap: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def predict(self, voxels: Array) -> tuple[Array, Array]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Row:
-    """Responses to decode, by the weights that decode them: (n, n_voxels) float32, and the picture of each."""
+    """Responses to decode, by what decodes them: (n, n_voxels) float32, and the picture of each."""
 
-    weights: Weights
+    weights: TrialDecoder
     voxels: Array
     picture_of_row: Array
 
@@ -133,13 +146,13 @@ def running_averages(voxels: Array, picture_of_trial: Array) -> Array:
     return averages
 
 
-def distinct_rows(rows: dict[str, Row]) -> tuple[list[tuple[Weights, Array, int]], dict[str, Array]]:
+def distinct_rows(rows: dict[str, Row]) -> tuple[list[tuple[TrialDecoder, Array, int]], dict[str, Array]]:
     """Return every different response once, (weights, voxels, picture), and where each row's are among them.
 
     A picture's first running average is its first single trial, its last one its average: decoded once.
     """
     positions: dict[tuple[str, int, bytes], int] = {}
-    responses: list[tuple[Weights, Array, int]] = []
+    responses: list[tuple[TrialDecoder, Array, int]] = []
     places = {}
     for name, row in rows.items():
         place = np.empty(len(row.voxels), np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .candidates import Candidates
-from .held_out import HeldOut, Training, repeat_of_trial
+from .held_out import HeldOut, Training, TrialDecoder, repeat_of_trial
 from .judge import SEEN_AT_ONCE, Judge, Likeness
 from .metrics import mean_by_picture
 from .target_likeness import nearest_by_decode
@@ -82,7 +82,7 @@ class Studio:
             scores |= self.judge.retrieval(latents, picture_of_decoded, repeat)
         return {name: self.by_picture(score, picture_of_decoded) for name, score in scores.items()}
 
-    def decode(self, responses: list[tuple[Weights, Array, int]]) -> Decodes:
+    def decode(self, responses: list[tuple[TrialDecoder, Array, int]]) -> Decodes:
         # one by one, as a daemon does: the sums of a matrix product depend on how many rows it has
         predicted = [weights.predict(voxels[None]) for weights, voxels, _ in responses]
         z, c = (np.concatenate(parts) for parts in zip(*predicted, strict=True))

@@ -4,84 +4,28 @@ z-scoring of the voxels, scaling of the targets, the restored scale and the inte
 each of z and c, kept as a low-rank product. Only numpy and safetensors: the front process reads this file too.
 """
 
-import os
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
-from ..errors import BraindError
 from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
-from .low_rank import MAP_TENSORS, LowRankMap
-from .prior import PRIOR_TENSORS, PicturePrior
+from .low_rank import LowRankMap
+from .picture_maps import PictureMaps, check_finite
+from .prior import PicturePrior
 from .roi import mask_sha256
-from .session_scaling import ZScore
+from .weights_card import WeightsCard, WeightsError
+from .weights_file import file_content, fingerprint, reading, write_whole
 
 Array = NDArray[Any]
 
-SCHEMA = 2
 # A volume whose grid lies farther than this from the weights' grid, at its farthest corner, is another grid. Affines
 # pass through float32 headers and text, which moves a corner by some micrometres.
 MAX_CORNER_SHIFT_MM = 0.1
 # Headers round the TR; a run of another one has other responses at each volume.
 MAX_TR_DIFFERENCE = 0.01
-
-
-class WeightsError(BraindError):
-    """A weights file that cannot be used, or a volume or LDM that is not the one the weights were fitted for."""
-
-    code = "weights"
-
-
-class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What the weights were fitted on and how well they do.
-
-    The first block is known before the fit; `models/fit.py` fills in the second. `shape` is (X, Y, Z); `latent_shape`
-    and `text_shape` are one picture's z and c; `alphas_*` are the smallest, median and largest chosen penalty;
-    `discarded_*` is the share of the predicted variance lost by the low rank; `scores` are cross-validated, single
-    trials, fractions. `estimates` says which single-trial responses were taken, `z_score` how they were scaled within
-    their session: voxels must come scaled so. `fitted_on` says, of kind bold, which responses stand for those to come,
-    and `tr_s` how long a volume took. `captioner` names the model that wrote captions of pictures that had none.
-    """
-
-    subject: int
-    shape: tuple[int, int, int]
-    affine: tuple[tuple[float, float, float, float], ...]
-    z_rois: tuple[str, ...]
-    c_rois: tuple[str, ...]
-    ldm: str
-    latent_shape: tuple[int, int, int]
-    text_shape: tuple[int, int]
-    simulated: bool
-    nsd: str = ""
-    version: str = ""
-    kind: Literal["beta", "bold"] = "beta"
-    estimates: str = ""
-    sessions: str = ""
-    z_score: ZScore = "none"
-    captioner: str = ""
-
-    profile: str = ""
-    folds: int = 0
-    n_trials: int = 0
-    n_pictures: int = 0
-    alphas_z: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    alphas_c: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    rank_z: int = 0
-    rank_c: int = 0
-    discarded_z: float = 0.0
-    discarded_c: float = 0.0
-    scores: dict[str, float] = {}
-    fitted_on: str = ""
-    tr_s: float | None = None
-    mask_sha256: str = ""
-    schema: int = SCHEMA
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +61,7 @@ class Weights:
     def __post_init__(self) -> None:
         _check_tensors(self)
         if not self.fingerprint:
-            object.__setattr__(self, "fingerprint", _fingerprint(self.to_bytes()))
+            object.__setattr__(self, "fingerprint", fingerprint(self.to_bytes()))
 
     @property
     def is_blank(self) -> bool:
@@ -148,11 +92,7 @@ class Weights:
                 f"voxels of shape {voxels.shape}, but the weights want (n_trials, {len(self.voxel_index)}): "
                 "gather them with the weights' voxel_index first"
             )
-        voxels = np.asarray(voxels, np.float32)
-        z = self.z.predict(voxels).reshape(-1, *self.card.latent_shape)
-        c = self.prior.expected(voxels) if self.prior else self.c.predict(voxels)
-        c = c.reshape(-1, *self.card.text_shape)
-        return z, c
+        return self.maps.predict(np.asarray(voxels, np.float32), self.card)
 
     def check_volume(self, shape: tuple[int, ...], affine: Any) -> None:
         """Refuse a volume that lies on another grid.
@@ -238,32 +178,20 @@ class Weights:
                 code="ldm",
             )
 
-    def _maps(self) -> list[tuple[str, LowRankMap]]:
-        return [("z", self.z), ("c", self.c), *([("prior.scores", self.prior.scores)] if self.prior else [])]
+    @property
+    def maps(self) -> PictureMaps:
+        """Return what decodes."""
+        return PictureMaps(self.z, self.c, self.prior)
 
     def to_bytes(self) -> bytes:
         """Return the safetensors file's content."""
-        tensors = {
-            "voxel_index": self.voxel_index, "voxel_mean": self.voxel_mean, "voxel_std": self.voxel_std,
-            **{f"{name}.{tensor}": getattr(part, tensor)
-               for name, part in self._maps() for tensor in MAP_TENSORS},
-        }  # fmt: skip
-        if self.prior:
-            tensors |= {f"prior.{tensor}": getattr(self.prior, tensor) for tensor in PRIOR_TENSORS}
-        if self.bold:
-            tensors |= {f"bold.{name}": tensor for name, tensor in self.bold.tensors().items()}
-        # safetensors writes memory as it lies: a transposed array would come back scrambled.
-        tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-        # One key only: the header keeps several in no fixed order, and the fingerprint needs one.
-        return save(tensors, metadata={"card": msgspec.json.encode(self.card).decode()})
+        voxels = {"voxel_index": self.voxel_index, "voxel_mean": self.voxel_mean, "voxel_std": self.voxel_std}
+        bold = {f"bold.{name}": tensor for name, tensor in self.bold.tensors().items()} if self.bold else {}
+        return file_content(voxels | self.maps.tensors() | bold, self.card)
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all; a reader never sees a half-written one."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        unfinished_path.write_bytes(self.to_bytes())
-        unfinished_path.replace(path)
+        write_whole(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path) -> "Weights":
@@ -275,29 +203,19 @@ class Weights:
             If it is missing, no safetensors file, of another schema, incomplete or holds numbers that are not finite.
         """
         path = Path(path)
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such weights file; make it with braind fit")
-        try:
-            with safe_open(path, framework="np") as file:
-                card = _read_card(file.metadata() or {})
-                tensors = file.get_tensors()
+        with reading(path) as (card, tensors):
+            maps = PictureMaps.of_tensors(tensors)
             return cls(
                 voxel_index=tensors["voxel_index"],
                 voxel_mean=tensors["voxel_mean"],
                 voxel_std=tensors["voxel_std"],
-                z=_low_rank_map("z", tensors),
-                c=_low_rank_map("c", tensors),
+                z=maps.z,
+                c=maps.c,
                 card=card,
-                prior=_prior(tensors) if "prior.gain" in tensors else None,
+                prior=maps.prior,
                 bold=_bold(tensors) if "bold.hrf_of_voxel" in tensors else None,
-                fingerprint=_fingerprint(path.read_bytes()),
+                fingerprint=fingerprint(path.read_bytes()),
             )
-        except KeyError as error:
-            raise WeightsError(f"{path}: holds no tensor {error}; fit again with braind fit") from error
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path}: no readable safetensors file ({error}); fit again with braind fit") from error
-        except WeightsError as error:
-            raise WeightsError(f"{path}: {error}", code=error.code) from error
 
 
 def _axis_codes(affine: Array) -> str:
@@ -305,26 +223,6 @@ def _axis_codes(affine: Array) -> str:
     columns = affine[:3, :3].T
     nearest = np.abs(columns).argmax(axis=1)
     return "".join(("LPI" if column[axis] < 0 else "RAS")[axis] for column, axis in zip(columns, nearest, strict=True))
-
-
-def _read_card(metadata: dict[str, str]) -> WeightsCard:
-    card = metadata.get("card", "")
-    try:
-        schema = msgspec.json.decode(card).get("schema")
-        if schema != SCHEMA:
-            raise WeightsError(f"weights of schema {schema}, this braind reads {SCHEMA}; fit again with braind fit")
-        return msgspec.json.decode(card, type=WeightsCard)
-    except (msgspec.DecodeError, AttributeError) as error:
-        raise WeightsError(f"holds no card of braind weights ({error}); make it with braind fit") from error
-
-
-def _low_rank_map(name: str, tensors: dict[str, Array]) -> LowRankMap:
-    return LowRankMap(**{tensor: tensors[f"{name}.{tensor}"] for tensor in MAP_TENSORS})
-
-
-def _prior(tensors: dict[str, Array]) -> PicturePrior:
-    own = {tensor: tensors[f"prior.{tensor}"] for tensor in PRIOR_TENSORS}
-    return PicturePrior(scores=_low_rank_map("prior.scores", tensors), **own)
 
 
 def _bold(tensors: dict[str, Array]) -> BoldPrior:
@@ -336,11 +234,7 @@ def _check_tensors(weights: Weights) -> None:
     n_voxels = len(weights.voxel_index)
     if weights.voxel_mean.shape != (n_voxels,) or weights.voxel_std.shape != (n_voxels,):
         raise WeightsError(f"voxel_mean and voxel_std must hold {n_voxels} numbers, as voxel_index does")
-    n_targets = {"z": int(np.prod(card.latent_shape)), "c": int(np.prod(card.text_shape))}
-    if weights.prior:
-        n_targets["prior.scores"] = _check_prior(weights.prior, n_targets["c"])
-    for name, part in weights._maps():
-        _check_map(name, part, n_targets[name], n_voxels)
+    weights.maps.check(n_voxels, card)
     if weights.bold:
         _check_bold(weights.bold, n_voxels)
     if not (np.isfinite(weights.voxel_mean).all() and np.isfinite(weights.voxel_std).all()):
@@ -352,51 +246,14 @@ def _check_tensors(weights: Weights) -> None:
         raise WeightsError("voxel_index is not the mask that the card names; fit again with braind fit")
 
 
-def _check_map(name: str, part: LowRankMap, n_targets: int, n_voxels: int) -> None:
-    n_own = len(part.positions)
-    if part.left.shape != (n_own, part.rank) or part.right.shape != (part.rank, n_targets):
-        raise WeightsError(f"{name}.left and {name}.right do not make a map from {n_own} voxels to {n_targets}")
-    for tensor, n in (("row_scale", n_own), *((tensor, n_targets) for tensor in MAP_TENSORS[4:])):
-        if getattr(part, tensor).shape != (n,):
-            raise WeightsError(f"{name}.{tensor} has shape {getattr(part, tensor).shape}, expected ({n},)")
-    for tensor in MAP_TENSORS[1:]:
-        _check_finite(f"{name}.{tensor}", getattr(part, tensor))
-    if n_own == 0 or part.positions.min() < 0 or part.positions.max() >= n_voxels:
-        raise WeightsError(f"{name}.positions point outside the {n_voxels} voxels of voxel_index")
-
-
-def _check_prior(prior: PicturePrior, n_targets: int) -> int:
-    """Check the prior's tensors against each other; return how many components it has."""
-    n_pictures, n_components = prior.pictures.shape if prior.pictures.ndim == 2 else (0, 0)
-    shapes = {"gain": (n_components,), "noise": (n_components,), "components": (n_components, n_targets),
-              "mean": (n_targets,)}  # fmt: skip
-    for tensor, shape in shapes.items():
-        if getattr(prior, tensor).shape != shape:
-            raise WeightsError(f"prior.{tensor} has shape {getattr(prior, tensor).shape}, expected {shape}")
-    for tensor in PRIOR_TENSORS:
-        _check_finite(f"prior.{tensor}", getattr(prior, tensor))
-    if not n_pictures or (prior.noise <= 0).any():
-        raise WeightsError("the prior needs training pictures, and noise above 0; fit again with braind fit")
-    return n_components
-
-
 def _check_bold(prior: BoldPrior, n_voxels: int) -> None:
     tensors = prior.tensors()
     for name, tensor in tensors.items():
         n = len(SHARED_VALUES) if name == "shared" else n_voxels
         if tensor.shape != (n,):
             raise WeightsError(f"bold.{name} has shape {tensor.shape}, expected ({n},)")
-        _check_finite(f"bold.{name}", tensor)
+        check_finite(f"bold.{name}", tensor)
     try:
         prior.check()
     except ValueError as error:
         raise WeightsError(f"{error}; fit again with braind fit --kind bold") from error
-
-
-def _check_finite(name: str, tensor: Array) -> None:
-    if not np.isfinite(tensor).all():
-        raise WeightsError(f"{name} holds numbers that are not finite; fit again with braind fit")
-
-
-def _fingerprint(content: bytes) -> str:
-    return sha256(content).hexdigest()[:12]

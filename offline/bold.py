@@ -17,6 +17,8 @@ Array = NDArray[Any]
 Report = Callable[[str, int, int], None]
 
 N_PRIOR_RUNS = 4
+SECONDS_AFTER_ONSET = (4.0, 6.0, 8.0, 10.0)
+"""What is scored beside final estimates."""
 
 
 class BoldError(BraindError):
@@ -83,14 +85,19 @@ def read_run(tree: BoldDataSet, subject: int, recorded: RecordedRun, voxel_index
 
 def learn_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Report | None = None) -> BoldPrior:
     """Learn a subject's prior from a few runs, spread over all."""
-    runs = recorded_runs(tree, subject)
-    chosen = [runs[n] for n in np.unique(np.linspace(0, len(runs) - 1, N_PRIOR_RUNS).round().astype(int))]
+    chosen = prior_runs(tree, subject)
     read = [read_run(tree, subject, recorded, voxel_index) for recorded in chosen]
     prior = fit_prior(read, report)
     mean_volume = np.mean([tree.bold_mean(subject, one.session, one.run) for one in chosen], axis=0)
     mean_signal = mean_volume.reshape(-1)[voxel_index]
     lowest = min(likeness(volume, mean_signal) for run in read for volume in run.volumes)
     return with_reference(prior, mean_volume, voxel_index, lowest)
+
+
+def prior_runs(tree: BoldDataSet, subject: int) -> list[RecordedRun]:
+    """Choose the runs that priors are learned from."""
+    runs = recorded_runs(tree, subject)
+    return [runs[n] for n in np.unique(np.linspace(0, len(runs) - 1, N_PRIOR_RUNS).round().astype(int))]
 
 
 def read_bold_trials(data: BoldDataSet, subject: int, voxel_index: Array) -> tuple[Trials, Array, BoldPrior]:

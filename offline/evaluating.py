@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-SECONDS_AFTER_ONSET = (4.0, 6.0, 8.0, 10.0)
-
 
 class EvaluatingError(BraindError):
     """Something that is to be scored against and cannot be read."""
@@ -201,58 +199,6 @@ def bold_rows(
     return {
         name: (Row(weights, found.voxels, np.searchsorted(picture_ids, trials.nsd_id[found.rows])), found.rows)
         for name, found in estimates.items()
-    }
-
-
-def evaluate_bold(
-    config: Config,
-    subject: int,
-    protocol_name: str = "mindeye",
-    networks: str | None = None,
-    kinds_path: Path | None = None,
-    max_trials_per_picture: int | None = None,
-) -> dict[str, Any]:
-    """Score held-out trials as estimated from BOLD, so many seconds after their onsets, beside the same trials' betas.
-
-    Parameters are those of `evaluate_subject`.
-
-    Returns
-    -------
-    scores : dict, JSON-ready
-        `beta`, and `bold` with `seconds_after_onset` and `final`: scores as `evaluate_subject`'s rows have them.
-    """
-    from ..models.evaluate import compare_rows
-    from ..models.held_out import Row, first_trials
-    from ..models.judge import Judge
-    from ..models.judge_networks import load_looks
-    from ..models.protocols import PROTOCOLS, own_measures
-
-    protocol = PROTOCOLS[protocol_name]
-    source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
-    decoder = Decoder.load(config, subject)
-    weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
-    held_out, _, picture_ids = held_out_of(decoder, kinds_path)
-    looks, _ = load_looks(protocol.networks, source)
-    own, _ = own_clip(decoder, picture_ids, source)
-    judge = Judge(held_out.pictures, (*protocol.measures, *own_measures(protocol)), looks, own, held_out.kinds)
-    found = bold_rows(decoder.tree, subject, weights, picture_ids, SECONDS_AFTER_ONSET)
-    final, trial_rows = found["final"]
-    chosen = first_trials(final.picture_of_row, max_trials_per_picture)
-    # all trials → held-out ones
-    is_shared = decoder.tree.trials(subject).is_shared
-    betas = held_out.voxels[(np.cumsum(is_shared) - 1)[trial_rows]]
-    rows = {"beta": Row(decoder.weights, betas, final.picture_of_row)} | {name: row for name, (row, _) in found.items()}
-    rows = {name: Row(row.weights, row.voxels[chosen], row.picture_of_row[chosen]) for name, row in rows.items()}
-    with progress_bar("evaluating") as report:
-        scores = compare_rows(
-            rows, held_out, [decoder.reconstructor.picture], judge, seed=config.decode.seed, progress=report
-        )
-    return {
-        "beta": scores.pop("beta"),
-        "bold": {"final": scores.pop("final"), "seconds_after_onset": scores, "fitted_on": weights.card.fitted_on},
-        "measures": {measure.name: {"title": measure.title, "better": measure.better} for measure in judge.measures},
-        "protocol": protocol.name,
-        "provenance": decoder.provenance() | {"bold_weights": weights.fingerprint},
     }
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.bids import BOLD
-from ..client.config import Config, Kind, candidates_path, data_path, weights_path
+from ..client.config import Config, Kind, candidates_path, data_path, lagged_path, weights_path
 from ..client.data_set import BoldDataSet, DataSet, DataSetError, span
 from ..errors import BraindError
 from ..models.candidates import Candidates
@@ -27,6 +27,7 @@ from .recorded_sessions import RecordedSessions
 if TYPE_CHECKING:
     from ..models.bold_prior import BoldPrior
     from ..models.bold_responses import Responses
+    from ..models.fit_profiles import FitProfile
     from ..models.ldm import LatentDiffusionModel
     from ..models.presets import Preset
 
@@ -62,18 +63,29 @@ class Fitted:
         self.candidates.save(candidates_path)
 
 
-def fit_subject(config: Config, subject: int, kind: Kind = "beta") -> Path:
+def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: bool = False) -> Path:
     """Fit a subject's weights on all trials of pictures that are not held out; return the weights' path.
 
     Those of kind bold decode trials as estimated while a run goes on, and hold what is known of the subject's BOLD.
+    With them, the lagged ridge that they are compared with may be fitted too.
 
     Writes the candidate set (the shared pictures) and a model card beside them. An interrupted fit leaves what it has
     in the data folder's `unfinished`; the next one with the same inputs and settings goes on from there.
     """
     path = weights_path(config, subject, kind)
     work = data_path(config) / "unfinished" / path.stem
-    fitted = fit_data_set(config, data_set_of(config), subject, kind, load_ldm(config, is_exact=True), work)
+    tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
+    fitted = fit_data_set(config, tree, subject, kind, ldm, work)
     fitted.save(path, candidates_path(config, subject))
+    if with_lagged:
+        from .lagged import fit_lagged
+
+        assert isinstance(tree, BoldDataSet)
+        ridge = fit_lagged(
+            tree, subject, fitted.weights, fitted.z, fitted.c, profile_of(config), config.fit.max_discarded_variance,
+            work, ldm.device.type,
+        )  # fmt: skip
+        ridge.save(lagged_path(config, subject))
     shutil.rmtree(work, ignore_errors=True)
     return path
 
@@ -95,11 +107,11 @@ def fit_data_set(
     encode : in place of `encode_targets`, by somebody who has encoded some of the pictures before
     """
     from ..models.bold_responses import Responses
-    from ..models.fit import fit_weights, profile_named
+    from ..models.fit import fit_weights
     from .bold import check_bold, read_bold_trials
 
     encode = encode or encode_targets
-    profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
+    profile = profile_of(config)
     voxel_index, z_positions, c_positions = union_index(
         tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
     )
@@ -158,6 +170,13 @@ def fit_data_set(
     labels = [tree.captions(int(nsd_id))[0] for nsd_id in candidate_ids]
     candidates = Candidates(candidate_z, candidate_c, candidate_ids, labels)
     return Fitted(weights, candidates, responses, z, c)
+
+
+def profile_of(config: Config) -> "FitProfile":
+    """Return the fit profile of the settings (`FitError` if there is none of that name)."""
+    from ..models.fit_profiles import profile_named
+
+    return replace(profile_named(config.fit.profile), folds=config.fit.folds)
 
 
 def _check_split(tree: DataSet, subject: int, is_test: Array) -> bool:

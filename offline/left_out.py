@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.config import Config, load_config
-from ..models.fit import PROFILES, FitProfile, fit_weights
+from ..models.fit import fit_weights
+from ..models.fit_profiles import PROFILES, FitProfile
 from ..models.roi import union_index
 from ..models.weights import Weights, WeightsCard
 from .data_sets import ensure_tree

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..models.fit import PROFILES
+from ..models.fit_profiles import PROFILES
 from ..models.protocols import PROTOCOLS
 from .report_inputs import STEPS, Encoding, Session
 

@@ -55,9 +55,12 @@ def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
 
 def bold_table(scores: dict[str, Any]) -> ScoreTable:
     """Return the table of scores against seconds after onset, with the share of the betas' score above chance."""
-    after = scores["bold"]["seconds_after_onset"]
-    rows = {"betas": scores["beta"], **{f"BOLD, {float(delay_s):g} s": row for delay_s, row in after.items()},
-            "BOLD, final": scores["bold"]["final"]}  # fmt: skip
+    rows = {"betas": scores["beta"]}
+    for words, part in (("BOLD", scores["bold"]), ("lagged ridge", scores["lagged"])):
+        if "final" in part:
+            after = part["seconds_after_onset"]
+            rows |= {f"{words}, {float(delay_s):g} s": row for delay_s, row in after.items()}
+            rows[f"{words}, final"] = part["final"]
     measures = {name: measure["title"] for name, measure in scores["measures"].items()}
     compared = {"z_correlation": 0.0, "c_correlation": 0.0} | (
         {"clip_two_way": 0.5} if "clip_two_way" in measures else {}
@@ -82,7 +85,10 @@ def bold_table(scores: dict[str, Any]) -> ScoreTable:
 def print_bold_table(scores: dict[str, Any]) -> None:
     """Print the table of scores against seconds after onset on stdout."""
     simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
-    _print([bold_table(scores)], f"{scores['beta']['n_decodes']} trials{simulated}; means over pictures")
+    console = _print([bold_table(scores)], f"{scores['beta']['n_decodes']} trials{simulated}; means over pictures")
+    if "not_measured" in scores["lagged"]:
+        line = f"lagged ridge: not measured: {scores['lagged']['not_measured']}"
+        console.print(line, markup=False, highlight=False)
 
 
 def not_measured(scores: dict[str, Any]) -> list[str]:

@@ -121,13 +121,13 @@ def test_bold_volumes_give_a_picture_a_trial(data, tmp_path):
 
 @pytest.fixture(scope="session")
 def bold_path(data):
-    """Weights of subject 1 for BOLD, beside those for betas."""
-    fitted = braind("fit", "--kind", "bold", "--data", data)
+    """Weights of subject 1 for BOLD, beside those for betas, and the lagged ridge."""
+    fitted = braind("fit", "--kind", "bold", "--lagged", "--data", data)
     assert fitted.exit_code == 0, fitted.stderr
     return Path(fitted.stdout.strip())
 
 
-def test_weights_for_bold_are_fitted_and_scored_against_seconds_after_onset(data, bold_path):
+def test_weights_for_bold_are_fitted_and_scored_against_seconds_after_onset(data, bold_path, tmp_path):
     path = bold_path
     weights = Weights.load(path)
     assert path == weights_path(config_of(data), 1, "bold")
@@ -136,14 +136,19 @@ def test_weights_for_bold_are_fitted_and_scored_against_seconds_after_onset(data
     assert weights.card.tr_s == pytest.approx(4 / 3)
     assert weights.card.fitted_on in path.with_suffix(".md").read_text()
     evaluated = braind("evaluate", "--kind", "bold", "--data", data, "--json", "--max-trials", "1",
-                       "--preset", "live-2", "--engine", "torch")  # fmt: skip
+                       "--preset", "live-2", "--engine", "torch", "--plot", tmp_path / "bold.svg")  # fmt: skip
     assert evaluated.exit_code == 0, evaluated.stderr
     scores = json.loads(evaluated.stdout)
     assert list(scores["bold"]["seconds_after_onset"]) == ["4.0", "6.0", "8.0", "10.0"]
     after = {**scores["bold"]["seconds_after_onset"], "final": scores["bold"]["final"], "beta": scores["beta"]}
+    by_lags = scores["lagged"]["seconds_after_onset"]
+    assert by_lags.keys() == scores["bold"]["seconds_after_onset"].keys()
+    after |= {"lagged 4": by_lags["4.0"], "lagged 8": by_lags["8.0"], "lagged": scores["lagged"]["final"]}
     assert len({row["n_decodes"] for row in after.values()}) == 1
     assert all({"zc", "z", "c", "z_correlation", "c_correlation"} <= row.keys() for row in after.values())
     assert after["final"]["z_correlation"]["mean"] > after["4.0"]["z_correlation"]["mean"]
+    assert after["lagged 8"]["z_correlation"]["mean"] > after["lagged 4"]["z_correlation"]["mean"]
+    assert "SIMULATED" in (tmp_path / "bold.svg").read_text()
 
 
 def test_decode_writes_pictures_with_provenance_and_a_sheet(data, tmp_path):
@@ -198,6 +203,9 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
         (["fit", "--subject", "7"], "subj07", 1),
         (["fit", "--nsd", "/nonexistent"], "/nonexistent", 1),
         (["fit", "--ldm", "/nonexistent"], "model_index.json", 2),
+        (["fit", "--lagged"], "--kind bold", 2),
+        (["evaluate", "--plot", "bold.png"], "--kind bold", 2),
+        (["evaluate", "--kind", "bold", "--plot", "bold.jpeg"], "neither .png nor .svg", 2),
         (["decode", "--trials", "999"], "numbered 0 to", 1),
         (["decode", "--trials", "last"], "0,3,10-19", 1),
         (["decode", "--preset", "takagy"], "takagi", 2),

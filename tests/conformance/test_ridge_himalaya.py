@@ -6,7 +6,7 @@ from himalaya.ridge import RidgeCV
 from sklearn.model_selection import PredefinedSplit
 
 from braind.models import cross_validation
-from braind.models.fit import PROFILES
+from braind.models.fit_profiles import PROFILES
 from braind.models.ridge import fit_ridge, picture_folds, standardise
 
 

@@ -14,7 +14,7 @@ from braind.client import wire
 from braind.client.control import ControlClient
 from braind.client.subscriber import DecodeSubscriber
 from braind.daemon.recording import Recording
-from braind.models.fit import FitError
+from braind.models.fit_profiles import FitError
 from braind.offline.calibrating import follow_calibration
 
 

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braind.models.fit import PROFILES, FitError, FitProfile, fit_weights, model_card, restored_scale
+from braind.models.fit import fit_weights, model_card
+from braind.models.fit_maps import restored_scale
+from braind.models.fit_profiles import PROFILES, FitError, FitProfile
 from braind.models.ridge import fit_ridge, picture_folds, standardise
 
 LINEAR = replace(PROFILES["live"], prior=False)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from braind.models.fit import PROFILES, fit_weights
+from braind.models.fit import fit_weights
+from braind.models.fit_profiles import PROFILES
 from braind.models.prior import principal_components
 from braind.models.weights import Weights, WeightsError
 

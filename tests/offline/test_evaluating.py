@@ -1,11 +1,13 @@
 """What an evaluation reads beside the trials, and what it prints."""
 
 import pytest
+from PIL import Image
 
 from braind.client.config import load_config
 from braind.client.nsd import NsdTree
+from braind.offline.bold_plot import DPI, HEIGHT_INCHES, PANEL_INCHES, draw_bold
 from braind.offline.evaluating import EvaluatingError, load_bold_weights, read_kinds
-from braind.offline.score_tables import bold_table, not_measured, print_tables, score_tables
+from braind.offline.score_tables import bold_table, not_measured, print_bold_table, print_tables, score_tables
 
 
 def score(mean):
@@ -74,7 +76,7 @@ def test_kinds_are_read_from_a_table(tmp_path):
         read_kinds(tmp_path / "missing.tsv")
 
 
-def test_bold_scores_stand_beside_the_betas_with_their_share_above_chance():
+def test_bold_scores_stand_beside_the_betas_in_a_table_and_a_plot(tmp_path, capsys):
     def row(z, clip):
         return {
             "zc": {"clip_two_way": score(clip)},
@@ -86,14 +88,38 @@ def test_bold_scores_stand_beside_the_betas_with_their_share_above_chance():
     scores = {
         "beta": row(0.4, 0.9),
         "bold": {"seconds_after_onset": {"4.0": row(0.1, 0.6), "8.0": row(0.36, 0.86)}, "final": row(0.4, 0.9)},
+        "lagged": {"seconds_after_onset": {"4.0": row(0.2, 0.7), "8.0": row(0.3, 0.8)}, "final": row(0.2, 0.7)},
         "measures": {"clip_two_way": {"title": "two-way CLIP (own)"}},
-        "provenance": {"simulated": True},
+        "provenance": {"subject": 1, "simulated": True},
     }
     table = bold_table(scores)
     assert table.columns == ["", "z correlation", "c correlation", "two-way CLIP (own)"]
     assert table.rows[1] == ["BOLD, 4 s", "0.100 (25%)", "0.100 (25%)", "0.600 (25%)"]
     assert table.rows[2][-1] == "0.860 (90%)"
-    assert [row[0] for row in table.rows] == ["betas", "BOLD, 4 s", "BOLD, 8 s", "BOLD, final"]
+    lagged = ["lagged ridge, 4 s", "lagged ridge, 8 s", "lagged ridge, final"]
+    assert [row[0] for row in table.rows] == ["betas", "BOLD, 4 s", "BOLD, 8 s", "BOLD, final", *lagged]
+
+    draw_bold(scores, tmp_path / "bold.png")
+    draw_bold(scores, tmp_path / "bold.svg")
+    with Image.open(tmp_path / "bold.png") as picture:
+        assert picture.size == (round(3 * PANEL_INCHES * DPI), round(HEIGHT_INCHES * DPI))
+    drawn = (tmp_path / "bold.svg").read_text()
+    for words in (
+        "SIMULATED",
+        "9 held-out",
+        "seconds after onset",
+        "causal estimates",
+        "lagged ridge",
+        "chance",
+        "betas",
+    ):
+        assert words in drawn
+
+    scores["lagged"] = {"not_measured": "needs a lagged ridge"}
+    draw_bold(scores, tmp_path / "bold.svg")
+    assert "lagged ridge" not in (tmp_path / "bold.svg").read_text()
+    print_bold_table(scores)
+    assert "lagged ridge: not measured: needs a lagged ridge" in capsys.readouterr().out
 
 
 def test_missing_bold_weights_are_named(tmp_path):

@@ -24,7 +24,7 @@ from braind.models.bold_prior import BoldPrior
 from braind.models.candidate_names import CandidateNames
 from braind.models.candidates import Candidates
 from braind.models.demo.nsd_tree import TreeSize, simulate
-from braind.models.fit import FitError
+from braind.models.fit_profiles import FitError
 from braind.models.weights import Weights
 from braind.offline import bold, calibrating, fitting
 from braind.offline.calibrating import SessionFit, Shown, with_regions

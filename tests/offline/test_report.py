@@ -18,7 +18,7 @@ from braind.client import wire
 from braind.client.config import load_config, weights_path
 from braind.client.nsd import NsdTree
 from braind.daemon.journal import Journal
-from braind.models.fit import PROFILES
+from braind.models.fit_profiles import PROFILES
 from braind.models.low_rank import low_rank_map
 from braind.models.protocols import PROTOCOLS, own_measures
 from braind.models.roi import mask_sha256, union_index
