@@ -17,6 +17,9 @@ Array = NDArray[Any]
 # A target that varies less than this share of the most varying one is constant up to rounding (CLIP's first tokens).
 CONSTANT_BELOW = 1e-5
 
+FIRST_DIRECTIONS = 768  # that predictions are reduced from; doubled until they hold nearly all of them
+N_PROBES = 64
+
 MAP_TENSORS = (
     "positions", "left", "row_scale", "right", "column_scale", "intercept", "target_mean", "target_std",
     "cv_correlation",
@@ -120,8 +123,9 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     """Find the smallest low-rank product whose predictions lose little variance (reduced-rank regression).
 
     The best product for prediction keeps the leading directions of the *predictions* over the training trials, not of
-    the coefficients: voxels are correlated, so large coefficients need not move the predictions. Predictions come a
-    chunk of targets at a time, as coordinates in the trials' components.
+    the coefficients: voxels are correlated, so large coefficients need not move the predictions. Predictions of some
+    targets lead to the directions of all (one step of subspace iteration); what lies outside of those is estimated
+    from random sums of all predictions.
 
     Parameters
     ----------
@@ -139,45 +143,45 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     """
     import torch
 
-    from .decomposition import gram
-
-    def scaled(number: int) -> "torch.Tensor":
-        predicted = fit.predicted_components(number)
-        return predicted * torch.as_tensor(scale[fit.chunks[number]], dtype=torch.float32, device=predicted.device)
-
-    singular_values = fit.decomposition.singular_values
-    products = torch.zeros(len(singular_values), len(singular_values), dtype=torch.float64)
-    for number in range(len(fit.chunks)):
-        products += gram(scaled(number).T).cpu()
-    variance, directions = _leading_eigenvectors(products, max_discarded_variance)
-    rank, discarded = _smallest_rank(variance, float(products.trace()), max_discarded_variance)
-    kept = directions[:, :rank].to(singular_values)
-    right = np.zeros((rank, len(scale)), np.float32)
-    for number, chunk in enumerate(fit.chunks):
-        right[:, chunk] = (kept.T.float() @ scaled(number)).cpu().numpy()
+    device = fit.design.gram.device
+    varying = np.flatnonzero(np.isfinite(fit.alphas))
+    factors = torch.as_tensor(scale, dtype=torch.float32, device=device)
+    generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    order = rng.permutation(varying)
+    probes = torch.randn(len(scale), N_PROBES, generator=generator).to(device)
+    n_directions = FIRST_DIRECTIONS
+    while True:
+        some = np.sort(order[:n_directions])
+        basis = _orthonormal(fit.coefficients_of(some) * factors[some], fit.design.gram)
+        inner = fit.project_predictions(basis) * factors
+        sums = fit.sum_coefficients(torch.cat([inner.T, probes], dim=1) * factors[:, None])
+        basis = _orthonormal(sums[:, : len(inner)], fit.design.gram)
+        right = fit.project_predictions(basis) * factors
+        outside = sums[:, len(inner) :]
+        outside = outside - basis @ (basis.T @ (fit.design.gram @ outside))
+        lost = float((outside * (fit.design.gram @ outside)).sum()) / N_PROBES
+        variance, rotation = torch.linalg.eigh((right @ right.T).double())
+        variance = variance.flip(0).cpu().numpy()
+        if lost < 0.5 * max_discarded_variance * (variance.sum() + lost) or n_directions >= len(varying):
+            break
+        n_directions *= 2
+    rank, discarded = _smallest_rank(variance, float(variance.sum()) + lost, max_discarded_variance)
+    kept = rotation.flip(1)[:, :rank]
+    right = (kept.T.float() @ right).cpu().numpy()
     length = np.linalg.norm(right, axis=1)
     length[length == 0] = 1
-    left = fit.decomposition.directions @ (kept / singular_values[:, None])
+    left = fit.design.in_voxels(basis @ kept)
     return left.cpu().numpy() * length, right / length[:, None].astype(np.float32), discarded
 
 
-def _leading_eigenvectors(products: "torch.Tensor", max_discarded: float) -> tuple[Array, "torch.Tensor"]:
-    """Return falling eigenvalues and their eigenvectors: all, or as many as leave less than that share of the trace."""
+def _orthonormal(coefficients: "torch.Tensor", gram: "torch.Tensor") -> "torch.Tensor":
+    """Return coefficients of the same span whose predictions are orthonormal over trials."""
     import torch
 
-    n, n_wanted = len(products), 320
-    generator = torch.Generator().manual_seed(0)
-    while 3 * n_wanted < n:
-        basis = torch.randn(n, n_wanted, dtype=torch.float64, generator=generator)
-        for _ in range(6):
-            basis = torch.linalg.qr(products @ basis)[0]
-        variance, inner = torch.linalg.eigh(basis.T @ products @ basis)
-        # the last of them are not yet the leading ones
-        if variance[n_wanted // 10 :].sum() >= (1 - max_discarded) * products.trace():
-            return variance.flip(0).numpy(), basis @ inner.flip(1)
-        n_wanted *= 2
-    variance, directions = torch.linalg.eigh(products)
-    return variance.flip(0).numpy(), directions.flip(1)
+    spanning = torch.linalg.qr(coefficients)[0]
+    squared, directions = torch.linalg.eigh(spanning.T @ gram @ spanning)
+    spanned = squared > len(squared) * torch.finfo(torch.float64).eps * squared[-1]
+    return spanning @ (directions[:, spanned] / squared[spanned].sqrt())
 
 
 def _largest_magnitude(array: Array, axis: int) -> Array:
