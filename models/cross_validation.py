@@ -15,21 +15,23 @@ that, the target's own residuals decide.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .design import Design, gram, leading_basis, make_design
+from .design import Design, leading_basis, make_design
 from .kept import Kept
+from .linear_algebra import cholesky, cholesky_solve, gram, whiten
 
 Array = NDArray[Any]
 Residuals = Callable[[torch.Tensor], torch.Tensor]
 """Targets by picture → held-out residuals, (n_trials, n_targets)."""
 Shown = Callable[[Array], torch.Tensor]
 
-BASIS_SIZE = 1024  # at most
+BASIS_SIZE = 512  # at most
 PICTURES_PER_BASIS = 8
 BASIS_TARGETS = 6144  # that the basis is found from
 SAMPLE_SIZE = 256
@@ -37,7 +39,7 @@ FLOAT32_ROUNDING = 1e-7
 MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below this share of the voxels' whole variance need fits to every fold's own training trials.
 REFIT_BELOW = 1e-8
-WORSE = 1.05  # times a target's least error, at two penalties running: smaller ones need not be tried
+WORSE = 1.02  # times a target's least error, at two penalties running: smaller ones need not be tried
 
 
 def cross_validate(
@@ -72,8 +74,9 @@ def cross_validate(
         and their mean squared error, averaged over folds.
     """
     alphas = np.sort(alphas)[::-1]
-    folds_of = _refitted if alphas[-1] < REFIT_BELOW * float(design.gram.trace()) else _left_out
-    residuals_of = folds_of(design, picture_of_trial, folds, intercept)
+    of_folds = _refitted if alphas[-1] < REFIT_BELOW * float(design.gram.trace()) else _left_out
+    # the penalties tried last are those that targets are close to
+    residuals_of = lru_cache(maxsize=5)(of_folds(design, picture_of_trial, folds, intercept))
     trials = _Trials(picture_of_trial, folds, design.voxels.device)
     n_targets = sum(map(len, chunks))
     if n_targets <= BASIS_SIZE + SAMPLE_SIZE:
@@ -195,7 +198,7 @@ def _screen_and_settle(
     close[:tried] = _close_to_best(statistics[:tried, 0], wrong, np.sqrt(remainder * energy), sampled)
     # a target's own errors and estimates of it do not compare
     statistics[:, 0][~close & close.any(axis=0)] = np.inf
-    for position in np.flatnonzero(close.any(axis=1)).tolist():
+    for position in np.flatnonzero(close.any(axis=1))[::-1].tolist():
 
         def settled(position: int = position) -> Array:
             left_out, own = residuals_of(alphas[position]), np.empty((4, close[position].sum()))
@@ -209,7 +212,7 @@ def _screen_and_settle(
             return own
 
         statistics[position][:, close[position]] = kept.array(f"settled-{position:02d}", settled)
-        progress(0.7 + 0.3 * float(close[: position + 1].sum() / close.sum()))
+        progress(0.7 + 0.3 * float(close[position:].sum() / close.sum()))
 
     best = statistics[:, 0].argmin(axis=0)
     for position in np.unique(best).tolist():
@@ -275,19 +278,18 @@ def _left_out(
     def residuals_of(alpha: float) -> Residuals:
         factor = design.factor(alpha)
         dtype = factor.dtype
-        whitened = torch.linalg.solve_triangular(factor, design.voxels.T.to(dtype), upper=False)
-        # whitenedᵀ whitened = H
+        whitened = whiten(design.voxels.to(dtype), factor)
+        # whitened whitenedᵀ = H
         left_factors = []
         for held_out in held_outs:
-            left = torch.eye(len(held_out), dtype=dtype, device=device) - gram(whitened[:, held_out])
-            left_factors.append(torch.linalg.cholesky(left - intercept / n_trials))
+            left = torch.eye(len(held_out), dtype=dtype, device=device) - gram(whitened[held_out].T)
+            left_factors.append(cholesky(left - intercept / n_trials))
 
         def residuals(values: torch.Tensor) -> torch.Tensor:
-            products = design.by_picture.T.to(dtype) @ values.to(dtype)
-            predicted = whitened.T @ torch.linalg.solve_triangular(factor, products, upper=False)
-            missed = values[trial_pictures] - predicted
+            by_trial = values[trial_pictures].to(dtype)
+            missed = by_trial - whitened @ (whitened.T @ by_trial)
             for held_out, left_factor in zip(held_outs, left_factors, strict=True):
-                missed[held_out] = torch.cholesky_solve(missed[held_out], left_factor)
+                missed[held_out] = cholesky_solve(missed[held_out], left_factor)
             return missed.float()
 
         return residuals
@@ -316,7 +318,7 @@ def _refitted(
             missed = torch.empty(len(picture_of_trial), values.shape[1], device=device)
             wide = values.double()
             for (_, held_out), (own, new, share), factor in zip(folds, fitted, factors, strict=True):
-                coefficients = torch.cholesky_solve(own.by_picture.double().T @ wide, factor)
+                coefficients = cholesky_solve(own.by_picture.double().T @ wide, factor)
                 predicted = new @ own.in_voxels(coefficients) + share @ wide
                 missed[held_out] = (wide[picture_of_trial[held_out]] - predicted).float()
             return missed

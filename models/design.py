@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .linear_algebra import cholesky, gram
+
 Array = NDArray[Any]
 
 # Penalties below this share of the mean eigenvalue need float64: the largest eigenvalue is a thousand times the mean.
@@ -39,12 +41,7 @@ class Design:
             dtype = torch.float64 if alpha < FLOAT64_BELOW * float(self.gram.trace()) / len(self.gram) else torch.float32
         penalised = self.gram.to(dtype, copy=True)
         penalised.diagonal().add_(alpha)
-        return torch.linalg.cholesky(penalised)
-
-    def solve(self, alpha: float, columns: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """Return (gram + alpha)⁻¹ columns, (n, n_columns)."""
-        factor = self.factor(alpha, dtype)
-        return torch.cholesky_solve(columns.to(factor.dtype), factor)
+        return cholesky(penalised)
 
     def in_voxels(self, coefficients: torch.Tensor) -> torch.Tensor:
         """Return coefficients of `voxels` as coefficients of the z-scored voxels, (n_voxels, n_targets) float64."""
@@ -78,14 +75,6 @@ def make_design(
     by_picture = torch.zeros(n_pictures, voxels.shape[1], device=voxels.device)
     by_picture.index_add_(0, torch.as_tensor(picture_of_trial, device=voxels.device), voxels)
     return Design(voxels, by_picture, products, directions)
-
-
-def gram(columns: torch.Tensor) -> torch.Tensor:
-    """Return the inner products of a matrix's columns."""
-    if columns.device.type == "cpu":
-        array = columns.numpy()
-        return torch.from_numpy(array.T @ array)  # numpy sees the symmetry and does half the work
-    return columns.T @ columns
 
 
 def leading_basis(values: torch.Tensor, size: int) -> torch.Tensor:

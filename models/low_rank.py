@@ -17,7 +17,9 @@ Array = NDArray[Any]
 # A target that varies less than this share of the most varying one is constant up to rounding (CLIP's first tokens).
 CONSTANT_BELOW = 1e-5
 
-FIRST_DIRECTIONS = 768  # that predictions are reduced from; doubled until they hold nearly all of them
+FIRST_READ = 2304  # targets whose predictions lead to the directions of all; doubled until those hold enough
+READ_PER_DIRECTION = 3
+MIN_DIRECTIONS = 256
 N_PROBES = 64
 
 MAP_TENSORS = (
@@ -124,8 +126,7 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
 
     The best product for prediction keeps the leading directions of the *predictions* over the training trials, not of
     the coefficients: voxels are correlated, so large coefficients need not move the predictions. Predictions of some
-    targets lead to the directions of all (one step of subspace iteration); what lies outside of those is estimated
-    from random sums of all predictions.
+    targets lead to the directions of all; what lies outside of those is estimated from random sums of all predictions.
 
     Parameters
     ----------
@@ -146,26 +147,18 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     device = fit.design.gram.device
     varying = np.flatnonzero(np.isfinite(fit.alphas))
     factors = torch.as_tensor(scale, dtype=torch.float32, device=device)
-    generator, rng = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    order = rng.permutation(varying)
-    probes = torch.randn(len(scale), N_PROBES, generator=generator).to(device)
-    n_directions = FIRST_DIRECTIONS
+    order = np.random.default_rng(0).permutation(varying)
+    n_read = min(FIRST_READ, len(order))
     while True:
-        some = np.sort(order[:n_directions])
-        basis = _orthonormal(fit.coefficients_of(some) * factors[some], fit.design.gram)
-        inner = fit.project_predictions(basis) * factors
-        sums = fit.sum_coefficients(torch.cat([inner.T, probes], dim=1) * factors[:, None])
-        basis = _orthonormal(sums[:, : len(inner)], fit.design.gram)
-        right = fit.project_predictions(basis) * factors
-        outside = sums[:, len(inner) :]
-        outside = outside - basis @ (basis.T @ (fit.design.gram @ outside))
-        lost = float((outside * (fit.design.gram @ outside)).sum()) / N_PROBES
+        some = np.sort(order[:n_read])
+        basis = _leading_predictions(fit.coefficients_of(some) * factors[some], fit.design.gram)
+        right, outside = fit.project_predictions(basis, factors, N_PROBES)
         variance, rotation = torch.linalg.eigh((right @ right.T).double())
         variance = variance.flip(0).cpu().numpy()
-        if lost < 0.5 * max_discarded_variance * (variance.sum() + lost) or n_directions >= len(varying):
+        rank, discarded = _smallest_rank(variance, float(variance.sum()) + outside, max_discarded_variance)
+        if discarded <= max_discarded_variance or n_read == len(order):
             break
-        n_directions *= 2
-    rank, discarded = _smallest_rank(variance, float(variance.sum()) + lost, max_discarded_variance)
+        n_read = min(2 * n_read, len(order))
     kept = rotation.flip(1)[:, :rank]
     right = (kept.T.float() @ right).cpu().numpy()
     length = np.linalg.norm(right, axis=1)
@@ -174,14 +167,17 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     return left.cpu().numpy() * length, right / length[:, None].astype(np.float32), discarded
 
 
-def _orthonormal(coefficients: "torch.Tensor", gram: "torch.Tensor") -> "torch.Tensor":
-    """Return coefficients of the same span whose predictions are orthonormal over trials."""
+def _leading_predictions(coefficients: "torch.Tensor", gram: "torch.Tensor") -> "torch.Tensor":
+    """Return coefficients whose predictions are orthonormal over trials and span the leading ones of some targets."""
     import torch
 
-    spanning = torch.linalg.qr(coefficients)[0]
-    squared, directions = torch.linalg.eigh(spanning.T @ gram @ spanning)
+    if coefficients.shape[1] > len(gram):
+        coefficients = torch.linalg.qr(coefficients)[0]
+    squared, directions = torch.linalg.eigh(coefficients.T @ gram @ coefficients)
+    n_leading = max(MIN_DIRECTIONS, len(squared) // READ_PER_DIRECTION)
     spanned = squared > len(squared) * torch.finfo(torch.float64).eps * squared[-1]
-    return spanning @ (directions[:, spanned] / squared[spanned].sqrt())
+    spanned[:-n_leading] = False
+    return coefficients @ (directions[:, spanned] / squared[spanned].sqrt())
 
 
 def _largest_magnitude(array: Array, axis: int) -> Array:

@@ -7,7 +7,7 @@ asked for: the predictions' leading directions (`models/low_rank.py`) need sums 
 `models/cross_validation.py` chooses the penalties.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .cross_validation import cross_validate
 from .design import Design, make_design
 from .kept import Kept, release
+from .linear_algebra import cholesky_solve
 from .low_rank import CONSTANT_BELOW
 
 Array = NDArray[Any]
@@ -60,68 +61,64 @@ class RidgeFit:
     held_out_correlation: Array
     held_out_mse: Array
 
-    def coefficients_of(self, targets: Array) -> torch.Tensor:
-        """Return coefficients of some targets that vary, for the design's voxels, (n, n_targets) float64."""
+    def coefficients_of(self, targets: Array, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return coefficients of some targets that vary, for the design's voxels, (n, n_targets) float64.
+
+        Computed in float64 if told, else in the precision that the penalties need.
+        """
         found = torch.empty(len(self.design.gram), len(targets), dtype=torch.float64, device=self.design.gram.device)
-        by_picture = self.design.by_picture.double()
         for alpha in np.unique(self.alphas[targets]):
             own = np.flatnonzero(self.alphas[targets] == alpha)
-            products = by_picture.T @ self.shown(targets[own]).double()
-            found[:, own] = self.design.solve(alpha, products, torch.float64)
+            factor = self.design.factor(alpha, dtype)
+            products = self.design.by_picture.T.to(factor.dtype) @ self.shown(targets[own]).to(factor.dtype)
+            found[:, own] = cholesky_solve(products, factor).double()
         return found
 
     @property
     def coefficients(self) -> Array:
         """Return dense coefficients for z-scored voxels, (n_voxels, n_targets) float32; 0 for constant targets."""
         varying = np.flatnonzero(np.isfinite(self.alphas))
-        own = self.design.in_voxels(self.coefficients_of(varying)).cpu().numpy()
+        own = self.design.in_voxels(self.coefficients_of(varying, torch.float64)).cpu().numpy()
         whole = np.zeros((len(own), len(self.alphas)), np.float32)
         whole[:, varying] = own
         return whole
 
-    def sum_coefficients(self, weights: torch.Tensor) -> torch.Tensor:
-        """Return sums of coefficients over targets, given weights (n_targets, n_sums) float32: (n, n_sums) float64."""
-        n_pictures, n_sums = len(self.design.by_picture), weights.shape[1]
-        # Xᵀ and the penalty's solution are linear: targets of a penalty are summed first
-        sums: dict[float, torch.Tensor] = {}
-        for chunk, values in self._shown_chunks():
-            for alpha, own in self._by_penalty(chunk):
-                sums.setdefault(alpha, torch.zeros(n_pictures, n_sums, device=values.device)).addmm_(
-                    values[:, own], weights[chunk[own]]
-                )
-        solved = [self.design.solve(alpha, self.design.by_picture.T @ total) for alpha, total in sums.items()]
-        return torch.stack([one.double() for one in solved]).sum(0)
-
-    def project_predictions(self, basis: torch.Tensor) -> torch.Tensor:
-        """Return predictions' inner products over trials with those of some coefficients.
+    def project_predictions(self, basis: torch.Tensor, scale: torch.Tensor, n_probes: int) -> tuple[torch.Tensor, float]:
+        """Project scaled predictions of the training trials onto some that are orthonormal over trials.
 
         Parameters
         ----------
         basis : tensor of shape (n, n_basis), float64
+            Coefficients of those, for the design's voxels.
+        scale : tensor of shape (n_targets,), float32
+        n_probes : int
+            Random sums of all targets that the second result is estimated from.
 
         Returns
         -------
-        products : tensor of shape (n_basis, n_targets), float32
+        projected : tensor of shape (n_basis, n_targets), float32
+        outside : float
+            Sum of squares of what the basis does not hold.
         """
-        onto = self.design.gram @ basis
-        patterns = {
-            alpha: (self.design.by_picture @ self.design.solve(alpha, onto).float()).T
-            for alpha in np.unique(self.alphas[np.isfinite(self.alphas)])
-        }
-        products = torch.zeros(basis.shape[1], len(self.alphas), device=basis.device)
-        for chunk, values in self._shown_chunks():
-            for alpha, own in self._by_penalty(chunk):
-                products[:, chunk[own]] = patterns[alpha] @ values[:, own]
-        return products
-
-    def _shown_chunks(self) -> Iterator[tuple[Array, torch.Tensor]]:
+        design, device = self.design, basis.device
+        onto, generator = design.gram @ basis, torch.Generator().manual_seed(0)
+        used = np.unique(self.alphas[np.isfinite(self.alphas)])
+        factors = [design.factor(alpha) for alpha in used]
+        patterns = [(design.by_picture @ cholesky_solve(onto.to(factor.dtype), factor).float()).T for factor in factors]
+        projected = torch.zeros(basis.shape[1], len(self.alphas), device=device)
+        # predictions are linear in the targets: those of a penalty are summed before they are solved for
+        sums = torch.zeros(len(used), len(design.by_picture), n_probes, device=device)
         for chunk in self.chunks:
-            yield chunk, self.shown(chunk)
-
-    def _by_penalty(self, chunk: Array) -> list[tuple[float, Array]]:
-        """Return each penalty of a chunk's targets and which they are."""
-        alphas = self.alphas[chunk]
-        return [(alpha, np.flatnonzero(alphas == alpha)) for alpha in np.unique(alphas)]
+            values, probes = self.shown(chunk) * scale[chunk], torch.randn(len(chunk), n_probes, generator=generator)
+            for number, alpha in enumerate(used):
+                own = np.flatnonzero(self.alphas[chunk] == alpha)
+                projected[:, chunk[own]] = patterns[number] @ values[:, own]
+                sums[number] += values[:, own] @ probes[own].to(device)
+        outside = torch.zeros(len(basis), n_probes, dtype=torch.float64, device=device)
+        for factor, total in zip(factors, sums, strict=True):
+            outside += cholesky_solve((design.by_picture.T @ total).to(factor.dtype), factor)
+        outside -= basis @ (onto.T @ outside)
+        return projected, float((outside * (design.gram @ outside)).sum()) / n_probes
 
 
 def standardise(voxels: Array) -> tuple[Array, Array, Array]:
