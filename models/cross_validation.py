@@ -80,13 +80,13 @@ def cross_validate(
     trials = _Trials(picture_of_trial, folds, design.voxels.device)
     n_targets = sum(map(len, chunks))
     if n_targets <= BASIS_SIZE + SAMPLE_SIZE:
-        statistics = np.full((len(alphas), 4, n_targets), np.inf)
-        values = shown(np.concatenate(chunks))
-        for position, alpha in enumerate(alphas):
-            statistics[position] = trials.statistics(values, residuals_of(alpha)(values))
-            progress((position + 1) / len(alphas))
-            if _all_worse(statistics[: position + 1, 0]):
+        values, tried = shown(np.concatenate(chunks)), []
+        for alpha in alphas:
+            tried.append(trials.statistics(values, residuals_of(alpha)(values)))
+            progress(len(tried) / len(alphas))
+            if _all_worse(np.stack(tried)[:, 0]):
                 break
+        statistics = np.stack(tried)
         progress(1.0)
     else:
         statistics = _screen_and_settle(residuals_of, trials, alphas, chunks, shown, kept, progress)
@@ -132,7 +132,7 @@ class _Trials:
         return torch.stack(rows).double().cpu().numpy()
 
     def forms(self, basis: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
-        """Return what gives `statistics` of targets in a basis: matrices for the first and the last two, a row for e."""
+        """Return what gives `statistics` of targets in a basis: matrices for errors, e·y and e², a row for e."""
         by_trial = basis[self.picture_of_trial]
         error = gram(residuals * self.weights.sqrt()[:, None])
         return torch.cat([error, by_trial.T @ residuals, gram(residuals), residuals.sum(0)[None]])
@@ -147,7 +147,7 @@ def _screen_and_settle(
     kept: Kept,
     progress: Callable[[float], None],
 ) -> Array:
-    """Return every target's statistics at every penalty, (n_alphas, 4, n_targets): its own where it is close."""
+    """Return targets' statistics at the penalties tried, (n_tried, 4, n_targets): their own where two are close."""
     targets, starts = np.concatenate(chunks), np.cumsum([0, *map(len, chunks)])
     rng = np.random.default_rng(0)
     sampled = np.sort(rng.choice(len(targets), SAMPLE_SIZE, replace=False))
@@ -171,31 +171,23 @@ def _screen_and_settle(
 
     sample = shown(targets[sampled])
     both, size = torch.cat([basis, sample], dim=1), basis.shape[1]
-    statistics = np.full((len(alphas), 4, len(targets)), np.inf)
-    own = np.full((len(alphas), 4, len(sampled)), np.inf)
-
-    def forms_and_own(position: int) -> Array:
-        residuals = residuals_of(alphas[position])(both)
-        own = trials.statistics(sample, residuals[:, size:])
-        forms = trials.forms(basis, residuals[:, :size]).cpu().numpy()
-        return np.concatenate([forms.ravel(), own.ravel().astype(np.float32)])
-
-    forms = []
-    for position in range(len(alphas)):
-        found = kept.array(f"forms-{position:02d}", lambda position=position: forms_and_own(position))
-        own[position] = found[-own[position].size :].reshape(own[position].shape)
-        forms.append(torch.as_tensor(found[: -own[position].size].reshape(-1, size), device=basis.device))
-        statistics[position, 0] = _evaluate(forms[position][:size], coordinates)
-        wrong = own[position, 0] - statistics[position, 0, sampled]
-        statistics[position, 0] += wrong.sum() / remainder[sampled].sum() * remainder
+    own, estimated, forms = [], [], []
+    for position, alpha in enumerate(alphas):
+        compute = lambda alpha=alpha: residuals_of(alpha)(both).cpu().numpy()  # noqa: E731
+        residuals = torch.as_tensor(kept.array(f"residuals-{position:02d}", compute), device=basis.device)
+        own.append(trials.statistics(sample, residuals[:, size:]))
+        forms.append(trials.forms(basis, residuals[:, :size]))
+        errors = _evaluate(forms[-1][:size], coordinates)
+        share = (own[-1][0] - errors[sampled]).sum() / remainder[sampled].sum()
+        estimated.append(errors + share * remainder)
         progress(0.2 + 0.5 * (position + 1) / len(alphas))
-        if _all_worse(statistics[: position + 1, 0]):
+        if _all_worse(np.stack(estimated)):
             break
+    statistics = np.zeros((len(estimated), 4, len(targets)))
+    statistics[:, 0] = estimated
 
-    tried = len(forms)
-    close = np.zeros((len(alphas), len(targets)), bool)
-    wrong = own[:tried, 0] - statistics[:tried, 0, sampled]
-    close[:tried] = _close_to_best(statistics[:tried, 0], wrong, np.sqrt(remainder * energy), sampled)
+    wrong = np.stack(own)[:, 0] - statistics[:, 0, sampled]
+    close = _close_to_best(statistics[:, 0], wrong, np.sqrt(remainder * energy), sampled)
     # a target's own errors and estimates of it do not compare
     statistics[:, 0][~close & close.any(axis=0)] = np.inf
     for position in np.flatnonzero(close.any(axis=1))[::-1].tolist():
@@ -218,7 +210,7 @@ def _screen_and_settle(
     for position in np.unique(best).tolist():
         picked = np.flatnonzero((best == position) & ~close.any(axis=0))
         statistics[position, 1:, picked] = _other_statistics(forms[position], coordinates, picked).T
-        wrong = own[position, 1:] - _other_statistics(forms[position], coordinates, sampled)
+        wrong = own[position][1:] - _other_statistics(forms[position], coordinates, sampled)
         wrong[0] = 0  # a sum of residuals has either sign
         statistics[position, 1:, picked] += np.outer(remainder[picked], wrong.sum(1) / remainder[sampled].sum())
     progress(1.0)

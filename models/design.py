@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -38,7 +37,9 @@ class Design:
     def factor(self, alpha: float, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Return the Cholesky factor of gram + alpha, (n, n) lower: float32 where that is enough, if not told."""
         if dtype is None:
-            dtype = torch.float64 if alpha < FLOAT64_BELOW * float(self.gram.trace()) / len(self.gram) else torch.float32
+            dtype = (
+                torch.float64 if alpha < FLOAT64_BELOW * float(self.gram.trace()) / len(self.gram) else torch.float32
+            )
         penalised = self.gram.to(dtype, copy=True)
         penalised.diagonal().add_(alpha)
         return cholesky(penalised)
@@ -49,13 +50,18 @@ class Design:
 
 
 def make_design(
-    z_scored: Array, picture_of_trial: Array, n_pictures: int, *, intercept: bool = True, device: str = "cpu"
+    z_scored: Array | torch.Tensor,
+    picture_of_trial: Array,
+    n_pictures: int,
+    *,
+    intercept: bool = True,
+    device: str = "cpu",
 ) -> Design:
     """Make the design of trials.
 
     Parameters
     ----------
-    z_scored : array of shape (n_trials, n_voxels), float32
+    z_scored : array or tensor of shape (n_trials, n_voxels), float32
         From `standardise`.
     picture_of_trial : array of shape (n_trials,), int
     intercept : bool

@@ -41,5 +41,5 @@ def whiten(rows: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     from scipy.linalg import get_blas_funcs
 
     upper, columns = factor.numpy().T, rows.numpy().T
-    solve = get_blas_funcs("trsm", (upper, columns))
+    (solve,) = get_blas_funcs(["trsm"], (upper, columns))
     return torch.from_numpy(solve(1.0, upper, columns, trans_a=1).T)

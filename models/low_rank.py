@@ -18,8 +18,7 @@ Array = NDArray[Any]
 CONSTANT_BELOW = 1e-5
 
 FIRST_READ = 2304  # targets whose predictions lead to the directions of all; doubled until those hold enough
-READ_PER_DIRECTION = 3
-MIN_DIRECTIONS = 256
+SHARE_LEFT = 0.2  # of what may be lost, that those targets' predictions may lose of themselves
 N_PROBES = 64
 
 MAP_TENSORS = (
@@ -144,21 +143,25 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     """
     import torch
 
-    device = fit.design.gram.device
-    varying = np.flatnonzero(np.isfinite(fit.alphas))
-    factors = torch.as_tensor(scale, dtype=torch.float32, device=device)
+    gram, varying = fit.design.gram, np.flatnonzero(np.isfinite(fit.alphas))
+    factors = torch.as_tensor(scale, dtype=torch.float32, device=gram.device)
     order = np.random.default_rng(0).permutation(varying)
-    n_read = min(FIRST_READ, len(order))
+    n_read = FIRST_READ
     while True:
         some = np.sort(order[:n_read])
-        basis = _leading_predictions(fit.coefficients_of(some) * factors[some], fit.design.gram)
+        is_whole = n_read >= min(len(order), len(gram))
+        if len(some) < len(gram):
+            coefficients = fit.coefficients_of(some) * factors[some]
+        else:
+            coefficients = torch.eye(len(gram)).to(gram)
+        basis = _leading_predictions(coefficients, gram, 0.0 if is_whole else SHARE_LEFT * max_discarded_variance)
         right, outside = fit.project_predictions(basis, factors, N_PROBES)
         variance, rotation = torch.linalg.eigh((right @ right.T).double())
         variance = variance.flip(0).cpu().numpy()
         rank, discarded = _smallest_rank(variance, float(variance.sum()) + outside, max_discarded_variance)
-        if discarded <= max_discarded_variance or n_read == len(order):
+        if discarded <= max_discarded_variance or is_whole:
             break
-        n_read = min(2 * n_read, len(order))
+        n_read *= 2
     kept = rotation.flip(1)[:, :rank]
     right = (kept.T.float() @ right).cpu().numpy()
     length = np.linalg.norm(right, axis=1)
@@ -167,17 +170,14 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     return left.cpu().numpy() * length, right / length[:, None].astype(np.float32), discarded
 
 
-def _leading_predictions(coefficients: "torch.Tensor", gram: "torch.Tensor") -> "torch.Tensor":
-    """Return coefficients whose predictions are orthonormal over trials and span the leading ones of some targets."""
+def _leading_predictions(coefficients: "torch.Tensor", gram: "torch.Tensor", discarded: float) -> "torch.Tensor":
+    """Return coefficients whose predictions are orthonormal over trials and span all but a share of some targets'."""
     import torch
 
-    if coefficients.shape[1] > len(gram):
-        coefficients = torch.linalg.qr(coefficients)[0]
-    squared, directions = torch.linalg.eigh(coefficients.T @ gram @ coefficients)
-    n_leading = max(MIN_DIRECTIONS, len(squared) // READ_PER_DIRECTION)
-    spanned = squared > len(squared) * torch.finfo(torch.float64).eps * squared[-1]
-    spanned[:-n_leading] = False
-    return coefficients @ (directions[:, spanned] / squared[spanned].sqrt())
+    variance, directions = torch.linalg.eigh(coefficients.T @ (gram @ coefficients))
+    rounding = len(variance) * torch.finfo(torch.float64).eps
+    spanned = variance.cumsum(0) > max(discarded, rounding) * variance.sum()
+    return coefficients @ (directions[:, spanned] / variance[spanned].sqrt())
 
 
 def _largest_magnitude(array: Array, axis: int) -> Array:

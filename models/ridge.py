@@ -83,7 +83,9 @@ class RidgeFit:
         whole[:, varying] = own
         return whole
 
-    def project_predictions(self, basis: torch.Tensor, scale: torch.Tensor, n_probes: int) -> tuple[torch.Tensor, float]:
+    def project_predictions(
+        self, basis: torch.Tensor, scale: torch.Tensor, n_probes: int
+    ) -> tuple[torch.Tensor, float]:
         """Project scaled predictions of the training trials onto some that are orthonormal over trials.
 
         Parameters

@@ -157,6 +157,21 @@ def test_a_rank_far_below_the_voxels_is_found_without_decomposing_all_of_them():
     assert best[rank - 1 :].sum() / best.sum() > 0.005
 
 
+def test_some_targets_lead_to_the_directions_of_all(monkeypatch):
+    monkeypatch.setattr(low_rank, "FIRST_READ", 20)
+    rng = np.random.default_rng(6)
+    voxels = standardise(rng.normal(size=(500, 300)).astype(np.float32))[0]
+    coefficients = rng.normal(size=(300, 300)) * np.logspace(0, -2, 300) @ rng.normal(size=(300, 1000))
+    fit = fit_with(coefficients, make_design(voxels, np.arange(500), 500))
+    left, right, discarded = reduce_rank(fit, np.ones(1000), 0.05)
+    predicted = voxels @ coefficients
+    best = np.linalg.svd(predicted, compute_uv=False) ** 2
+    needed = np.count_nonzero(np.cumsum(best) < 0.95 * best.sum()) + 1
+    assert ((predicted - voxels @ left @ right) ** 2).sum() / best.sum() == pytest.approx(discarded, rel=0.1)
+    assert discarded <= 0.05
+    assert needed <= left.shape[1] <= 1.2 * needed < 300
+
+
 def test_predictions_are_reduced_to_lower_rank_than_coefficients_suggest(z_scored, trials):
     # a direction that the voxels hardly take costs nothing to drop, however large its coefficients
     design = make_design(z_scored, trials.picture_of_trial, len(trials.z))
@@ -215,6 +230,7 @@ def test_more_voxels_than_trials_are_solved_for_in_the_trials_span(simulate):
     few = simulate(n_pictures=30, n_repeats=2, n_voxels=90)
     voxels = standardise(few.voxels)[0]
     design = make_design(voxels, few.picture_of_trial, 30)
+    assert design.directions is not None
     assert len(design.gram) < 60
     rebuilt = design.voxels.double() @ design.directions.T
     assert rebuilt.numpy() == pytest.approx(voxels - voxels.mean(0), abs=1e-4)
@@ -240,7 +256,7 @@ def test_an_interrupted_fit_goes_on_from_what_it_kept(tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         fit(targets=np.load(path, mmap_mode="r"), kept=Kept(tmp_path / "work"), progress=interrupt)
     left = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "work").iterdir()}
-    assert {"coordinates-0000.npy", "forms-00.npy"} <= set(left)
+    assert {"coordinates-0000.npy", "residuals-00.npy"} <= set(left)
     kept = Kept(tmp_path / "work")
     resumed = fit(targets=np.load(path, mmap_mode="r"), kept=kept)
     assert {name: (tmp_path / "work" / name).stat().st_mtime_ns for name in left} == left
