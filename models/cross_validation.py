@@ -40,6 +40,7 @@ MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below this share of the voxels' whole variance need fits to every fold's own training trials.
 REFIT_BELOW = 1e-8
 WORSE = 1.02  # times a target's least error, at two penalties running: smaller ones need not be tried
+LARGEST_CACHE = 2**31  # bytes of what solves for the held-out residuals at some penalties
 
 
 def cross_validate(
@@ -75,8 +76,10 @@ def cross_validate(
     """
     alphas = np.sort(alphas)[::-1]
     of_folds = _refitted if alphas[-1] < REFIT_BELOW * float(design.gram.trace()) else _left_out
-    # the penalties tried last are those that targets are close to
-    residuals_of = lru_cache(maxsize=5)(of_folds(design, picture_of_trial, folds, intercept))
+    # Some are wanted again once all are tried, and most likely the last ones.
+    bytes_each = 4 * (design.voxels.numel() + sum(len(held_out) ** 2 for _, held_out in folds))
+    n_held = max(1, LARGEST_CACHE // bytes_each)
+    residuals_of = lru_cache(n_held)(of_folds(design, picture_of_trial, folds, intercept))
     trials = _Trials(picture_of_trial, folds, design.voxels.device)
     n_targets = sum(map(len, chunks))
     if n_targets <= BASIS_SIZE + SAMPLE_SIZE:
