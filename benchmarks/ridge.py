@@ -119,7 +119,7 @@ def fit(folder: Path) -> dict[str, Any]:
     """Fit and compress what lies in a folder; run in a process of its own, so that its peak memory is the fit's."""
     import resource
 
-    from braind.models.decomposition import decompose, kept_decomposition
+    from braind.models.design import make_design
     from braind.models.kept import Kept
     from braind.models.low_rank import reduce_rank
     from braind.models.ridge import fit_targets, picture_folds
@@ -138,14 +138,10 @@ def fit(folder: Path) -> dict[str, Any]:
     def progress(share: float) -> None:
         print(f"{share:.1%}, {clock() - began_s:.0f} s", file=sys.stderr, flush=True)
 
-    decomposition = kept_decomposition(
-        kept, lambda: decompose(voxels, picture_of_trial, len(voxels)), picture_of_trial, len(voxels)
-    )
-    mark("decompose_s")
-    ridge = fit_targets(
-        decomposition, voxels, targets, picture_of_trial, alphas().tolist(), folds, kept=kept, progress=progress
-    )
-    mark("project_and_cross_validate_s")
+    design = make_design(voxels, picture_of_trial, len(voxels))
+    mark("design_s")
+    ridge = fit_targets(design, targets, picture_of_trial, alphas().tolist(), folds, kept=kept, progress=progress)
+    mark("cross_validate_s")
     left, _, discarded = reduce_rank(ridge, np.ones(targets.shape[1]), 0.005)
     mark("reduce_rank_s")
     chosen, counts = np.unique(ridge.alphas, return_counts=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import BraindError
-from .decomposition import decompose
+from .design import make_design
 from .ridge import fit_targets, picture_folds
 
 Array = NDArray[Any]
@@ -111,13 +111,13 @@ def score_voxels(
     n_voxels, training = responses.shape[1], features[is_training]
     rows = np.arange(len(training))
     folds = picture_folds(rows, n_folds, grouped=True)
-    decomposition = decompose(training, rows, len(rows))
+    design = make_design(training, rows, len(rows))
     correlation, explained = np.zeros(n_voxels, np.float32), np.zeros(n_voxels, np.float32)
     drawn = np.zeros((2, len(rois), len(counts)))
     for start in range(0, n_voxels, voxels_at_once):
         block = slice(start, min(start + voxels_at_once, n_voxels))
         shown = np.asarray(responses[:, block][is_training])
-        fit = fit_targets(decomposition, training, shown, rows, ALPHAS, folds)
+        fit = fit_targets(design, shown, rows, ALPHAS, folds)
         predicted = features[~is_training] @ fit.coefficients + fit.value_at_mean.astype(np.float32)
         seen = np.asarray(responses[:, block][~is_training])
         correlation[block], explained[block] = (score[0] for score in _scores(seen, predicted, _once(len(seen))))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from .decomposition import decompose, kept_decomposition
+from .design import make_design
 from .fit_profiles import FitError, FitProfile
 from .kept import Kept, content_fingerprint, release
 from .low_rank import LowRankMap, low_rank_map, reduce_rank
@@ -26,7 +26,7 @@ LARGEST_RESTORED_SCALE = 4.0
 
 # Of the time a fit takes, about.
 SHARE_OF_Z = 0.25
-SHARE_OF_DECOMPOSITION = 0.3
+SHARE_OF_DESIGN = 0.1
 
 
 class FittedMaps(NamedTuple):
@@ -82,22 +82,14 @@ def fit_maps(
         own, report = kept.part(target), partial(_tell, progress, target)
         trials = np.ascontiguousarray(z_scored[:, positions])
         report(0.0)
-        decomposition = kept_decomposition(
-            own,
-            lambda trials=trials: decompose(
-                trials, picture_of_trial, len(shown), intercept=profile.intercept, device=device
-            ),
-            picture_of_trial,
-            len(shown),
-            device,
-        )
+        design = make_design(trials, picture_of_trial, len(shown), intercept=profile.intercept, device=device)
         fit = partial(
-            fit_targets, decomposition, trials, picture_of_trial=picture_of_trial, alphas=profile.alphas, folds=folds,
+            fit_targets, design, picture_of_trial=picture_of_trial, alphas=profile.alphas, folds=folds,
             intercept=profile.intercept,
         )  # fmt: skip
-        report(SHARE_OF_DECOMPOSITION)
+        report(SHARE_OF_DESIGN)
         ridge = fits[target] = fit(
-            targets, kept=own, progress=lambda share, report=report: report(SHARE_OF_DECOMPOSITION + 0.5 * share)
+            targets, kept=own, progress=lambda share, report=report: report(SHARE_OF_DESIGN + 0.6 * share)
         )
         # z's channels and c's tokens: the first axis of both.
         n_targets = targets.shape[1]
@@ -105,10 +97,10 @@ def fit_maps(
         scale = restored_scale(ridge, pools) if profile.restore_scale else np.ones(n_targets)
         mean_std = mean[positions], std[positions]
         maps[target], discarded[target] = _compile(ridge, scale, positions, *mean_std, max_discarded_variance)
-        report(0.9)
+        report(0.95)
         if target == "c" and profile.prior:
             captions = principal_components(targets)
-            # few and orthogonal: fitted beside c, from the same decomposition
+            # few and orthogonal: fitted beside c, from the same design
             prior = picture_prior(fit(captions.scores), captions, positions, *mean_std)
         report(1.0)
         release(features)

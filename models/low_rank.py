@@ -17,6 +17,10 @@ Array = NDArray[Any]
 # A target that varies less than this share of the most varying one is constant up to rounding (CLIP's first tokens).
 CONSTANT_BELOW = 1e-5
 
+FIRST_READ = 2304  # targets whose predictions lead to the directions of all; doubled until those hold enough
+SHARE_LEFT = 0.2  # of what may be lost, that those targets' predictions may lose of themselves
+N_PROBES = 64
+
 MAP_TENSORS = (
     "positions", "left", "row_scale", "right", "column_scale", "intercept", "target_mean", "target_std",
     "cv_correlation",
@@ -120,8 +124,8 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     """Find the smallest low-rank product whose predictions lose little variance (reduced-rank regression).
 
     The best product for prediction keeps the leading directions of the *predictions* over the training trials, not of
-    the coefficients: voxels are correlated, so large coefficients need not move the predictions. Predictions come a
-    chunk of targets at a time, as coordinates in the trials' components.
+    the coefficients: voxels are correlated, so large coefficients need not move the predictions. Predictions of some
+    targets lead to the directions of all; what lies outside of those is estimated from random sums of all predictions.
 
     Parameters
     ----------
@@ -139,45 +143,41 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     """
     import torch
 
-    from .decomposition import gram
-
-    def scaled(number: int) -> "torch.Tensor":
-        predicted = fit.predicted_components(number)
-        return predicted * torch.as_tensor(scale[fit.chunks[number]], dtype=torch.float32, device=predicted.device)
-
-    singular_values = fit.decomposition.singular_values
-    products = torch.zeros(len(singular_values), len(singular_values), dtype=torch.float64)
-    for number in range(len(fit.chunks)):
-        products += gram(scaled(number).T).cpu()
-    variance, directions = _leading_eigenvectors(products, max_discarded_variance)
-    rank, discarded = _smallest_rank(variance, float(products.trace()), max_discarded_variance)
-    kept = directions[:, :rank].to(singular_values)
-    right = np.zeros((rank, len(scale)), np.float32)
-    for number, chunk in enumerate(fit.chunks):
-        right[:, chunk] = (kept.T.float() @ scaled(number)).cpu().numpy()
+    gram, varying = fit.design.gram, np.flatnonzero(np.isfinite(fit.alphas))
+    factors = torch.as_tensor(scale, dtype=torch.float32, device=gram.device)
+    order = np.random.default_rng(0).permutation(varying)
+    n_read = FIRST_READ
+    while True:
+        some = np.sort(order[:n_read])
+        is_whole = n_read >= min(len(order), len(gram))
+        if len(some) < len(gram):
+            coefficients = fit.coefficients_of(some) * factors[some]
+        else:
+            coefficients = torch.eye(len(gram)).to(gram)
+        basis = _leading_predictions(coefficients, gram, 0.0 if is_whole else SHARE_LEFT * max_discarded_variance)
+        right, outside = fit.project_predictions(basis, factors, N_PROBES)
+        variance, rotation = torch.linalg.eigh((right @ right.T).double())
+        variance = variance.flip(0).cpu().numpy()
+        rank, discarded = _smallest_rank(variance, float(variance.sum()) + outside, max_discarded_variance)
+        if discarded <= max_discarded_variance or is_whole:
+            break
+        n_read *= 2
+    kept = rotation.flip(1)[:, :rank]
+    right = (kept.T.float() @ right).cpu().numpy()
     length = np.linalg.norm(right, axis=1)
     length[length == 0] = 1
-    left = fit.decomposition.directions @ (kept / singular_values[:, None])
+    left = fit.design.in_voxels(basis @ kept)
     return left.cpu().numpy() * length, right / length[:, None].astype(np.float32), discarded
 
 
-def _leading_eigenvectors(products: "torch.Tensor", max_discarded: float) -> tuple[Array, "torch.Tensor"]:
-    """Return falling eigenvalues and their eigenvectors: all, or as many as leave less than that share of the trace."""
+def _leading_predictions(coefficients: "torch.Tensor", gram: "torch.Tensor", discarded: float) -> "torch.Tensor":
+    """Return coefficients whose predictions are orthonormal over trials and span all but a share of some targets'."""
     import torch
 
-    n, n_wanted = len(products), 320
-    generator = torch.Generator().manual_seed(0)
-    while 3 * n_wanted < n:
-        basis = torch.randn(n, n_wanted, dtype=torch.float64, generator=generator)
-        for _ in range(6):
-            basis = torch.linalg.qr(products @ basis)[0]
-        variance, inner = torch.linalg.eigh(basis.T @ products @ basis)
-        # the last of them are not yet the leading ones
-        if variance[n_wanted // 10 :].sum() >= (1 - max_discarded) * products.trace():
-            return variance.flip(0).numpy(), basis @ inner.flip(1)
-        n_wanted *= 2
-    variance, directions = torch.linalg.eigh(products)
-    return variance.flip(0).numpy(), directions.flip(1)
+    variance, directions = torch.linalg.eigh(coefficients.T @ (gram @ coefficients))
+    rounding = len(variance) * torch.finfo(torch.float64).eps
+    spanned = variance.cumsum(0) > max(discarded, rounding) * variance.sum()
+    return coefficients @ (directions[:, spanned] / variance[spanned].sqrt())
 
 
 def _largest_magnitude(array: Array, axis: int) -> Array:

@@ -126,7 +126,7 @@ def principal_components(c: Array) -> PrincipalComponents:
 def _principal_components_of_many(c: Array, mean: Array) -> PrincipalComponents:
     import torch
 
-    from .decomposition import leading_basis
+    from .design import leading_basis
     from .kept import release
 
     found_from = np.sort(np.random.default_rng(0).choice(c.shape[1], min(FOUND_FROM, c.shape[1]), replace=False))

@@ -1,12 +1,10 @@
 """Ridge regression from voxels to many targets, a penalty per target chosen by cross-validation over pictures.
 
-Minimises ||y - Xw||² + alpha ||w||² for each target, X being z-scored voxels of single trials. X is decomposed once,
-X = U S Vᵀ. Targets belong to pictures, which a picture's trials share: UᵀY is formed from U summed over each picture's
-trials, a chunk of targets at a time, and is all that is kept of the targets. Coefficients are V (s / (s² + alpha)) UᵀY.
+Minimises ||y - Xw||² + alpha ||w||² for each target, X being z-scored voxels of single trials: (XᵀX + alpha) w = Xᵀy,
+solved by a Cholesky factor per penalty. Targets belong to pictures, which a picture's trials share: Xᵀy is formed from
+X summed over each picture's trials. Targets are read a chunk at a time, and coefficients are formed only where they are
+asked for: the predictions' leading directions (`models/low_rank.py`) need sums over targets, which cost less.
 `models/cross_validation.py` chooses the penalties.
-
-float64 where small eigenvalues stand beside large ones: the Gram matrix, its decomposition, U = X V / S. float32 for
-every product with the targets, which have no more digits themselves.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from .cross_validation import cross_validate
-from .decomposition import Decomposition, decompose, shrinkage_of
+from .design import Design, make_design
 from .kept import Kept, release
+from .linear_algebra import cholesky_solve
 from .low_rank import CONSTANT_BELOW
 
 Array = NDArray[Any]
@@ -34,9 +33,9 @@ class RidgeFit:
 
     Parameters
     ----------
-    decomposition : Decomposition
-    projected : function of a chunk's number
-        Returns UᵀY of that chunk of `chunks`, (n_components, n_targets of the chunk) float32.
+    design : Design
+    shown : function of an array of target numbers
+        Returns those targets about `value_at_mean`, (n_pictures, n) float32.
     chunks : list of arrays of int
         Which targets each chunk holds; constant ones are in none.
     value_at_mean : array of shape (n_targets,), float64
@@ -51,8 +50,8 @@ class RidgeFit:
         Of those predictions with the targets; correlation 0 where either is constant.
     """
 
-    decomposition: Decomposition
-    projected: Callable[[int], Array]
+    design: Design
+    shown: Callable[[Array], torch.Tensor]
     chunks: list[Array]
     value_at_mean: Array
     alphas: Array
@@ -62,19 +61,66 @@ class RidgeFit:
     held_out_correlation: Array
     held_out_mse: Array
 
-    def predicted_components(self, number: int) -> torch.Tensor:
-        """Return a chunk's predictions of the training trials as coordinates in the components, float32."""
-        shrinkage = shrinkage_of(self.decomposition.singular_values, self.alphas[self.chunks[number]])
-        return shrinkage.float() * torch.as_tensor(self.projected(number), device=shrinkage.device)
+    def coefficients_of(self, targets: Array, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Return coefficients of some targets that vary, for the design's voxels, (n, n_targets) float64.
+
+        Computed in float64 if told, else in the precision that the penalties need.
+        """
+        found = torch.empty(len(self.design.gram), len(targets), dtype=torch.float64, device=self.design.gram.device)
+        for alpha in np.unique(self.alphas[targets]):
+            own = np.flatnonzero(self.alphas[targets] == alpha)
+            factor = self.design.factor(alpha, dtype)
+            products = self.design.by_picture.T.to(factor.dtype) @ self.shown(targets[own]).to(factor.dtype)
+            found[:, own] = cholesky_solve(products, factor).double()
+        return found
 
     @property
     def coefficients(self) -> Array:
         """Return dense coefficients for z-scored voxels, (n_voxels, n_targets) float32; 0 for constant targets."""
-        whole = np.zeros((len(self.decomposition.directions), len(self.alphas)), np.float32)
-        for number, chunk in enumerate(self.chunks):
-            scaled = self.predicted_components(number).double() / self.decomposition.singular_values[:, None]
-            whole[:, chunk] = (self.decomposition.directions @ scaled).cpu().numpy()
+        varying = np.flatnonzero(np.isfinite(self.alphas))
+        own = self.design.in_voxels(self.coefficients_of(varying, torch.float64)).cpu().numpy()
+        whole = np.zeros((len(own), len(self.alphas)), np.float32)
+        whole[:, varying] = own
         return whole
+
+    def project_predictions(
+        self, basis: torch.Tensor, scale: torch.Tensor, n_probes: int
+    ) -> tuple[torch.Tensor, float]:
+        """Project scaled predictions of the training trials onto some that are orthonormal over trials.
+
+        Parameters
+        ----------
+        basis : tensor of shape (n, n_basis), float64
+            Coefficients of those, for the design's voxels.
+        scale : tensor of shape (n_targets,), float32
+        n_probes : int
+            Random sums of all targets that the second result is estimated from.
+
+        Returns
+        -------
+        projected : tensor of shape (n_basis, n_targets), float32
+        outside : float
+            Sum of squares of what the basis does not hold.
+        """
+        design, device = self.design, basis.device
+        onto, generator = design.gram @ basis, torch.Generator().manual_seed(0)
+        used = np.unique(self.alphas[np.isfinite(self.alphas)])
+        factors = [design.factor(alpha) for alpha in used]
+        patterns = [(design.by_picture @ cholesky_solve(onto.to(factor.dtype), factor).float()).T for factor in factors]
+        projected = torch.zeros(basis.shape[1], len(self.alphas), device=device)
+        # predictions are linear in the targets: those of a penalty are summed before they are solved for
+        sums = torch.zeros(len(used), len(design.by_picture), n_probes, device=device)
+        for chunk in self.chunks:
+            values, probes = self.shown(chunk) * scale[chunk], torch.randn(len(chunk), n_probes, generator=generator)
+            for number, alpha in enumerate(used):
+                own = np.flatnonzero(self.alphas[chunk] == alpha)
+                projected[:, chunk[own]] = patterns[number] @ values[:, own]
+                sums[number] += values[:, own] @ probes[own].to(device)
+        outside = torch.zeros(len(basis), n_probes, dtype=torch.float64, device=device)
+        for factor, total in zip(factors, sums, strict=True):
+            outside += cholesky_solve((design.by_picture.T @ total).to(factor.dtype), factor)
+        outside -= basis @ (onto.T @ outside)
+        return projected, float((outside * (design.gram @ outside)).sum()) / n_probes
 
 
 def standardise(voxels: Array) -> tuple[Array, Array, Array]:
@@ -118,8 +164,7 @@ def picture_folds(picture_of_trial: Array, n_folds: int, grouped: bool) -> Folds
 
 
 def fit_targets(
-    decomposition: Decomposition,
-    z_scored: Array,
+    design: Design,
     targets: Array,
     picture_of_trial: Array,
     alphas: Sequence[float],
@@ -133,8 +178,7 @@ def fit_targets(
 
     Parameters
     ----------
-    decomposition : from `decompose`, of the same trials and with the same `intercept`
-    z_scored : array of shape (n_trials, n_voxels), float32
+    design : from `make_design`, of the same trials and with the same `intercept`
     targets : array of shape (n_pictures, n_targets), float; a memory map is read a chunk at a time
     picture_of_trial : array of shape (n_trials,), int
         Row of `targets` seen in each trial.
@@ -144,7 +188,7 @@ def fit_targets(
         Every trial is held out in exactly one.
     intercept : bool
         Without it predictions lack the targets' mean, as the published code's do.
-    kept : where UᵀY lies, and what a later attempt goes on from
+    kept : what a later attempt goes on from
     progress : called with the share that is done, 0–1.
     """
     kept = kept or Kept()
@@ -152,27 +196,23 @@ def fit_targets(
     varying = np.flatnonzero(target_std > CONSTANT_BELOW * target_std.max(initial=0.0))
     chunks = np.split(varying, range(TARGETS_PER_CHUNK, len(varying), TARGETS_PER_CHUNK)) if len(varying) else []
     value_at_mean = target_mean if intercept else np.zeros(targets.shape[1])
-    device = decomposition.summed.device
+    about = value_at_mean.astype(np.float32)
 
     def shown(columns: Array) -> torch.Tensor:
         # About their mean, so that float32 loses nothing; without an intercept they stay where they are.
-        about = _columns(targets, columns) - value_at_mean[columns]
-        return torch.as_tensor(about.astype(np.float32), device=device)
-
-    def projected(number: int) -> Array:
-        compute = lambda: (decomposition.summed.T @ shown(chunks[number])).cpu().numpy()  # noqa: E731
-        return kept.array(f"projected-{number:04d}", compute)
+        return torch.as_tensor(_columns(targets, columns) - about[columns], device=design.voxels.device)
 
     chosen = np.full(targets.shape[1], np.nan)
     held_out = np.zeros((3, targets.shape[1]))
     if chunks:
+        moments = np.stack([target_mean - value_at_mean, target_std])[:, varying]
         chosen[varying], held_out[:, varying] = cross_validate(
-            decomposition, z_scored, picture_of_trial, folds, np.asarray(alphas, float), intercept,
-            chunks, shown, projected, kept, progress or (lambda share: None),
+            design, picture_of_trial, folds, np.asarray(alphas, float), intercept,
+            chunks, shown, moments, kept, progress or (lambda share: None),
         )  # fmt: skip
     release(targets)
     return RidgeFit(
-        decomposition, projected, chunks, value_at_mean, chosen, target_mean, target_std,
+        design, shown, chunks, value_at_mean, chosen, target_mean, target_std,
         held_out_std=held_out[0], held_out_correlation=held_out[1], held_out_mse=held_out[2],
     )  # fmt: skip
 
@@ -189,30 +229,39 @@ def fit_ridge(
     kept: Kept | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RidgeFit:
-    """Decompose the voxels and fit every target: `decompose` and `fit_targets` in one."""
-    decomposition = decompose(z_scored, picture_of_trial, len(targets), intercept=intercept, device=device)
+    """Make the design and fit every target: `make_design` and `fit_targets` in one."""
+    design = make_design(z_scored, picture_of_trial, len(targets), intercept=intercept, device=device)
     return fit_targets(
-        decomposition, z_scored, targets, picture_of_trial, alphas, folds,
+        design, targets, picture_of_trial, alphas, folds,
         intercept=intercept, kept=kept, progress=progress,
     )  # fmt: skip
 
 
 def _columns(targets: Array, columns: Array) -> Array:
-    """Return some columns as float64."""
+    """Return some columns as float32."""
     span = targets[:, columns[0] : columns[-1] + 1]
     # a memory map is read fastest as it lies
-    picked = span[:, columns - columns[0]] if span.shape[1] < 2 * len(columns) else targets[:, columns]
-    picked = picked.astype(np.float64)
+    if span.shape[1] >= 2 * len(columns):
+        span = targets[:, columns]
+    elif span.shape[1] > len(columns):
+        span = span[:, columns - columns[0]]
+    picked = np.array(span, np.float32)
     release(targets)
     return picked
 
 
 def _target_moments(targets: Array, picture_of_trial: Array) -> tuple[Array, Array]:
-    share_of_trials = np.bincount(picture_of_trial, minlength=len(targets)) / len(picture_of_trial)
+    """Return the mean and the standard deviation of targets over trials, float64."""
+    share_of_trials = np.bincount(picture_of_trial, minlength=len(targets)).astype(np.float32) / len(picture_of_trial)
     mean, std = np.empty(targets.shape[1]), np.empty(targets.shape[1])
     for start in range(0, targets.shape[1], TARGETS_PER_CHUNK):
         columns = np.arange(start, min(start + TARGETS_PER_CHUNK, targets.shape[1]))
         chunk = _columns(targets, columns)
-        mean[columns] = share_of_trials @ chunk
-        std[columns] = np.sqrt(share_of_trials @ (chunk - mean[columns]) ** 2)
+        first = chunk[0].copy()
+        # from one of them, so that float32 keeps small differences of large values
+        chunk -= first
+        offset = share_of_trials @ chunk
+        mean[columns] = first + offset.astype(np.float64)
+        chunk -= offset
+        std[columns] = np.sqrt(share_of_trials @ np.square(chunk, out=chunk))
     return mean, std

@@ -4,9 +4,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
-from braind.models import cross_validation, ridge
-from braind.models.decomposition import decompose
+from braind.models import cross_validation, low_rank, ridge
+from braind.models.design import make_design
 from braind.models.kept import Kept
 from braind.models.low_rank import reduce_rank
 from braind.models.ridge import RidgeFit, fit_ridge, picture_folds, standardise
@@ -112,15 +113,14 @@ def test_more_voxels_than_trials_can_be_fitted_with_tiny_penalties(simulate):
     assert voxels @ fit.coefficients + fit.value_at_mean == pytest.approx(shown, abs=0.01)
 
 
-def fit_with(coefficients, decomposition, alpha=100.0):
+def fit_with(coefficients, design, alpha=100.0):
     """A fit that has these coefficients."""
-    squared = decomposition.singular_values[:, None].numpy() ** 2
-    basis = decomposition.directions.T.numpy() @ coefficients
-    projected = basis * (squared + alpha) / np.sqrt(squared)
+    products = (design.gram.numpy() + alpha * np.eye(len(design.gram))) @ coefficients
+    values = np.linalg.lstsq(design.by_picture.double().numpy().T, products)[0].astype(np.float32)
     n_targets = coefficients.shape[1]
     zeros = np.zeros(n_targets)
     return RidgeFit(
-        decomposition, lambda number: projected.astype(np.float32), [np.arange(n_targets)], zeros,
+        design, lambda columns: torch.from_numpy(values[:, columns]), [np.arange(n_targets)], zeros,
         np.full(n_targets, alpha), *[zeros] * 5,
     )  # fmt: skip
 
@@ -129,8 +129,8 @@ def fit_with(coefficients, decomposition, alpha=100.0):
 def test_reduced_rank_loses_what_it_says_and_no_more(z_scored, trials, n_targets):
     rng = np.random.default_rng(2)
     coefficients = rng.normal(size=(z_scored.shape[1], n_targets)) * rng.uniform(0.01, 1, n_targets)
-    decomposition = decompose(z_scored, trials.picture_of_trial, len(trials.z))
-    left, right, discarded = reduce_rank(fit_with(coefficients, decomposition), np.ones(n_targets), 0.05)
+    design = make_design(z_scored, trials.picture_of_trial, len(trials.z))
+    left, right, discarded = reduce_rank(fit_with(coefficients, design), np.ones(n_targets), 0.05)
     predicted, kept = z_scored @ coefficients, z_scored @ left @ right
     lost = ((predicted - kept) ** 2).sum() / (predicted**2).sum()
     assert discarded <= 0.05
@@ -146,8 +146,8 @@ def test_a_rank_far_below_the_voxels_is_found_without_decomposing_all_of_them():
     shape = (1500, 1100)
     voxels = standardise((rng.normal(size=shape) * np.logspace(0, -1, 1100)).astype(np.float32))[0]
     coefficients = rng.normal(size=(1100, 40)) @ (rng.normal(size=(40, 300)) * np.logspace(0, -2, 40)[:, None])
-    decomposition = decompose(voxels, np.arange(1500), 1500)
-    fit = fit_with(coefficients, decomposition)
+    design = make_design(voxels, np.arange(1500), 1500)
+    fit = fit_with(coefficients, design)
     left, right, discarded = reduce_rank(fit, np.ones(300), 0.005)
     predicted = voxels @ fit.coefficients
     best = np.linalg.svd(predicted, compute_uv=False) ** 2
@@ -157,13 +157,29 @@ def test_a_rank_far_below_the_voxels_is_found_without_decomposing_all_of_them():
     assert best[rank - 1 :].sum() / best.sum() > 0.005
 
 
+def test_some_targets_lead_to_the_directions_of_all(monkeypatch):
+    monkeypatch.setattr(low_rank, "FIRST_READ", 20)
+    rng = np.random.default_rng(6)
+    voxels = standardise(rng.normal(size=(500, 300)).astype(np.float32))[0]
+    coefficients = rng.normal(size=(300, 300)) * np.logspace(0, -2, 300) @ rng.normal(size=(300, 1000))
+    fit = fit_with(coefficients, make_design(voxels, np.arange(500), 500))
+    left, right, discarded = reduce_rank(fit, np.ones(1000), 0.05)
+    predicted = voxels @ coefficients
+    best = np.linalg.svd(predicted, compute_uv=False) ** 2
+    needed = np.count_nonzero(np.cumsum(best) < 0.95 * best.sum()) + 1
+    assert ((predicted - voxels @ left @ right) ** 2).sum() / best.sum() == pytest.approx(discarded, rel=0.1)
+    assert discarded <= 0.05
+    assert needed <= left.shape[1] <= 1.2 * needed < 300
+
+
 def test_predictions_are_reduced_to_lower_rank_than_coefficients_suggest(z_scored, trials):
     # a direction that the voxels hardly take costs nothing to drop, however large its coefficients
-    decomposition = decompose(z_scored, trials.picture_of_trial, len(trials.z))
-    last, first = decomposition.directions[:, -1].numpy(), decomposition.directions[:, 0].numpy()
-    small = float(decomposition.singular_values[0] / decomposition.singular_values[-1])
+    design = make_design(z_scored, trials.picture_of_trial, len(trials.z))
+    eigenvalues, directions = np.linalg.eigh(design.gram.numpy())
+    last, first = directions[:, -1], directions[:, 0]
+    small = float(np.sqrt(eigenvalues[0] / eigenvalues[-1]))
     coefficients = np.outer(last, [1.0, 0.0]) + 0.05 / small * np.outer(first, [0.0, 1.0])
-    left, right, _ = reduce_rank(fit_with(coefficients, decomposition), np.ones(2), 0.005)
+    left, right, _ = reduce_rank(fit_with(coefficients, design), np.ones(2), 0.005)
     assert left.shape[1] == 1
     assert np.abs(right[0]) == pytest.approx([1, 0], abs=1e-4)
 
@@ -210,11 +226,13 @@ def test_folds_that_are_decomposed_themselves_give_the_same_residuals(z_scored, 
         assert left_out.held_out_correlation == pytest.approx(refitted.held_out_correlation, abs=1e-5)
 
 
-def test_more_voxels_than_trials_are_decomposed_from_the_smaller_side(simulate):
+def test_more_voxels_than_trials_are_solved_for_in_the_trials_span(simulate):
     few = simulate(n_pictures=30, n_repeats=2, n_voxels=90)
     voxels = standardise(few.voxels)[0]
-    found = decompose(voxels, few.picture_of_trial, 30)
-    rebuilt = found.components.double() * found.singular_values @ found.directions.T
+    design = make_design(voxels, few.picture_of_trial, 30)
+    assert design.directions is not None
+    assert len(design.gram) < 60
+    rebuilt = design.voxels.double() @ design.directions.T
     assert rebuilt.numpy() == pytest.approx(voxels - voxels.mean(0), abs=1e-4)
 
 
@@ -232,13 +250,13 @@ def test_an_interrupted_fit_goes_on_from_what_it_kept(tmp_path, monkeypatch):
         pass
 
     def interrupt(share):
-        if share > 0.2:
+        if share > 0.25:
             raise Interrupted
 
     with pytest.raises(Interrupted):
         fit(targets=np.load(path, mmap_mode="r"), kept=Kept(tmp_path / "work"), progress=interrupt)
     left = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "work").iterdir()}
-    assert {"projected-0000.npy", "coordinates-0000.npy"} <= set(left)
+    assert {"coordinates-0000.npy", "residuals-00.npy"} <= set(left)
     kept = Kept(tmp_path / "work")
     resumed = fit(targets=np.load(path, mmap_mode="r"), kept=kept)
     assert {name: (tmp_path / "work" / name).stat().st_mtime_ns for name in left} == left
