@@ -5,7 +5,7 @@ with H = X (XᵀX + alpha)⁻¹ Xᵀ, plus 1 / n_trials for an intercept: one fa
 rounding by rounding where penalties are next to nothing beside the largest eigenvalue; there every fold's training
 trials are solved by themselves.
 
-Penalties are tried from the largest down, until every target has become worse than it was.
+Penalties are tried from the largest down, until every target has become much worse than it was.
 
 Residuals are linear in the targets, so what is needed of them (their squares, their products with the target) are
 quadratic forms. Few targets get their residuals themselves. Many are split into coordinates in a basis that nearly all
@@ -39,7 +39,7 @@ FLOAT32_ROUNDING = 1e-7
 MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below this share of the voxels' whole variance need fits to every fold's own training trials.
 REFIT_BELOW = 1e-8
-WORSE = 1.02  # times a target's least error, at two penalties running: smaller ones need not be tried
+WORSE = 1.05  # times a target's least error: penalties smaller than one so bad need not be tried
 LARGEST_CACHE = 2**31  # bytes of what solves for the held-out residuals at some penalties
 
 
@@ -101,8 +101,8 @@ def cross_validate(
 
 
 def _all_worse(errors: Array) -> bool:
-    """Say whether every target's last two errors, of falling penalties, are above its least one."""
-    return len(errors) > 2 and bool((errors[-2:].min(axis=0) > WORSE * errors.min(axis=0)).all())
+    """Say whether every target's last error, of falling penalties, is well above its least one."""
+    return bool((errors[-1] > WORSE * errors.min(axis=0)).all())
 
 
 def _held_out(errors: Array, total: Array, product: Array, square: Array, values: Array, n_trials: int) -> Array:
@@ -151,7 +151,7 @@ def _screen_and_settle(
     progress: Callable[[float], None],
 ) -> Array:
     """Return targets' statistics at the penalties tried, (n_tried, 4, n_targets): their own where two are close."""
-    targets, starts = np.concatenate(chunks), np.cumsum([0, *map(len, chunks)])
+    targets = np.concatenate(chunks)
     rng = np.random.default_rng(0)
     sampled = np.sort(rng.choice(len(targets), SAMPLE_SIZE, replace=False))
     found_from = np.sort(rng.choice(len(targets), min(BASIS_TARGETS, len(targets)), replace=False))
@@ -196,15 +196,11 @@ def _screen_and_settle(
     for position in np.flatnonzero(close.any(axis=1))[::-1].tolist():
 
         def settled(position: int = position) -> Array:
-            left_out, own = residuals_of(alphas[position]), np.empty((4, close[position].sum()))
-            done = 0
-            for number, chunk in enumerate(chunks):
-                picked = np.flatnonzero(close[position, starts[number] : starts[number + 1]])
-                if len(picked):
-                    values = shown(chunk[picked])
-                    own[:, done : done + len(picked)] = trials.statistics(values, left_out(values))
-                    done += len(picked)
-            return own
+            left_out, own = residuals_of(alphas[position]), []
+            for picked in np.array_split(targets[close[position]], -(-close[position].sum() // len(chunks[0]))):
+                values = shown(picked)
+                own.append(trials.statistics(values, left_out(values)))
+            return np.concatenate(own, axis=1)
 
         statistics[position][:, close[position]] = kept.array(f"settled-{position:02d}", settled)
         progress(0.7 + 0.3 * float(close[position:].sum() / close.sum()))

@@ -120,7 +120,7 @@ def fit_with(coefficients, design, alpha=100.0):
     n_targets = coefficients.shape[1]
     zeros = np.zeros(n_targets)
     return RidgeFit(
-        design, lambda columns: torch.from_numpy(values[:, columns]), [np.arange(n_targets)], zeros,
+        design, lambda columns: torch.from_numpy(values[:, columns]), zeros,
         np.full(n_targets, alpha), *[zeros] * 5,
     )  # fmt: skip
 
