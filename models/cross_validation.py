@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .design import Design, leading_basis, make_design
+from .design import Design, in_chunks, leading_basis, make_design
 from .kept import Kept
 from .linear_algebra import cholesky, cholesky_solve, gram, whiten
 
@@ -49,7 +49,7 @@ def cross_validate(
     folds: list[tuple[Array, Array]],
     alphas: Array,
     intercept: bool,
-    chunks: list[Array],
+    targets: Array,
     shown: Shown,
     moments: Array,
     kept: Kept,
@@ -59,8 +59,8 @@ def cross_validate(
 
     Parameters
     ----------
-    chunks : list of arrays of int
-        The targets, as `shown` knows them.
+    targets : array of shape (n_targets,), int
+        As `shown` knows them; none is constant.
     shown : from targets to their values, (n_pictures, n) float32
     moments : array of shape (2, n_targets), float64
         Mean of those values over trials, and standard deviation.
@@ -81,9 +81,8 @@ def cross_validate(
     n_held = max(1, LARGEST_CACHE // bytes_each)
     residuals_of = lru_cache(n_held)(of_folds(design, picture_of_trial, folds, intercept))
     trials = _Trials(picture_of_trial, folds, design.voxels.device)
-    n_targets = sum(map(len, chunks))
-    if n_targets <= BASIS_SIZE + SAMPLE_SIZE:
-        values, tried = shown(np.concatenate(chunks)), []
+    if len(targets) <= BASIS_SIZE + SAMPLE_SIZE:
+        values, tried = shown(targets), []
         for alpha in alphas:
             tried.append(trials.statistics(values, residuals_of(alpha)(values)))
             progress(len(tried) / len(alphas))
@@ -92,9 +91,9 @@ def cross_validate(
         statistics = np.stack(tried)
         progress(1.0)
     else:
-        statistics = _screen_and_settle(residuals_of, trials, alphas, chunks, shown, kept, progress)
+        statistics = _screen_and_settle(residuals_of, trials, alphas, targets, shown, kept, progress)
     best = statistics[:, 0].argmin(axis=0)
-    errors, total, product, square = statistics[best, :, np.arange(n_targets)].T
+    errors, total, product, square = statistics[best, :, np.arange(len(targets))].T
     mean, std = moments
     values = len(picture_of_trial) * np.stack([mean, std**2 + mean**2])
     return alphas[best], _held_out(errors, total, product, square, values, len(picture_of_trial))
@@ -145,13 +144,12 @@ def _screen_and_settle(
     residuals_of: Callable[[float], Residuals],
     trials: _Trials,
     alphas: Array,
-    chunks: list[Array],
+    targets: Array,
     shown: Shown,
     kept: Kept,
     progress: Callable[[float], None],
 ) -> Array:
     """Return targets' statistics at the penalties tried, (n_tried, 4, n_targets): their own where two are close."""
-    targets = np.concatenate(chunks)
     rng = np.random.default_rng(0)
     sampled = np.sort(rng.choice(len(targets), SAMPLE_SIZE, replace=False))
     found_from = np.sort(rng.choice(len(targets), min(BASIS_TARGETS, len(targets)), replace=False))
@@ -160,13 +158,14 @@ def _screen_and_settle(
         device=trials.weights.device,
     )
 
-    def coordinates_and_energy(number: int) -> Array:
-        values = shown(chunks[number])
+    def coordinates_and_energy(chunk: Array) -> Array:
+        values = shown(chunk)
         return torch.cat([basis.T @ values, (values**2).sum(0)[None]]).cpu().numpy()
 
-    coordinates = []
-    for number in range(len(chunks)):
-        coordinates.append(kept.array(f"coordinates-{number:04d}", lambda n=number: coordinates_and_energy(n)))
+    chunks, coordinates = in_chunks(targets), []
+    for number, chunk in enumerate(chunks):
+        compute = lambda chunk=chunk: coordinates_and_energy(chunk)  # noqa: E731
+        coordinates.append(kept.array(f"coordinates-{number:04d}", compute))
         progress(0.2 * (number + 1) / len(chunks))
     coordinates = np.concatenate(coordinates, axis=1)
     coordinates, energy = torch.as_tensor(coordinates[:-1], device=basis.device), coordinates[-1].astype(np.float64)
@@ -197,7 +196,7 @@ def _screen_and_settle(
 
         def settled(position: int = position) -> Array:
             left_out, own = residuals_of(alphas[position]), []
-            for picked in np.array_split(targets[close[position]], -(-close[position].sum() // len(chunks[0]))):
+            for picked in in_chunks(targets[close[position]]):
                 values = shown(picked)
                 own.append(trials.statistics(values, left_out(values)))
             return np.concatenate(own, axis=1)

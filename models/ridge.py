@@ -16,15 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from .cross_validation import cross_validate
-from .design import Design, make_design
+from .design import Design, in_chunks, make_design
 from .kept import Kept, release
 from .linear_algebra import cholesky_solve
 from .low_rank import CONSTANT_BELOW
 
 Array = NDArray[Any]
 Folds = list[tuple[Array, Array]]
-
-TARGETS_PER_CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +116,6 @@ class RidgeFit:
         return projected, float((outside * (design.gram @ outside)).sum()) / n_probes
 
 
-def in_chunks(targets: Array) -> list[Array]:
-    """Split target numbers into those that are read at once."""
-    return np.split(targets, range(TARGETS_PER_CHUNK, len(targets), TARGETS_PER_CHUNK))
-
-
 def standardise(voxels: Array) -> tuple[Array, Array, Array]:
     """z-score voxels over trials, as scikit-learn's StandardScaler does; a constant voxel becomes 0.
 
@@ -207,7 +200,7 @@ def fit_targets(
         moments = np.stack([target_mean - value_at_mean, target_std])[:, varying]
         chosen[varying], held_out[:, varying] = cross_validate(
             design, picture_of_trial, folds, np.asarray(alphas, float), intercept,
-            in_chunks(varying), shown, moments, kept, progress or (lambda share: None),
+            varying, shown, moments, kept, progress or (lambda share: None),
         )  # fmt: skip
     release(targets)
     return RidgeFit(
@@ -253,8 +246,7 @@ def _target_moments(targets: Array, picture_of_trial: Array) -> tuple[Array, Arr
     """Return the mean and the standard deviation of targets over trials, float64."""
     share_of_trials = np.bincount(picture_of_trial, minlength=len(targets)).astype(np.float32) / len(picture_of_trial)
     mean, std = np.empty(targets.shape[1]), np.empty(targets.shape[1])
-    for start in range(0, targets.shape[1], TARGETS_PER_CHUNK):
-        columns = np.arange(start, min(start + TARGETS_PER_CHUNK, targets.shape[1]))
+    for columns in in_chunks(np.arange(targets.shape[1])):
         chunk = _columns(targets, columns)
         first = chunk[0].copy()
         # from one of them, so that float32 keeps small differences of large values
