@@ -162,6 +162,8 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
         if discarded <= max_discarded_variance or is_whole:
             break
         n_read *= 2
+    if not variance.size:  # nothing is predicted
+        return np.zeros((len(fit.design.in_voxels(basis)), 1)), np.zeros((1, len(scale)), np.float32), 0.0
     kept = rotation.flip(1)[:, :rank]
     right = (projected @ kept.float()).T.cpu().numpy()
     length = np.linalg.norm(right, axis=1)
