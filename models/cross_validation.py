@@ -5,7 +5,7 @@ with H = X (XᵀX + alpha)⁻¹ Xᵀ, plus 1 / n_trials for an intercept: one fa
 rounding by rounding where penalties are next to nothing beside the largest eigenvalue; there every fold's training
 trials are solved by themselves.
 
-Penalties are tried from the largest down, until every target has become worse than it was.
+Penalties are tried from the largest down, until every target has become much worse than it was.
 
 Residuals are linear in the targets, so what is needed of them (their squares, their products with the target) are
 quadratic forms. Few targets get their residuals themselves. Many are split into coordinates in a basis that nearly all
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .design import Design, leading_basis, make_design
+from .design import Design, in_chunks, leading_basis, make_design
 from .kept import Kept
 from .linear_algebra import cholesky, cholesky_solve, gram, whiten
 
@@ -39,7 +39,7 @@ FLOAT32_ROUNDING = 1e-7
 MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below this share of the voxels' whole variance need fits to every fold's own training trials.
 REFIT_BELOW = 1e-8
-WORSE = 1.02  # times a target's least error, at two penalties running: smaller ones need not be tried
+WORSE = 1.05  # times a target's least error: penalties smaller than one so bad need not be tried
 LARGEST_CACHE = 2**31  # bytes of what solves for the held-out residuals at some penalties
 
 
@@ -49,7 +49,7 @@ def cross_validate(
     folds: list[tuple[Array, Array]],
     alphas: Array,
     intercept: bool,
-    chunks: list[Array],
+    targets: Array,
     shown: Shown,
     moments: Array,
     kept: Kept,
@@ -59,8 +59,8 @@ def cross_validate(
 
     Parameters
     ----------
-    chunks : list of arrays of int
-        The targets, as `shown` knows them.
+    targets : array of shape (n_targets,), int
+        As `shown` knows them; none is constant.
     shown : from targets to their values, (n_pictures, n) float32
     moments : array of shape (2, n_targets), float64
         Mean of those values over trials, and standard deviation.
@@ -81,9 +81,8 @@ def cross_validate(
     n_held = max(1, LARGEST_CACHE // bytes_each)
     residuals_of = lru_cache(n_held)(of_folds(design, picture_of_trial, folds, intercept))
     trials = _Trials(picture_of_trial, folds, design.voxels.device)
-    n_targets = sum(map(len, chunks))
-    if n_targets <= BASIS_SIZE + SAMPLE_SIZE:
-        values, tried = shown(np.concatenate(chunks)), []
+    if len(targets) <= BASIS_SIZE + SAMPLE_SIZE:
+        values, tried = shown(targets), []
         for alpha in alphas:
             tried.append(trials.statistics(values, residuals_of(alpha)(values)))
             progress(len(tried) / len(alphas))
@@ -92,17 +91,17 @@ def cross_validate(
         statistics = np.stack(tried)
         progress(1.0)
     else:
-        statistics = _screen_and_settle(residuals_of, trials, alphas, chunks, shown, kept, progress)
+        statistics = _screen_and_settle(residuals_of, trials, alphas, targets, shown, kept, progress)
     best = statistics[:, 0].argmin(axis=0)
-    errors, total, product, square = statistics[best, :, np.arange(n_targets)].T
+    errors, total, product, square = statistics[best, :, np.arange(len(targets))].T
     mean, std = moments
     values = len(picture_of_trial) * np.stack([mean, std**2 + mean**2])
     return alphas[best], _held_out(errors, total, product, square, values, len(picture_of_trial))
 
 
 def _all_worse(errors: Array) -> bool:
-    """Say whether every target's last two errors, of falling penalties, are above its least one."""
-    return len(errors) > 2 and bool((errors[-2:].min(axis=0) > WORSE * errors.min(axis=0)).all())
+    """Say whether every target's last error, of falling penalties, is well above its least one."""
+    return bool((errors[-1] > WORSE * errors.min(axis=0)).all())
 
 
 def _held_out(errors: Array, total: Array, product: Array, square: Array, values: Array, n_trials: int) -> Array:
@@ -145,13 +144,12 @@ def _screen_and_settle(
     residuals_of: Callable[[float], Residuals],
     trials: _Trials,
     alphas: Array,
-    chunks: list[Array],
+    targets: Array,
     shown: Shown,
     kept: Kept,
     progress: Callable[[float], None],
 ) -> Array:
     """Return targets' statistics at the penalties tried, (n_tried, 4, n_targets): their own where two are close."""
-    targets, starts = np.concatenate(chunks), np.cumsum([0, *map(len, chunks)])
     rng = np.random.default_rng(0)
     sampled = np.sort(rng.choice(len(targets), SAMPLE_SIZE, replace=False))
     found_from = np.sort(rng.choice(len(targets), min(BASIS_TARGETS, len(targets)), replace=False))
@@ -160,13 +158,14 @@ def _screen_and_settle(
         device=trials.weights.device,
     )
 
-    def coordinates_and_energy(number: int) -> Array:
-        values = shown(chunks[number])
+    def coordinates_and_energy(chunk: Array) -> Array:
+        values = shown(chunk)
         return torch.cat([basis.T @ values, (values**2).sum(0)[None]]).cpu().numpy()
 
-    coordinates = []
-    for number in range(len(chunks)):
-        coordinates.append(kept.array(f"coordinates-{number:04d}", lambda n=number: coordinates_and_energy(n)))
+    chunks, coordinates = in_chunks(targets), []
+    for number, chunk in enumerate(chunks):
+        compute = lambda chunk=chunk: coordinates_and_energy(chunk)  # noqa: E731
+        coordinates.append(kept.array(f"coordinates-{number:04d}", compute))
         progress(0.2 * (number + 1) / len(chunks))
     coordinates = np.concatenate(coordinates, axis=1)
     coordinates, energy = torch.as_tensor(coordinates[:-1], device=basis.device), coordinates[-1].astype(np.float64)
@@ -196,15 +195,11 @@ def _screen_and_settle(
     for position in np.flatnonzero(close.any(axis=1))[::-1].tolist():
 
         def settled(position: int = position) -> Array:
-            left_out, own = residuals_of(alphas[position]), np.empty((4, close[position].sum()))
-            done = 0
-            for number, chunk in enumerate(chunks):
-                picked = np.flatnonzero(close[position, starts[number] : starts[number + 1]])
-                if len(picked):
-                    values = shown(chunk[picked])
-                    own[:, done : done + len(picked)] = trials.statistics(values, left_out(values))
-                    done += len(picked)
-            return own
+            left_out, own = residuals_of(alphas[position]), []
+            for picked in in_chunks(targets[close[position]]):
+                values = shown(picked)
+                own.append(trials.statistics(values, left_out(values)))
+            return np.concatenate(own, axis=1)
 
         statistics[position][:, close[position]] = kept.array(f"settled-{position:02d}", settled)
         progress(0.7 + 0.3 * float(close[position:].sum() / close.sum()))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -10,6 +11,7 @@ from .linear_algebra import cholesky, gram
 
 Array = NDArray[Any]
 
+TARGETS_PER_CHUNK = 2048
 # Penalties below this share of the mean eigenvalue need float64: the largest eigenvalue is a thousand times the mean.
 FLOAT64_BELOW = 1e-2
 
@@ -81,6 +83,11 @@ def make_design(
     by_picture = torch.zeros(n_pictures, voxels.shape[1], device=voxels.device)
     by_picture.index_add_(0, torch.as_tensor(picture_of_trial, device=voxels.device), voxels)
     return Design(voxels, by_picture, products, directions)
+
+
+def in_chunks(targets: Array) -> list[Array]:
+    """Split target numbers into those that are read and solved for at once."""
+    return np.split(targets, range(TARGETS_PER_CHUNK, len(targets), TARGETS_PER_CHUNK))
 
 
 def leading_basis(values: torch.Tensor, size: int) -> torch.Tensor:

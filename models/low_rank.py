@@ -155,15 +155,17 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
         else:
             coefficients = torch.eye(len(gram)).to(gram)
         basis = _leading_predictions(coefficients, gram, 0.0 if is_whole else SHARE_LEFT * max_discarded_variance)
-        right, outside = fit.project_predictions(basis, factors, N_PROBES)
-        variance, rotation = torch.linalg.eigh((right @ right.T).double())
+        projected, outside = fit.project_predictions(basis, factors, N_PROBES)
+        variance, rotation = torch.linalg.eigh((projected.T @ projected).double())
         variance = variance.flip(0).cpu().numpy()
         rank, discarded = _smallest_rank(variance, float(variance.sum()) + outside, max_discarded_variance)
         if discarded <= max_discarded_variance or is_whole:
             break
         n_read *= 2
+    if not variance.size:  # nothing is predicted
+        return np.zeros((len(fit.design.in_voxels(basis)), 1)), np.zeros((1, len(scale)), np.float32), 0.0
     kept = rotation.flip(1)[:, :rank]
-    right = (kept.T.float() @ right).cpu().numpy()
+    right = (projected @ kept.float()).T.cpu().numpy()
     length = np.linalg.norm(right, axis=1)
     length[length == 0] = 1
     left = fit.design.in_voxels(basis @ kept)

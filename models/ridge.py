@@ -16,15 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from .cross_validation import cross_validate
-from .design import Design, make_design
+from .design import Design, in_chunks, make_design
 from .kept import Kept, release
 from .linear_algebra import cholesky_solve
 from .low_rank import CONSTANT_BELOW
 
 Array = NDArray[Any]
 Folds = list[tuple[Array, Array]]
-
-TARGETS_PER_CHUNK = 2048
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +34,6 @@ class RidgeFit:
     design : Design
     shown : function of an array of target numbers
         Returns those targets about `value_at_mean`, (n_pictures, n) float32.
-    chunks : list of arrays of int
-        Which targets each chunk holds; constant ones are in none.
     value_at_mean : array of shape (n_targets,), float64
         Prediction for a trial whose voxels are all at their mean: the targets' mean, or 0 without an intercept.
     alphas : array of shape (n_targets,), float64
@@ -52,7 +48,6 @@ class RidgeFit:
 
     design: Design
     shown: Callable[[Array], torch.Tensor]
-    chunks: list[Array]
     value_at_mean: Array
     alphas: Array
     target_mean: Array
@@ -68,10 +63,10 @@ class RidgeFit:
         """
         found = torch.empty(len(self.design.gram), len(targets), dtype=torch.float64, device=self.design.gram.device)
         for alpha in np.unique(self.alphas[targets]):
-            own = np.flatnonzero(self.alphas[targets] == alpha)
             factor = self.design.factor(alpha, dtype)
-            products = self.design.by_picture.T.to(factor.dtype) @ self.shown(targets[own]).to(factor.dtype)
-            found[:, own] = cholesky_solve(products, factor).double()
+            for own in in_chunks(np.flatnonzero(self.alphas[targets] == alpha)):
+                products = self.design.by_picture.T.to(factor.dtype) @ self.shown(targets[own]).to(factor.dtype)
+                found[:, own] = cholesky_solve(products, factor).double()
         return found
 
     @property
@@ -98,26 +93,24 @@ class RidgeFit:
 
         Returns
         -------
-        projected : tensor of shape (n_basis, n_targets), float32
+        projected : tensor of shape (n_targets, n_basis), float32
         outside : float
             Sum of squares of what the basis does not hold.
         """
         design, device = self.design, basis.device
         onto, generator = design.gram @ basis, torch.Generator().manual_seed(0)
-        used = np.unique(self.alphas[np.isfinite(self.alphas)])
-        factors = [design.factor(alpha) for alpha in used]
-        patterns = [(design.by_picture @ cholesky_solve(onto.to(factor.dtype), factor).float()).T for factor in factors]
-        projected = torch.zeros(basis.shape[1], len(self.alphas), device=device)
-        # predictions are linear in the targets: those of a penalty are summed before they are solved for
-        sums = torch.zeros(len(used), len(design.by_picture), n_probes, device=device)
-        for chunk in self.chunks:
-            values, probes = self.shown(chunk) * scale[chunk], torch.randn(len(chunk), n_probes, generator=generator)
-            for number, alpha in enumerate(used):
-                own = np.flatnonzero(self.alphas[chunk] == alpha)
-                projected[:, chunk[own]] = patterns[number] @ values[:, own]
-                sums[number] += values[:, own] @ probes[own].to(device)
+        probes = torch.randn(len(scale), n_probes, generator=generator).to(device) * scale[:, None]
+        projected = torch.zeros(len(scale), basis.shape[1], device=device)
         outside = torch.zeros(len(basis), n_probes, dtype=torch.float64, device=device)
-        for factor, total in zip(factors, sums, strict=True):
+        for alpha in np.unique(self.alphas[np.isfinite(self.alphas)]):
+            factor = design.factor(alpha)
+            pattern = design.by_picture @ cholesky_solve(onto.to(factor.dtype), factor).float()
+            total = torch.zeros(len(pattern), n_probes, device=device)
+            for own in in_chunks(np.flatnonzero(self.alphas == alpha)):
+                values = self.shown(own)
+                projected[own] = (values.T @ pattern) * scale[own, None]
+                total += values @ probes[own]
+            # predictions are linear in the targets: a penalty's are summed, then solved for
             outside += cholesky_solve((design.by_picture.T @ total).to(factor.dtype), factor)
         outside -= basis @ (onto.T @ outside)
         return projected, float((outside * (design.gram @ outside)).sum()) / n_probes
@@ -194,7 +187,6 @@ def fit_targets(
     kept = kept or Kept()
     target_mean, target_std = _target_moments(targets, picture_of_trial)
     varying = np.flatnonzero(target_std > CONSTANT_BELOW * target_std.max(initial=0.0))
-    chunks = np.split(varying, range(TARGETS_PER_CHUNK, len(varying), TARGETS_PER_CHUNK)) if len(varying) else []
     value_at_mean = target_mean if intercept else np.zeros(targets.shape[1])
     about = value_at_mean.astype(np.float32)
 
@@ -204,15 +196,15 @@ def fit_targets(
 
     chosen = np.full(targets.shape[1], np.nan)
     held_out = np.zeros((3, targets.shape[1]))
-    if chunks:
+    if len(varying):
         moments = np.stack([target_mean - value_at_mean, target_std])[:, varying]
         chosen[varying], held_out[:, varying] = cross_validate(
             design, picture_of_trial, folds, np.asarray(alphas, float), intercept,
-            chunks, shown, moments, kept, progress or (lambda share: None),
+            varying, shown, moments, kept, progress or (lambda share: None),
         )  # fmt: skip
     release(targets)
     return RidgeFit(
-        design, shown, chunks, value_at_mean, chosen, target_mean, target_std,
+        design, shown, value_at_mean, chosen, target_mean, target_std,
         held_out_std=held_out[0], held_out_correlation=held_out[1], held_out_mse=held_out[2],
     )  # fmt: skip
 
@@ -254,8 +246,7 @@ def _target_moments(targets: Array, picture_of_trial: Array) -> tuple[Array, Arr
     """Return the mean and the standard deviation of targets over trials, float64."""
     share_of_trials = np.bincount(picture_of_trial, minlength=len(targets)).astype(np.float32) / len(picture_of_trial)
     mean, std = np.empty(targets.shape[1]), np.empty(targets.shape[1])
-    for start in range(0, targets.shape[1], TARGETS_PER_CHUNK):
-        columns = np.arange(start, min(start + TARGETS_PER_CHUNK, targets.shape[1]))
+    for columns in in_chunks(np.arange(targets.shape[1])):
         chunk = _columns(targets, columns)
         first = chunk[0].copy()
         # from one of them, so that float32 keeps small differences of large values

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from braind.models import cross_validation, low_rank, ridge
+from braind.models import cross_validation, design, low_rank
 from braind.models.design import make_design
 from braind.models.kept import Kept
 from braind.models.low_rank import reduce_rank
@@ -92,7 +92,7 @@ def test_held_out_statistics_are_those_of_fold_by_fold_predictions(z_scored, tar
 
 def test_chunks_of_targets_change_nothing(z_scored, targets, trials, folds, monkeypatch):
     whole = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds)
-    monkeypatch.setattr(ridge, "TARGETS_PER_CHUNK", 4)
+    monkeypatch.setattr(design, "TARGETS_PER_CHUNK", 4)
     steps = []
     chunked = fit_ridge(
         z_scored, targets, trials.picture_of_trial, ALPHAS, folds, progress=lambda *step: steps.append(step[0])
@@ -120,7 +120,7 @@ def fit_with(coefficients, design, alpha=100.0):
     n_targets = coefficients.shape[1]
     zeros = np.zeros(n_targets)
     return RidgeFit(
-        design, lambda columns: torch.from_numpy(values[:, columns]), [np.arange(n_targets)], zeros,
+        design, lambda columns: torch.from_numpy(values[:, columns]), zeros,
         np.full(n_targets, alpha), *[zeros] * 5,
     )  # fmt: skip
 
@@ -238,7 +238,7 @@ def test_more_voxels_than_trials_are_solved_for_in_the_trials_span(simulate):
 
 def test_an_interrupted_fit_goes_on_from_what_it_kept(tmp_path, monkeypatch):
     voxels, targets, picture_of_trial = many_targets(1400)
-    monkeypatch.setattr(ridge, "TARGETS_PER_CHUNK", 500)
+    monkeypatch.setattr(design, "TARGETS_PER_CHUNK", 500)
     monkeypatch.setattr(cross_validation, "BASIS_SIZE", 60)
     monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)
     folds = picture_folds(picture_of_trial, 5, grouped=True)
