@@ -40,7 +40,7 @@ MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below this share of the voxels' whole variance need fits to every fold's own training trials.
 REFIT_BELOW = 1e-8
 WORSE = 1.05  # times a target's least error: penalties smaller than one so bad need not be tried
-LARGEST_CACHE = 2**31  # bytes of what solves for the held-out residuals at some penalties
+LARGEST_CACHE = 2**30  # bytes of what solves for the held-out residuals at some penalties
 
 
 def cross_validate(
