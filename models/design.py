@@ -39,9 +39,8 @@ class Design:
     def factor(self, alpha: float, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Return the Cholesky factor of gram + alpha, (n, n) lower: float32 where that is enough, if not told."""
         if dtype is None:
-            dtype = (
-                torch.float64 if alpha < FLOAT64_BELOW * float(self.gram.trace()) / len(self.gram) else torch.float32
-            )
+            mean_eigenvalue = float(self.gram.trace()) / len(self.gram)
+            dtype = torch.float64 if alpha < FLOAT64_BELOW * mean_eigenvalue else torch.float32
         penalised = self.gram.to(dtype, copy=True)
         penalised.diagonal().add_(alpha)
         return cholesky(penalised)

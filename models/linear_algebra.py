@@ -7,7 +7,7 @@ import torch
 
 
 def gram(columns: torch.Tensor) -> torch.Tensor:
-    """Return the inner products of a matrix's columns."""
+    """Return the inner products of a matrix's columns: (n_rows, n) → (n, n), of its dtype."""
     if columns.device.type != "cpu":
         return columns.T @ columns
     array = columns.numpy()
@@ -15,7 +15,7 @@ def gram(columns: torch.Tensor) -> torch.Tensor:
 
 
 def cholesky(matrix: torch.Tensor) -> torch.Tensor:
-    """Return the lower factor L of L Lᵀ; on a CPU in the matrix's place."""
+    """Return the lower factor L of a matrix L Lᵀ, both (n, n) float32 or float64; on a CPU in the matrix's place."""
     if matrix.device.type != "cpu":
         return torch.linalg.cholesky(matrix)
     # scipy: 0.2 s, only a fit pays
@@ -26,7 +26,7 @@ def cholesky(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def cholesky_solve(columns: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Return (L Lᵀ)⁻¹ columns."""
+    """Return (L Lᵀ)⁻¹ columns: (n, n_columns), by the factor L of `cholesky`, (n, n)."""
     if columns.device.type != "cpu":
         return torch.cholesky_solve(columns, factor)
     from scipy.linalg import cho_solve
@@ -35,7 +35,7 @@ def cholesky_solve(columns: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
 
 
 def whiten(rows: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Return rows L⁻ᵀ, whose inner products are rows (L Lᵀ)⁻¹ rowsᵀ."""
+    """Return rows L⁻ᵀ, (n_rows, n), whose inner products are rows (L Lᵀ)⁻¹ rowsᵀ."""
     if rows.device.type != "cpu":
         return torch.linalg.solve_triangular(factor.T, rows, upper=True, left=False)
     from scipy.linalg import get_blas_funcs
