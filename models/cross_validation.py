@@ -1,9 +1,9 @@
 """Which penalty predicts held-out trials of a target best, for very many targets.
 
 The residuals of trials whose fold v was left out follow from the fit to all trials, e_v = (I - H_vv)⁻¹ (y_v - ŷ_v)
-with H = X (XᵀX + alpha)⁻¹ Xᵀ, plus 1 / n_trials for an intercept: one factor serves all folds. That formula divides
-rounding by rounding where penalties are next to nothing beside the largest eigenvalue; there every fold's training
-trials are solved by themselves.
+with H = X (XᵀX + alpha)⁻¹ Xᵀ, plus 1 / n_trials for an intercept: one factor serves all folds. Where voxels are few,
+fitting every fold's training trials by themselves is faster (`models/fold_fits.py`), and where penalties are next to
+nothing beside the largest eigenvalue it is needed: the formula divides rounding by rounding there.
 
 Penalties are tried from the largest down, until every target has become much worse than it was.
 
@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .design import Design, in_chunks, leading_basis, make_design
+from .design import Design, in_chunks, leading_basis
+from .fold_fits import held_out_statistics
 from .kept import Kept
-from .linear_algebra import cholesky, cholesky_solve, gram, whiten
+from .linear_algebra import cholesky, cholesky_solve, gram, matmul, whiten
 
 Array = NDArray[Any]
 Residuals = Callable[[torch.Tensor], torch.Tensor]
@@ -39,6 +40,7 @@ FLOAT32_ROUNDING = 1e-7
 MARGIN = 1.5  # standard deviations of the sample's errors
 # Penalties below this share of the voxels' whole variance need fits to every fold's own training trials.
 REFIT_BELOW = 1e-8
+FEW_VOXELS = 1024  # up to which such fits are faster
 WORSE = 1.05  # times a target's least error: penalties smaller than one so bad need not be tried
 LARGEST_CACHE = 2**30  # bytes of what solves for the held-out residuals at some penalties
 
@@ -75,23 +77,20 @@ def cross_validate(
         and their mean squared error, averaged over folds.
     """
     alphas = np.sort(alphas)[::-1]
-    of_folds = _refitted if alphas[-1] < REFIT_BELOW * float(design.gram.trace()) else _left_out
-    # Some are wanted again once all are tried, and most likely the last ones.
-    bytes_each = 4 * (design.voxels.numel() + sum(len(held_out) ** 2 for _, held_out in folds))
-    n_held = max(1, LARGEST_CACHE // bytes_each)
-    residuals_of = lru_cache(n_held)(of_folds(design, picture_of_trial, folds, intercept))
     trials = _Trials(picture_of_trial, folds, design.voxels.device)
-    if len(targets) <= BASIS_SIZE + SAMPLE_SIZE:
-        values, tried = shown(targets), []
-        for alpha in alphas:
-            tried.append(trials.statistics(values, residuals_of(alpha)(values)))
-            progress(len(tried) / len(alphas))
-            if _all_worse(np.stack(tried)[:, 0]):
-                break
-        statistics = np.stack(tried)
-        progress(1.0)
+    is_tiny = alphas[-1] < REFIT_BELOW * float(design.gram.trace())
+    if is_tiny or len(design.gram) <= FEW_VOXELS:
+        dtype = torch.float64 if is_tiny else torch.float32
+        statistics = held_out_statistics(
+            design, picture_of_trial, folds, alphas, intercept, targets, shown, trials.statistics, dtype, kept, progress
+        )
     else:
-        statistics = _screen_and_settle(residuals_of, trials, alphas, targets, shown, kept, progress)
+        # Some are wanted again once all are tried, and most likely the last ones.
+        bytes_each = 4 * (design.voxels.numel() + sum(len(held_out) ** 2 for _, held_out in folds))
+        n_held = max(1, LARGEST_CACHE // bytes_each)
+        residuals_of = lru_cache(n_held)(_left_out(design, picture_of_trial, folds, intercept))
+        compute = _try_all if len(targets) <= BASIS_SIZE + SAMPLE_SIZE else _screen_and_settle
+        statistics = compute(residuals_of, trials, alphas, targets, shown, kept, progress)
     best = statistics[:, 0].argmin(axis=0)
     errors, total, product, square = statistics[best, :, np.arange(len(targets))].T
     mean, std = moments
@@ -137,7 +136,28 @@ class _Trials:
         """Return what gives `statistics` of targets in a basis: matrices for errors, e·y and e², a row for e."""
         by_trial = basis[self.picture_of_trial]
         error = gram(residuals * self.weights.sqrt()[:, None])
-        return torch.cat([error, by_trial.T @ residuals, gram(residuals), residuals.sum(0)[None]])
+        return torch.cat([error, matmul(by_trial.T, residuals), gram(residuals), residuals.sum(0)[None]])
+
+
+def _try_all(
+    residuals_of: Callable[[float], Residuals],
+    trials: _Trials,
+    alphas: Array,
+    targets: Array,
+    shown: Shown,
+    kept: Kept,
+    progress: Callable[[float], None],
+) -> Array:
+    """Return targets' statistics at the penalties tried, (n_tried, 4, n_targets)."""
+    values, tried = shown(targets), []
+    for position, alpha in enumerate(alphas):
+        own = lambda alpha=alpha: trials.statistics(values, residuals_of(alpha)(values))  # noqa: E731
+        tried.append(kept.array(f"tried-{position:02d}", own))
+        progress(len(tried) / len(alphas))
+        if _all_worse(np.stack(tried)[:, 0]):
+            break
+    progress(1.0)
+    return np.stack(tried)
 
 
 def _screen_and_settle(
@@ -160,7 +180,7 @@ def _screen_and_settle(
 
     def coordinates_and_energy(chunk: Array) -> Array:
         values = shown(chunk)
-        return torch.cat([basis.T @ values, (values**2).sum(0)[None]]).cpu().numpy()
+        return torch.cat([matmul(basis.T, values), (values**2).sum(0)[None]]).cpu().numpy()
 
     chunks, coordinates = in_chunks(targets), []
     for number, chunk in enumerate(chunks):
@@ -223,7 +243,7 @@ def _scaled_basis(values: torch.Tensor) -> torch.Tensor:
 
 def _evaluate(form: torch.Tensor, coordinates: torch.Tensor) -> Array:
     """Return a quadratic form of every column, (n_targets,) float64."""
-    parts = [torch.einsum("kt,kt->t", part, form @ part) for part in coordinates.split(4096, dim=1)]
+    parts = [torch.einsum("kt,kt->t", part, matmul(form, part)) for part in coordinates.split(4096, dim=1)]
     return torch.cat(parts).double().cpu().numpy()
 
 
@@ -277,41 +297,10 @@ def _left_out(
 
         def residuals(values: torch.Tensor) -> torch.Tensor:
             by_trial = values[trial_pictures].to(dtype)
-            missed = by_trial - whitened @ (whitened.T @ by_trial)
+            missed = by_trial - matmul(whitened, matmul(whitened.T, by_trial))
             for held_out, left_factor in zip(held_outs, left_factors, strict=True):
                 missed[held_out] = cholesky_solve(missed[held_out], left_factor)
             return missed.float()
-
-        return residuals
-
-    return residuals_of
-
-
-def _refitted(
-    design: Design, picture_of_trial: Array, folds: list[tuple[Array, Array]], intercept: bool
-) -> Callable[[float], Residuals]:
-    """Residuals from a fit to every fold's training trials."""
-    n_pictures, device = len(design.by_picture), design.voxels.device
-    fitted = []
-    for training, held_out in folds:
-        voxels = design.voxels[torch.as_tensor(training, device=device)]
-        mean = intercept * voxels.mean(dim=0, dtype=torch.float64).float()
-        own = make_design(voxels, picture_of_trial[training], n_pictures, intercept=intercept)
-        new = (design.voxels[torch.as_tensor(held_out, device=device)] - mean).double()
-        share = np.bincount(picture_of_trial[training], minlength=n_pictures) / len(training) * intercept
-        fitted.append((own, new, torch.as_tensor(share, device=device)))
-
-    def residuals_of(alpha: float) -> Residuals:
-        factors = [own.factor(alpha, torch.float64) for own, _, _ in fitted]
-
-        def residuals(values: torch.Tensor) -> torch.Tensor:
-            missed = torch.empty(len(picture_of_trial), values.shape[1], device=device)
-            wide = values.double()
-            for (_, held_out), (own, new, share), factor in zip(folds, fitted, factors, strict=True):
-                coefficients = cholesky_solve(own.by_picture.double().T @ wide, factor)
-                predicted = new @ own.in_voxels(coefficients) + share @ wide
-                missed[held_out] = (wide[picture_of_trial[held_out]] - predicted).float()
-            return missed
 
         return residuals
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .linear_algebra import cholesky, gram
+from .linear_algebra import cholesky, gram, matmul
 
 Array = NDArray[Any]
 
@@ -47,7 +47,7 @@ class Design:
 
     def in_voxels(self, coefficients: torch.Tensor) -> torch.Tensor:
         """Return coefficients of `voxels` as coefficients of the z-scored voxels, (n_voxels, n_targets) float64."""
-        return coefficients if self.directions is None else self.directions @ coefficients
+        return coefficients if self.directions is None else matmul(self.directions, coefficients)
 
 
 def make_design(
@@ -76,7 +76,7 @@ def make_design(
         # Directions that no trial spans come out as rounding and must not be divided by.
         spanned = eigenvalues > eigenvalues[-1] * len(eigenvalues) * torch.finfo(torch.float64).eps
         singular_values = eigenvalues[spanned].sqrt()
-        directions = voxels.T @ eigenvectors[:, spanned] / singular_values
+        directions = matmul(voxels.T, eigenvectors[:, spanned]) / singular_values
         voxels = eigenvectors[:, spanned] * singular_values
     products, voxels = gram(voxels), voxels.float()
     by_picture = torch.zeros(n_pictures, voxels.shape[1], device=voxels.device)
@@ -93,7 +93,7 @@ def leading_basis(values: torch.Tensor, size: int) -> torch.Tensor:
     """Return orthonormal columns, (n_pictures, size), that nearly span the leading left singular vectors of values."""
     generator = torch.Generator(device="cpu").manual_seed(0)
     start = torch.randn(values.shape[1], size, generator=generator).to(values)
-    basis = torch.linalg.qr(values @ start)[0]
+    basis = torch.linalg.qr(matmul(values, start))[0]
     for _ in range(2):
-        basis = torch.linalg.qr(values @ (values.T @ basis))[0]
+        basis = torch.linalg.qr(matmul(values, matmul(values.T, basis)))[0]
     return basis

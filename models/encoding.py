@@ -113,6 +113,7 @@ def score_voxels(
     folds = picture_folds(rows, n_folds, grouped=True)
     design = make_design(training, rows, len(rows))
     correlation, explained = np.zeros(n_voxels, np.float32), np.zeros(n_voxels, np.float32)
+    masks = np.array([*rois.values()], np.float32).reshape(len(rois), n_voxels)
     drawn = np.zeros((2, len(rois), len(counts)))
     for start in range(0, n_voxels, voxels_at_once):
         block = slice(start, min(start + voxels_at_once, n_voxels))
@@ -121,15 +122,13 @@ def score_voxels(
         predicted = features[~is_training] @ fit.coefficients + fit.value_at_mean.astype(np.float32)
         seen = np.asarray(responses[:, block][~is_training])
         correlation[block], explained[block] = (score[0] for score in _scores(seen, predicted, _once(len(seen))))
-        for position, mask in enumerate(rois.values()):
-            inside = mask[block]
-            if inside.any():
-                sums = (score.sum(axis=1) for score in _scores(seen[:, inside], predicted[:, inside], counts))
-                for n, of_draws in enumerate(sums):
-                    drawn[n, position] += of_draws
+        inside = masks[:, block].any(axis=0)
+        if inside.any():
+            of_draws = _scores(seen[:, inside], predicted[:, inside], counts)
+            drawn += np.stack([masks[:, block][:, inside] @ score.T for score in of_draws])
         if progress is not None:
             progress(block.stop, n_voxels)
-    n_inside = np.array([[max(int(mask.sum()), 1)] for mask in rois.values()])
+    n_inside = np.maximum(masks.sum(axis=1, keepdims=True), 1)
     return VoxelScores(correlation, explained, drawn[0] / n_inside, drawn[1] / n_inside)
 
 

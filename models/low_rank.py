@@ -143,6 +143,8 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     """
     import torch
 
+    from .linear_algebra import matmul
+
     gram, varying = fit.design.gram, np.flatnonzero(np.isfinite(fit.alphas))
     factors = torch.as_tensor(scale, dtype=torch.float32, device=gram.device)
     order = np.random.default_rng(0).permutation(varying)
@@ -156,7 +158,7 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
             coefficients = torch.eye(len(gram)).to(gram)
         basis = _leading_predictions(coefficients, gram, 0.0 if is_whole else SHARE_LEFT * max_discarded_variance)
         projected, outside = fit.project_predictions(basis, factors, N_PROBES)
-        variance, rotation = torch.linalg.eigh((projected.T @ projected).double())
+        variance, rotation = torch.linalg.eigh(matmul(projected.T, projected).double())
         variance = variance.flip(0).cpu().numpy()
         rank, discarded = _smallest_rank(variance, float(variance.sum()) + outside, max_discarded_variance)
         if discarded <= max_discarded_variance or is_whole:
@@ -165,10 +167,10 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     if not variance.size:  # nothing is predicted
         return np.zeros((len(fit.design.in_voxels(basis)), 1)), np.zeros((1, len(scale)), np.float32), 0.0
     kept = rotation.flip(1)[:, :rank]
-    right = (projected @ kept.float()).T.cpu().numpy()
+    right = matmul(projected, kept.float()).T.cpu().numpy()
     length = np.linalg.norm(right, axis=1)
     length[length == 0] = 1
-    left = fit.design.in_voxels(basis @ kept)
+    left = fit.design.in_voxels(matmul(basis, kept))
     return left.cpu().numpy() * length, right / length[:, None].astype(np.float32), discarded
 
 
@@ -176,10 +178,12 @@ def _leading_predictions(coefficients: "torch.Tensor", gram: "torch.Tensor", dis
     """Return coefficients whose predictions are orthonormal over trials and span all but a share of some targets'."""
     import torch
 
-    variance, directions = torch.linalg.eigh(coefficients.T @ (gram @ coefficients))
+    from .linear_algebra import matmul
+
+    variance, directions = torch.linalg.eigh(matmul(coefficients.T, matmul(gram, coefficients)))
     rounding = len(variance) * torch.finfo(torch.float64).eps
     spanned = variance.cumsum(0) > max(discarded, rounding) * variance.sum()
-    return coefficients @ (directions[:, spanned] / variance[spanned].sqrt())
+    return matmul(coefficients, directions[:, spanned] / variance[spanned].sqrt())
 
 
 def _largest_magnitude(array: Array, axis: int) -> Array:

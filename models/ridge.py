@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .cross_validation import cross_validate
 from .design import Design, in_chunks, make_design
 from .kept import Kept, release
-from .linear_algebra import cholesky_solve
+from .linear_algebra import cholesky_solve, matmul
 from .low_rank import CONSTANT_BELOW
 
 Array = NDArray[Any]
@@ -65,7 +65,7 @@ class RidgeFit:
         for alpha in np.unique(self.alphas[targets]):
             factor = self.design.factor(alpha, dtype)
             for own in in_chunks(np.flatnonzero(self.alphas[targets] == alpha)):
-                products = self.design.by_picture.T.to(factor.dtype) @ self.shown(targets[own]).to(factor.dtype)
+                products = matmul(self.design.by_picture.T.to(factor.dtype), self.shown(targets[own]).to(factor.dtype))
                 found[:, own] = cholesky_solve(products, factor).double()
         return found
 
@@ -98,17 +98,17 @@ class RidgeFit:
             Sum of squares of what the basis does not hold.
         """
         design, device = self.design, basis.device
-        onto, generator = design.gram @ basis, torch.Generator().manual_seed(0)
+        onto, generator = matmul(design.gram, basis), torch.Generator().manual_seed(0)
         probes = torch.randn(len(scale), n_probes, generator=generator).to(device) * scale[:, None]
         projected = torch.zeros(len(scale), basis.shape[1], device=device)
         outside = torch.zeros(len(basis), n_probes, dtype=torch.float64, device=device)
         for alpha in np.unique(self.alphas[np.isfinite(self.alphas)]):
             factor = design.factor(alpha)
-            pattern = design.by_picture @ cholesky_solve(onto.to(factor.dtype), factor).float()
+            pattern = matmul(design.by_picture, cholesky_solve(onto.to(factor.dtype), factor).float())
             total = torch.zeros(len(pattern), n_probes, device=device)
             for own in in_chunks(np.flatnonzero(self.alphas == alpha)):
                 values = self.shown(own)
-                projected[own] = (values.T @ pattern) * scale[own, None]
+                projected[own] = (matmul(values.T, pattern)) * scale[own, None]
                 total += values @ probes[own]
             # predictions are linear in the targets: a penalty's are summed, then solved for
             outside += cholesky_solve((design.by_picture.T @ total).to(factor.dtype), factor)

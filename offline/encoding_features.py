@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-PICTURES_AT_ONCE = 16  # larger batches are no faster on CPUs and cost memory with large models
+LATENT_PIXELS_AT_ONCE = 64 * 16 * 16  # smaller batches leave cores idle, larger ones only cost memory
 SAVED_EVERY = 64  # pictures
 
 
@@ -83,11 +84,12 @@ def extract_features(
     folder.mkdir(parents=True, exist_ok=True)
     files = FeatureFiles(folder, len(nsd_ids))
     project = Projector(settings.n_projected, settings.seed)
+    at_once = max(1, LATENT_PIXELS_AT_ONCE // math.prod(ldm.latent_shape[1:]))
     for start in range(files.n_done, len(nsd_ids), SAVED_EVERY):
         stop = min(start + SAVED_EVERY, len(nsd_ids))
         batches: dict[str, list[Array]] = {}
-        for first in range(start, stop, PICTURES_AT_ONCE):
-            ids = nsd_ids[first : min(first + PICTURES_AT_ONCE, stop)]
+        for first in range(start, stop, at_once):
+            ids = nsd_ids[first : min(first + at_once, stop)]
             pictures = data.pictures(ids)
             z = ldm.encode_pictures(pictures)
             c = ldm.encode_captions([data.captions(int(nsd_id)) for nsd_id in ids])

@@ -4,17 +4,17 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..models.encoding import EncodingError, is_significant
 from ..models.unet_features import MOMENTS, step_feature, strength_feature
-
-if TYPE_CHECKING:
-    from .encoding import Models
-    from .encoding_maps import MapFolder
+from .encoding_analyses import layer_labels
+from .encoding_maps import MapFolder
+from .encoding_models import Models
+from .encoding_truth import preference
 
 Array = NDArray[Any]
 
@@ -40,16 +40,16 @@ class Row:
 class Atlas:
     """Where maps are drawn: their folder's grid, the brain's outline and the cortical surfaces, if there are any."""
 
-    maps: "MapFolder"
+    maps: MapFolder
     brain: Array
     surfaces: tuple[Path, Path] | None
 
 
 def draw_figures(
     out: Path,
-    maps: "MapFolder",
+    maps: MapFolder,
     brainmask: Array,
-    models: "Models",
+    models: Models,
     analyses: dict[str, Any],
     truth: Array | None,
     surfaces: tuple[Path, Path] | None,
@@ -123,7 +123,7 @@ def check_surfaces(paths: tuple[Path, Path]) -> None:
 # ── which maps ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _feature_rows(models: "Models", analyses: dict[str, Any]) -> list[Row]:
+def _feature_rows(models: Models, analyses: dict[str, Any]) -> list[Row]:
     names = {"z": "z", "c": "c", "zc": _zc_by_step(analyses)["late"]}
     limit = max(float(models[name].correlation.max()) for name in names.values())
     rows = [Row(f"r of {name}", _predicted(models, feature), "above 0", limit) for name, feature in names.items()]
@@ -132,7 +132,7 @@ def _feature_rows(models: "Models", analyses: dict[str, Any]) -> list[Row]:
     return [*rows, Row("r of z − r of c", difference, "about 0", _largest(difference))]
 
 
-def _unique_rows(models: "Models", features: dict[str, str], *, every: bool) -> list[Row]:
+def _unique_rows(models: Models, features: dict[str, str], *, every: bool) -> list[Row]:
     maps = {}
     for label, feature in features.items():
         either = (_predicted(models, "z") != 0) | (_predicted(models, feature) != 0)
@@ -142,16 +142,12 @@ def _unique_rows(models: "Models", features: dict[str, str], *, every: bool) -> 
     return [Row(f"zc − z, {label}", maps[label], "about 0", limit) for label in kept]
 
 
-def _layer_rows(models: "Models", analyses: dict[str, Any]) -> list[Row]:
-    from .encoding import layer_labels
-
+def _layer_rows(models: Models, analyses: dict[str, Any]) -> list[Row]:
     layers = analyses["layers"]["layers"]
     return [Row(f"{m} step", layer_labels(models, layers, m).astype(float), "layer", len(layers)) for m in MOMENTS]
 
 
-def _truth_rows(models: "Models", truth: Array) -> list[Row]:
-    from .encoding import preference
-
+def _truth_rows(models: Models, truth: Array) -> list[Row]:
     share = np.nan_to_num(truth)
     found = np.where(np.isfinite(truth), preference(models), 0)
     return [
@@ -169,7 +165,7 @@ def _zc_by_step(analyses: dict[str, Any]) -> dict[str, str]:
     return {moment: zc if moment == "late" else step_feature("zc", moment) for moment in MOMENTS}
 
 
-def _predicted(models: "Models", name: str) -> Array:
+def _predicted(models: Models, name: str) -> Array:
     r = models[name].correlation
     return np.where(is_significant(r, models.n_held_out), r, 0)
 
@@ -324,9 +320,7 @@ def _layer_lines(place: Any, layers: dict[str, Any]) -> None:
     axes[len(axes) // 2].set_xlabel("denoising step")
 
 
-def _truth_clouds(place: Any, models: "Models", truth: Array, comparison: dict[str, Any]) -> None:
-    from .encoding import preference
-
+def _truth_clouds(place: Any, models: Models, truth: Array, comparison: dict[str, Any]) -> None:
     found, figure = preference(models), place.get_gridspec().figure
     grid = place.subgridspec(1, 2, wspace=0.2)
     for position, (name, words) in enumerate((("visual", "all visual voxels"), ("higher", "outside early cortex"))):

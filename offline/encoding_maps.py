@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.data_set import BrainDataSet
+from ..models.encoding import is_significant, p_values
+from ..models.unet_features import MOMENTS
+from .encoding_analyses import layer_labels
+from .encoding_models import Models
 
 Array = NDArray[Any]
 
@@ -83,6 +87,37 @@ class MapFolder:
         path = self.maps_path / f"sub-{self.label}_{self._entities}_desc-{description}_{suffix}.nii.gz"
         nib.save(self.image(values), path)  # pyright: ignore[reportPrivateImportUsage]
         return path
+
+
+def write_maps(maps: MapFolder, models: Models, analyses: dict[str, Any]) -> list[Path]:
+    """Write r, p and FDR masks of every single model, unique variances, and best layers."""
+    paths = []
+    for name, scores in models.scores.items():
+        if " + " in name:
+            zc = name.removeprefix("z + ")
+            paths.append(maps.write(models.unique_map(zc, "z"), f"{_camel(zc)}UniqueBesideZ", "stat-r2_statmap"))
+            paths.append(maps.write(models.unique_map("z", zc), f"zUniqueBeside{_camel(zc, True)}", "stat-r2_statmap"))
+            continue
+        p = p_values(scores.correlation, models.n_held_out).astype(np.float32)
+        significant = is_significant(scores.correlation, models.n_held_out)
+        paths.append(maps.write(scores.correlation, _camel(name), "stat-r_statmap"))
+        paths.append(maps.write(p, _camel(name), "stat-p_statmap"))
+        paths.append(maps.write(significant.astype(np.uint8), f"{_camel(name)}Fdr", "mask"))
+    layers = analyses["layers"]["layers"]
+    for moment in MOMENTS:
+        path = maps.write(layer_labels(models, layers, moment), f"bestLayer{moment.title()}", "dseg")
+        rows = [f"{number}\t{layer}" for number, layer in enumerate(layers, start=1)]
+        table = path.with_name(path.name.replace(".nii.gz", ".tsv"))
+        table.write_text("\n".join(["index\tname", *rows]) + "\n")
+        paths += [path, table]
+    return paths
+
+
+def _camel(name: str, capital: bool = False) -> str:
+    """Turn a feature's name into letters and digits: "zc_strength-0.8" → "zcStrength08"."""
+    words = "".join(letter if letter.isalnum() else " " for letter in name.replace(".", "")).split()
+    camel = words[0] + "".join(word.title() for word in words[1:])
+    return camel[0].upper() + camel[1:] if capital else camel
 
 
 def _write_json(path: Path, contents: dict[str, Any]) -> None:

@@ -22,10 +22,12 @@ def trials():
     return standardise(voxels.astype(np.float32))[0], targets.astype(np.float32) + 3, picture_of_trial
 
 
+@pytest.mark.parametrize("few_voxels", [0, 2048])
 @pytest.mark.parametrize(("intercept", "basis_size"), [(True, 1024), (False, 1024), (True, 32)])
 def test_penalties_agree_on_nearly_all_targets_and_coefficients_where_they_do(
-    trials, intercept, basis_size, monkeypatch
+    trials, intercept, basis_size, few_voxels, monkeypatch
 ):
+    monkeypatch.setattr(cross_validation, "FEW_VOXELS", few_voxels)
     # a small basis, as targets beyond counting are read in
     monkeypatch.setattr(cross_validation, "BASIS_SIZE", basis_size)
     monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)

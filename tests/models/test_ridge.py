@@ -201,6 +201,7 @@ def test_many_targets_get_the_penalties_and_statistics_they_get_one_by_one(monke
     voxels, targets, picture_of_trial = many_targets()
     folds = picture_folds(picture_of_trial, 5, grouped)
     alphas = np.logspace(0, 5, 11).tolist()
+    monkeypatch.setattr(cross_validation, "FEW_VOXELS", 0)
     with monkeypatch.context() as patch:
         patch.setattr(cross_validation, "BASIS_SIZE", 2000)
         exact = fit_ridge(voxels, targets, picture_of_trial, alphas, folds)
@@ -217,13 +218,17 @@ def test_many_targets_get_the_penalties_and_statistics_they_get_one_by_one(monke
 
 def test_folds_that_are_decomposed_themselves_give_the_same_residuals(z_scored, targets, trials, folds, monkeypatch):
     for intercept in (True, False):
-        left_out = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds, intercept=intercept)
+        fit = partial(fit_ridge, z_scored, targets, trials.picture_of_trial, ALPHAS, folds, intercept=intercept)
+        with monkeypatch.context() as patch:
+            patch.setattr(cross_validation, "FEW_VOXELS", 0)
+            left_out = fit()
         with monkeypatch.context() as patch:
             patch.setattr(cross_validation, "REFIT_BELOW", np.inf)
-            refitted = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds, intercept=intercept)
-        assert np.array_equal(left_out.alphas[5:], refitted.alphas[5:])
-        assert left_out.held_out_mse == pytest.approx(refitted.held_out_mse, rel=1e-4)
-        assert left_out.held_out_correlation == pytest.approx(refitted.held_out_correlation, abs=1e-5)
+            in_float64 = fit()
+        for refitted in (in_float64, fit()):
+            assert np.array_equal(left_out.alphas[5:], refitted.alphas[5:])
+            assert left_out.held_out_mse == pytest.approx(refitted.held_out_mse, rel=1e-4)
+            assert left_out.held_out_correlation == pytest.approx(refitted.held_out_correlation, abs=1e-5)
 
 
 def test_more_voxels_than_trials_are_solved_for_in_the_trials_span(simulate):
@@ -239,6 +244,7 @@ def test_more_voxels_than_trials_are_solved_for_in_the_trials_span(simulate):
 def test_an_interrupted_fit_goes_on_from_what_it_kept(tmp_path, monkeypatch):
     voxels, targets, picture_of_trial = many_targets(1400)
     monkeypatch.setattr(design, "TARGETS_PER_CHUNK", 500)
+    monkeypatch.setattr(cross_validation, "FEW_VOXELS", 0)
     monkeypatch.setattr(cross_validation, "BASIS_SIZE", 60)
     monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)
     folds = picture_folds(picture_of_trial, 5, grouped=True)

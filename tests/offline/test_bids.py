@@ -32,8 +32,9 @@ from braind.offline import decoding, fitting
 from braind.offline.bids_writing import write_bids
 from braind.offline.data_sets import data_set_of, estimate_trials
 from braind.offline.decoding import Decoder
-from braind.offline.encoding import EncodeSettings, Models, chosen_pictures
+from braind.offline.encoding import EncodeSettings, chosen_pictures
 from braind.offline.encoding_features import extract_features
+from braind.offline.encoding_models import Models
 from braind.offline.encoding_responses import mean_responses, write_mean_responses
 from braind.offline.evaluating import held_out_of
 from braind.offline.fitting import encode_targets
