@@ -111,8 +111,11 @@ def decode_trials(
     from ..models.held_out import average_repeats
     from ..models.sheets import contact_sheet
 
+    # before anything that takes long
+    of_subject = data_set_of(config).trials(subject)
+    test = of_subject.of(of_subject.is_shared)
+    chosen = parse_positions(trials, len(np.unique(test.nsd_id)) if averaged else len(test.nsd_id))
     decoder = Decoder.load(config, subject)
-    test = decoder.test_trials
     if averaged:
         picture_ids, picture_of_trial = np.unique(test.nsd_id, return_inverse=True)
         voxels, _ = average_repeats(decoder.test_voxels, picture_of_trial)
@@ -123,7 +126,6 @@ def decode_trials(
             f"sub-{subject:02d}_ses-{session:02d}_run-{run:02d}_trial-{trial:02d}_desc-single"
             for session, run, trial in zip(test.session, test.run, test.trial_in_run, strict=True)
         ]
-    chosen = parse_positions(trials, len(voxels))
     seen = decoder.tree.pictures(picture_ids[chosen])
     out.mkdir(parents=True, exist_ok=True)
     columns, paths = [], []

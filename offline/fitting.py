@@ -133,25 +133,13 @@ def fit_data_set(
     if kind == "bold" and prior is None:
         assert isinstance(tree, BoldDataSet)
         responses, prior, fitted_on = _bold_responses(tree, subject, voxel_index, responses, trained, z, c)
-    card = WeightsCard(
-        subject=subject,
-        shape=tree.shape(subject),
-        affine=tuple(tuple(row) for row in tree.affine(subject).tolist()),
-        z_rois=tuple(config.fit.z_rois),
-        c_rois=tuple(config.fit.c_rois),
-        ldm=ldm.fingerprint,
-        latent_shape=z.shape[1:],
-        text_shape=c.shape[1:],
-        simulated=tree.is_simulated(),
-        nsd=tree.root.name,
+    card = msgspec.structs.replace(
+        card_of(config, tree, subject, ldm, z, c),
         kind="bold" if tree.estimates == BOLD else kind,
         fitted_on=fitted_on,
         tr_s=tree.bold_tr_s if prior and isinstance(tree, BoldDataSet) else None,
-        estimates=tree.estimates,
         sessions=span(np.unique(trials.session).tolist()),
         z_score=config.fit.z_score,
-        captioner=tree.captioner if isinstance(tree, RecordedSessions) else "",
-        version=__version__,
     )
     with progress_bar("fitting") as report:
         weights = fit_weights(
@@ -170,6 +158,27 @@ def fit_data_set(
     labels = [tree.captions(int(nsd_id))[0] for nsd_id in candidate_ids]
     candidates = Candidates(candidate_z, candidate_c, candidate_ids, labels)
     return Fitted(weights, candidates, responses, z, c)
+
+
+def card_of(
+    config: Config, tree: DataSet, subject: int, ldm: "LatentDiffusionModel", z: Array, c: Array
+) -> WeightsCard:
+    """Describe weights that are fitted on a data set's trials, with targets z and c of its pictures."""
+    return WeightsCard(
+        subject=subject,
+        shape=tree.shape(subject),
+        affine=tuple(tuple(row) for row in tree.affine(subject).tolist()),
+        z_rois=tuple(config.fit.z_rois),
+        c_rois=tuple(config.fit.c_rois),
+        ldm=ldm.fingerprint,
+        latent_shape=z.shape[1:],
+        text_shape=c.shape[1:],
+        simulated=tree.is_simulated(),
+        nsd=tree.root.name,
+        estimates=tree.estimates,
+        captioner=tree.captioner if isinstance(tree, RecordedSessions) else "",
+        version=__version__,
+    )
 
 
 def profile_of(config: Config) -> "FitProfile":

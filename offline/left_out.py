@@ -10,14 +10,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import __version__
 from ..client.config import Config, load_config
 from ..models.fit import fit_weights
 from ..models.fit_profiles import PROFILES, FitProfile
 from ..models.roi import union_index
 from ..models.weights import Weights, WeightsCard
 from .data_sets import ensure_tree
-from .fitting import encode_targets, load_ldm, picture_size_of_z
+from .fitting import card_of, encode_targets, load_ldm, picture_size_of_z
 
 Array = NDArray[Any]
 
@@ -60,19 +59,7 @@ class TrainingTrials:
         nsd_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
         z, c = encode_targets(tree, ldm, nsd_ids, picture_size_of_z(ldm, 1.0))
         sessions = [int(session) for session in np.unique(trials.session)]
-        card = WeightsCard(
-            subject=subject,
-            shape=tree.shape(subject),
-            affine=tuple(tuple(row) for row in tree.affine(subject).tolist()),
-            z_rois=tuple(config.fit.z_rois),
-            c_rois=tuple(config.fit.c_rois),
-            ldm=ldm.fingerprint,
-            latent_shape=z.shape[1:],
-            text_shape=c.shape[1:],
-            simulated=tree.is_simulated(),
-            nsd=tree.root.name,
-            version=__version__,
-        )
+        card = card_of(config, tree, subject, ldm, z, c)
         voxels = tree.masked_betas(subject, sessions, index[0])[trained]
         return cls(voxels, *index, picture_of_trial, nsd_ids, z, c, card)
 
