@@ -39,7 +39,7 @@ class Serving:
     @property
     def decoder(self) -> psutil.Process:
         """Return the decoder process."""
-        return next(child for child in self.front.children() if "braind.daemon.decoder" in child.cmdline())
+        return next(child for child in self.front.children() if "braind.daemon.decoder_process" in child.cmdline())
 
     def hello(self, run: str) -> wire.Hello:
         """Return the opening of a run of betas."""

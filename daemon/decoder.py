@@ -1,38 +1,28 @@
-"""The decoder process: takes what waits in the journal, has pictures made of it, and journals those.
+"""Decoding: takes what waits in the journal, has pictures made of it, and journals those.
 
-Started by the front as `python -m braind.daemon.decoder`; hears from it on stdin and answers on stdout (`link.py`). It
-owns torch and the GPU. It may be killed at any moment: what it had not committed still waits in the journal.
+It may be killed at any moment: what it had not committed still waits in the journal.
 """
 
 import logging
-import os
-import queue
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from ..client.wire import Decode, Skipped
-from ..errors import BraindError
 from ..models.bold_prior import BoldPrior
 from . import link
 from .cadence import Cadence
 from .database import JournalError
 from .journal import Journal
-from .logs import configure_logging
 from .records import END_OF_RUN, NO_EVENT, Waiting
 from .sessions import Sessions
 from .trials import BoldRun, Trial, beta_trial
 
 if TYPE_CHECKING:
     from .stages import Stages
-
-STORAGE_RETRY_S = 1.0
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -312,94 +302,3 @@ class Decoder:
         bold_run = self._bold_runs.get((place.session, place.run))
         if bold_run:
             bold_run.forget(place)
-
-
-def main() -> None:
-    """Run the decoder process until the front says stop or is gone."""
-    # Ctrl-C reaches every process of the terminal; when to stop is the front's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    configure_logging()
-    to_front = _only_for_the_front()
-    lines: queue.SimpleQueue[link.ToDecoder] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, lines), daemon=True).start()
-
-    def say(line: link.ToFront) -> None:
-        to_front.write(link.encode(line))
-
-    setup = lines.get()
-    assert isinstance(setup, link.Setup)
-    try:
-        started_s = time.monotonic()
-        from .stages import Stages  # torch, diffusers: seconds, so imported when the front is being listened to
-
-        stages = Stages(setup)
-        loaded_s = time.monotonic()
-        stages.warm_up()
-        decoder = Decoder(setup, stages, say)
-    except BraindError as error:
-        say(link.Unfit(code=error.code, sentence=str(error)))
-        _leave(1)
-    say(
-        link.Ready(
-            engine=stages.provenance.engine,
-            ldm=stages.provenance.ldm,
-            preset=stages.provenance.preset,
-            load_s=loaded_s - started_s,
-            warm_up_s=time.monotonic() - loaded_s,
-        )
-    )
-    _work(decoder, lines)
-    decoder.close()
-    _leave(0)
-
-
-def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
-    may_have_work, wait_s = True, None
-    while True:
-        try:
-            while True:
-                line = lines.get_nowait() if may_have_work else lines.get(timeout=wait_s)
-                may_have_work = True
-                if isinstance(line, link.Stop):
-                    return
-                if isinstance(line, link.Wake):
-                    decoder.hear(line)
-                elif isinstance(line, link.PauseDecoding):
-                    decoder.paused = line.paused
-                # EndOfRun is only a reason to look into the journal.
-        except queue.Empty:
-            pass
-        except JournalError as error:
-            logger.error("%s", error)
-        try:
-            may_have_work, wait_s = decoder.step(), None
-            if not may_have_work:
-                decoder.refine(lambda: not lines.empty())
-                wait_s = decoder.keep_warm()
-        except JournalError as error:
-            logger.error("%s", error)
-            may_have_work, wait_s = False, STORAGE_RETRY_S
-
-
-def _listen(from_front: BinaryIO, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
-    for line in from_front:
-        lines.put(link.decode_for_decoder(line))
-    # The front is gone. Its successor starts a decoder of its own, and two must not take the same volume.
-    os._exit(1)
-
-
-def _leave(exit_code: int) -> NoReturn:
-    # Python's own way out would wait for the thread that reads stdin, and torch's takes a second.
-    sys.stderr.flush()
-    os._exit(exit_code)
-
-
-def _only_for_the_front() -> BinaryIO:
-    """Return the process's stdout, and send to stderr what libraries print."""
-    to_front = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)
-    return to_front
-
-
-if __name__ == "__main__":
-    main()

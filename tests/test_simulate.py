@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import subprocess
 import sys
 
@@ -215,6 +216,22 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
     assert digests("again", 3) == first
     betas = next(path for path in first if path.name == "betas_session01.hdf5")
     assert digests("other", 4)[betas] != first[betas]
+
+
+def test_processors_of_two_kinds_simulate_one_subject(tmp_path):
+    program = (
+        "import sys; from pathlib import Path; from braind.models.demo.nsd_tree import TreeSize, simulate\n"
+        "size = TreeSize(shapes=((10, 12, 8),), n_shared=24, n_bold_sessions=0)\n"
+        "simulate(Path(sys.argv[1]), [1], n_sessions=1, seed=5, size=size)"
+    )
+    betas = []
+    for kind in ("Haswell", "Nehalem"):  # OpenBLAS's kernels for them round differently
+        root = tmp_path / kind
+        subprocess.run([sys.executable, "-c", program, root], check=True, env={**os.environ, "OPENBLAS_CORETYPE": kind})
+        with h5py.File(root / BETAS / "betas_session01.hdf5") as file:
+            betas.append(np.array(file["betas"], int))
+    assert np.abs(betas[0] - betas[1]).max() <= 1  # of 300 a % signal change
+    assert (betas[0] != betas[1]).mean() < 1e-3
 
 
 def test_an_interrupted_simulation_leaves_nothing_behind(tmp_path):

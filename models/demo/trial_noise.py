@@ -118,9 +118,10 @@ def _evoked_patterns(evoked: Array) -> Array:
     Each pattern keeps its share of the evoked variance, so ongoing activity looks like responses to unseen pictures.
     """
     n_patterns = min(N_ONGOING, *[side - 1 for side in evoked.shape])
-    # ARPACK starts from a random vector unless it is given one
-    _, values, vectors = svds(evoked, n_patterns, v0=np.ones(min(evoked.shape), evoked.dtype))
-    patterns = values[:, None] * vectors
+    # ARPACK starts from a random vector unless it is given one, and each processor's BLAS finds signs of its own
+    _, values, vectors = svds(evoked.astype(np.float64), n_patterns, v0=np.ones(min(evoked.shape)))
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
+    patterns = values[:, None] * vectors * np.sign(largest)
     found = np.zeros((N_ONGOING, evoked.shape[1]), np.float32)
     found[: len(patterns)] = patterns
     return found / np.sqrt((found**2).sum(0).mean())

@@ -135,7 +135,7 @@ def test_scores_of_both_forms_are_equal(fitted):
         scores.append([*likeness, training.voxels, held_out.picture_of_trial])
     for of_nsd, of_bids in zip(*scores, strict=True):
         assert np.array_equal(of_nsd, of_bids)
-    assert 0.1 < scores[0][0].mean() < 1
+    assert np.ptp(scores[0][0]) > 0.01
 
 
 def test_encoding_maps_of_both_forms_are_equal(tree, folder, tmp_path, ldm):

@@ -189,7 +189,7 @@ class RunningDaemon:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             for child in psutil.Process(self.process.pid).children():
-                if "braind.daemon.decoder" in child.cmdline():
+                if "braind.daemon.decoder_process" in child.cmdline():
                     return child
             time.sleep(0.01)
         raise TimeoutError(self.words())
