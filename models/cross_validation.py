@@ -42,7 +42,7 @@ MARGIN = 1.5  # standard deviations of the sample's errors
 REFIT_BELOW = 1e-8
 FEW_VOXELS = 1024  # up to which such fits are faster
 WORSE = 1.05  # times a target's least error: penalties smaller than one so bad need not be tried
-LARGEST_CACHE = 2**30  # bytes of what solves for the held-out residuals at some penalties
+LARGEST_CACHE = 5 * 2**28  # bytes of what solves for the held-out residuals at some penalties
 
 
 def cross_validate(

@@ -119,7 +119,8 @@ def _evoked_patterns(evoked: Array) -> Array:
     """
     n_patterns = min(N_ONGOING, *[side - 1 for side in evoked.shape])
     # ARPACK starts from a random vector unless it is given one, and each processor's BLAS finds signs of its own
-    _, values, vectors = svds(evoked.astype(np.float64), n_patterns, v0=np.ones(min(evoked.shape)))
+    decomposed: Any = svds(evoked.astype(np.float64), n_patterns, v0=np.ones(min(evoked.shape)))
+    _, values, vectors = decomposed
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
     patterns = values[:, None] * vectors * np.sign(largest)
     found = np.zeros((N_ONGOING, evoked.shape[1]), np.float32)
