@@ -125,7 +125,7 @@ def test_every_analysis_has_a_figure_in_slices_and_on_the_surface(encoded):
 def test_an_interrupted_extraction_goes_on_where_it_was(config, tree, ldm, tmp_path, monkeypatch):
     ids = chosen_pictures(tree.trials(1).nsd_id, tree.shared_ids(), SETTINGS)[:6]
     settings = FeatureSettings(strengths=(0.8,), n_calls=3, n_projected=100)
-    monkeypatch.setattr("braind.offline.encoding_features.PICTURES_AT_ONCE", 2)
+    monkeypatch.setattr("braind.offline.encoding_features.LATENT_PIXELS_AT_ONCE", 2 * 16 * 16)
     monkeypatch.setattr("braind.offline.encoding_features.SAVED_EVERY", 2)
 
     def interrupt(_words, done, _total):
