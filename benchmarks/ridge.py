@@ -117,8 +117,6 @@ def alphas() -> np.ndarray:
 
 def fit(folder: Path) -> dict[str, Any]:
     """Fit and compress what lies in a folder; run in a process of its own, so that its peak memory is the fit's."""
-    import resource
-
     from braind.models.design import make_design
     from braind.models.kept import Kept
     from braind.models.low_rank import reduce_rank
@@ -149,12 +147,18 @@ def fit(folder: Path) -> dict[str, Any]:
         **marks,
         "total_s": round(sum(marks.values()), 1),
         "cpu_s": round(time.process_time(), 1),
-        "peak_rss_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
+        "peak_rss_gib": round(_peak_bytes() / 2**30, 2),
         "rank": left.shape[1],
         "discarded_variance": round(discarded, 5),
         "chosen": {f"{alpha:.4g}": int(count) for alpha, count in zip(chosen, counts, strict=True)},
         "held_out_correlation": round(float(ridge.held_out_correlation.mean()), 4),
     }
+
+
+def _peak_bytes() -> int:
+    # getrusage would count what the process that started this one had in memory
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def fitted(n_trials: int, n_voxels: int, n_targets: int, work: Path | None = None) -> dict[str, Any]:
