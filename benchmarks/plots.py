@@ -45,15 +45,18 @@ def draw_memory(rows: Rows, path: Path) -> None:
 
 def draw_ridge(growth: dict[str, Any], path: Path) -> None:
     """Plot a fit's time and memory as voxels, and as targets, are doubled."""
-    figure, all_axes = pyplot.subplots(1, 2, figsize=(8, 3.4), layout="constrained")
-    for axes, what in zip(all_axes, ("voxels", "targets"), strict=True):
-        rows = growth[what]
-        counts = [int(count) for count in rows]
-        axes.plot(counts, [row["total_s"] for row in rows.values()], marker="o", label="fit, s")
-        axes.plot(counts, [row["peak_rss_gib"] for row in rows.values()], marker="s", label="peak memory, GiB")
-        axes.set(xscale="log", yscale="log", xlabel=what, xticks=counts, xticklabels=[f"{n:,}" for n in counts])
-        axes.minorticks_off()
-        axes.legend(fontsize=8)
+    figure, all_axes = pyplot.subplots(2, 2, figsize=(8, 5), layout="constrained", sharex="col", sharey="row")
+    for column, what in zip(all_axes.T, ("voxels", "targets"), strict=True):
+        counts = [int(count) for count in growth[what]]
+        for axes, (key, words) in zip(
+            column, {"total_s": "fit, s", "peak_rss_gib": "peak memory, GiB"}.items(), strict=True
+        ):
+            axes.plot(counts, [row[key] for row in growth[what].values()], marker="o")
+            axes.set(xscale="log", ylim=(0, None), xticks=counts, xticklabels=[f"{n:,}" for n in counts])
+            axes.minorticks_off()
+            if what == "voxels":
+                axes.set_ylabel(words)
+        column[-1].set_xlabel(what)
     _save(figure, path)
 
 
