@@ -1,6 +1,5 @@
 """Encoding at NSD's size: the memory of one session's reading and of one fit. Run by `make test-full-size`."""
 
-import json
 import subprocess
 import sys
 
@@ -12,9 +11,11 @@ pytestmark = pytest.mark.full_size
 
 SUBJECT_1 = (81, 104, 83)
 GIB = 2**30
-PEAK = (
-    "import json, resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024; print(json.dumps(peak))"
-)
+# not getrusage's: that counts what the process that started this one had in memory
+PEAK = """
+from pathlib import Path as P
+print(1024 * int(next(l.split()[1] for l in P("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))))
+"""
 
 READ = """
 import sys; from pathlib import Path; import numpy as np
@@ -40,7 +41,9 @@ encoding.score_voxels(features, responses, is_training, rois, encoding.bootstrap
 def peak_of(program: str, *arguments: object) -> int:
     """Return the peak resident memory of a program of its own, in bytes."""
     command = [sys.executable, "-c", program + PEAK, *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print(f"{peak / GIB:.2f} GiB")  # noqa: T201 (the figure is what the run is for)
+    return peak
 
 
 @pytest.mark.timeout(1500)
