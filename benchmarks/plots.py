@@ -45,7 +45,7 @@ def draw_memory(rows: Rows, path: Path) -> None:
 
 def draw_ridge(growth: dict[str, Any], path: Path) -> None:
     """Plot a fit's time and memory as voxels, and as targets, are doubled."""
-    figure, all_axes = pyplot.subplots(2, 2, figsize=(8, 5), layout="constrained", sharex="col", sharey="row")
+    figure, all_axes = pyplot.subplots(2, 2, figsize=(8, 5), layout="constrained", sharex="col")
     for column, what in zip(all_axes.T, ("voxels", "targets"), strict=True):
         counts = [int(count) for count in growth[what]]
         for axes, (key, words) in zip(
