@@ -68,7 +68,12 @@ def held_out_statistics(
 
 
 class _Fold:
-    """A fold's training trials, decomposed, and its held-out trials along the eigenvectors."""
+    """A fold's training trials, decomposed, and its held-out trials along the eigenvectors.
+
+    Tensors: `training` and `held_out` are trials' numbers; `eigenvalues` has the shape (n, 1) and `eigenvectors`
+    (n_voxels, n); `mean` (n_voxels,) is the training trials', `voxels` (n_held_out, n_voxels) the held-out ones', and
+    `new` (n_held_out, n) those about the mean along the eigenvectors.
+    """
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import torch
 
 
 def matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Return left @ right, matrices of one dtype."""
+    """Return left @ right: (n_rows, n) and (n, n_columns) of one dtype → (n_rows, n_columns)."""
     if left.device.type != "cpu":
         return left @ right
     return torch.from_numpy(left.numpy() @ right.numpy())

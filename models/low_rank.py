@@ -1,7 +1,7 @@
 """One affine map from voxels to z or to c, as a low-rank product in half precision."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ CONSTANT_BELOW = 1e-5
 FIRST_READ = 2304  # targets whose predictions lead to the directions of all; doubled until those hold enough
 SHARE_LEFT = 0.2  # of what may be lost, that those targets' predictions may lose of themselves
 N_PROBES = 64
+FACTORS_KEPT = 3  # 0.7 GB at NSD's size, until the rank is reduced
 
 MAP_TENSORS = (
     "positions", "left", "row_scale", "right", "column_scale", "intercept", "target_mean", "target_std",
@@ -148,16 +149,18 @@ def reduce_rank(fit: "RidgeFit", scale: Array, max_discarded_variance: float) ->
     gram, varying = fit.design.gram, np.flatnonzero(np.isfinite(fit.alphas))
     factors = torch.as_tensor(scale, dtype=torch.float32, device=gram.device)
     order = np.random.default_rng(0).permutation(varying)
+    # wanted for the coefficients and for the projection
+    factor = lru_cache(FACTORS_KEPT)(fit.design.factor)
     n_read = FIRST_READ
     while True:
         some = np.sort(order[:n_read])
         is_whole = n_read >= min(len(order), len(gram))
         if len(some) < len(gram):
-            coefficients = fit.coefficients_of(some) * factors[some]
+            coefficients = fit.coefficients_of(some, factor) * factors[some]
         else:
             coefficients = torch.eye(len(gram)).to(gram)
         basis = _leading_predictions(coefficients, gram, 0.0 if is_whole else SHARE_LEFT * max_discarded_variance)
-        projected, outside = fit.project_predictions(basis, factors, N_PROBES)
+        projected, outside = fit.project_predictions(basis, factors, N_PROBES, factor)
         variance, rotation = torch.linalg.eigh(matmul(projected.T, projected).double())
         variance = variance.flip(0).cpu().numpy()
         rank, discarded = _smallest_rank(variance, float(variance.sum()) + outside, max_discarded_variance)

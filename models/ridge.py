@@ -9,7 +9,7 @@ asked for: the predictions' leading directions (`models/low_rank.py`) need sums 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,7 @@ from .low_rank import CONSTANT_BELOW
 
 Array = NDArray[Any]
 Folds = list[tuple[Array, Array]]
-
-FACTORS_KEPT = 3  # 0.7 GB at NSD's size
+Factor = Callable[[float], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,35 +58,34 @@ class RidgeFit:
     held_out_correlation: Array
     held_out_mse: Array
 
-    @cached_property
-    def _factor(self) -> Callable[[float], torch.Tensor]:
-        # wanted twice by a reduction of rank, which most penalties play no part in
-        return lru_cache(FACTORS_KEPT)(self.design.factor)
-
-    def coefficients_of(self, targets: Array, dtype: torch.dtype | None = None) -> torch.Tensor:
+    def coefficients_of(self, targets: Array, factor: Factor) -> torch.Tensor:
         """Return coefficients of some targets that vary, for the design's voxels, (n, n_targets) float64.
 
-        Computed in float64 if told, else in the precision that the penalties need.
+        Parameters
+        ----------
+        targets : array of shape (n_targets,), int
+        factor : from a penalty to its Cholesky factor, (n, n), in whose precision they are computed
         """
         found = torch.empty(len(self.design.gram), len(targets), dtype=torch.float64, device=self.design.gram.device)
         for alpha in np.unique(self.alphas[targets]):
-            factor = self.design.factor(alpha, dtype) if dtype else self._factor(alpha)
+            lower = factor(alpha)
             for own in in_chunks(np.flatnonzero(self.alphas[targets] == alpha)):
-                products = matmul(self.design.by_picture.T.to(factor.dtype), self.shown(targets[own]).to(factor.dtype))
-                found[:, own] = cholesky_solve(products, factor).double()
+                products = matmul(self.design.by_picture.T.to(lower.dtype), self.shown(targets[own]).to(lower.dtype))
+                found[:, own] = cholesky_solve(products, lower).double()
         return found
 
     @property
     def coefficients(self) -> Array:
         """Return dense coefficients for z-scored voxels, (n_voxels, n_targets) float32; 0 for constant targets."""
         varying = np.flatnonzero(np.isfinite(self.alphas))
-        own = self.design.in_voxels(self.coefficients_of(varying, torch.float64)).cpu().numpy()
+        in_float64 = partial(self.design.factor, dtype=torch.float64)
+        own = self.design.in_voxels(self.coefficients_of(varying, in_float64)).cpu().numpy()
         whole = np.zeros((len(own), len(self.alphas)), np.float32)
         whole[:, varying] = own
         return whole
 
     def project_predictions(
-        self, basis: torch.Tensor, scale: torch.Tensor, n_probes: int
+        self, basis: torch.Tensor, scale: torch.Tensor, n_probes: int, factor: Factor
     ) -> tuple[torch.Tensor, float]:
         """Project scaled predictions of the training trials onto some that are orthonormal over trials.
 
@@ -98,6 +96,7 @@ class RidgeFit:
         scale : tensor of shape (n_targets,), float32
         n_probes : int
             Random sums of all targets that the second result is estimated from.
+        factor : from a penalty to its Cholesky factor, (n, n)
 
         Returns
         -------
@@ -111,15 +110,15 @@ class RidgeFit:
         projected = torch.zeros(len(scale), basis.shape[1], device=device)
         outside = torch.zeros(len(basis), n_probes, dtype=torch.float64, device=device)
         for alpha in np.unique(self.alphas[np.isfinite(self.alphas)]):
-            factor = self._factor(alpha)
-            pattern = matmul(design.by_picture, cholesky_solve(onto.to(factor.dtype), factor).float())
+            lower = factor(alpha)
+            pattern = matmul(design.by_picture, cholesky_solve(onto.to(lower.dtype), lower).float())
             total = torch.zeros(len(pattern), n_probes, device=device)
             for own in in_chunks(np.flatnonzero(self.alphas == alpha)):
                 values = self.shown(own)
-                projected[own] = (matmul(values.T, pattern)) * scale[own, None]
+                projected[own] = matmul(values.T, pattern) * scale[own, None]
                 total += values @ probes[own]
             # predictions are linear in the targets: a penalty's are summed, then solved for
-            outside += cholesky_solve((design.by_picture.T @ total).to(factor.dtype), factor)
+            outside += cholesky_solve((design.by_picture.T @ total).to(lower.dtype), lower)
         outside -= basis @ (onto.T @ outside)
         return projected, float((outside * (design.gram @ outside)).sum()) / n_probes
 

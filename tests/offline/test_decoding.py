@@ -1,10 +1,14 @@
 """Pieces of offline decoding that need no model."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from braind.client.config import load_config
+from braind.models.demo.nsd_tree import TreeSize, simulate
 from braind.models.sheets import contact_sheet
-from braind.offline.decoding import DecodingError, kind_captions, parse_positions
+from braind.offline.decoding import Decoder, DecodingError, decode_trials, kind_captions, parse_positions
 
 
 @pytest.mark.parametrize(
@@ -25,6 +29,16 @@ def test_trials_are_named_by_numbers_and_ranges(text, positions):
 def test_trials_that_do_not_exist_are_refused_with_what_there_is(text):
     with pytest.raises(DecodingError, match=r"0 to 19|0,3,10-19"):
         parse_positions(text, 20)
+
+
+def test_trials_that_do_not_exist_are_refused_before_anything_is_loaded(tmp_path, monkeypatch):
+    size = TreeSize(shapes=((10, 12, 8),), n_shared=24, n_bold_sessions=0)
+    simulate(tmp_path / "nsd", [1], n_sessions=1, size=size)
+    config = load_config(None, {"paths": {"data": str(tmp_path), "nsd": str(tmp_path / "nsd")}})
+    monkeypatch.setattr(Decoder, "load", lambda *_: pytest.fail("loaded"))
+    for averaged in (False, True):
+        with pytest.raises(DecodingError, match="numbered 0 to"):
+            decode_trials(config, 1, "999", "zc", Path("unused"), averaged=averaged)
 
 
 def test_every_kind_has_a_caption_for_each_size_place_and_pair_of_colours():
