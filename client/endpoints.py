@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from ..whole_file import write_whole
 from .config import Config, data_path
 
 # A daemon that listens everywhere is reached from its own machine through loopback.
@@ -50,10 +51,8 @@ def endpoints_path(config: Config) -> Path:
 def write_endpoints(config: Config, listening: Endpoints) -> Path:
     """Say where this daemon listens; readers see the whole file or none."""
     path = endpoints_path(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f"{path.name}.{os.getpid()}")
-    partial_path.write_bytes(msgspec.json.encode(listening) + b"\n")
-    partial_path.replace(path)
+    with write_whole(path) as unfinished_path:
+        unfinished_path.write_bytes(msgspec.json.encode(listening) + b"\n")
     return path
 
 

@@ -3,7 +3,6 @@
 The set's features are standardised once; a ranking is two matrix–vector products. No torch.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import BraindError
+from ..whole_file import write_whole
 
 Array = NDArray[Any]
 
@@ -104,8 +104,6 @@ class Candidates:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, features in half precision, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         # safetensors writes memory as it lies: a transposed array would come back scrambled.
         tensors = {
             "z": np.ascontiguousarray(self.z, np.float16),
@@ -113,9 +111,8 @@ class Candidates:
             "nsd_id": np.ascontiguousarray(self.nsd_id, np.int64),
         }
         content = save(tensors, metadata={"labels": msgspec.json.encode(list(self.labels)).decode()})
-        unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        unfinished_path.write_bytes(content)
-        unfinished_path.replace(path)
+        with write_whole(Path(path)) as unfinished_path:
+            unfinished_path.write_bytes(content)
 
     @classmethod
     def load(cls, path: Path) -> "Candidates":

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import BraindError
+from ..whole_file import write_whole
 from .denoiser import Context
 
 if TYPE_CHECKING:
@@ -217,7 +218,8 @@ def choose_engine(
         known[key] = measure_engines(ldm, preset, cache, onnx)
         if not any(one.problem for one in known[key]):  # a problem may be put right
             try:
-                _write_whole(path, msgspec.json.format(msgspec.json.encode(known)))
+                with write_whole(path) as unfinished_path:
+                    unfinished_path.write_bytes(msgspec.json.format(msgspec.json.encode(known)))
             except OSError as error:
                 log.warning("%s: %s; engines will be measured again at every start", path, error.strerror)
     measured = tuple(known[key])
@@ -289,10 +291,3 @@ def _versions() -> list[str]:
         except PackageNotFoundError:
             found.append(f"no {package}")
     return found
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished_path.write_bytes(content)
-    unfinished_path.replace(path)

@@ -1,7 +1,6 @@
 """Arrays of a long computation, kept so that an interrupted one goes on where it stopped."""
 
 import mmap
-import os
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -10,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..whole_file import write_whole
 
 Array = NDArray[Any]
 
@@ -37,10 +38,8 @@ class Kept:
             return self._arrays[name]
         path = self.folder / f"{name}.npy"
         if not path.is_file():
-            unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-            with unfinished_path.open("wb") as file:
+            with write_whole(path) as unfinished_path, unfinished_path.open("wb") as file:
                 np.save(file, compute())
-            unfinished_path.replace(path)
         return np.load(path)
 
     def map(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -1,7 +1,6 @@
 """Networks as .onnx files: exported once, in shapes that are fixed, whole or not at all."""
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
+from ..whole_file import write_whole
 from .engines import EngineError
 
 OPSET = 23  # the first with attention as an operator of its own
@@ -32,9 +32,8 @@ def export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Pa
     if is_large:
         program.save(path, external_data=True)
         return
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    program.save(unfinished_path)
-    unfinished_path.replace(path)
+    with write_whole(path) as unfinished_path:
+        program.save(unfinished_path)
 
 
 @contextmanager

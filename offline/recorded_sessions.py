@@ -16,10 +16,10 @@ from ..client.bids_files import NOT_AVAILABLE
 from ..client.bids_stimuli import Picture, Stimuli, read_pictures
 from ..client.config import Kind
 from ..client.data_set import BoldSignal, DataSetError, Trials, times_seen_before
-from ..client.images import MAX_CORNER_SHIFT_MM, is_nifti_name, mask_of_file
-from ..client.incoming import corner_shift_mm
+from ..client.images import is_nifti_name, mask_of_file
 from ..client.wire import Event, Hello, Volume
 from ..daemon.recording import RecordedRun, Recording
+from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ..models.causal import FINAL_ESTIMATE_S
 
 Array = NDArray[Any]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.config import Config
+from ..whole_file import write_whole
 from .decoding import Decoder
 from .progress import progress_bar
 from .report_figures import file_uri, latency_figure, masks_figure, picture_uri, scores_figure
@@ -70,10 +71,9 @@ def write_report(
     with progress_bar("decoding held-out pictures") as report:
         galleries = make_galleries(decoder, averaged, report)
     page = render(decoder, scores, galleries, session, encoding, averaged=averaged)
-    unfinished_path = out.with_name(f"{out.name}.{os.getpid()}.tmp")
     try:
-        unfinished_path.write_text(page, encoding="utf-8")
-        unfinished_path.replace(out)
+        with write_whole(out) as unfinished_path:
+            unfinished_path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{out} cannot be written ({error.strerror}); give another -o") from error
 
