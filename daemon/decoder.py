@@ -19,7 +19,7 @@ from .database import JournalError
 from .journal import Journal
 from .records import END_OF_RUN, NO_EVENT, Waiting
 from .sessions import Sessions
-from .trials import BoldRun, Trial, beta_trial
+from .trials import RunEstimates, Trial, beta_trial
 
 if TYPE_CHECKING:
     from .stages import Stages
@@ -48,10 +48,9 @@ class Decoder:
         self._policy = setup.policy
         self._stages, self._say = stages, say
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
-        for session in setup.sessions:
-            self._sessions.open(session)
+        self._sessions.open_all(setup.sessions)
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
-        self._bold_runs: dict[tuple[str, str], BoldRun] = {}
+        self._bold_runs: dict[tuple[str, str], RunEstimates] = {}
         self._heard: dict[tuple[str, str, int], link.Wake] = {}
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
@@ -134,8 +133,12 @@ class Decoder:
 
     def _waiting(self) -> list[Waiting]:
         """Return what can be decoded now, in order: beta volumes, and places where BOLD completes an estimate."""
-        # Each holds the signal of its whole run.
-        self._bold_runs = {key: bold_run for key, bold_run in self._bold_runs.items() if not bold_run.is_over}
+        # Each holds the signal of its whole run, and the journal that was open when it began.
+        self._bold_runs = {
+            (session, run): bold_run
+            for (session, run), bold_run in self._bold_runs.items()
+            if not bold_run.is_over and bold_run.journal is self._sessions.find(session)
+        }
         found: list[Waiting] = []
         for journal in self._sessions.all():
             with self._sessions.without_if_damaged(journal.session):
@@ -165,9 +168,11 @@ class Decoder:
         complete = [place for place in waiting if not self._only_unfolds(place)]
         for place in unfolding if complete else unfolding[:-1]:
             if place != waiting[-1]:
-                self._settle_used(place)
+                with self._sessions.without_if_damaged(place.session):
+                    self._settle_used(place)
         for place in complete[:-1]:
-            self._skip(place, "a newer volume was waiting")
+            with self._sessions.without_if_damaged(place.session):
+                self._skip(place, "a newer volume was waiting")
         return complete[-1] if complete else unfolding[-1]
 
     def _only_unfolds(self, place: Waiting) -> bool:
@@ -180,13 +185,13 @@ class Decoder:
         self._let_go(place)
 
     def _is_bold(self, journal: Journal, run: str) -> bool:
-        record = journal.run(run)
-        if record is None or record.hello.kind != "bold":
+        hello = journal.hello(run)
+        if hello.kind != "bold":
             return False
         if (journal.session, run) not in self._bold_runs:
             weights = self._stages.weights
             prior = weights.bold or BoldPrior.vague(len(weights.voxel_index))
-            self._bold_runs[journal.session, run] = BoldRun(journal, run, record.hello.tr_s, prior)
+            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior)
         return True
 
     def _decode(self, place: Waiting) -> None:
@@ -243,8 +248,7 @@ class Decoder:
         # A volume that an earlier daemon acked counts from when it was found again.
         arrived_s = heard.arrived_s if heard else taken_s
         before_s = {"ack": heard.ack_s} if heard else {}
-        record = journal.run(place.run)
-        simulated = record is not None and record.hello.simulated
+        simulated = journal.hello(place.run).simulated
         for result in self._stages.run(trial.voxels, trial.pair, has_pictures=has_pictures):
             done_s = {"decoder": taken_s} | result.steps_s | (steps_s or {})
             provenance = self._stages.provenance

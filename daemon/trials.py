@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..client.wire import Hello
 from ..models.bold_prior import BoldPrior
 from ..models.causal import CausalEstimator, Estimate
 from .database import JournalError
@@ -46,13 +47,14 @@ class Trial:
     misaligned: bool = False
 
 
-class BoldRun:
+class RunEstimates:
     """One BOLD run's estimator and how far the journal has been given to it."""
 
-    def __init__(self, journal: Journal, run: str, tr_s: float, prior: BoldPrior) -> None:
-        self._journal, self._run = journal, run
-        self._tr_s, self._prior = tr_s, prior
-        self._estimator = CausalEstimator(tr_s, prior)
+    def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior) -> None:
+        self.journal = journal
+        self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
+        self._prior = prior
+        self._estimator = CausalEstimator(hello.tr_s, prior)
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
         """The last volume that was looked at; a late one is not given to the estimator."""
@@ -66,15 +68,15 @@ class BoldRun:
         After a `JournalError` this object is of no use: make another.
         """
         settled: list[tuple[Waiting, State]] = []
-        for place, state in self._journal.run_volumes(self._run, self._seen_arrival):
-            for event in self._journal.events(self._run, self._seen_arrival, place.arrival):
+        for place, state in self.journal.run_volumes(self._run, self._seen_arrival):
+            for event in self.journal.events(self._run, self._seen_arrival, place.arrival):
                 self._estimator.add_event(event.header.event, event.header.onset_s, event.header.duration_s)
             self._seen_arrival = place.arrival
             if state in ("late", "failed"):
                 continue
             trials, outcome = self._use(place)
             if state == "waiting" and outcome:
-                self._journal.set_state(place.arrival, outcome)
+                self.journal.set_state(place.arrival, outcome)
                 settled.append((place, outcome))
             elif state == "waiting":
                 self._ready[place] = trials
@@ -89,7 +91,7 @@ class BoldRun:
         if trials and self._given:
             self._ready[replace(self._given, is_end=True)] = trials
         else:
-            self._journal.finish_run(self._run)
+            self.journal.finish_run(self._run)
 
     @property
     def is_over(self) -> bool:
@@ -118,7 +120,7 @@ class BoldRun:
             logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
             return [], "late"
         self._given = place
-        header, voxels, _ = self._journal.volume(place.arrival)
+        header, voxels, _ = self.journal.volume(place.arrival)
         try:
             motion = None if header.motion is None else np.array(header.motion)
             self._estimator.add_volume(place.index, voxels, motion)
@@ -139,15 +141,13 @@ class BoldRun:
 
     def _trials(self, estimates: list[Estimate]) -> list[Trial]:
         """Return the estimates as trials; the final ones, which take longest to decode, come last."""
-        record = self._journal.run(self._run)
-        of_run = [record.hello] if record else []
         trials = []
         for estimate in sorted(estimates, key=lambda estimate: estimate.is_final):
-            header, seen, _ = self._journal.event(self._run, estimate.event_number)
+            header, seen, _ = self.journal.event(self._run, estimate.event_number)
             trials.append(
                 Trial(
                     estimate.betas, header.event, header.trial, header.nsd_id, 1, seen,
-                    pair=Pair.named_by(header, *of_run),
+                    pair=Pair.named_by(header, self._hello),
                     is_final=estimate.is_final,
                     since_onset_s=round(estimate.since_onset_s, 3),
                     uncertainty=round(estimate.uncertainty, 4),
@@ -161,6 +161,5 @@ class BoldRun:
 def beta_trial(journal: Journal, place: Waiting) -> Trial:
     """Return the trial of a beta volume."""
     header, voxels, seen = journal.volume(place.arrival)
-    record = journal.run(place.run)
-    pair = Pair.named_by(header, *([record.hello] if record else []))
+    pair = Pair.named_by(header, journal.hello(place.run))
     return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair)

@@ -18,7 +18,8 @@ from ..client.config import Kind
 from ..client.data_set import BoldSignal, DataSetError, Trials, times_seen_before
 from ..client.images import is_nifti_name, mask_of_file
 from ..client.wire import Event, Hello, Volume
-from ..daemon.recording import RecordedRun, Recording
+from ..daemon.recording import Recording
+from ..daemon.records import RunRecord
 from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ..models.causal import FINAL_ESTIMATE_S
 
@@ -35,7 +36,7 @@ class _Run:
     """A run with trials: `shown` named a picture, in the order of time; `blank` are the onsets that showed none."""
 
     recording: Recording
-    record: RecordedRun
+    record: RunRecord
     session: int
     run: int
     volumes: list[tuple[int, Volume]]
@@ -266,7 +267,7 @@ class RecordedSessions:
             self._stimuli.pictures[number].captions.append(caption)
 
 
-def _read_run(recording: Recording, record: RecordedRun, session: int, number: int) -> _Run | None:
+def _read_run(recording: Recording, record: RunRecord, session: int, number: int) -> _Run | None:
     """Return a run, or None if nothing can be learned from it: no trial, or none that went on long enough."""
     volumes = recording.volumes(record)
     if record.hello.kind == "beta":

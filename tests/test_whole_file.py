@@ -24,11 +24,15 @@ def test_folders_that_are_missing_are_made(tmp_path):
 
 
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    def interrupted():
+        with write_whole(path) as unfinished_path:
+            unfinished_path.write_bytes(b"half of")
+            raise KeyboardInterrupt
+
     path = tmp_path / "file"
     path.write_bytes(b"old")
-    with pytest.raises(KeyboardInterrupt), write_whole(path) as unfinished_path:
-        unfinished_path.write_bytes(b"half of")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -37,7 +41,7 @@ def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(tmp_path):
     path = tmp_path / "file"
     path.mkdir()
     with pytest.raises(IsADirectoryError), write_whole(path) as unfinished_path:
-        unfinished_path.write_bytes(b"content")
+        unfinished_path.touch()
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -8,19 +8,20 @@ from running_daemon import PNG, hello
 
 from braind.client import wire
 from braind.daemon.journal import Journal
-from braind.daemon.trials import BoldRun
+from braind.daemon.trials import RunEstimates
 from braind.models.bold_prior import BoldPrior
 from braind.models.causal import CausalEstimator
 
 TR_S = 4 / 3
 N_VOLUMES = 40
 PRIOR = BoldPrior.vague(20)
+HELLO = hello(kind="bold", tr_s=TR_S)
 
 
 @pytest.fixture
 def journal(tmp_path):
     journal = Journal(tmp_path / "ses.sqlite3")
-    journal.open_run(hello(kind="bold", tr_s=TR_S), "weights")
+    journal.open_run(HELLO, "weights")
     yield journal
     journal.close()
 
@@ -52,7 +53,7 @@ def ready_trials(run):
 
 def test_trials_are_the_estimators_own(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
 
     estimator = CausalEstimator(TR_S, PRIOR)
@@ -70,7 +71,7 @@ def test_trials_are_the_estimators_own(journal):
 
 def test_a_trial_carries_what_its_onset_said(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     trial = run.trials(run.ready()[0])[0]
     assert (trial.trial, trial.seen) == (100, PNG)
@@ -78,7 +79,7 @@ def test_a_trial_carries_what_its_onset_said(journal):
 
 def test_a_trial_unfolds_until_it_is_final_once(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     unfolding = [(place, trial) for place in run.ready() for trial in run.trials(place) if trial.event == 2]
     since_onset_s = [trial.since_onset_s for _, trial in unfolding]
@@ -101,7 +102,7 @@ def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
         journal.add_volume(header, spike if index == 20 else voxels(index), seen=None, whole=None)
     mean_signal = np.random.default_rng(7).normal(size=20).astype(np.float32)
     prior = replace(PRIOR, mean_signal=mean_signal, misaligned_below=0.99)
-    run = BoldRun(journal, "run-01", TR_S, prior)
+    run = RunEstimates(journal, HELLO, prior)
     run.advance()
     finals = {trial.event: trial for place in run.ready() for trial in run.trials(place) if trial.is_final}
     # volume 20 lies at 26.7 s: after the onsets at 15 and 22.5 s, and not after the final estimates of both
@@ -112,7 +113,7 @@ def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
 
 def test_volumes_without_an_estimate_are_settled(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     settled = run.advance()
     assert {state for _, state in settled} == {"used"}
     assert journal.counts() == {"used": len(settled), "waiting": len(run.ready())}
@@ -121,19 +122,19 @@ def test_volumes_without_an_estimate_are_settled(journal):
 @pytest.mark.parametrize("crash_after", [1, 9, 17, 30])
 def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path, crash_after):
     record_run(journal)
-    undisturbed = BoldRun(journal, "run-01", TR_S, PRIOR)
+    undisturbed = RunEstimates(journal, HELLO, PRIOR)
     undisturbed.advance()
 
     interrupted = Journal(tmp_path / "interrupted.sqlite3")
-    interrupted.open_run(hello(kind="bold", tr_s=TR_S), "weights")
+    interrupted.open_run(HELLO, "weights")
     for number in range(5):
         add_event(interrupted, number)
-    before = BoldRun(interrupted, "run-01", TR_S, PRIOR)
+    before = RunEstimates(interrupted, HELLO, PRIOR)
     for index in range(N_VOLUMES):
         add_volume(interrupted, index)
         if index < crash_after:
             before.advance()
-    after = BoldRun(interrupted, "run-01", TR_S, PRIOR)
+    after = RunEstimates(interrupted, HELLO, PRIOR)
     after.advance()
 
     def by_index(run):
@@ -147,14 +148,14 @@ def test_a_late_volume_is_kept_and_not_used(journal):
     add_volume(journal, 0)
     add_volume(journal, 2)
     add_volume(journal, 1)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     settled = dict((place.index, state) for place, state in run.advance())
     assert settled == {0: "used", 2: "used", 1: "late"}
 
 
 def test_the_end_of_a_run_completes_its_last_trials(journal):
     record_run(journal, n_events=7)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     # The last trial was seen for 7 s only: more volumes may come until the run is known to be over.
     assert not any(trial.is_final for place in run.ready() for trial in run.trials(place) if trial.event == 6)
