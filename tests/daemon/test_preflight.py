@@ -22,7 +22,7 @@ def test_what_fits_is_loaded(files):
 
 
 def test_weights_that_the_daemon_cannot_use_are_refused(files, tmp_path):
-    z_scored = replace(files.weights, card=structs.replace(files.weights.card, z_score="session"), fingerprint="")
+    z_scored = replace(files.weights, card=structs.replace(files.weights.card, z_score="full"), fingerprint="")
     z_scored.save(tmp_path / "z-scored.safetensors")
     for arguments, code, words in (
         ((2, files.weights_path, files.candidates_path, None), "subject", "braind serve --subject 2"),

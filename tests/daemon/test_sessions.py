@@ -1,5 +1,6 @@
 """Many sessions, one of them damaged: it is named, and the others go on."""
 
+import sqlite3
 from types import SimpleNamespace
 
 import msgspec
@@ -41,8 +42,17 @@ def sessions(folder):
     sessions.close()
 
 
-def test_a_damaged_session_is_named_at_the_start_and_the_others_are_resumed(folder, caplog):
-    damage(folder / "broken.sqlite3")
+def damage_hello(path):
+    """Make what opened a run unreadable; counts and numbers still are readable."""
+    database = sqlite3.connect(path)
+    with database:
+        database.execute("UPDATE runs SET hello = x'00'")
+    database.close()
+
+
+@pytest.mark.parametrize("harm", [damage, damage_hello])
+def test_a_damaged_session_is_named_at_the_start_and_the_others_are_resumed(folder, caplog, harm):
+    harm(folder / "broken.sqlite3")
     sessions = Sessions(folder, wait_for_disk=False)
     sessions.resume()
     assert sessions.names() == ("early", "late")
