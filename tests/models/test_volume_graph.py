@@ -10,9 +10,9 @@ from recorded_graphs import pretend_cuda_graphs
 from running_daemon import LdmFacts, random_weights
 from small_models import write_model
 
-from braind.models import engines
+from braind.models import torch_engine
 from braind.models.device_ridge import DeviceRidge
-from braind.models.engines import EngineError, TorchEngine, check_compiler, compiled
+from braind.models.engine import EngineError
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.networks import networks_of
 from braind.models.onnx_engine import OnnxEngine
@@ -20,6 +20,7 @@ from braind.models.presets import Preset
 from braind.models.prior import PicturePrior
 from braind.models.reconstruct import Reconstructor
 from braind.models.resampling import lanczos_weights, resized
+from braind.models.torch_engine import TorchEngine, check_compiler, compiled
 from braind.models.volume_graph import VolumeGraph, picture_maker
 
 SMALL = {
@@ -210,7 +211,7 @@ def test_all_attention_is_fused(small, monkeypatch):
 
 
 def test_a_gpu_without_a_compiler_is_refused(monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda _: None)
+    monkeypatch.setattr(torch_engine.shutil, "which", lambda _: None)
     monkeypatch.delenv("TORCH_COMPILE_DISABLE", raising=False)
     with pytest.raises(EngineError, match="install gcc, or set TORCH_COMPILE_DISABLE=1"):
         check_compiler()
