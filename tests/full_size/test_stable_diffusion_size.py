@@ -1,11 +1,12 @@
-"""Stable Diffusion 1.x at full size, with random weights: the loading code and one denoiser call on this machine.
+"""Stable Diffusion 1.x at full size, with random weights: loading, one denoiser call and the decoder.
+
+tests/models/test_reconstruct.py makes the same calls with a small model in the ordinary suite.
 
 Run by `make test-full-size`: it takes minutes, 10 GB of memory and 4 GB of disk.
 """
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
@@ -64,5 +65,4 @@ def test_a_full_size_model_makes_a_picture_by_one_denoiser_call(stable_diffusion
     assert ldm.text_shape == (77, 768)
     assert 859e6 < sum(parameter.numel() for parameter in ldm.unet.parameters()) < 860e6
     assert {picture.shape for picture in pictures.values()} == {(512, 512, 3)}
-    assert all(pictures[name].std() > 0 for name in ("one call", "coarse"))
-    assert not np.array_equal(pictures["one call"], pictures["coarse"])
+    assert pictures["one call"].std() > 0

@@ -100,6 +100,21 @@ def test_a_graph_gives_what_predict_and_picture_give(small, weights, monkeypatch
         assert_same(arrays, expected(weights, reconstructor, voxels))
 
 
+@pytest.mark.parametrize(("mode", "n_decoded"), [("z", 1), ("c", 1), ("zc", 2)])
+@pytest.mark.parametrize(("preset", "z_side"), [(PRESETS[-1], 16), (PRESETS[0], 10)], ids=["reencode", "smaller z"])
+def test_a_volume_decodes_z_once(path, small, monkeypatch, preset, z_side, mode, n_decoded):
+    """Also where z is decoded and encoded again before it is noised: because the preset says so, or by its size."""
+    weights = random_weights(LdmFacts.read(path)._replace(latent_shape=(4, z_side, z_side)))
+    reconstructor, voxels = Reconstructor(small, preset), trial(weights, 1)
+    z, c = (prediction[0] for prediction in weights.predict(voxels[None]))
+    picture = reconstructor.picture(z, c, mode)
+    calls, decoded = [], reconstructor.engine.decoded
+    monkeypatch.setattr(reconstructor.engine, "decoded", lambda latents: (calls.append(1), decoded(latents))[1])
+    *_, (ours,) = VolumeGraph(weights, reconstructor, mode).run(voxels)
+    assert len(calls) == n_decoded
+    assert np.array_equal(ours, picture)
+
+
 @pytest.mark.parametrize("is_recorded", [False, True])
 def test_c_is_read_against_the_training_pictures_too(small, weights_with_prior, monkeypatch, is_recorded):
     if is_recorded:

@@ -12,10 +12,10 @@ from braind.models.pipeline_settings import PipelineSettings
 from braind.models.presets import PRESETS
 
 
-def pipeline_settings(preset: str = "live-4", **changed: Any) -> PipelineSettings:
+def pipeline_settings(name: str = "live-4", **changed: Any) -> PipelineSettings:
     """Return settings with the torch engine and the embedded model, and with changed fields."""
     settings = PipelineSettings(
-        preset=PRESETS[preset], mode="zc", seed=42, engine="torch", gpu_dtype="bfloat16",
+        preset=PRESETS[name], mode="zc", seed=42, engine="torch", gpu_dtype="bfloat16",
         engines_path=os.environ["BRAIND_PATHS__ENGINES"],
     )  # fmt: skip
     return msgspec.structs.replace(settings, **changed)
