@@ -83,7 +83,8 @@ class VolumeGraph:
     def _take(self, voxels: Array) -> None:
         if self._recorder is not None:
             self._recorder.stream.synchronize()  # an earlier run may not have ended and still reads the buffer
-        self._host_voxels.copy_(torch.from_numpy(np.ascontiguousarray(voxels, np.float32)))
+        # Journaled voxels are read-only, and torch would warn about making a tensor of them.
+        np.copyto(self._host_voxels.numpy(), voxels)
         if self._recorder is None:
             self._voxels.copy_(self._host_voxels)
             return

@@ -2,6 +2,8 @@
 
 import io
 import queue
+import sqlite3
+from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
@@ -80,6 +82,7 @@ def stages_in(journal):
     return [(message.index, message.stage) for message in messages]
 
 
+@pytest.mark.timeout(60)
 def test_an_engine_that_fails_at_a_refined_picture_leaves_the_decoder_running(small, journal, stages, tmp_path, caplog):
     lines = queue.SimpleQueue()
     add_volume(journal, small, 0)
@@ -111,10 +114,10 @@ def test_a_journal_that_is_damaged_before_a_refined_picture_leaves_the_decoder_r
     add_volume(journal, small, 0)
     decoder = Decoder(setup_line(tmp_path, decoder_settings(small), sessions=("ses",)), stages, lambda _: None)
     assert decoder.step()
-    # The file is replaced, as a failing disk leaves it; the decoder finds that out when it looks for volumes.
-    for beside in ("-wal", "-shm"):
-        journal.path.with_name(journal.path.name + beside).unlink(missing_ok=True)
-    journal.path.write_bytes(b"no database" * 1000)
+    with closing(sqlite3.connect(journal.path)) as damaging, damaging:
+        damaging.execute("PRAGMA writable_schema = ON")
+        damaging.execute("UPDATE sqlite_master SET sql = 'damaged' WHERE name = 'volumes'")
+        damaging.execute("PRAGMA schema_version = 1000")
     assert not decoder.step()
     assert "damaged" in caplog.text
     decoder.refine(lambda: False)
