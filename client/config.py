@@ -20,6 +20,7 @@ ENVIRONMENT_PREFIX = "BRAIND_"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: any free one)")]
 Kind = Literal["beta", "bold"]
+Mode = Literal["z", "c", "zc"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, description="a whole number from 0 on")]
 Labels = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of ROI labels, at least one")]
@@ -71,7 +72,7 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["bfloat16", "float16", "float32"], msgspec.Meta(description="bfloat16, float16 or float32")
     ]
     keep_warm_ms: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
-    mode: Annotated[Literal["z", "c", "zc"], msgspec.Meta(description="z, c or zc")]
+    mode: Annotated[Mode, msgspec.Meta(description="z, c or zc")]
     strength: Share
     guidance_scale: Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
     num_inference_steps: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]

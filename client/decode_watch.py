@@ -9,7 +9,7 @@ from typing import Self
 
 from .connection import NoDaemonError
 from .subscriber import DecodeSubscriber, Received
-from .wire import Decode, Skipped
+from .wire import Decode, Skipped, last_stage
 
 POLL_S = 0.1
 HEARTBEAT_WAIT_S = 5.0
@@ -108,11 +108,6 @@ class DecodeWatch:
             return
         if isinstance(message, Skipped):
             self._skipped.add(volume)
-        elif message.stage == last_stage(message):
+        elif message.stage == last_stage(message.provenance.mode):
             self._decoded_s.setdefault(volume, time.monotonic())
         self._changed_s = time.monotonic()
-
-
-def last_stage(decode: Decode) -> str:
-    """Return the stage after which nothing more of a volume comes: mode `z` denoises nothing."""
-    return "xz" if decode.provenance.mode == "z" else "xzc"

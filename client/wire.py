@@ -24,6 +24,12 @@ VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 Kind = Literal["beta", "bold"]
 Motion = tuple[float, float, float, float, float, float]
 Stage = Literal["scores", "xz", "xzc", "refined"]
+STAGES_OF_MODE: dict[str, tuple[Stage, ...]] = {
+    "z": ("scores", "xz"),
+    "c": ("scores", "xzc"),
+    "zc": ("scores", "xz", "xzc"),
+}
+"""A volume's stages, in order. A refined picture may follow them."""
 Candidate = int | str
 """A picture of the candidate set: its nsd_id, or its label."""
 
@@ -408,6 +414,11 @@ def decode(frames: list[bytes]) -> tuple[Any, list[bytes]]:
         return _decoder.decode(header), payload
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError(f"JSON header: {error}") from error
+
+
+def last_stage(mode: str) -> Stage:
+    """Return a mode's last stage: mode z has no Xzc. An unknown mode is read as zc."""
+    return STAGES_OF_MODE.get(mode, STAGES_OF_MODE["zc"])[-1]
 
 
 def volume_frames(voxels: Array, *, seen_png: bytes | None = None, **fields: Any) -> list[bytes | memoryview]:

@@ -66,8 +66,10 @@ def serve(
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
     from ..client import config as paths
+    from ..daemon.link import DecoderSettings
     from ..daemon.serve import serve as run
-    from ..offline.fitting import preset_of, refining_preset_of
+    from ..offline.decoding import pipeline_settings
+    from ..offline.fitting import refining_preset_of
 
     in_decode = (
         "mode",
@@ -85,18 +87,13 @@ def serve(
     config = config_of(
         config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=decode, serve=settings
     )
-    status = run(
-        config,
-        subject=subject,
-        weights_path=weights_path or paths.weights_path(config, subject, kind),
-        candidates_path=candidates_path or paths.candidates_path(config, subject),
-        ldm_path=Path(config.paths.ldm).expanduser() if config.paths.ldm else None,
-        preset=preset_of(config),
+    decoder = DecoderSettings(
+        weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
+        candidates_path=str(candidates_path or paths.candidates_path(config, subject)),
+        pipeline=pipeline_settings(config),
         refine=refining_preset_of(config),
-        mask_paths=mask_paths,
-        kind=kind,
     )
-    raise SystemExit(status)
+    raise SystemExit(run(config, subject=subject, decoder=decoder, mask_paths=mask_paths, kind=kind))
 
 
 @click.command()

@@ -111,8 +111,10 @@ class Decoder:
             provenance=msgspec.structs.replace(provenance, simulated=decode.provenance.simulated),
             timings_s=decode.timings_s | {"refined": round(time.monotonic() - arrived_s, 6)},
         )
+        journal = self._sessions.find(decode.session)
+        if journal is None:  # its file turned out to be damaged in the meantime
+            return
         with self._sessions.without_if_damaged(decode.session):
-            journal = self._sessions[decode.session]
             self._committed(journal, journal.add_decode(message, png, event=event))
 
     def keep_warm(self) -> float | None:

@@ -42,7 +42,7 @@ def main() -> None:
         started_s = time.monotonic()
         from .stages import Stages  # torch, diffusers: seconds, so imported when the front is being listened to
 
-        stages = Stages(setup)
+        stages = Stages(setup.decoder)
         loaded_s = time.monotonic()
         stages.warm_up()
         decoder = Decoder(setup, stages, say)

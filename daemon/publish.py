@@ -75,4 +75,4 @@ def frames(published: Published) -> list[bytes]:
 
 def is_last(message: wire.Decode | wire.Skipped) -> bool:
     """Return whether no further message about the same volume follows, but for a trial that only unfolds."""
-    return isinstance(message, wire.Skipped) or message.stage == ("xz" if message.provenance.mode == "z" else "xzc")
+    return isinstance(message, wire.Skipped) or message.stage == wire.last_stage(message.provenance.mode)

@@ -13,12 +13,11 @@ import msgspec
 import numpy as np
 
 from ..client import wire
-from ..client.config import Config, Kind, data_path, engines_path, journals_path
+from ..client.config import Config, Kind, data_path, journals_path
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..errors import BraindError
 from ..models.candidate_names import CandidateNames
 from ..models.candidates import Candidates
-from ..models.presets import Preset
 from ..models.weights import Weights
 from . import link
 from .access import check_loopback, lock_data_path
@@ -44,33 +43,28 @@ def serve(
     config: Config,
     *,
     subject: int,
-    weights_path: Path,
-    candidates_path: Path,
-    ldm_path: Path | None,
-    preset: Preset,
-    refine: Preset | None = None,
+    decoder: link.DecoderSettings,
     mask_paths: Sequence[Path] = (),
     kind: Kind = "beta",
 ) -> int:
-    """Run the daemon until it is told to stop; return 0, the exit status.
+    """Run the daemon until a signal or a client stops it; return 0, the exit status.
 
-    With masks it begins without weights: volumes of the kind are recorded, and decoded once it was told which weights
-    to use. Prints one line on stdout once it is warmed up: `ready` and a JSON object with the addresses and the process
-    id.
+    Once the decoder is warmed up, one line on stdout says `ready`, with a JSON object of addresses and process id.
+
+    Parameters
+    ----------
+    mask_paths : masks of voxels to record. With masks the daemon starts without weights: it records volumes of the
+        kind, and decodes once a client names weights.
 
     Raises
     ------
     BraindError
-        If it cannot start: an address or port it must not or cannot bind, a folder in use or not writable, weights,
-        candidates or LDM that are missing or do not belong together.
+        If the daemon cannot start: an address or port cannot or must not be bound, the data folder is in use or not
+        writable, or weights, candidates or LDM are missing or do not belong together.
     """
     configure_logging()
     check_loopback(config.serve.host)
-    weights = (
-        record_only(subject, mask_paths, kind)
-        if mask_paths
-        else load_weights(subject, weights_path, candidates_path, ldm_path)
-    )
+    weights = record_only(subject, mask_paths, kind) if mask_paths else load_weights(subject, *_paths(decoder))
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -81,33 +75,28 @@ def serve(
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, weights_path, candidates_path, ldm_path, preset, refine, lock).run())
+        asyncio.run(Daemon(config, weights, decoder, lock).run())
     finally:
         os.close(lock)
     return 0
 
 
 class Daemon:
-    """The front process: what runs in it side by side, and what the decoder's words lead to."""
+    """The front process: it runs sockets, publisher and supervisor, and acts on the decoder's lines.
 
-    def __init__(
-        self,
-        config: Config,
-        weights: Weights,
-        weights_path: Path,
-        candidates_path: Path,
-        ldm_path: Path | None,
-        preset: Preset,
-        refine: Preset | None,
-        lock: int,
-    ) -> None:
-        self._config, self._weights = config, weights
-        self._preset, self._refine = preset, refine
-        self._paths = weights_path, candidates_path
-        self._ldm_path = ldm_path
+    Parameters
+    ----------
+    lock : int
+        File descriptor of the data folder's lock.
+    """
+
+    def __init__(self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int) -> None:
+        self._config, self._weights, self._decoder = config, weights, decoder
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
-        self._standing = Standing(self._sessions, weights, preset=preset.name, policy=config.serve.policy)
+        self._standing = Standing(
+            self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
+        )
         self._standing.last_seq = self._sessions.last_seq()
         self._on_its_way: dict[tuple[str, str, int], link.Wake] = {}
         """Volumes acked and not settled; a decoder that starts anew is told when they arrived."""
@@ -128,7 +117,9 @@ class Daemon:
         """
         self._resume()
         candidates = (
-            CandidateNames(np.empty(0, np.int64), ()) if self._weights.is_blank else CandidateNames.load(self._paths[1])
+            CandidateNames(np.empty(0, np.int64), ())
+            if self._weights.is_blank
+            else CandidateNames.load(Path(self._decoder.candidates_path))
         )
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
         self._addresses = sockets.endpoints
@@ -194,29 +185,13 @@ class Daemon:
                 )  # fmt: skip
 
     def _setup(self) -> link.Setup:
-        decode = self._config.decode
-        weights_path, candidates_path = self._paths
         return link.Setup(
-            weights_path=str(weights_path),
-            candidates_path=str(candidates_path),
-            ldm_path=str(self._ldm_path) if self._ldm_path else None,
-            lora_path=_expanded(self._config.paths.lora),
-            tiny_decoder_path=_expanded(self._config.paths.tiny_decoder),
+            decoder=self._decoder,
             journals_path=str(self._sessions.journals_path),
             sessions=self._sessions.names(),
             next_seq=self._standing.last_seq + 1,
             policy=self._config.serve.policy,
-            preset=self._preset,
-            refine=self._refine,
-            engine=self._config.decode.engine,
-            engines_path=str(engines_path(self._config)),
-            provider=decode.provider,
-            may_fall_back=decode.may_fall_back,
-            gpu_dtype=decode.gpu_dtype,
-            keep_warm_ms=decode.keep_warm_ms,
-            mode=decode.mode,
-            seed=decode.seed,
-            threads=decode.threads,
+            keep_warm_ms=self._config.decode.keep_warm_ms,
             paused=self._standing.paused,
         )
 
@@ -246,17 +221,19 @@ class Daemon:
 
     def _use(self, request: wire.Use) -> None:
         """Decode with other weights from now on, if they fit and nothing is left to decode with the present ones."""
-        paths = Path(request.weights), Path(request.candidates)
+        decoder = msgspec.structs.replace(
+            self._decoder, weights_path=request.weights, candidates_path=request.candidates
+        )
         in_use, journals = self._weights, self._sessions.all()
         n_waiting = sum(
             len(journal.waiting(in_use.fingerprint)) + len(journal.runs_to_finish(in_use.fingerprint))
             for journal in journals
         )
         check_idle(in_use, self._front.run_at_hand(), n_waiting)  # before files are read, which delays acks
-        weights = load_weights(in_use.card.subject, *paths, self._ldm_path)
+        weights = load_weights(in_use.card.subject, *_paths(decoder))
         check_same_grid(weights, in_use)
-        candidates = Candidates.load(paths[1])
-        self._weights, self._paths = weights, paths
+        candidates = Candidates.load(Path(decoder.candidates_path))
+        self._weights, self._decoder = weights, decoder
         self._front.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
         self._standing.use(weights)
         self._on_its_way.clear()
@@ -361,8 +338,10 @@ class Daemon:
         logger.info("stopped")
 
 
-def _expanded(path: str) -> str | None:
-    return str(Path(path).expanduser()) if path else None
+def _paths(decoder: link.DecoderSettings) -> tuple[Path, Path, Path | None]:
+    """Return the paths of weights, candidates and LDM; None is the embedded LDM."""
+    ldm_path = decoder.pipeline.ldm_path
+    return Path(decoder.weights_path), Path(decoder.candidates_path), Path(ldm_path) if ldm_path else None
 
 
 async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:

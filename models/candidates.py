@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from ..errors import BraindError
 from ..whole_file import write_whole
+from .pipeline_settings import Mode
 
 Array = NDArray[Any]
 
@@ -65,7 +66,7 @@ class Candidates:
     def _c_profiles(self) -> "_Profiles":
         return _profiles(self.c)
 
-    def scores(self, z: Array, c: Array, mode: Literal["z", "c", "zc"] = "zc") -> Array:
+    def scores(self, z: Array, c: Array, mode: Mode = "zc") -> Array:
         """Return each candidate's score, shape (n,), float32, -1 to 1.
 
         Every feature is standardised over the set and constant ones dropped; the score is the correlation over

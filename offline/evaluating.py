@@ -61,7 +61,6 @@ def evaluate_subject(
     from ..models.judge import Judge
     from ..models.judge_networks import load_looks
     from ..models.protocols import PROTOCOLS, own_measures
-    from ..models.reconstruct import Reconstructor
 
     began_s = time.perf_counter()
     protocol = PROTOCOLS[protocol_name]
@@ -77,10 +76,7 @@ def evaluate_subject(
         bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
     except (BoldError, EvaluatingError) as error:
         bold = str(error)
-    samples = [
-        Reconstructor(decoder.ldm, decoder.reconstructor.preset, config.decode.seed + n, decoder.reconstructor.engine)
-        for n in range(protocol.n_samples)
-    ]
+    samples = [decoder.pipeline.with_seed(config.decode.seed + n) for n in range(protocol.n_samples)]
     with progress_bar("evaluating") as report:
         scores = evaluate(
             decoder.weights,

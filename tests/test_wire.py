@@ -128,6 +128,11 @@ def test_shapes_whose_product_overflows_are_refused_before_anything_is_allocated
     assert error.value.code == "length"
 
 
+@pytest.mark.parametrize(("mode", "last"), [("z", "xz"), ("c", "xzc"), ("zc", "xzc"), ("of another version", "xzc")])
+def test_a_modes_last_stage_is_its_best_picture(mode, last):
+    assert wire.last_stage(mode) == last
+
+
 # ── the document is true ────────────────────────────────────────────────────────────────────────────────────────────
 
 

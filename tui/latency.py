@@ -6,6 +6,7 @@ from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Sparkline
 
+from ..client.wire import last_stage
 from .recent import TIMED_STEPS, DecodedVolume, RecentDecodes, median_and_p99_ms
 from .text_view import TextView
 
@@ -31,7 +32,7 @@ class Latency(Widget):
         rows = [Text(f"{'ms':<7}{column:>6}{'median':>8}{'p99':>7}", head)]
         rows += [self._row(step, volume, recent.stage_times_s(step)) for step in TIMED_STEPS]
         self.query_one("#latency-table", TextView).show(Text("\n").join(rows))
-        final_step = "xz" if volume is not None and volume.mode == "z" else "xzc"
+        final_step = last_stage("zc") if volume is None else volume.final_stage
         self.query_one("#latency-curve-name", TextView).show(NAMES[final_step])
         times_s = recent.stage_times_s(final_step)[-N_IN_CURVE:]
         # a sparkline spans its least to its greatest value: with a zero in front, heights compare as the times do

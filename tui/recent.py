@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..client.wire import Decode, Retrieved, Skipped
+from ..client.wire import Decode, Retrieved, Skipped, last_stage
 
 Array = NDArray[Any]
 
@@ -51,12 +51,12 @@ class DecodedVolume:
     @property
     def final_stage(self) -> str:
         """The stage whose picture ends the decode: in mode `z` there is no Xzc to wait for."""
-        return "xz" if self.mode == "z" else "xzc"
+        return last_stage(self.mode)
 
     @property
     def final_picture(self) -> Array | None:
         """The best picture that will come: Xzc, or Xz in mode `z`."""
-        return self.xz if self.mode == "z" else self.xzc
+        return self.xz if self.final_stage == "xz" else self.xzc
 
     def take(self, decode: Decode, picture: Array | None) -> None:
         """Add a stage; `picture` is the seen one at stage `scores`, else the stage's own."""
