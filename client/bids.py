@@ -1,8 +1,7 @@
 """A laboratory's own data in BIDS: single-trial responses or preprocessed BOLD, with events, masks and stimuli.
 
-Events name each trial's picture in `stim_file`. Responses are `…_desc-singletrial_statmap.nii.gz` files: one volume per
-trial, in the order of the events, in % signal change, one file per run or session. Without such files, responses are
-estimated from `…_desc-preproc_bold.nii.gz`.
+Events name each trial's picture in `stim_file`. Responses are `…_desc-singletrial_statmap.nii.gz`, one volume per trial
+in % signal change, one file per run or session; or they are estimated from `…_desc-preproc_bold.nii.gz`.
 """
 
 from collections.abc import Callable
