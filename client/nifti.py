@@ -1,4 +1,4 @@
-"""NIfTI series: one 4-D file, or a folder's 3-D files that differ in their number."""
+"""Read NIfTI series: one 4-D file, or numbered 3-D files."""
 
 import re
 import zlib
@@ -15,16 +15,16 @@ SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
 def read_nifti(path: Path, start: int = 0, *, first_number: int = 1) -> Iterator[Incoming]:
-    """Read a file's volumes, those of a 4-D file from number `start` on.
+    """Yield a file's volumes; a 4-D file is read from volume `start` on, one volume at a time.
 
     Parameters
     ----------
-    first_number : which number in its name a series' first 3-D file has
+    first_number : the number in the name of a series' first 3-D file
 
     Raises
     ------
     IncomingError
-        The file is cut short, is no NIfTI, or has other than 3 or 4 axes.
+        The file is cut short, is not NIfTI, does not have 3 or 4 axes, or is a 3-D file without a number.
     """
     from nibabel.filebasedimages import ImageFileError
     from nibabel.loadsave import load
@@ -47,7 +47,7 @@ def read_nifti(path: Path, start: int = 0, *, first_number: int = 1) -> Iterator
 
 
 def n_volumes(path: Path) -> int:
-    """Return how many volumes a NIfTI file's header announces."""
+    """Return the number of volumes in a NIfTI file's header. Raises IncomingError if it is not NIfTI."""
     from nibabel.filebasedimages import ImageFileError
     from nibabel.loadsave import load
 
@@ -59,11 +59,11 @@ def n_volumes(path: Path) -> int:
 
 
 def _stored(image: Any) -> Any:
-    """Return what reads one volume at a time, unscaled: the rest of a 4-D file stays on disk."""
+    """Return a proxy of the unscaled numbers, which reads one volume at a time from disk."""
     from nibabel.arrayproxy import ArrayProxy
 
     proxy = image.dataobj
-    # Kept open, a compressed file is read once and not from its beginning for each volume.
+    # A compressed file that stays open is not decompressed from its beginning for each volume.
     return ArrayProxy(proxy.file_like, (proxy.shape, proxy.dtype, proxy.offset), keep_file_open=True)
 
 
