@@ -224,7 +224,7 @@ class ResendingConnection:
         Without `reconnect` the first try uses the connection that exists.
         """
         began_s = time.monotonic()
-        patience_s = self.timeout_s
+        patience_s, refused = self.timeout_s, None
         while True:
             if reconnect:
                 self._socket.close()
@@ -239,9 +239,11 @@ class ResendingConnection:
                     return answer
             if isinstance(answer, wire.Refused):
                 # The daemon is there and asks for time.
-                give_up_s = max(give_up_s, self.give_up_s)
+                refused, give_up_s = answer, max(give_up_s, self.give_up_s)
+            elif remaining_s >= patience_s:
+                refused = None  # the daemon had time to answer, and did not
             if time.monotonic() - began_s >= give_up_s:
-                raise RefusedByDaemon(answer) if isinstance(answer, wire.Refused) else self._silent()
+                raise RefusedByDaemon(refused) if refused else self._silent()
             time.sleep(RETRY_PAUSE_S)
             patience_s = min(2 * patience_s, BACK_OFF_MAX_S)
 
