@@ -47,7 +47,7 @@ def read_runs(files: list[BidsFile], task: str, root: Path) -> list[Run]:
     of_task: dict[tuple[str, str], BidsFile] = {}
     for file in tables:
         if file.has(task=task):
-            # The derivative's own events come first and replace the raw data set's.
+            # Files are in the order of the roots: the given folder's own events replace the raw data set's above it.
             of_task.setdefault((file.entities.get("ses", ""), file.entities.get("run", "")), file)
     if not of_task:
         tasks = sorted({file.entities.get("task", "") for file in tables})
