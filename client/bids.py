@@ -82,7 +82,7 @@ class BidsFolder:
         self._files: dict[int, list[BidsFile]] = {}
         self._runs: dict[int, list[Run]] = {}
 
-    # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── subjects and runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def subjects(self) -> list[int]:
         """List the subjects: the numbers in their labels, or 1, 2, … if a label has no number."""

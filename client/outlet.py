@@ -26,7 +26,7 @@ class OutletError(BraindError):
 class ScoreSample:
     """The fields of a decode that an outlet sends, in this order; None if a decode lacks the value.
 
-    `score`, `nsd_id` and `label` are the best candidate's; the other fields are those of `wire.Decode`.
+    `score`, `nsd_id` and `label` belong to the best candidate. `wire.Decode` describes the other fields.
     """
 
     seq: int

@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 class AsyncScannerClient:
     """A `ScannerClient` that does not block the event loop; calls are carried out in the order in which they are made.
 
-    Parameters and errors are those of `ScannerClient`. Cancelling a task that awaits a call does not cancel the call.
+    `ScannerClient` describes the parameters and errors. Cancelling a task that awaits a call does not cancel the call.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 5560, **options: Any) -> None:

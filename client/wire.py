@@ -167,7 +167,7 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
 class Event(Message, frozen=True, kw_only=True, tag="event"):
     """A trial's onset in a `bold` run, seconds after the first volume. Payload, if `seen`: a PNG of the picture.
 
-    `event` is the trial's number in the run, from 0. The other fields are those of a beta `Volume`. The `stimulus` of
+    `event` is the trial's number in the run, from 0. `Volume` describes the other fields. The `stimulus` of
     an event without a picture is "n/a".
     """
 

@@ -1,5 +1,7 @@
 """A watched folder as scanners, shares and people leave it."""
 
+import os
+
 import dicom_files
 import nibabel as nib
 import numpy as np
@@ -64,6 +66,17 @@ def test_a_file_that_grows_between_looks_is_waited_for(folder, tmp_path):
     (folder / "vol_0001.nii").write_bytes(whole)
     assert look(watch) == [0]
     assert watch.unfinished() == []
+
+
+def test_a_file_that_is_overwritten_at_the_same_size_is_waited_for(folder):
+    watch = FolderWatch(folder)
+    path = nifti(folder / "vol_0001.nii", volume(0))
+    assert look(watch, 1) == []
+    status = path.stat()
+    nifti(path, volume(1))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+    assert look(watch, 1) == []
+    assert look(watch, 1) == [0]
 
 
 def test_a_copy_that_pauses_is_read_when_it_is_whole_even_after_it_was_named(folder, tmp_path, monkeypatch):
