@@ -157,19 +157,23 @@ def replay(
 ) -> None:
     """Send a subject's held-out test trials to the daemon, as a scanner would."""
     from ..client.replay_command import replay_subject
+    from ..client.replay_plan import ReplayPlan
     from ..offline.data_sets import ensure_tree
 
     config = config_of(config_path, data, paths={"nsd": nsd})
+    plan = ReplayPlan(
+        subject,
+        kind=kind,
+        repeats="calibration" if calibration else repeats,
+        session=session,
+        with_foils=with_foils,
+        max_volumes=pace["max_volumes"],
+    )
     summary = replay_subject(
         config,
         ensure_tree(config),
-        subject,
-        session=session,
-        kind=kind,
-        repeats="calibration" if calibration else repeats,
-        with_foils=with_foils,
+        plan,
         speed=None if pace["flat_out"] else pace["speed"],
-        max_volumes=pace["max_volumes"],
         session_id=session_id,
         fresh=fresh,
     )
