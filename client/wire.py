@@ -259,13 +259,22 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
 
 
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
-    """A volume whose picture was not made in time (policy `latest`); its voxels stay in the journal."""
+    """A volume without a picture: passed over (policy `latest`), or `failed`: it cannot be decoded.
+
+    Its voxels stay in the journal.
+    """
 
     seq: int
     session: str
     run: str
     index: int
     reason: str
+    failed: bool = False
+
+    def __post_init__(self) -> None:
+        # Journals of earlier versions have no `failed`: there the reason begins with the word.
+        if self.reason.startswith("failed"):
+            msgspec.structs.force_setattr(self, "failed", True)
 
 
 class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
@@ -285,7 +294,10 @@ class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail. The clock is as in `Status`."""
+    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail.
+
+    Clock and unknown numbers of volumes are as in `Status`.
+    """
 
     last_seq: int
     state: str
@@ -293,9 +305,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     run: str = ""
     subject: int | None = None
     simulated: bool = False
-    n_acked: int = 0
-    n_decoded: int = 0
-    n_skipped: int = 0
+    n_acked: int | None = None
+    n_decoded: int | None = None
+    n_skipped: int | None = None
     n_refused: int = 0
     calibration: Calibration | None = None
     clock_offset_s: float | None = None
@@ -313,7 +325,8 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     """Answer to `StatusRequest`. `state` is recording, starting, ready, paused or stopping.
 
     recording: there are no weights yet, volumes are kept for a fit; ready: warmed up. `clock_offset_s` is how far the
-    daemon's clock is ahead of the scanner client's, as that has measured it.
+    daemon's clock is ahead of the scanner client's, as that has measured it. A number of volumes is None while a
+    journal cannot be read.
     """
 
     state: str
@@ -330,11 +343,11 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     journal: str
     session: str
     run: str
-    n_acked: int
-    n_decoded: int
-    n_skipped: int
+    n_acked: int | None
+    n_decoded: int | None
+    n_skipped: int | None
     n_refused: int
-    n_waiting: int
+    n_waiting: int | None
     decoder_restarts: int
     last_seq: int
     latency_p50_s: float | None = None

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..client.wire import Event
 from ..models.bold_prior import BoldPrior
 from ..models.causal import CausalEstimator, Estimate
+from ..models.streaming import StreamingError
 from .database import JournalError
 from .journal import Journal
 from .records import NO_EVENT, Pair, State, Waiting
@@ -68,7 +70,7 @@ class BoldRun:
         settled: list[tuple[Waiting, State]] = []
         for place, state in self._journal.run_volumes(self._run, self._seen_arrival):
             for event in self._journal.events(self._run, self._seen_arrival, place.arrival):
-                self._estimator.add_event(event.header.event, event.header.onset_s, event.header.duration_s)
+                self._announce(event.header)
             self._seen_arrival = place.arrival
             if state in ("late", "failed"):
                 continue
@@ -112,14 +114,20 @@ class BoldRun:
         """Let go of a place's trials: they are decoded or skipped."""
         self._ready.pop(place, None)
 
+    def _announce(self, event: Event) -> None:
+        try:
+            self._estimator.add_event(event.event, event.onset_s, event.duration_s)
+        except StreamingError as error:
+            logger.error("run %s: this trial is not decoded: %s", self._run, error)
+
     def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
         """Return the trials that a volume tells of, or what becomes of a volume that tells of none."""
         if self._given and place.index < self._given.index:
             logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
             return [], "late"
         self._given = place
-        header, voxels, _ = self._journal.volume(place.arrival)
         try:
+            header, voxels, _ = self._journal.volume(place.arrival)
             motion = None if header.motion is None else np.array(header.motion)
             self._estimator.add_volume(place.index, voxels, motion)
             self._flag(place.index * self._tr_s, voxels)
