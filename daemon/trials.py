@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..client.wire import Event
+from ..errors import BraindError
 from ..models.bold_prior import BoldPrior
 from ..models.causal import CausalEstimator, Estimate
-from ..models.streaming import StreamingError
 from .database import JournalError
 from .journal import Journal
 from .records import NO_EVENT, Pair, State, Waiting
@@ -117,7 +117,7 @@ class BoldRun:
     def _announce(self, event: Event) -> None:
         try:
             self._estimator.add_event(event.event, event.onset_s, event.duration_s)
-        except StreamingError as error:
+        except BraindError as error:
             logger.error("run %s: this trial is not decoded: %s", self._run, error)
 
     def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:

@@ -89,7 +89,8 @@ def decode_bold_when_behind(daemon, run, onsets_s, indices, wanted, n_volumes=No
             assert isinstance(scanner.ask(wire.EndRun(session="ses", run=run, n_volumes=n_volumes)), wire.Ack)
         daemon.ask(wire.Pause(paused=False))
         heard = [message for message, _ in viewer.until(wanted)]
-    daemon.wait_until(lambda status: status.n_waiting == 0)
+    if daemon.status().n_waiting:
+        daemon.wait_until(lambda status: status.n_waiting == 0)
     return heard
 
 
@@ -108,19 +109,24 @@ def words_for(message):
     return message.index, message.event, message.stage, message.is_final
 
 
-def test_a_bold_volume_that_finds_the_decoder_free_is_never_passed_over(daemon):
-    scored = []
+def decode_bold_paced(daemon, run):
+    """Send a BOLD run of one trial, each volume when the last one is decoded; return what is heard."""
+    heard = []
     with daemon.connect("ingest") as scanner, daemon.watch() as viewer:
-        scanner.ask(hello(run="bold-paced", kind="bold", tr_s=4 / 3))
-        scanner.ask(wire.Event(session="ses", run="bold-paced", event=0, onset_s=2.0))
+        scanner.ask(hello(run=run, kind="bold", tr_s=4 / 3))
+        scanner.ask(wire.Event(session="ses", run=run, event=0, onset_s=2.0))
         for index in range(11):
-            scanner.ask_frames(bold_frames("bold-paced", index))
+            scanner.ask_frames(bold_frames(run, index))
             if index >= 5:  # from 4 s after the onset
                 last_stage = "scores" if index < 10 else "xz"
-                heard = viewer.until(lambda message, last=last_stage: message.stage == last)
-                scored += [words_for(message) for message, _ in heard]
+                heard += [message for message, _ in viewer.until(lambda found, last=last_stage: found.stage == last)]
+    return heard
+
+
+def test_a_bold_volume_that_finds_the_decoder_free_is_never_passed_over(daemon):
+    heard = decode_bold_paced(daemon, "bold-paced")
     unfolding = [(index, 0, "scores", False) for index in range(5, 10)]
-    assert scored == [*unfolding, (10, 0, "scores", True), (10, 0, "xz", True)]
+    assert [words_for(message) for message in heard] == [*unfolding, (10, 0, "scores", True), (10, 0, "xz", True)]
 
 
 def test_when_behind_the_newest_final_trial_gets_its_pictures_first_and_an_older_one_is_skipped_aloud(daemon):
@@ -156,14 +162,11 @@ def test_a_volume_that_comes_late_is_kept_unused_and_takes_no_trials_pictures(da
 
 
 def test_what_was_passed_over_is_part_of_the_estimates_that_follow(daemon):
-    """The same trial's scores, made with volumes that were passed over, are those of a run that was not behind."""
-    behind = decode_bold_when_behind(daemon, "bold-passed", (2.0,), range(11), is_xz)
-    scores = {message.run: message.retrieved for message, _ in daemon.decodes() if is_final_scores(message)}
-    assert behind[0].retrieved == scores["bold-paced"]
-
-
-def is_final_scores(message):
-    return isinstance(message, wire.Decode) and message.stage == "scores" and message.is_final
+    paced = decode_bold_paced(daemon, "bold-in-time")
+    behind = decode_bold_when_behind(daemon, "bold-in-a-heap", (2.0,), range(11), is_xz)
+    assert words_for(behind[0]) == (10, 0, "scores", True)
+    assert behind[0].retrieved == paced[-2].retrieved
+    assert behind[0].uncertainty == paced[-2].uncertainty
 
 
 def test_when_behind_the_end_of_a_run_is_newer_than_its_last_volumes(daemon):
