@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+
+from running_daemon import PATIENCE_S
 
 from braind.daemon import link
 
@@ -27,7 +30,10 @@ def hear(*command, lines):
         # Its stdin stays open: the end of it would mean that the front is gone.
         process.stdin.write(b"".join(lines))
         process.stdin.flush()
+        ending = threading.Timer(PATIENCE_S, process.kill)
+        ending.start()
         heard, log = process.stdout.read(), process.stderr.read()
+        ending.cancel()
     return process.returncode, heard.decode().split(), log.decode()
 
 
