@@ -77,7 +77,10 @@ def bold_frames(run, index):
 
 
 def decode_bold_when_behind(daemon, run, onsets_s, indices, wanted, n_volumes=None):
-    """Send a BOLD run while decoding rests; return what is heard, up to what is wanted, when it goes on."""
+    """Send a BOLD run while decoding rests; return all that is published of it when it goes on.
+
+    What is wanted is the last message to wait for; when no volume waits any more, nothing may have followed it.
+    """
     daemon.ask(wire.Pause(paused=True))
     with daemon.connect("ingest") as scanner, daemon.watch() as viewer:
         scanner.ask(hello(run=run, kind="bold", tr_s=4 / 3))
@@ -88,10 +91,10 @@ def decode_bold_when_behind(daemon, run, onsets_s, indices, wanted, n_volumes=No
         if n_volumes is not None:
             assert isinstance(scanner.ask(wire.EndRun(session="ses", run=run, n_volumes=n_volumes)), wire.Ack)
         daemon.ask(wire.Pause(paused=False))
-        heard = [message for message, _ in viewer.until(wanted)]
+        viewer.until(wanted)
     if daemon.status().n_waiting:
         daemon.wait_until(lambda status: status.n_waiting == 0)
-    return heard
+    return [message for message, _ in daemon.decodes() if message.run == run]
 
 
 def states(daemon, run):
