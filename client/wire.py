@@ -301,13 +301,22 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
 
 
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
-    """A volume has no picture because it was not decoded in time (policy `latest`); its voxels stay in the journal."""
+    """A volume without a picture: `failed` says whether it cannot be decoded or was not decoded in time.
+
+    A volume that was not decoded in time (policy `latest`) may be decoded later. The voxels stay in the journal.
+    """
 
     seq: int
     session: str
     run: str
     index: int
     reason: str
+    failed: bool = False
+
+    def __post_init__(self) -> None:
+        # Journals of earlier versions have no `failed`: there the reason begins with the word.
+        if self.reason.startswith("failed"):
+            msgspec.structs.force_setattr(self, "failed", True)
 
 
 class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
@@ -338,9 +347,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     run: str = ""
     subject: int | None = None
     simulated: bool = False
-    n_acked: int = 0
-    n_decoded: int = 0
-    n_skipped: int = 0
+    n_acked: int | None = None
+    n_decoded: int | None = None
+    n_skipped: int | None = None
     n_refused: int = 0
     calibration: Calibration | None = None
     clock_offset_s: float | None = None
@@ -359,6 +368,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
 
     In state `recording` there are no weights, and volumes are kept for a fit. In state `ready` the decoder is warmed
     up. `clock_offset_s` is how far the daemon's clock is ahead of the scanner client's, as measured by the client.
+    A number of volumes is None while a journal cannot be read.
     """
 
     state: str
@@ -375,11 +385,11 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     journal: str
     session: str
     run: str
-    n_acked: int
-    n_decoded: int
-    n_skipped: int
+    n_acked: int | None
+    n_decoded: int | None
+    n_skipped: int | None
     n_refused: int
-    n_waiting: int
+    n_waiting: int | None
     decoder_restarts: int
     last_seq: int
     latency_p50_s: float | None = None

@@ -222,4 +222,6 @@ def status(config_path: Path | None, data: Path | None, as_json: bool) -> None:
         return
     for key, value in answer.items():
         if key != "type":
-            click.echo(f"{key:18} {'-' if value in (None, '') else value}")
+            # a number of volumes is null while a journal cannot be read
+            nothing = "unknown" if key.startswith("n_") else "-"
+            click.echo(f"{key:18} {nothing if value in (None, '') else value}")

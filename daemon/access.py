@@ -33,8 +33,8 @@ def check_loopback(host: str) -> None:
     if not loopback:
         raise AccessError(
             f"[serve] host = {host!r} is no loopback address, and anybody who can reach it could send volumes, watch "
-            "decodes and stop the daemon: without keys only 127.0.0.1 is served; for other machines tunnel its ports "
-            "through SSH",
+            "decodes and stop the daemon: give a numeric loopback address, such as 127.0.0.1; for other machines "
+            "tunnel its ports through SSH",
             code="loopback",
         )
 

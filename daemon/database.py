@@ -21,6 +21,10 @@ class JournalError(BraindError):
     code = "journal"
 
 
+class RecordError(JournalError):
+    """One record of a journal is damaged; the other records can still be read."""
+
+
 class DatabaseReader:
     """A SQLite file, read and never altered: no byte of it, of its -wal or of its -shm file changes.
 

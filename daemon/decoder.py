@@ -15,7 +15,7 @@ from ..client.wire import Decode, Skipped
 from ..models.bold_prior import BoldPrior
 from . import link
 from .cadence import Cadence
-from .database import JournalError
+from .database import JournalError, RecordError
 from .journal import Journal
 from .records import END_OF_RUN, NO_EVENT, Waiting
 from .sessions import Sessions
@@ -52,13 +52,16 @@ class Decoder:
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
         self._bold_runs: dict[tuple[str, str], RunEstimates] = {}
         self._heard: dict[tuple[str, str, int], link.Wake] = {}
+        self._to_open: dict[str, None] = {}
+        """Sessions of which volumes arrived since the last step, the newest last."""
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
         """The newest decode's last message, its event, and when its volume arrived, until a refined picture is made."""
 
     def hear(self, wake: link.Wake) -> None:
         """Take note of a volume's arrival."""
-        self._sessions.open(wake.session)
+        self._to_open.pop(wake.session, None)
+        self._to_open[wake.session] = None
         self._heard[wake.session, wake.run, wake.index] = wake
         self._cadence.hear(wake.arrived_s)
 
@@ -135,6 +138,7 @@ class Decoder:
 
     def _waiting(self) -> list[Waiting]:
         """Return what can be decoded now, in order: beta volumes, and places where BOLD completes an estimate."""
+        self._open_sessions()
         # Each holds the signal of its whole run, and the journal that was open when it began.
         self._bold_runs = {
             (session, run): bold_run
@@ -146,6 +150,17 @@ class Decoder:
             with self._sessions.without_if_damaged(journal.session):
                 found += self._waiting_in(journal)
         return found
+
+    def _open_sessions(self) -> None:
+        """Open the journals of the sessions that were heard of; one that cannot be opened now is tried again."""
+        for session in list(self._to_open):
+            try:
+                self._sessions.open(session)
+            except JournalError as error:
+                if error.code == "storage":
+                    raise
+                logger.error("%s", error)
+            del self._to_open[session]
 
     def _waiting_in(self, journal: Journal) -> list[Waiting]:
         weights = self._stages.weights.fingerprint
@@ -219,8 +234,11 @@ class Decoder:
                 )  # fmt: skip
             if place.is_end:
                 journal.finish_run(place.run)
-        except JournalError:
-            raise
+        except JournalError as error:
+            if not isinstance(error, RecordError):
+                raise
+            logger.error("run %s, volume %d: cannot be decoded: %s", place.run, place.index, error)
+            self._skip(place, f"failed: {error}", failed=True)
         except Exception as error:
             logger.exception("run %s, volume %d: cannot be decoded", place.run, place.index)
             self._skip(place, f"failed: {error}", failed=True)
@@ -289,7 +307,9 @@ class Decoder:
 
     def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
         journal = self._sessions[place.session]
-        skipped = Skipped(seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason)
+        skipped = Skipped(
+            seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason, failed=failed
+        )
         if place.is_end:
             self._committed(journal, journal.add_decode(skipped, event=END_OF_RUN))
             journal.finish_run(place.run)

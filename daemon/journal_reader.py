@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from ..client.wire import Hello
-from .database import DatabaseReader, JournalError
+from .database import DatabaseReader, JournalError, RecordError
 from .records import Published, RunRecord
 
 SCHEMA = 1
@@ -87,7 +87,7 @@ class JournalReader:
         try:
             return msgspec.json.decode(content, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
-            raise JournalError(
+            raise RecordError(
                 f"{self.path}: damaged, the header of {what} is not readable ({error}); move it and its -wal and -shm "
                 "files away to start the session anew, and keep them"
             ) from error

@@ -8,6 +8,7 @@ import zmq.asyncio
 
 from ..client import wire
 from .database import JournalError
+from .logs import Outage
 from .records import Published
 from .sessions import Sessions
 from .status import Standing
@@ -34,30 +35,35 @@ class Publisher:
         self._socket, self._sessions, self._standing = socket, sessions, standing
         self._on_published = on_published
         self._publishing = asyncio.Lock()
+        self._reading = Outage(logger, "decodes cannot be published")
 
     async def publish_new(self) -> None:
         """Send what was journaled since the last time.
 
-        Raises
-        ------
-        JournalError
-            If a journal cannot be read just now; the next call goes on where this one stopped.
+        A journal that cannot be read now is logged once. The next call, at the latest the next heartbeat's, goes on
+        where this one stopped.
         """
         async with self._publishing:
-            while batch := self._sessions.published(self._standing.last_seq + 1, BATCH):
+            while batch := self._unpublished():
                 for published in batch:
                     await self._socket.send_multipart(frames(published))
                     self._standing.last_seq = published.seq
                     message, _ = wire.decode([wire.MAGIC, published.header])
                     self._on_published(message)
 
+    def _unpublished(self) -> list[Published]:
+        try:
+            found = self._sessions.published(self._standing.last_seq + 1, BATCH)
+        except JournalError as error:
+            self._reading.failed(error)
+            return []
+        self._reading.passed()
+        return found
+
     async def beat(self) -> None:
         """Once a second, for ever: send a heartbeat, and before it what an unreadable journal had held back."""
         while True:
-            try:
-                await self.publish_new()
-            except JournalError as error:
-                logger.error("%s", error)
+            await self.publish_new()
             await self._socket.send_multipart(wire.encode(self._standing.heartbeat()))
             await asyncio.sleep(HEARTBEAT_S)
 

@@ -154,6 +154,7 @@ class Daemon:
             asyncio.create_task(self._publisher.hear_subscriptions(), name="subscriptions"),
         ]
         stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
+        ended: set[asyncio.Task] = set()
         try:
             ended, _ = await asyncio.wait([supervision, stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -162,7 +163,7 @@ class Daemon:
             await supervision
         finally:
             self._supervisor.kill()
-            await _cancel([supervision, stopping, *serving])
+            await _cancel([task for task in (supervision, stopping, *serving) if task not in ended])
             sockets.close()
             self._sessions.close()
             remove_endpoints(self._config, os.getpid())
@@ -247,7 +248,7 @@ class Daemon:
             case link.Taking():
                 self._at_hand = line
             case link.Committed():
-                await self._publish()
+                await self._publisher.publish_new()
             case link.Settled():
                 self._settle(line.session, line.run, line.index, line.state, {})
 
@@ -276,7 +277,7 @@ class Daemon:
         """Blame the volume at hand; one that did it twice is passed over."""
         self._standing.decoder_ready = False
         self._standing.decoder_restarts += 1
-        await self._publish()
+        await self._publisher.publish_new()
         blamed, self._at_hand = self._at_hand, None
         journal = self._sessions.find(blamed.session) if blamed else None
         if not blamed or not journal:
@@ -284,25 +285,18 @@ class Daemon:
         try:
             if journal.count_crash(blamed.run, blamed.index) < MOST_CRASHES:
                 return
-            reason = f"failed: the decoder process died over it {MOST_CRASHES} times"
             skipped = wire.Skipped(
                 seq=self._standing.last_seq + 1,
                 session=blamed.session,
                 run=blamed.run,
                 index=blamed.index,
-                reason=reason,
+                reason=f"failed: the decoder process died over it {MOST_CRASHES} times",
+                failed=True,
             )
             journal.add_decode(skipped, outcome="failed")
         except JournalError as error:
             logger.error("%s", error)
-        await self._publish()
-
-    async def _publish(self) -> None:
-        try:
-            await self._publisher.publish_new()
-        except JournalError as error:
-            # The heartbeat tries again.
-            logger.error("%s", error)
+        await self._publisher.publish_new()
 
     def _on_published(self, message: wire.Decode | wire.Skipped) -> None:
         if not is_last(message):
@@ -311,7 +305,7 @@ class Daemon:
             self._standing.note_decode(message)
             self._settle(message.session, message.run, message.index, "decoded", message.timings_s)
         else:
-            outcome = "failed" if message.reason.startswith("failed") else "skipped"
+            outcome = "failed" if message.failed else "skipped"
             self._settle(message.session, message.run, message.index, outcome, {})
 
     def _settle(self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float]) -> None:
@@ -331,10 +325,14 @@ class Daemon:
         self._standing.stopping = True
         await _cancel([ingest])
         await self._supervisor.stop()
-        await self._publish()
-        n_waiting = self._sessions.n_waiting()
-        if n_waiting:
-            logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
+        await self._publisher.publish_new()
+        try:
+            n_waiting = self._sessions.n_waiting()
+        except JournalError as error:
+            logger.error("whether volumes wait for the next braind serve is not known: %s", error)
+        else:
+            if n_waiting:
+                logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
         logger.info("stopped")
 
 
@@ -347,4 +345,6 @@ def _paths(decoder: link.DecoderSettings) -> tuple[Path, Path, Path | None]:
 async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for task, result in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+        if isinstance(result, Exception):
+            logger.error("%s ended with an error", task.get_name(), exc_info=result)

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..client.wire import Hello
+from ..client.wire import Event, Hello
+from ..errors import BraindError
 from ..models.bold_prior import BoldPrior
 from ..models.causal import CausalEstimator, Estimate
-from .database import JournalError
+from .database import JournalError, RecordError
 from .journal import Journal
 from .records import NO_EVENT, Pair, State, Waiting
 
@@ -70,7 +71,7 @@ class RunEstimates:
         settled: list[tuple[Waiting, State]] = []
         for place, state in self.journal.run_volumes(self._run, self._seen_arrival):
             for event in self.journal.events(self._run, self._seen_arrival, place.arrival):
-                self._estimator.add_event(event.header.event, event.header.onset_s, event.header.duration_s)
+                self._announce(event.header)
             self._seen_arrival = place.arrival
             if state in ("late", "failed"):
                 continue
@@ -114,20 +115,29 @@ class RunEstimates:
         """Let go of a place's trials: they are decoded or skipped."""
         self._ready.pop(place, None)
 
+    def _announce(self, event: Event) -> None:
+        try:
+            self._estimator.add_event(event.event, event.onset_s, event.duration_s)
+        except BraindError as error:
+            logger.error("run %s: this trial is not decoded: %s", self._run, error)
+
     def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
         """Return the trials that a volume tells of, or what becomes of a volume that tells of none."""
         if self._given and place.index < self._given.index:
             logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
             return [], "late"
         self._given = place
-        header, voxels, _ = self.journal.volume(place.arrival)
         try:
+            header, voxels, _ = self.journal.volume(place.arrival)
             motion = None if header.motion is None else np.array(header.motion)
             self._estimator.add_volume(place.index, voxels, motion)
             self._flag(place.index * self._tr_s, voxels)
             trials = self._trials(self._estimator.unfolding())
-        except JournalError:
-            raise
+        except JournalError as error:
+            if not isinstance(error, RecordError):
+                raise
+            logger.error("run %s, volume %d: cannot be used: %s", place.run, place.index, error)
+            return [], "failed"
         except Exception:
             logger.exception("run %s, volume %d: cannot be used", place.run, place.index)
             return [], "failed"

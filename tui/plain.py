@@ -27,7 +27,9 @@ def write_lines(decodes_endpoint: str, control_endpoint: str, is_stopped: Callab
                     if decode.stage == volume.final_stage:
                         _write(sys.stdout, line(volume))
                 case Skipped():
-                    _write(sys.stderr, f"run {heard.run}, volume {heard.index}: skipped, {heard.reason}")
+                    outcome = "failed" if heard.failed else "skipped"
+                    why = heard.reason.removeprefix("failed: ")
+                    _write(sys.stderr, f"run {heard.run}, volume {heard.index}: {outcome}, {why}")
                 case Notice(sentence):
                     _write(sys.stderr, sentence)
     except KeyboardInterrupt:

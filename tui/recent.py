@@ -47,6 +47,8 @@ class DecodedVolume:
     simulated: bool = False
     skipped: str = ""
     """Why there is no picture; empty if there is a picture or one may come."""
+    failed: bool = False
+    """The volume cannot be decoded."""
 
     @property
     def final_stage(self) -> str:
@@ -76,7 +78,7 @@ class DecodedVolume:
         self.simulated = decode.provenance.simulated
         if decode.stage == self.final_stage:
             # A skipped volume may be decoded later.
-            self.skipped = ""
+            self.skipped, self.failed = "", False
 
 
 class RecentDecodes:
@@ -112,7 +114,7 @@ class RecentDecodes:
         """Mark a volume as skipped."""
         volume = self._volume_of(skipped, now_s)
         if volume.final_picture is None:
-            volume.skipped = skipped.reason or "skipped"
+            volume.skipped, volume.failed = skipped.reason or "skipped", skipped.failed
         return volume
 
     @property

@@ -77,9 +77,9 @@ class StateBar(Widget):
     def _counters(self, connection: Connection, n_notices: int) -> Text:
         heartbeat = connection.heartbeat
         named = [
-            ("acked", str(heartbeat.n_acked) if heartbeat else "–"),
-            ("decoded", str(heartbeat.n_decoded) if heartbeat else "–"),
-            ("skipped", str(heartbeat.n_skipped) if heartbeat else "–"),
+            ("acked", _count(heartbeat.n_acked) if heartbeat else "–"),
+            ("decoded", _count(heartbeat.n_decoded) if heartbeat else "–"),
+            ("skipped", _count(heartbeat.n_skipped) if heartbeat else "–"),
             ("refused", str(heartbeat.n_refused) if heartbeat else "–"),
         ]
         if heartbeat and heartbeat.state == "recording":
@@ -123,6 +123,11 @@ class StateBar(Widget):
 
     def _styled(self, words: str, style: str) -> Text:
         return Text(words, self.get_component_rich_style(f"state-bar--{style}", partial=True))
+
+
+def _count(n_volumes: int | None) -> str:
+    """Return a number of volumes, "?" while the daemon cannot read its journal."""
+    return "?" if n_volumes is None else str(n_volumes)
 
 
 def clock_words(heartbeat: Heartbeat) -> str:

@@ -70,7 +70,7 @@ class RecentStrip(Widget):
         picture = volume.final_picture
         well = self.get_component_rich_style("strip--well")
         if picture is None:
-            words = "skip" if volume.skipped else "…"
+            words = "fail" if volume.failed else "skip" if volume.skipped else "…"
             lines = [""] * (rows // 2) + [shortened(words, columns)]
             return [Strip([Segment(line.center(columns), well)], columns) for line in (lines + [""] * rows)[:rows]]
         fitting = fitting_cells(picture, columns, rows)

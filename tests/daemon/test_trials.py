@@ -1,5 +1,6 @@
 """BOLD volumes become trials, and a crash changes none of them."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -142,6 +143,40 @@ def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path,
 
     assert by_index(after) == by_index(undisturbed)
     interrupted.close()
+
+
+def test_volumes_that_were_passed_over_or_decoded_before_a_crash_are_given_to_the_estimator_again(journal):
+    record_run(journal)
+    undisturbed = RunEstimates(journal, HELLO, PRIOR)
+    undisturbed.advance()
+    places = undisturbed.ready()
+    for place, state in zip(places[:-1], itertools.cycle(("decoded", "skipped", "used")), strict=False):
+        journal.set_state(place.arrival, state)
+    after = RunEstimates(journal, HELLO, PRIOR)
+    assert after.advance() == []
+    assert ready_trials(after) == {places[-1]: ready_trials(undisturbed)[places[-1]]}
+
+
+def test_an_onset_that_no_estimate_can_be_made_of_is_logged_and_the_run_goes_on(journal, caplog):
+    """The front takes a duration of 0: in BIDS it stands for an impulse."""
+    journal.add_event(wire.Event(session="ses", run="run-01", event=9, onset_s=1.0, duration_s=0.0), None)
+    record_run(journal, n_events=1)
+    run = RunEstimates(journal, HELLO, PRIOR)
+    run.advance()
+    assert {trial.event for place in run.ready() for trial in run.trials(place)} == {0}
+    assert "run run-01: this trial is not decoded: event 9" in caplog.text
+
+
+def test_a_volume_that_cannot_be_read_back_fails_alone(journal, caplog):
+    record_run(journal, n_events=1)
+    with journal._database.commit() as database:
+        database.execute("UPDATE volumes SET header = '{}' WHERE volume_index = 3")
+    run = RunEstimates(journal, HELLO, PRIOR)
+    settled = {place.index: state for place, state in run.advance()}
+    assert settled[3] == "failed"
+    assert set(settled.values()) == {"used", "failed"}
+    assert run.ready()
+    assert "run run-01, volume 3: cannot be used" in caplog.text
 
 
 def test_a_late_volume_is_kept_and_not_used(journal):
