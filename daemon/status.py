@@ -129,9 +129,9 @@ class Standing:
 
     def _n_waiting(self) -> int | None:
         """Count the volumes that wait; None when a journal cannot be read now."""
-        if self.session and not self._sessions.find(self.session):
-            return None
-        return _read(self._sessions.n_waiting, self._counting_waiting)
+        n_waiting = _read(self._sessions.n_waiting, self._counting_waiting)
+        # Counting may find the session's journal damaged, and closes it then.
+        return None if self.session and not self._sessions.find(self.session) else n_waiting
 
 
 def _read(read: Callable[[], Read], outage: Outage) -> Read | None:
