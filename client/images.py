@@ -10,6 +10,7 @@ from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
 from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
+from .compressed import check_compressed
 from .data_set import DataSetError
 
 Array = NDArray[Any]
@@ -75,6 +76,9 @@ def mask_of_file(name: str, subject: int, shape: tuple[int, ...], affine: Array)
 
 def _read(image: Any, numbers: Any) -> Array:
     try:
+        check_compressed(Path(image.get_filename()))
         return np.asanyarray(numbers())
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataSetError(f"{image.get_filename()} is cut short ({error}): download or copy it again") from error
+        raise DataSetError(
+            f"{image.get_filename()} is damaged or cut short ({error}): download or copy it again"
+        ) from error

@@ -1,6 +1,5 @@
 """Read NIfTI series: one 4-D file, or numbered 3-D files."""
 
-import gzip
 import re
 import zlib
 from collections.abc import Iterator
@@ -9,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from .compressed import check_compressed
 from .incoming import Incoming, IncomingError, sendable
 
 NUMBERED = re.compile(r"(.*?)(\d+)\.nii(?:\.gz)?$")
-CHUNK_BYTES = 1 << 20
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
@@ -30,8 +29,7 @@ def read_nifti(path: Path, start: int = 0, *, first_number: int = 1) -> Iterator
     """
     image = _load(path)
     try:
-        if path.suffix == ".gz":
-            _check_gzip(path)
+        check_compressed(path)
         shape, affine = image.shape, np.array(image.affine, np.float64)
         if len(shape) == 3:
             series, index = _number(path, first_number)
@@ -68,13 +66,6 @@ def _load(path: Path) -> Any:
     if not isinstance(image, Nifti1Pair):
         raise IncomingError(f"{path} is {type(image).__name__}, not a NIfTI volume; convert it to NIfTI")
     return image
-
-
-def _check_gzip(path: Path) -> None:
-    """Read a compressed file to its end, where gzip checks the CRC. nibabel stops after the last voxel, before it."""
-    with gzip.open(path) as file:
-        while file.read(CHUNK_BYTES):
-            pass
 
 
 def _unreadable(path: Path, error: Exception) -> IncomingError:

@@ -46,10 +46,14 @@ class Publisher:
         async with self._publishing:
             while batch := self._unpublished():
                 for published in batch:
-                    await self._socket.send_multipart(frames(published))
-                    self._standing.last_seq = published.seq
-                    message, _ = wire.decode([wire.MAGIC, published.header])
-                    self._on_published(message)
+                    await self._publish(published)
+
+    async def _publish(self, published: Published) -> None:
+        self._standing.last_seq = published.seq
+        message = message_of(published)
+        if message is not None:
+            await self._socket.send_multipart(frames(published))
+            self._on_published(message)
 
     def _unpublished(self) -> list[Published]:
         try:
@@ -72,6 +76,16 @@ class Publisher:
         while True:
             subscription = await self._socket.recv()
             logger.debug("a viewer %s", "subscribed" if subscription[:1] == b"\x01" else "left")
+
+
+def message_of(published: Published) -> wire.Decode | wire.Skipped | None:
+    """Return a journaled message. A damaged message is logged and gives None: a viewer could not read it either."""
+    try:
+        message, _ = wire.decode([wire.MAGIC, published.header])
+    except wire.WireError as error:
+        logger.error("message %d of the journals is damaged and left out: %s", published.seq, error)
+        return None
+    return message if isinstance(message, wire.Decode | wire.Skipped) else None
 
 
 def frames(published: Published) -> list[bytes]:

@@ -25,6 +25,7 @@ from .checks import check_idle, check_same_grid
 from .control import Control
 from .database import JournalError
 from .front import Front
+from .journal import Journal
 from .logs import configure_logging
 from .preflight import load_weights, record_only
 from .publish import Publisher, is_last
@@ -173,17 +174,22 @@ class Daemon:
     def _resume(self) -> None:
         newest = self._sessions.newest()
         if newest:
-            self._standing.session, self._standing.run = newest.session, newest.newest_run()
+            with self._sessions.without_if_damaged(newest.session):
+                self._standing.session, self._standing.run = newest.session, newest.newest_run()
         for journal in self._sessions.all():
-            n_waiting = journal.counts().get("waiting", 0)
-            n_usable = len(journal.waiting(self._weights.fingerprint))
-            if n_usable:
-                logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
-            if n_waiting > n_usable:
-                logger.warning(
-                    "session %s: %d volumes were recorded under other weights and stay as they are",
-                    journal.session, n_waiting - n_usable,
-                )  # fmt: skip
+            with self._sessions.without_if_damaged(journal.session):
+                self._log_waiting(journal)
+
+    def _log_waiting(self, journal: Journal) -> None:
+        n_waiting = journal.counts().get("waiting", 0)
+        n_usable = len(journal.waiting(self._weights.fingerprint))
+        if n_usable:
+            logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
+        if n_waiting > n_usable:
+            logger.warning(
+                "session %s: %d volumes were recorded under other weights and stay as they are",
+                journal.session, n_waiting - n_usable,
+            )  # fmt: skip
 
     def _setup(self) -> link.Setup:
         return link.Setup(

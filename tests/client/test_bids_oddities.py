@@ -230,7 +230,7 @@ def masks_of_two(raw):
         (broken_json, bold_times, r"bold\.json cannot be read as a JSON object"),
         (json_of_a_list, bold_times, r"bold\.json cannot be read as a JSON object"),
         (volume_in_place_of_a_series, responses, r"is not a series: its shape is \(4, 5, 3\)"),
-        (cut_image, responses, r"statmap\.nii\.gz (is cut short|cannot be read)"),
+        (cut_image, responses, r"statmap\.nii\.gz (is damaged or cut short|cannot be read)"),
         (picture_that_is_text, lambda raw: own(raw).pictures([3]), r"p3\.jpg cannot be read as a picture"),
         (both_splits, trials_of_one, "set/p0.jpg is in both splits"),
         (no_rows, trials_of_one, r"captions\.tsv has no rows"),

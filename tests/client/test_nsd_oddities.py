@@ -165,7 +165,7 @@ def test_a_table_of_pictures_of_another_project_is_refused(broken):
 def test_a_mask_cut_in_its_download_is_named(broken):
     path = broken / ANATOMY / "brainmask.nii.gz"
     replace(path, gzip.compress(gzip.decompress(path.read_bytes())[:400]))
-    with pytest.raises(Exception, match=r"brainmask\.nii\.gz is cut short") as error:
+    with pytest.raises(Exception, match=r"brainmask\.nii\.gz is damaged or cut short") as error:
         NsdTree(broken).brainmask(1)
     assert error.value.code == "data"
 

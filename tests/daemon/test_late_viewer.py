@@ -109,3 +109,21 @@ def test_what_is_journaled_and_not_published_yet_is_not_fetched(tmp_path):
     assert [message.seq for message in found] == [1, 2]
     assert isinstance(done, wire.Done)
     sessions.close()
+
+
+def test_a_damaged_message_is_passed_over_when_published_and_when_fetched(daemon, subscribe, journal):
+    last_seq = journal.last_seq()
+    live = subscribe()
+    assert isinstance(live.receive(30).message, wire.Heartbeat)
+    with journal._database.commit() as database:  # both messages at once: the publisher sees them together
+        database.execute(
+            "INSERT INTO decodes SELECT ?, run, ?, event, stage, '{\"type\":', payload FROM decodes WHERE seq = 1",
+            (last_seq + 1, N_VOLUMES + 1),
+        )
+    add_volume_decodes(journal, last_seq + 2, N_VOLUMES + 2)
+    expected = [last_seq + 2, last_seq + 3, last_seq + 4]
+    assert [seq for seq, _ in next_decodes(live, 3)] == expected
+    late = subscribe(from_seq=last_seq + 1)
+    assert [seq for seq, _ in next_decodes(late, 3)] == expected
+    assert daemon.status().state == "recording"
+    assert f"message {last_seq + 1} of the journals is damaged" in daemon.words()
