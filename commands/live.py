@@ -67,7 +67,7 @@ def serve(
     """Run the daemon: take volumes, publish decodes."""
     from ..client import config as paths
     from ..daemon.serve import serve as run
-    from ..offline.fitting import preset_of, refining_preset_of
+    from ..offline.from_settings import preset_of, refining_preset_of
 
     in_decode = (
         "mode",

@@ -19,7 +19,8 @@ from ..client.data_set import DataSet, Trials
 from ..errors import BraindError
 from ..models.weights import Weights
 from .data_sets import check_estimates, data_set_of, read_trials
-from .fitting import fit_subject, load_ldm, preset_of
+from .fitting import fit_subject
+from .from_settings import load_ldm, preset_of
 from .progress import progress_bar
 
 if TYPE_CHECKING:

@@ -1,6 +1,5 @@
-"""Arrays of a long computation, kept so that an interrupted one goes on where it stopped."""
+"""Checkpoints: a long computation keeps finished arrays, so that an interrupted one goes on where it stopped."""
 
-import mmap
 import os
 import shutil
 from collections.abc import Callable
@@ -11,13 +10,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .memory_maps import release
+
 Array = NDArray[Any]
 
 ROWS_AT_ONCE = 256
 
 
-class Kept:
-    """Named arrays: files of a folder that the next attempt finds again, or memory where no folder is given."""
+class Checkpoint:
+    """Finished arrays of a computation, by name: files of a folder, or memory where no folder is given.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Made if it is missing. The next attempt with the same folder finds the arrays again.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
@@ -25,12 +32,31 @@ class Kept:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
-    def part(self, name: str) -> "Kept":
-        """Return a place for arrays of their own names."""
-        return Kept(None if self.folder is None else self.folder / name)
+    @classmethod
+    def of_inputs(cls, work: Path | None, inputs: list[Array], settings: object, prefix: str = "") -> "Checkpoint":
+        """Return the checkpoint of a computation on these inputs with these settings.
+
+        The name of its folder in `work` is a hash of both. A computation on other inputs never takes its arrays.
+
+        Parameters
+        ----------
+        work : Path, optional
+            Without it nothing is hashed and all arrays stay in memory.
+        inputs : list of arrays
+            Memory maps are read piece by piece.
+        settings : object
+            Its repr is hashed.
+        prefix : str
+            Begins the folder's name.
+        """
+        return cls(None if work is None else work / f"{prefix}{_fingerprint(inputs, settings)}")
+
+    def part(self, name: str) -> "Checkpoint":
+        """Return a checkpoint within this one, whose arrays have names of their own."""
+        return Checkpoint(None if self.folder is None else self.folder / name)
 
     def array(self, name: str, compute: Callable[[], Array]) -> Array:
-        """Return the array of that name, computing it if it is not there yet."""
+        """Return the array of that name; compute and keep it if no attempt has finished it."""
         if self.folder is None:
             if name not in self._arrays:
                 self._arrays[name] = compute()
@@ -50,29 +76,18 @@ class Kept:
         return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
 
     def drop(self) -> None:
-        """Delete all of it: the computation is done."""
+        """Delete all arrays: the computation is done."""
         self._arrays.clear()
         if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def content_fingerprint(arrays: list[Array], settings: object) -> str:
-    """Return 16 hex digits of arrays' content and of settings, reading memory maps piece by piece."""
+def _fingerprint(inputs: list[Array], settings: object) -> str:
+    """Return 16 hex digits of the inputs' content, shapes and dtypes, and of the settings."""
     digest = sha256(repr(settings).encode())
-    for array in arrays:
+    for array in inputs:
         digest.update(f"{array.shape} {array.dtype}".encode())
         for start in range(0, len(array), ROWS_AT_ONCE):
             digest.update(np.ascontiguousarray(array[start : start + ROWS_AT_ONCE]).data)
         release(array)
     return digest.hexdigest()[:16]
-
-
-def release(array: Array) -> None:
-    """Hand a memory map's pages back to the system, which reads them again when they are wanted."""
-    owner = array
-    while isinstance(owner, np.ndarray):
-        owner = owner.base
-    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        if isinstance(array, np.memmap) and array.mode not in ("r", "c"):
-            array.flush()
-        owner.madvise(mmap.MADV_DONTNEED)

@@ -1,0 +1,90 @@
+"""What the settings name, made: the latent diffusion model, presets of decoding, and how a fit is done."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..client.config import Config
+
+if TYPE_CHECKING:
+    from ..models.fit_profiles import FitSettings
+    from ..models.ldm import LatentDiffusionModel
+    from ..models.presets import Preset
+
+
+def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel":
+    """Load the latent diffusion model of the settings; exact: in float32 on a GPU, too."""
+    from ..models.ldm import LatentDiffusionModel
+
+    paths = (config.paths.ldm, config.paths.lora, config.paths.tiny_decoder)
+    return LatentDiffusionModel.load(
+        *(Path(path).expanduser() if path else None for path in paths),
+        gpu_dtype="float32" if is_exact else config.decode.gpu_dtype,
+    )
+
+
+def ldm_fingerprint(config: Config) -> str:
+    """Return the fingerprint of the settings' latent diffusion model, without loading it."""
+    from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+
+    return meaning_fingerprint(Path(config.paths.ldm).expanduser() if config.paths.ldm else EMBEDDED_LDM_PATH)
+
+
+def preset_of(config: Config) -> "Preset":
+    """Return the preset of the settings, with the settings that change it.
+
+    Raises
+    ------
+    PresetError
+    """
+    from ..models.presets import preset_with
+
+    decode = config.decode
+    return preset_with(
+        decode.preset,
+        strength=decode.strength,
+        guidance_scale=decode.guidance_scale,
+        n_calls=decode.num_inference_steps,
+        user_presets=_user_presets(config),
+    )
+
+
+def refining_preset_of(config: Config) -> "Preset | None":
+    """Return the preset of refined pictures, if there are to be any.
+
+    Raises
+    ------
+    PresetError
+    """
+    from ..models.presets import preset_with
+
+    return preset_with(config.decode.refine, user_presets=_user_presets(config)) if config.decode.refine else None
+
+
+def fit_settings_of(config: Config, device: str, work: Path | None = None) -> "FitSettings":
+    """Return how the settings want a fit.
+
+    Parameters
+    ----------
+    device : str
+        torch's name of the device that computes.
+    work : Path, optional
+        Folder in which an interrupted fit goes on.
+
+    Raises
+    ------
+    FitError
+        If there is no fit profile of that name.
+    """
+    from ..models.fit_profiles import FitSettings, profile_named
+
+    profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
+    return FitSettings(profile, config.fit.max_discarded_variance, device, work)
+
+
+def _user_presets(config: Config) -> dict[str, "Preset"]:
+    from ..models.presets import Preset
+
+    return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
