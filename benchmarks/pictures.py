@@ -26,7 +26,7 @@ from names import AS_WRITTEN, AT_ITS_BEST, ONNX, STREAM_BATCH, TORCH
 from braind.client.config import Config
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.presets import Preset
-from braind.offline.decoding import pipeline_settings
+from braind.offline.from_settings import pipeline_settings
 
 SUBJECT = 1
 START, GUIDANCE = 799, 3.0

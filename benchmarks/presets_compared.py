@@ -11,7 +11,7 @@ from braind.client.config import Config
 from braind.models.decoding_pipeline import DecodingPipeline
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.presets import PRESETS
-from braind.offline.decoding import pipeline_settings
+from braind.offline.from_settings import pipeline_settings
 
 SUBJECT = 1
 N_PICTURES = 60

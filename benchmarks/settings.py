@@ -24,8 +24,9 @@ from braind.models.pipeline_settings import Mode
 from braind.models.presets import PRESETS, Preset
 from braind.models.reconstruct import Reconstructor
 from braind.offline.data_sets import ensure_tree
-from braind.offline.decoding import kind_captions, pipeline_settings
-from braind.offline.left_out import ONE_PENALTY, TrainingTrials
+from braind.offline.decoding import kind_captions
+from braind.offline.from_settings import pipeline_settings
+from braind.offline.left_out import ONE_PENALTY, PictureSplits
 
 Array = NDArray[Any]
 
@@ -74,13 +75,13 @@ def left_out_trials(subject: int, n_pictures: int, path: Path) -> LeftOut:
 def decode_left_out_once(subject: int) -> dict[str, Array]:
     """Decode one trial each of pictures left out, with scales restored per channel and token, by one factor, or not."""
     config = load_config()
-    trials, tree = TrainingTrials.read(config, subject), ensure_tree(config)
-    chosen = np.sort(np.random.default_rng(2).choice(len(trials.nsd_ids), N_LEFT_OUT, replace=False))
-    left_out = np.isin(np.arange(len(trials.nsd_ids)), chosen)
-    restored = trials.fit_without(left_out, ONE_PENALTY)
-    plain = trials.fit_without(left_out, replace(ONE_PENALTY, restore_scale=False, prior=False))
-    first = [np.flatnonzero(trials.picture_of_trial == picture)[0] for picture in chosen]
-    voxels, ids = trials.voxels[first], trials.nsd_ids[chosen]
+    splits, tree = PictureSplits.read(config, subject), ensure_tree(config)
+    chosen = np.sort(np.random.default_rng(2).choice(len(splits.nsd_ids), N_LEFT_OUT, replace=False))
+    left_out = np.isin(np.arange(len(splits.nsd_ids)), chosen)
+    restored = splits.fit_without(left_out, ONE_PENALTY)
+    plain = splits.fit_without(left_out, replace(ONE_PENALTY, restore_scale=False, prior=False))
+    first = [np.flatnonzero(splits.trials.picture_of_trial == picture)[0] for picture in chosen]
+    voxels, ids = splits.trials.voxels[first], splits.nsd_ids[chosen]
     z, c = restored.predict(voxels)
     return {
         "seen": tree.pictures(ids),

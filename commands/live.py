@@ -68,8 +68,7 @@ def serve(
     from ..client import config as paths
     from ..daemon.link import DecoderSettings
     from ..daemon.serve import serve as run
-    from ..offline.decoding import pipeline_settings
-    from ..offline.fitting import refining_preset_of
+    from ..offline.from_settings import pipeline_settings, refining_preset_of
 
     in_decode = (
         "mode",

@@ -17,13 +17,14 @@ from safetensors.numpy import save
 
 from ..errors import BraindError
 from ..whole_file import write_whole
+from .constant_features import is_varying
 from .pipeline_settings import Mode
 
 Array = NDArray[Any]
 
 TENSORS = ("z", "c", "nsd_id")
-# A feature that varies less than this share of the most varying one carries only rounding.
-CONSTANT_BELOW = 1e-4
+# Files keep features in half precision: below this share of the largest standard deviation lies only its rounding.
+HALF_PRECISION_ROUNDING = 1e-4
 
 
 class CandidatesError(BraindError):
@@ -162,7 +163,7 @@ class _Profiles:
 def _profiles(features: Array) -> _Profiles:
     features = features.reshape(len(features), -1).astype(np.float32)
     spread = features.std(axis=0)
-    varying = np.flatnonzero(spread > CONSTANT_BELOW * spread.max(initial=0.0))
+    varying = np.flatnonzero(is_varying(spread, HALF_PRECISION_ROUNDING))
     mean, std = features[:, varying].mean(axis=0), spread[varying]
     return _Profiles(varying, mean, std, _unit_rows((features[:, varying] - mean) / std))
 

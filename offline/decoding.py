@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..client.config import Config, engines_path, weights_path
+from ..client.config import Config, weights_path
 from ..client.data_set import DataSet, Trials
 from ..errors import BraindError
-from ..models.pipeline_settings import Mode, PipelineSettings
+from ..models.pipeline_settings import Mode
 from ..models.weights import Weights
 from .data_sets import check_estimates, data_set_of, read_trials
-from .fitting import fit_subject, preset_of
+from .fitting import fit_subject
+from .from_settings import pipeline_settings
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -204,34 +205,6 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
         taken = "not available: " + one.problem if one.picture_ms is None else f"{one.picture_ms:.1f} ms a picture"
         lines.append(f"  {one.name:12} {taken}")
     return "\n".join([*lines, f"auto takes {chosen.name}: {chosen.reason}"])
-
-
-def pipeline_settings(config: Config) -> PipelineSettings:
-    """Return the settings of the decoding pipeline, for the daemon, the offline commands and the benchmarks.
-
-    Raises
-    ------
-    PresetError
-    """
-    decode, paths = config.decode, config.paths
-    return PipelineSettings(
-        preset=preset_of(config),
-        mode=decode.mode,
-        seed=decode.seed,
-        engine=decode.engine,
-        engines_path=str(engines_path(config)),
-        gpu_dtype=decode.gpu_dtype,
-        ldm_path=_expanded(paths.ldm),
-        lora_path=_expanded(paths.lora),
-        tiny_decoder_path=_expanded(paths.tiny_decoder),
-        provider=decode.provider,
-        may_fall_back=decode.may_fall_back,
-        threads=decode.threads,
-    )
-
-
-def _expanded(path: str) -> str | None:
-    return str(Path(path).expanduser()) if path else None
 
 
 def kind_captions() -> tuple[list[str], list[str]]:

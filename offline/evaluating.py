@@ -18,8 +18,8 @@ from ..models.weights import Weights
 from .bold import BoldError, estimates_after
 from .data_sets import read_trials
 from .decoding import Decoder, kind_captions, kind_in
-from .fitting import encode_targets
 from .progress import progress_bar
+from .target_encoding import encode_targets
 
 if TYPE_CHECKING:
     from ..models.held_out import HeldOut, Row, Training

@@ -20,7 +20,7 @@ from braind.client.config import load_config, weights_path
 from braind.client.nsd import NsdTree
 from braind.daemon.journal import Journal
 from braind.models.fit_profiles import PROFILES
-from braind.models.low_rank import low_rank_map
+from braind.models.low_rank import TargetStatistics, low_rank_map
 from braind.models.protocols import PROTOCOLS, own_measures
 from braind.models.roi import mask_sha256, union_index
 from braind.models.weights import Weights, WeightsCard
@@ -42,10 +42,8 @@ def random_map(positions, n_targets):
         generator.normal(size=(len(positions), 4)),
         generator.normal(size=(4, n_targets)) / 10,
         np.zeros(len(positions)),
-        value_at_mean=np.zeros(n_targets),
-        target_mean=np.zeros(n_targets),
-        target_std=np.ones(n_targets),
-        cv_correlation=np.zeros(n_targets),
+        np.zeros(n_targets),
+        TargetStatistics(np.zeros(n_targets), np.ones(n_targets), np.zeros(n_targets)),
     )
 
 
