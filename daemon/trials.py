@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..models.bold_prior import BoldPrior
-from ..models.causal import CausalEstimator, Estimate
+from ..models.estimator import CausalEstimator, Estimate
 from .database import JournalError
 from .journal import Journal
 from .records import NO_EVENT, Pair, State, Waiting
@@ -104,7 +104,7 @@ class BoldRun:
         """Return the trials of which a place knows more than those before."""
         return self._ready[place]
 
-    def only_unfolds(self, place: Waiting) -> bool:
+    def is_provisional(self, place: Waiting) -> bool:
         """Return whether later places say all that this one says, and better."""
         return not any(trial.is_final for trial in self._ready[place])
 
@@ -123,7 +123,7 @@ class BoldRun:
             motion = None if header.motion is None else np.array(header.motion)
             self._estimator.add_volume(place.index, voxels, motion)
             self._flag(place.index * self._tr_s, voxels)
-            trials = self._trials(self._estimator.unfolding())
+            trials = self._trials(self._estimator.current_estimates())
         except JournalError:
             raise
         except Exception:

@@ -111,7 +111,7 @@ def lagged_rows(
     wanted[trial_rows] = True
     delays_s = {delay: delay_s for delay, delay_s in DELAYS_S.items() if delay in ridge.maps}
     with progress_bar("reading BOLD runs") as report:
-        found = windows_after(tree, subject, weights.voxel_index, ridge.spread, delays_s, wanted, report)
+        found = windows_after(tree, subject, weights.voxel_index, ridge.signal_std, delays_s, wanted, report)
     return {
         delay: Row(ridge.decoder(delay), trials.voxels[np.searchsorted(trials.rows, trial_rows)], picture_of_row)
         for delay, trials in found.items()

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..client.data_set import BoldDataSet
-from ..models.causal import FINAL_ESTIMATE_S
-from ..models.lagged import lagged, last_volumes, normalised, spread_of, windows
+from ..models.estimator import FINAL_ESTIMATE_S
+from ..models.lagged import last_volumes, normalised, signal_std_of, window_positions, windows
 from ..models.lagged_ridge import LaggedRidge
 from ..models.weights import Weights
 from .bold import SECONDS_AFTER_ONSET, BoldTrials, Report, prior_runs, read_run, recorded_runs
@@ -46,12 +46,14 @@ def fit_lagged(
 
     trials = tree.trials(subject)
     picture_ids = np.unique(trials.nsd_id[~trials.is_shared])
-    spread = spread_of([read_run(tree, subject, one, weights.voxel_index) for one in prior_runs(tree, subject)])
-    z_positions, c_positions = (lagged(part.positions, len(spread)) for part in (weights.z, weights.c))
+    signal_std = signal_std_of([read_run(tree, subject, one, weights.voxel_index) for one in prior_runs(tree, subject)])
+    z_positions, c_positions = (window_positions(part.positions, len(signal_std)) for part in (weights.z, weights.c))
     card = msgspec.structs.replace(weights.card, fitted_on="windows of the last volumes, normalised causally")
     maps, scores = {}, {}
     for delay, delay_s in DELAYS_S.items():
-        found = windows_after(tree, subject, weights.voxel_index, spread, {delay: delay_s}, ~trials.is_shared)[delay]
+        found = windows_after(tree, subject, weights.voxel_index, signal_std, {delay: delay_s}, ~trials.is_shared)[
+            delay
+        ]
         with progress_bar("fitting the lagged ridge") as report:
             fitted = fit_maps(
                 found.voxels, z_positions, c_positions, np.searchsorted(picture_ids, trials.nsd_id[found.rows]),
@@ -62,14 +64,14 @@ def fit_lagged(
             )  # fmt: skip
         maps[delay] = fitted.maps
         scores |= {f"{delay}_{name}": score for name, score in fitted.summary["scores"].items()}
-    return LaggedRidge(msgspec.structs.replace(card, scores=scores), spread, maps)
+    return LaggedRidge(msgspec.structs.replace(card, scores=scores), signal_std, maps)
 
 
 def windows_after(
     tree: BoldDataSet,
     subject: int,
     voxel_index: Array,
-    spread: Array,
+    signal_std: Array,
     delays_s: dict[str, float],
     wanted: Array,
     report: Report | None = None,
@@ -84,7 +86,7 @@ def windows_after(
     runs = recorded_runs(tree, subject)
     for n, recorded in enumerate(runs):
         run = read_run(tree, subject, recorded, voxel_index)
-        volumes = normalised(run, spread)
+        volumes = normalised(run, signal_std)
         for delay, delay_s in delays_s.items():
             last = {
                 int(recorded.rows[event]): number

@@ -20,7 +20,7 @@ from ..client.images import MAX_CORNER_SHIFT_MM, is_nifti_name, mask_of_file
 from ..client.incoming import corner_shift_mm
 from ..client.wire import Event, Hello, Volume
 from ..daemon.recording import RecordedRun, Recording
-from ..models.causal import FINAL_ESTIMATE_S
+from ..models.estimator import FINAL_ESTIMATE_S
 
 Array = NDArray[Any]
 Describe = Callable[[Array], list[str]]
