@@ -63,7 +63,7 @@ class Decoder:
         self._to_open.pop(wake.session, None)
         self._to_open[wake.session] = None
         self._heard[wake.session, wake.run, wake.index] = wake
-        self._cadence.hear(wake.arrived_s)
+        self._cadence.add_arrival(wake.arrived_s)
 
     def step(self) -> bool:
         """Decode one volume; False if there is none to decode.
@@ -181,20 +181,20 @@ class Decoder:
 
     def _newest(self, waiting: list[Waiting]) -> Waiting:
         """Let go of all but the newest place; one that only unfolds ends no older trial's wait for its pictures."""
-        unfolding = [place for place in waiting if self._only_unfolds(place)]
-        complete = [place for place in waiting if not self._only_unfolds(place)]
-        for place in unfolding if complete else unfolding[:-1]:
+        provisional = [place for place in waiting if self._is_provisional(place)]
+        complete = [place for place in waiting if not self._is_provisional(place)]
+        for place in provisional if complete else provisional[:-1]:
             if place != waiting[-1]:
                 with self._sessions.without_if_damaged(place.session):
                     self._settle_used(place)
         for place in complete[:-1]:
             with self._sessions.without_if_damaged(place.session):
                 self._skip(place, "a newer volume was waiting")
-        return complete[-1] if complete else unfolding[-1]
+        return complete[-1] if complete else provisional[-1]
 
-    def _only_unfolds(self, place: Waiting) -> bool:
+    def _is_provisional(self, place: Waiting) -> bool:
         bold_run = self._bold_runs.get((place.session, place.run))
-        return bold_run is not None and bold_run.only_unfolds(place)
+        return bold_run is not None and bold_run.is_provisional(place)
 
     def _settle_used(self, place: Waiting) -> None:
         self._sessions[place.session].set_state(place.arrival, "used")
@@ -243,7 +243,7 @@ class Decoder:
             logger.exception("run %s, volume %d: cannot be decoded", place.run, place.index)
             self._skip(place, f"failed: {error}", failed=True)
         else:
-            if self._only_unfolds(place):
+            if self._is_provisional(place):
                 self._settle_used(place)
             else:
                 self._let_go(place)

@@ -1,8 +1,7 @@
-"""From journaled volumes to what the ridge maps take: one trial's response, in % signal change.
+"""Turns journaled volumes into single-trial responses in % signal change, the input of the ridge maps.
 
-A beta volume is one already. BOLD volumes pass through an estimator, which says at each what is known of the trials
-that unfold. Its state is rebuilt from the journal by giving it the same onsets and volumes in the same order, so that a
-crash changes no estimate.
+A beta volume is a response. BOLD volumes pass through an estimator, which gives provisional and final estimates of
+trials. After a crash the estimator gets the journal's onsets and volumes again in the same order: estimates are equal.
 """
 
 import logging
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from ..client.wire import Event, Hello
 from ..errors import BraindError
 from ..models.bold_prior import BoldPrior
-from ..models.causal import CausalEstimator, Estimate
+from ..models.estimator import CausalEstimator, Estimate
 from .database import JournalError, RecordError
 from .journal import Journal
 from .records import NO_EVENT, Pair, State, Waiting
@@ -30,8 +29,8 @@ logger = logging.getLogger(__name__)
 class Trial:
     """One trial's response and what its sender said about it.
 
-    `voxels` has shape (n_voxels,), float32, % signal change; `seen` is a PNG; `event` numbers a BOLD run's onset. Of
-    one that is not `is_final` more will be known at later volumes; `wire.Decode` describes the fields from there on.
+    `voxels` has shape (n_voxels,), float32, % signal change; `seen` is a PNG; `event` numbers a BOLD run's onset. A
+    provisional response (`is_final` false) changes at later volumes. `wire.Decode` describes the fields after it.
     """
 
     voxels: Array
@@ -49,7 +48,7 @@ class Trial:
 
 
 class RunEstimates:
-    """One BOLD run's estimator and how far the journal has been given to it."""
+    """One BOLD run's estimator, and the journal's last volume that it has received."""
 
     def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior) -> None:
         self.journal = journal
@@ -58,15 +57,15 @@ class RunEstimates:
         self._estimator = CausalEstimator(hello.tr_s, prior)
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
-        """The last volume that was looked at; a late one is not given to the estimator."""
+        """Arrival of the last volume read from the journal; the estimator gets no late volume."""
         self._given: Waiting | None = None
         self._ready: dict[Waiting, list[Trial]] = {}
         self._finished = False
 
     def advance(self) -> list[tuple[Waiting, State]]:
-        """Give the estimator what came since; return the volumes that need no decode, and why.
+        """Give new onsets and volumes to the estimator; return the volumes that need no decode, with their state.
 
-        After a `JournalError` this object is of no use: make another.
+        After a `JournalError` this object is invalid: make another.
         """
         settled: list[tuple[Waiting, State]] = []
         for place, state in self.journal.run_volumes(self._run, self._seen_arrival):
@@ -84,7 +83,7 @@ class RunEstimates:
         return settled
 
     def finish(self) -> None:
-        """Complete the estimates that the run's end allows; they wait under its last volume."""
+        """Make provisional estimates final at the run's end; they wait under its last volume."""
         if self._finished:
             return
         self._finished = True
@@ -96,23 +95,23 @@ class RunEstimates:
 
     @property
     def is_over(self) -> bool:
-        """Return whether nothing is to come of the run any more."""
+        """Return whether the run has ended and all its trials are decoded or skipped."""
         return self._finished and not self._ready
 
     def ready(self) -> list[Waiting]:
-        """Return the places at which something became known of trials, in order."""
+        """Return the places that have trials to decode, in order."""
         return list(self._ready)
 
     def trials(self, place: Waiting) -> list[Trial]:
-        """Return the trials of which a place knows more than those before."""
+        """Return the trials that a place has estimated anew."""
         return self._ready[place]
 
-    def only_unfolds(self, place: Waiting) -> bool:
-        """Return whether later places say all that this one says, and better."""
+    def is_provisional(self, place: Waiting) -> bool:
+        """Return whether a place has no final estimate: later places will replace all its estimates."""
         return not any(trial.is_final for trial in self._ready[place])
 
     def forget(self, place: Waiting) -> None:
-        """Let go of a place's trials: they are decoded or skipped."""
+        """Drop a place's trials after they are decoded or skipped."""
         self._ready.pop(place, None)
 
     def _announce(self, event: Event) -> None:
@@ -122,7 +121,7 @@ class RunEstimates:
             logger.error("run %s: this trial is not decoded: %s", self._run, error)
 
     def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
-        """Return the trials that a volume tells of, or what becomes of a volume that tells of none."""
+        """Return a volume's trials, or the state of a volume without trials."""
         if self._given and place.index < self._given.index:
             logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
             return [], "late"
@@ -132,7 +131,7 @@ class RunEstimates:
             motion = None if header.motion is None else np.array(header.motion)
             self._estimator.add_volume(place.index, voxels, motion)
             self._flag(place.index * self._tr_s, voxels)
-            trials = self._trials(self._estimator.unfolding())
+            trials = self._trials(self._estimator.current_estimates())
         except JournalError as error:
             if not isinstance(error, RecordError):
                 raise
@@ -150,7 +149,7 @@ class RunEstimates:
             self._last_misaligned_s = now_s
 
     def _trials(self, estimates: list[Estimate]) -> list[Trial]:
-        """Return the estimates as trials; the final ones, which take longest to decode, come last."""
+        """Return the estimates as trials; final estimates come last, because they take longest to decode."""
         trials = []
         for estimate in sorted(estimates, key=lambda estimate: estimate.is_final):
             header, seen, _ = self.journal.event(self._run, estimate.event_number)

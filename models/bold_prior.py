@@ -1,4 +1,7 @@
-"""What is known of a subject's BOLD before a run begins. Weights files hold it, which the front reads: only numpy."""
+"""A subject's BOLD prior: what training runs say of a run before it begins.
+
+Weights files hold the prior. The front reads weights files, so this module imports only numpy.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# The library: SPM's canonical response, shifted. NSD's own (Allen et al. 2022) differ in delay more than in shape.
+# SPM's canonical HRF with five delays. HRFs of NSD's subjects differ in delay more than in shape (Allen et al. 2022).
 HRF_SHIFTS_S = (-1.0, -0.5, 0.0, 0.5, 1.0)
 CANONICAL = HRF_SHIFTS_S.index(0.0)
 
@@ -20,26 +23,26 @@ SHARED_VALUES = (
 
 @dataclass(frozen=True, eq=False)
 class BoldPrior:
-    """What training runs say of a run before it begins; variances are in units of a volume's noise variance.
+    """A subject's prior; variances are in units of a volume's noise variance.
 
     Parameters
     ----------
     hrf_of_voxel : array of shape (n_voxels,), int64
-        Which of `HRF_SHIFTS_S` each voxel answers with.
+        Position in `HRF_SHIFTS_S` of each voxel's HRF.
     amplitude_mean : array of shape (n_voxels,), float32
         A trial's mean response, % signal change at the peak.
     noise_std : array of shape (n_voxels,), float32
-        Of one volume's noise, % signal change.
+        Standard deviation of one volume's noise, % signal change.
     amplitude_variance : float
-        Of responses about their mean.
+        Variance of trial responses about their mean.
     drift_variance, slope_variance : float
-        Of the steps that the baseline and its slope take at random from one second to the next.
+        Variances of the random steps of the baseline and of its slope, for each second.
     motion_variance : float
-        Of what a millimetre does to the signal.
+        Variance of the motion coefficients, for each mm.
     mean_signal : array of shape (n_voxels,), float32
-        Raw, over the training runs; empty when there were none.
+        Mean raw signal of the training runs; empty without training runs.
     misaligned_below : float
-        A volume whose correlation with `mean_signal`, over voxels, is smaller lies elsewhere in the head.
+        A volume with a lower spatial correlation with `mean_signal` is misaligned.
     """
 
     hrf_of_voxel: Array
@@ -54,18 +57,18 @@ class BoldPrior:
 
     @classmethod
     def vague(cls, n_voxels: int) -> "BoldPrior":
-        """Return the prior of somebody who knows nothing of the subject."""
+        """Return a weakly informative prior, for a subject without training runs."""
         canonical = np.full(n_voxels, CANONICAL)
         return cls(canonical, np.zeros(n_voxels, np.float32), np.ones(n_voxels, np.float32), amplitude_variance=100.0)
 
     def tensors(self) -> dict[str, Array]:
-        """Return what a file keeps of the prior."""
+        """Return the tensors that a file stores."""
         shared = np.array([getattr(self, name) for name in SHARED_VALUES])
         return {name: getattr(self, name) for name in VOXEL_TENSORS} | {"shared": shared}
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, Array]) -> "BoldPrior":
-        """Return the prior that `tensors` gave."""
+        """Return the prior that a file stores as `tensors`."""
         shared = dict(zip(SHARED_VALUES, tensors["shared"].tolist(), strict=False))
         return cls(**{name: tensors[name] for name in VOXEL_TENSORS}, **shared)
 
@@ -78,12 +81,12 @@ class BoldPrior:
             raise ValueError("bold.noise_std and the amplitudes' variance must be above 0, other variances not below")
 
     def is_misaligned(self, voxels: Array) -> bool:
-        """Return whether a volume, (n_voxels,) raw, lies elsewhere in the head than the training runs' did."""
-        return bool(self.mean_signal.size and likeness(voxels, self.mean_signal) < self.misaligned_below)
+        """Return whether a raw volume, (n_voxels,), shows other parts of the head than the training runs."""
+        return bool(self.mean_signal.size and spatial_correlation(voxels, self.mean_signal) < self.misaligned_below)
 
 
-def likeness(voxels: Array, mean_signal: Array) -> float:
-    """Return the correlation over voxels of two volumes of raw signal, both (n_voxels,); 0 if either is flat."""
+def spatial_correlation(voxels: Array, mean_signal: Array) -> float:
+    """Return the correlation over voxels of two raw volumes, both (n_voxels,); 0 if either is constant."""
     one, other = (volume - volume.mean(dtype=np.float64) for volume in (voxels, mean_signal))
     norm = np.sqrt((one @ one) * (other @ other))
     return float(one @ other / norm) if norm > 0 else 0.0

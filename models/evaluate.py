@@ -1,155 +1,137 @@
-"""Evaluation: how well a subject's held-out pictures come back, beside controls that know less of them.
+"""Scores the decodes of a subject's held-out pictures beside controls and ceilings.
 
-Every score is averaged over a picture's decodes first, then over pictures; intervals are bootstrapped over pictures.
+Every score is averaged over a picture's decodes, then over pictures. Intervals are bootstrapped over pictures, and
+permutation tests flip the signs of paired differences.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .decodes import MODES, DecodedTrials, Evaluation, EvaluationDecodes, Scores
 from .held_out import HeldOut, Row, Training, distinct_rows, rows_of
-from .judge import Judge
 from .metrics import bootstrap_ci, permutation_p, random_signs
 from .noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
 from .protocols import Protocol
-from .studio import MODES, Decodes, Progress, Reconstruct, Scores, Studio
 from .target_likeness import standardised, target_correlation
 from .weights import Weights
 
 Array = NDArray[Any]
 
 N_PERMUTATIONS = 10_000
-DECIMALS = 6  # of what is reported: finer digits are the arithmetic's own
+DECIMALS = 6  # of reported scores: finer digits differ between machines
 
 
 def evaluate(
-    weights: Weights,
-    held_out: HeldOut,
+    evaluation: Evaluation,
     training: Training,
-    reconstructs: Sequence[Reconstruct],
-    judge: Judge,
     protocol: Protocol,
     *,
     bold: Row | None = None,
-    seed: int = 42,
-    n_bootstrap: int = 2000,
     max_trials_per_picture: int | None = None,
-    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Decode held-out trials and score them.
 
     Parameters
     ----------
-    weights : Weights
-    held_out : HeldOut
+    evaluation : Evaluation
     training : Training
-    reconstructs : z (*latent_shape), c (*text_shape), mode → picture (px, px, 3) uint8; one for each sample
-    judge : of the held-out pictures
     protocol : Protocol
     bold : responses estimated causally from BOLD, with the weights that decode them
     max_trials_per_picture : only the first trials of each picture; all by default
-    progress : called after every picture made
 
     Returns
     -------
     scores : dict, JSON-ready
         For each row of the protocol (`single`, `averaged`, `running`, `bold`): scores by mode (`z`, `c`, `zc`) and
         measure, and `z_correlation` and `c_correlation` of the predictions. `controls`: by control and measure.
-        `ceilings`: `seen_pictures` scored as if they were decodes, `seen_z_and_c` through the same decoder, and what
-        noise leaves possible. `comparisons`: row, mode, measure, control → mean `difference` and its permutation `p`.
-        `novel_kinds`: the same for pictures of kinds that training lacks, which the others leave out. A score is a
-        `mean`, its `ci95` and the number of pictures `n`.
+        `ceilings`: `seen_pictures` scored as if they were decodes, `seen_z_and_c` through the same decoder, and noise
+        ceilings. `comparisons`: row, mode, measure, control → mean `difference` and its permutation `p`.
+        `novel_kinds`: the same for pictures of kinds that training lacks; all other entries leave these out. A score is
+        a `mean`, its `ci95` and the number of pictures `n`.
 
     Raises
     ------
     EvaluateError
         If the held-out arrays do not fit each other.
     """
+    weights, held_out, seed, n_bootstrap = (
+        evaluation.weights, evaluation.held_out, evaluation.seed, evaluation.n_bootstrap
+    )  # fmt: skip
     rows = rows_of(weights, held_out, max_trials_per_picture) | ({} if bold is None else {"bold": bold})
     rows = {name: rows[name] for name in protocol.rows if name in rows}
-    studio = Studio(weights, held_out, judge, reconstructs, seed, progress)
-    # 1. every different response, in every mode
-    decodes, places, decoded = _decoded(studio, rows, len(rows["averaged"].voxels))
-    # 2. what comes out when the decoder knows less
+    decodes = EvaluationDecodes(evaluation)
+    # 1. every distinct response, in every mode
+    decoded, positions, scores_of_rows = _decoded(decodes, rows, len(rows["averaged"].voxels))
+    # 2. controls: the decoder knows less
     controls: dict[str, Scores] = {}
     for name in ("single", "averaged"):
         if name in rows:
-            controls[f"shuffled_{name}"] = decodes.scores_of_shuffled(places[name])
-            controls[f"nearest_training_{name}"] = studio.nearest_training(training, decodes, places[name])
-    controls["mean_prediction"] = studio.mean_prediction()
-    controls |= studio.exchanged(training, decodes, places["averaged"])
-    # 3. what could come out at best
-    ceilings = studio.ceilings()
+            controls[f"shuffled_{name}"] = decoded.scores_of_shuffled(positions[name])
+            controls[f"nearest_training_{name}"] = decodes.nearest_training(training, decoded, positions[name])
+    controls["mean_prediction"] = decodes.mean_prediction()
+    controls |= decodes.exchanged(training, decoded, positions["averaged"])
+    # 3. ceilings
+    ceilings = decodes.ceilings()
     # 4. means, intervals and comparisons over pictures
     is_novel = np.zeros(len(held_out.pictures), bool)
     if held_out.is_novel is not None:
         is_novel |= np.asarray(held_out.is_novel, bool)
     settings = seed, n_bootstrap
-    answer = _summary(decoded, controls, ceilings, ~is_novel, *settings)
+    answer = _summary(scores_of_rows, controls, ceilings, ~is_novel, *settings)
     answer["ceilings"] |= noise_ceilings(weights, held_out, ~is_novel, *settings)
     if is_novel.any():
-        answer["novel_kinds"] = _summary(decoded, controls, ceilings, is_novel, *settings)
+        answer["novel_kinds"] = _summary(scores_of_rows, controls, ceilings, is_novel, *settings)
     answer["n_bootstrap"], answer["n_permutations"] = n_bootstrap, N_PERMUTATIONS
-    answer["n_samples"] = len(reconstructs)
+    answer["n_samples"] = len(evaluation.reconstructs)
     answer["n_distractors"] = len(held_out.pictures) - 1
     for name, row in rows.items():
         answer[name]["n_decodes"] = int((~is_novel)[row.picture_of_row].sum())
     return _rounded(answer)
 
 
-def compare_rows(
-    weights: Weights,
-    rows: dict[str, Row],
-    held_out: HeldOut,
-    reconstructs: Sequence[Reconstruct],
-    judge: Judge,
-    *,
-    seed: int = 42,
-    n_bootstrap: int = 2000,
-    progress: Progress | None = None,
-) -> dict[str, dict[str, Any]]:
-    """Decode rows of held-out trials, each by its own weights, and score them as `evaluate` does; no controls."""
-    studio = Studio(weights, held_out, judge, reconstructs, seed, progress)
-    *_, decoded = _decoded(studio, rows, 0)
+def compare_rows(evaluation: Evaluation, rows: dict[str, Row]) -> dict[str, dict[str, Any]]:
+    """Decode rows of held-out trials by their own weights and score them as `evaluate` does, without controls."""
+    held_out = evaluation.held_out
+    *_, scores_of_rows = _decoded(EvaluationDecodes(evaluation), rows, 0)
     scored = np.ones(len(held_out.pictures), bool)
     if held_out.is_novel is not None:
         scored &= ~np.asarray(held_out.is_novel, bool)
-    answer = _summary(decoded, {}, {}, scored, seed, n_bootstrap)
+    answer = _summary(scores_of_rows, {}, {}, scored, evaluation.seed, evaluation.n_bootstrap)
     return _rounded(
         {name: answer[name] | {"n_decodes": int(scored[row.picture_of_row].sum())} for name, row in rows.items()}
     )
 
 
 def _decoded(
-    studio: Studio, rows: dict[str, Row], n_averaged: int
-) -> tuple[Decodes, dict[str, Array], dict[str, dict[str, Any]]]:
-    """Decode every different response in every mode; return where each row's are, and each row's scores by picture."""
-    responses, places = distinct_rows(rows)
-    studio.expect(len(responses), n_averaged)
-    decodes = studio.decode(responses)
-    decoded = {name: decodes.scores_of_row(place) for name, place in places.items()}
-    held_out = studio.held_out
+    decodes: EvaluationDecodes, rows: dict[str, Row], n_averaged: int
+) -> tuple[DecodedTrials, dict[str, Array], dict[str, dict[str, Any]]]:
+    """Decode every distinct response in every mode; return each row's positions and its scores by picture."""
+    responses, positions = distinct_rows(rows)
+    decodes.expect(len(responses), n_averaged)
+    decoded = decodes.decode(responses)
+    scores = {name: decoded.scores_of_row(of_row) for name, of_row in positions.items()}
+    held_out = decodes.held_out
     for name, row in rows.items():
-        z, c = decodes.z[places[name]], decodes.c[places[name]]
+        z, c = decoded.z[positions[name]], decoded.c[positions[name]]
         for target, part, true, predicted in (
             ("z", row.weights.z, held_out.z, z),
             ("c", row.weights.c, held_out.c, c),
         ):
             correlation = target_correlation(part, true[row.picture_of_row], predicted)
-            decoded[name][f"{target}_correlation"] = studio.by_picture(correlation, row.picture_of_row)
-    return decodes, places, decoded
+            scores[name][f"{target}_correlation"] = decodes.by_picture(correlation, row.picture_of_row)
+    return decoded, positions, scores
 
 
 def noise_ceilings(
     weights: Weights, held_out: HeldOut, scored: Array, seed: int, n_bootstrap: int
 ) -> dict[str, dict[str, Any]]:
-    """Return what noise leaves possible, from the repeats of the scored pictures: of z and c, and of the voxels."""
+    """Return noise ceilings of z, c and the voxels, from the repeats of the scored pictures."""
     chosen = scored[held_out.picture_of_trial]
     voxels, picture_of_trial = held_out.voxels[chosen], held_out.picture_of_trial[chosen]
     n_trials = np.unique(picture_of_trial, return_counts=True)[1]
-    # n trials averaged leave 1/n of the noise, so their mean number is a harmonic one
+    # averaging n trials leaves 1/n of the noise variance: the mean number of repeats is the harmonic mean
     n_repeats = {"single": 1.0, "averaged": float(len(n_trials) / (1 / n_trials).sum())}
     ceilings: dict[str, dict[str, Any]] = {"z_correlation": {}, "c_correlation": {}, "voxels": {}}
     for target, part, predicted in zip("zc", (weights.z, weights.c), weights.predict(voxels), strict=True):
@@ -213,7 +195,7 @@ def _summary(
 
 
 def _controls_of(row: str, controls: dict[str, Scores]) -> list[str]:
-    """Name the controls of a row: averaged repeats are compared with averaged ones, all others with single trials."""
+    """Return a row's controls: averaged controls for averaged repeats, single-trial controls for all other rows."""
     wrong = "_single" if row == "averaged" else "_averaged"
     return [name for name in controls if not name.endswith(wrong)]
 

@@ -1,4 +1,4 @@
-"""The lagged ridge: z and c from a run's last volumes, a decoder for each delay after onset; a file of its own."""
+"""The lagged ridge: ridge regressions of z and c on windows of a run's last volumes, by delay after onset."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,28 +25,28 @@ class LaggedRidge:
     Parameters
     ----------
     card : WeightsCard
-        Of the weights for BOLD beside it, with the same voxels; the scores by delay, as "8.0_z_correlation".
-    spread : array of shape (n_voxels,), float32
-        What the voxels' normalisation begins with, % signal change.
+        As the card of the subject's weights for BOLD, with scores by delay, for example "8.0_z_correlation".
+    signal_std : array of shape (n_voxels,), float32
+        The voxels' standard deviation before a run, % signal change.
     maps : PictureMaps by delay, "4.0", … and "final"
-        From windows that end so many seconds after onset.
+        A window for the delay "4.0" ends 4 s after onset.
     """
 
     card: WeightsCard
-    spread: Array
+    signal_std: Array
     maps: dict[str, PictureMaps]
 
     def __post_init__(self) -> None:
-        check_finite("spread", self.spread)
-        if (self.spread <= 0).any():
+        check_finite("spread", self.signal_std)
+        if (self.signal_std <= 0).any():
             raise WeightsError(
                 "spread holds numbers that are not above 0; fit again with braind fit --kind bold --lagged"
             )
         for maps in self.maps.values():
-            maps.check(N_LAGS * len(self.spread), self.card)
+            maps.check(N_LAGS * len(self.signal_std), self.card)
 
     def decoder(self, delay: str) -> "DelayDecoder":
-        """Return what decodes windows of a delay."""
+        """Return the decoder for windows of one delay."""
         return DelayDecoder(self.maps[delay], self.card, fingerprint(self._content({delay: self.maps[delay]})))
 
     def save(self, path: Path) -> None:
@@ -56,16 +56,16 @@ class LaggedRidge:
 
     def _content(self, maps: dict[str, PictureMaps]) -> bytes:
         tensors = {f"{delay}/{name}": tensor for delay, own in maps.items() for name, tensor in own.tensors().items()}
-        return file_content(tensors | {"spread": self.spread}, self.card)
+        return file_content(tensors | {"spread": self.signal_std}, self.card)
 
     @classmethod
     def load(cls, path: Path, weights: Weights) -> "LaggedRidge":
-        """Read the file that belongs to weights for BOLD.
+        """Read the file that was fitted with weights for BOLD.
 
         Raises
         ------
         WeightsError
-            If it is missing, unreadable, incomplete, or of other voxels or another LDM than the weights'.
+            If the file is missing, unreadable or incomplete, or belongs to other voxels or another LDM.
         """
         with reading(path) as (card, tensors):
             delays = sorted({name.partition("/")[0] for name in tensors if "/" in name})
@@ -80,7 +80,7 @@ class LaggedRidge:
 
 @dataclass(frozen=True, eq=False)
 class DelayDecoder:
-    """Decodes windows of one delay, as weights decode responses."""
+    """Decodes windows of one delay into z and c."""
 
     maps: PictureMaps
     card: WeightsCard

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ..client.config import Config
 from ..client.data_set import BoldDataSet, DataSet, Trials
 from ..errors import BraindError
-from ..models.bold_prior import BoldPrior, likeness
-from ..models.bold_training import BoldRun, estimates_of, fit_prior, with_reference
+from ..models.bold_prior import BoldPrior, spatial_correlation
+from ..models.bold_training import FinishedRun, estimates_of, fit_prior, with_reference
 from .progress import progress_bar
 
 Array = NDArray[Any]
@@ -27,7 +27,7 @@ class BoldError(BraindError):
     code = "bold"
 
 
-class RecordedRun(NamedTuple):
+class SessionRun(NamedTuple):
     """Where a run stands in a subject's data: `rows` are its trials' rows among all of the subject's, by event."""
 
     session: int
@@ -55,7 +55,7 @@ def check_bold(config: Config, data: DataSet) -> None:
         raise BoldError(f"--z-score {config.fit.z_score} needs a session's end or start; a run of BOLD has neither yet")
 
 
-def recorded_runs(tree: BoldDataSet, subject: int) -> list[RecordedRun]:
+def recorded_runs(tree: BoldDataSet, subject: int) -> list[SessionRun]:
     """List a subject's runs with BOLD series.
 
     Raises
@@ -65,7 +65,7 @@ def recorded_runs(tree: BoldDataSet, subject: int) -> list[RecordedRun]:
     """
     trials = tree.trials(subject)
     runs = [
-        RecordedRun(session, run, np.flatnonzero((trials.session == session) & (trials.run == run)))
+        SessionRun(session, run, np.flatnonzero((trials.session == session) & (trials.run == run)))
         for session in np.unique(trials.session).tolist()
         for run in tree.bold_runs(subject, session)
     ]
@@ -77,10 +77,10 @@ def recorded_runs(tree: BoldDataSet, subject: int) -> list[RecordedRun]:
     return runs
 
 
-def read_run(tree: BoldDataSet, subject: int, recorded: RecordedRun, voxel_index: Array) -> BoldRun:
+def read_run(tree: BoldDataSet, subject: int, recorded: SessionRun, voxel_index: Array) -> FinishedRun:
     """Read a run's chosen voxels."""
     signal = tree.bold_signal(subject, recorded.session, recorded.run, voxel_index)
-    return BoldRun(signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index)
+    return FinishedRun(signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index)
 
 
 def learn_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Report | None = None) -> BoldPrior:
@@ -90,11 +90,11 @@ def learn_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Rep
     prior = fit_prior(read, report)
     mean_volume = np.mean([tree.bold_mean(subject, one.session, one.run) for one in chosen], axis=0)
     mean_signal = mean_volume.reshape(-1)[voxel_index]
-    lowest = min(likeness(volume, mean_signal) for run in read for volume in run.volumes)
+    lowest = min(spatial_correlation(volume, mean_signal) for run in read for volume in run.volumes)
     return with_reference(prior, mean_volume, voxel_index, lowest)
 
 
-def prior_runs(tree: BoldDataSet, subject: int) -> list[RecordedRun]:
+def prior_runs(tree: BoldDataSet, subject: int) -> list[SessionRun]:
     """Choose the runs that priors are learned from."""
     runs = recorded_runs(tree, subject)
     return [runs[n] for n in np.unique(np.linspace(0, len(runs) - 1, N_PRIOR_RUNS).round().astype(int))]

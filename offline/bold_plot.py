@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..models.causal import FINAL_ESTIMATE_S
+from ..models.estimator import FINAL_ESTIMATE_S
 
 # of Okabe & Ito's colours, which the colour-blind tell apart; shapes and strokes differ too
 CAUSAL: Any = {"color": "#0072B2", "marker": "o", "linestyle": "-", "label": "causal estimates"}

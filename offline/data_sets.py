@@ -10,7 +10,7 @@ from ..client.config import Config, betas_path, nsd_path
 from ..client.data_set import BrainDataSet, DataSet, DataSetError, Trials, parse_sessions
 from ..client.nsd import BETAS_VERSION, NsdTree
 from ..models.bold_prior import BoldPrior
-from ..models.bold_training import BoldRun, estimates_of
+from ..models.bold_training import FinishedRun, estimates_of
 from ..models.session_scaling import ZScore, z_score_sessions
 from .progress import progress_bar
 
@@ -94,7 +94,7 @@ def estimate_trials(signal: Array, tr_s: float, onsets_s: Array, durations_s: Ar
     ValueError
         If the run ends before a trial's response was seen.
     """
-    run = BoldRun(np.asarray(signal), np.asarray(onsets_s), tr_s, durations_s=np.asarray(durations_s))
+    run = FinishedRun(np.asarray(signal), np.asarray(onsets_s), tr_s, durations_s=np.asarray(durations_s))
     betas = np.full((len(onsets_s), signal.shape[1]), np.nan, np.float32)
     for estimate in estimates_of(run, BoldPrior.vague(signal.shape[1])):
         if estimate.is_final:

@@ -23,8 +23,8 @@ from .target_encoding import encode_targets
 
 if TYPE_CHECKING:
     from ..models.held_out import HeldOut, Row, Training
-    from ..models.judge import OwnClip
-    from ..models.judge_networks import Source
+    from ..models.likeness import OwnClip
+    from ..models.scorer_networks import Source
 
 Array = NDArray[Any]
 
@@ -57,20 +57,21 @@ def evaluate_subject(
         As `models.evaluate.evaluate` says; `measures` says what each is and whether it was measured; `made` holds the
         times, and nothing else depends on when it was made.
     """
+    from ..models.decodes import Evaluation
     from ..models.evaluate import evaluate
-    from ..models.judge import Judge
-    from ..models.judge_networks import load_looks
+    from ..models.likeness import SimilarityScorer
     from ..models.protocols import PROTOCOLS, own_measures
+    from ..models.scorer_networks import load_extractors
 
     began_s = time.perf_counter()
     protocol = PROTOCOLS[protocol_name]
     source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
     decoder = Decoder.load(config, subject)
     held_out, training, picture_ids = held_out_of(decoder, kinds_path)
-    looks, missing = load_looks(protocol.networks, source)
+    extractors, missing = load_extractors(protocol.networks, source)
     own, own_missing = own_clip(decoder, picture_ids, source)
     measures = (*protocol.measures, *own_measures(protocol))
-    judge = Judge(held_out.pictures, measures, looks, own, held_out.kinds)
+    scorer = SimilarityScorer(held_out.pictures, measures, extractors, own, held_out.kinds)
     try:
         bold_weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
         bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
@@ -78,23 +79,19 @@ def evaluate_subject(
         bold = str(error)
     samples = [decoder.pipeline.with_seed(config.decode.seed + n) for n in range(protocol.n_samples)]
     with progress_bar("evaluating") as report:
+        pictures = [sample.picture for sample in samples]
         scores = evaluate(
-            decoder.weights,
-            held_out,
+            Evaluation(decoder.weights, held_out, pictures, scorer, config.decode.seed, progress=report),
             training,
-            [sample.picture for sample in samples],
-            judge,
             protocol,
             bold=None if isinstance(bold, str) else bold,
-            seed=config.decode.seed,
             max_trials_per_picture=max_trials_per_picture,
-            progress=report,
         )
     if isinstance(bold, str) and "bold" in protocol.rows:
         scores["bold"] = {"not_measured": bold}
     if "novel_kinds" not in scores:
         scores["novel_kinds"] = {"not_measured": _why_no_novel_kinds(held_out)}
-    measured = {measure.name for measure in judge.measures}
+    measured = {measure.name for measure in scorer.measures}
     scores["measures"] = {
         measure.name: {
             "title": measure.title,
@@ -141,8 +138,8 @@ def held_out_of(decoder: Decoder, kinds_path: Path | None = None) -> "tuple[Held
 def own_clip(decoder: Decoder, picture_ids: Array, source: "Source") -> "tuple[OwnClip | None, str]":
     """Return braind's own look at pictures, the demo's CLIP or one that knows photographs; or what it needs."""
     from ..models.clip import PictureClip, nearest_names
-    from ..models.judge import OwnClip
-    from ..models.judge_networks import NetworkError, clip_folder
+    from ..models.likeness import OwnClip
+    from ..models.scorer_networks import NetworkError, clip_folder
 
     is_simulated = decoder.tree.is_simulated()
     try:

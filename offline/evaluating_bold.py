@@ -17,7 +17,7 @@ from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..models.held_out import Row
-    from ..models.judge_networks import Source
+    from ..models.scorer_networks import Source
 
 Array = NDArray[Any]
 
@@ -42,20 +42,23 @@ def evaluate_bold(
         `beta`, and `bold` and `lagged` with `seconds_after_onset` and `final`: scores as `evaluate_subject`'s rows have
         them.
     """
+    from ..models.decodes import Evaluation
     from ..models.evaluate import compare_rows
     from ..models.held_out import Row, first_trials
-    from ..models.judge import Judge
-    from ..models.judge_networks import load_looks
+    from ..models.likeness import SimilarityScorer
     from ..models.protocols import PROTOCOLS, own_measures
+    from ..models.scorer_networks import load_extractors
 
     protocol = PROTOCOLS[protocol_name]
     source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
     decoder = Decoder.load(config, subject)
     weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
     held_out, _, picture_ids = held_out_of(decoder, kinds_path)
-    looks, _ = load_looks(protocol.networks, source)
+    extractors, _ = load_extractors(protocol.networks, source)
     own, _ = own_clip(decoder, picture_ids, source)
-    judge = Judge(held_out.pictures, (*protocol.measures, *own_measures(protocol)), looks, own, held_out.kinds)
+    scorer = SimilarityScorer(
+        held_out.pictures, (*protocol.measures, *own_measures(protocol)), extractors, own, held_out.kinds
+    )
     found = bold_rows(decoder.tree, subject, weights, picture_ids, SECONDS_AFTER_ONSET)
     final, trial_rows = found["final"]
     chosen = first_trials(final.picture_of_row, max_trials_per_picture)
@@ -67,21 +70,15 @@ def evaluate_bold(
     rows |= {f"lagged {name}": row for name, row in lagged.items()}
     rows = {name: Row(row.weights, row.voxels[chosen], row.picture_of_row[chosen]) for name, row in rows.items()}
     with progress_bar("evaluating") as report:
-        scores = compare_rows(
-            decoder.weights,
-            rows,
-            held_out,
-            [decoder.reconstructor.picture],
-            judge,
-            seed=config.decode.seed,
-            progress=report,
-        )
+        pictures = [decoder.reconstructor.picture]
+        evaluation = Evaluation(decoder.weights, held_out, pictures, scorer, config.decode.seed, progress=report)
+        scores = compare_rows(evaluation, rows)
     bold, by_lags = _over_time(scores, found), _over_time(scores, lagged, "lagged ")
     return {
         "beta": scores["beta"],
         "bold": bold | {"fitted_on": weights.card.fitted_on},
         "lagged": by_lags if lagged else {"not_measured": "needs a lagged ridge: braind fit --kind bold --lagged"},
-        "measures": {measure.name: {"title": measure.title, "better": measure.better} for measure in judge.measures},
+        "measures": {measure.name: {"title": measure.title, "better": measure.better} for measure in scorer.measures},
         "protocol": protocol.name,
         "provenance": decoder.provenance() | {"bold_weights": weights.fingerprint},
     }
@@ -111,7 +108,7 @@ def lagged_rows(
     wanted[trial_rows] = True
     delays_s = {delay: delay_s for delay, delay_s in DELAYS_S.items() if delay in ridge.maps}
     with progress_bar("reading BOLD runs") as report:
-        found = windows_after(tree, subject, weights.voxel_index, ridge.spread, delays_s, wanted, report)
+        found = windows_after(tree, subject, weights.voxel_index, ridge.signal_std, delays_s, wanted, report)
     return {
         delay: Row(ridge.decoder(delay), trials.voxels[np.searchsorted(trials.rows, trial_rows)], picture_of_row)
         for delay, trials in found.items()

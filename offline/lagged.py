@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..client.data_set import BoldDataSet
-from ..models.causal import FINAL_ESTIMATE_S
-from ..models.lagged import N_LAGS, lagged, last_volumes, normalised, spread_of, windows
+from ..models.estimator import FINAL_ESTIMATE_S
+from ..models.lagged import N_LAGS, last_volumes, normalised, signal_std_of, window_positions, windows
 from ..models.lagged_ridge import LaggedRidge
 from ..models.weights import Weights
 from .bold import SECONDS_AFTER_ONSET, BoldTrials, Report, prior_runs, read_run, recorded_runs
@@ -40,17 +40,18 @@ def fit_lagged(
     from ..models.fit_maps import fit_maps
 
     runs = [read_run(tree, subject, one, weights.voxel_index) for one in prior_runs(tree, subject)]
-    trials, spread = tree.trials(subject), spread_of(runs)
+    trials, signal_std = tree.trials(subject), signal_std_of(runs)
     picture_ids = np.unique(trials.nsd_id[~trials.is_shared])
     columns = {
         "voxel_index": np.tile(weights.voxel_index, N_LAGS),
-        "z_positions": lagged(weights.z.positions, len(spread)),
-        "c_positions": lagged(weights.c.positions, len(spread)),
+        "z_positions": window_positions(weights.z.positions, len(signal_std)),
+        "c_positions": window_positions(weights.c.positions, len(signal_std)),
     }
     card = msgspec.structs.replace(weights.card, fitted_on="windows of the last volumes, normalised causally")
     maps, scores = {}, {}
     for delay, delay_s in DELAYS_S.items():
-        found = windows_after(tree, subject, weights.voxel_index, spread, {delay: delay_s}, ~trials.is_shared)[delay]
+        at_delay = {delay: delay_s}
+        found = windows_after(tree, subject, weights.voxel_index, signal_std, at_delay, ~trials.is_shared)[delay]
         shown = np.searchsorted(picture_ids, trials.nsd_id[found.rows])
         windows_of_delay = replace(training, voxels=found.voxels, picture_of_trial=shown, **columns)
         with progress_bar("fitting the lagged ridge") as report:
@@ -62,14 +63,14 @@ def fit_lagged(
             )
         maps[delay] = fitted.maps
         scores |= {f"{delay}_{name}": score for name, score in fitted.summary["scores"].items()}
-    return LaggedRidge(msgspec.structs.replace(card, scores=scores), spread, maps)
+    return LaggedRidge(msgspec.structs.replace(card, scores=scores), signal_std, maps)
 
 
 def windows_after(
     tree: BoldDataSet,
     subject: int,
     voxel_index: Array,
-    spread: Array,
+    signal_std: Array,
     delays_s: dict[str, float],
     wanted: Array,
     report: Report | None = None,
@@ -84,7 +85,7 @@ def windows_after(
     runs = recorded_runs(tree, subject)
     for n, recorded in enumerate(runs):
         run = read_run(tree, subject, recorded, voxel_index)
-        volumes = normalised(run, spread)
+        volumes = normalised(run, signal_std)
         for delay, delay_s in delays_s.items():
             last = {
                 int(recorded.rows[event]): number

@@ -21,7 +21,7 @@ from ..client.wire import Event, Hello, Volume
 from ..daemon.recording import Recording
 from ..daemon.records import RunRecord
 from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
-from ..models.causal import FINAL_ESTIMATE_S
+from ..models.estimator import FINAL_ESTIMATE_S
 
 Array = NDArray[Any]
 Describe = Callable[[Array], list[str]]

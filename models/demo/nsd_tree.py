@@ -70,6 +70,17 @@ class TreeSize:
 
 
 @dataclass(frozen=True)
+class _SimulatedSubject:
+    """The subject that is written, and where."""
+
+    root: Path
+    subject: int
+    experiment: Experiment
+    anatomy: Anatomy
+    seed: int
+
+
+@dataclass(frozen=True)
 class SubjectReport:
     """What was made of one subject; `ncsnr` gives percentiles 5, 25, 50, 75 and 95 a region."""
 
@@ -112,7 +123,7 @@ def simulate(
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:
-        report = _write_tree(draft, chosen, n_sessions, seed, progress or _silent, size)
+        report = _write_tree(draft, chosen, n_sessions, seed, progress or (lambda *_: None), size)
         draft.chmod(0o755)
         draft.replace(root)
     except BaseException:
@@ -128,10 +139,6 @@ def _check(root: Path, subjects: tuple[int, ...], n_sessions: int) -> None:
         raise SimulationError(f"subjects {list(subjects)}: NSD's subjects are numbered from 1 to 8")
     if n_sessions < 1:
         raise SimulationError(f"{n_sessions} sessions: at least 1 is needed")
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Ignore progress."""
 
 
 def _write_tree(
@@ -187,6 +194,7 @@ def _write_subject(
     evoked = _evoked(anatomy, subject, experiment, stimuli_path, seed)
     noise = draw_trial_noise(anatomy, evoked, seed, subject)
     bold_voxels = draw_bold_voxels(anatomy, noise.independent_sd, seed, subject)
+    simulated = _SimulatedSubject(root, subject, experiment, anatomy, seed)
     step(0)
 
     sessions = range(1, experiment.n_sessions + 1)
@@ -199,7 +207,7 @@ def _write_subject(
         ceiling.add(session_order, betas.astype(np.float32))
         write_betas(root, subject, session, _fill(anatomy, betas), anatomy.affine)
         if session > experiment.n_sessions - size.n_bold_sessions:
-            _write_bold(root, subject, session, experiment, anatomy, bold_voxels, responses.amplitude, seed)
+            _write_bold(simulated, session, bold_voxels, responses.amplitude)
         step(session)
 
     ncsnr = ceiling.ncsnr()
@@ -228,26 +236,18 @@ def _evoked(anatomy: Anatomy, subject: int, experiment: Experiment, stimuli_path
         return evoked_responses(anatomy, scenes, pictures, seed, subject)
 
 
-def _write_bold(
-    root: Path,
-    subject: int,
-    session: int,
-    experiment: Experiment,
-    anatomy: Anatomy,
-    voxels: BoldVoxels,
-    amplitudes: Array,
-    seed: int,
-) -> None:
+def _write_bold(simulated: _SimulatedSubject, session: int, voxels: BoldVoxels, amplitudes: Array) -> None:
     """Write the runs of one session, given its trials' amplitudes (750, n_voxels)."""
+    root, subject, experiment = simulated.root, simulated.subject, simulated.experiment
     slots = slots_of_session(experiment.stim_pattern, session)
     ids = experiment.subject_im[subject - 1, experiment.session_order(session)]
     for run in range(RUNS_PER_SESSION):
         in_run = slots[:, 0] == run
-        rng = generator(seed, f"subject {subject}, session {session}, run {run + 1}: BOLD")
-        simulated = simulate_run(voxels, amplitudes[in_run], slots[in_run, 1], rng)
-        volumes = np.moveaxis(_fill(anatomy, simulated.volumes), 0, -1)
-        write_run(root, subject, session, run + 1, volumes, anatomy.affine)
-        write_run_tables(root, subject, session, run + 1, simulated, slots[in_run, 1], ids[in_run])
+        rng = generator(simulated.seed, f"subject {subject}, session {session}, run {run + 1}: BOLD")
+        signal = simulate_run(voxels, amplitudes[in_run], slots[in_run, 1], rng)
+        volumes = np.moveaxis(_fill(simulated.anatomy, signal.volumes), 0, -1)
+        write_run(root, subject, session, run + 1, volumes, simulated.anatomy.affine)
+        write_run_tables(root, subject, session, run + 1, signal, slots[in_run, 1], ids[in_run])
 
 
 def _fill(anatomy: Anatomy, voxels: Array) -> Array:

@@ -13,13 +13,13 @@ from braind.daemon.decoder import Decoder
 def test_the_next_volume_is_expected_by_the_median_gap():
     cadence = Cadence()
     for arrived_s in (10.0, 11.3, 12.6):
-        cadence.hear(arrived_s)
+        cadence.add_arrival(arrived_s)
         assert cadence.next_s is None
     for arrived_s in (13.9, 18.0):  # a pause between two runs
-        cadence.hear(arrived_s)
+        cadence.add_arrival(arrived_s)
         assert cadence.next_s == pytest.approx(arrived_s + 1.3)
     for n in range(1, 20):
-        cadence.hear(18.0 + 2 * n)
+        cadence.add_arrival(18.0 + 2 * n)
     assert cadence.next_s == pytest.approx(58.0)
 
 
@@ -34,7 +34,7 @@ def heard(tmp_path, keep_warm_ms, pulses):
     setup = setup_line(tmp_path, decoder_settings(), keep_warm_ms=keep_warm_ms)
     decoder = Decoder(setup, SimpleNamespace(keep_warm=lambda: pulses.append(1)), print)
     for arrived_s in (96.0, 97.0, 98.0, 99.0, 100.0):
-        decoder._cadence.hear(arrived_s)
+        decoder._cadence.add_arrival(arrived_s)
     return decoder
 
 
@@ -47,7 +47,7 @@ def test_the_gpu_is_woken_once_before_each_volume(tmp_path, clock):
     assert (decoder.keep_warm(), len(pulses)) == (None, 1)
     clock.now_s = 101.2  # it is late: nobody knows how much
     assert (decoder.keep_warm(), len(pulses)) == (None, 1)
-    decoder._cadence.hear(101.3)
+    decoder._cadence.add_arrival(101.3)
     assert decoder.keep_warm() == pytest.approx(1.05)
     decoder.close()
 

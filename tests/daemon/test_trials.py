@@ -11,7 +11,7 @@ from braind.client import wire
 from braind.daemon.journal import Journal
 from braind.daemon.trials import RunEstimates
 from braind.models.bold_prior import BoldPrior
-from braind.models.causal import CausalEstimator
+from braind.models.estimator import CausalEstimator
 
 TR_S = 4 / 3
 N_VOLUMES = 40
@@ -63,7 +63,7 @@ def test_trials_are_the_estimators_own(journal):
     expected = []
     for index in range(N_VOLUMES):
         estimator.add_volume(index, voxels(index))
-        estimates = sorted(estimator.unfolding(), key=lambda estimate: estimate.is_final)
+        estimates = sorted(estimator.current_estimates(), key=lambda estimate: estimate.is_final)
         expected += [(index, estimate.event_number, estimate.betas.tobytes()) for estimate in estimates]
     found = [(place.index, *trial) for place, trials in ready_trials(run).items() for trial in trials]
     assert found == expected
@@ -82,16 +82,16 @@ def test_a_trial_unfolds_until_it_is_final_once(journal):
     record_run(journal)
     run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
-    unfolding = [(place, trial) for place in run.ready() for trial in run.trials(place) if trial.event == 2]
-    since_onset_s = [trial.since_onset_s for _, trial in unfolding]
+    provisional = [(place, trial) for place in run.ready() for trial in run.trials(place) if trial.event == 2]
+    since_onset_s = [trial.since_onset_s for _, trial in provisional]
     assert 4 <= since_onset_s[0] < 4 + TR_S
     assert 11 <= since_onset_s[-1] < 11 + TR_S
     assert since_onset_s == sorted(since_onset_s)
-    assert [trial.is_final for _, trial in unfolding] == [False] * (len(unfolding) - 1) + [True]
-    uncertainty = [trial.uncertainty for _, trial in unfolding]
+    assert [trial.is_final for _, trial in provisional] == [False] * (len(provisional) - 1) + [True]
+    uncertainty = [trial.uncertainty for _, trial in provisional]
     assert 1 >= uncertainty[0] > uncertainty[-1] > 0
-    assert run.only_unfolds(unfolding[0][0])
-    assert not run.only_unfolds(unfolding[-1][0])
+    assert run.is_provisional(provisional[0][0])
+    assert not run.is_provisional(provisional[-1][0])
 
 
 def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):

@@ -1,4 +1,4 @@
-"""Evaluation with a decoder whose pictures show z and c directly, so that every score can be foreseen."""
+"""Evaluation with a decoder whose pictures show z and c directly, so that every score is known beforehand."""
 
 import json
 from dataclasses import replace
@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from braind.models.decodes import Evaluation
 from braind.models.evaluate import evaluate
 from braind.models.fit import fit_weights
 from braind.models.fit_profiles import FitSettings
@@ -21,7 +22,7 @@ from braind.models.held_out import (
     rows_of,
     running_averages,
 )
-from braind.models.judge import Judge, OwnClip
+from braind.models.likeness import OwnClip, SimilarityScorer
 from braind.models.metrics import unit_rows
 from braind.models.protocols import PROTOCOLS, Measure, own_measures
 from braind.models.target_likeness import nearest_by_decode
@@ -54,7 +55,7 @@ def name_objects(embeddings):
     return [KINDS[int(embedding.sum()) % 3] for embedding in embeddings]
 
 
-def judge_of(held_out, protocol, looks=(), measures=None):
+def scorer_of(held_out, protocol, extractors=(), measures=None):
     own = OwnClip(embed, unit_rows(embed(held_out.pictures)), name_objects)
     if measures is None:
         # pictures of 425 px take long: one test has them
@@ -63,7 +64,7 @@ def judge_of(held_out, protocol, looks=(), measures=None):
             for measure in (*protocol.measures, *own_measures(protocol))
             if measure.kind not in ("pixcorr", "ssim")
         ]
-    return Judge(held_out.pictures, measures, looks, own, held_out.kinds)
+    return SimilarityScorer(held_out.pictures, measures, extractors, own, held_out.kinds)
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +93,9 @@ def scene(simulate, blank_card):
 def score(scene, name="mindeye", reconstructs=(paint,), **options):
     weights, held_out, training = scene
     protocol = PROTOCOLS[name]
-    judge = options.pop("judge", None) or judge_of(held_out, protocol, [upper_half])
-    return evaluate(weights, held_out, training, reconstructs, judge, protocol, **{"n_bootstrap": 200, **options})
+    scorer = options.pop("scorer", None) or scorer_of(held_out, protocol, [upper_half])
+    evaluation = Evaluation(weights, held_out, reconstructs, scorer, n_bootstrap=options.pop("n_bootstrap", 200))
+    return evaluate(evaluation, training, protocol, **options)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,7 @@ def test_the_answer_has_the_documented_fields_and_is_json(answer):
 
 def test_modes_score_what_they_show(answer):
     single = answer["single"]
-    # the own look sees c only, the network z only
+    # the own CLIP sees c only, the network z only
     assert single["c"]["clip_two_way"]["mean"] > 0.8
     assert single["zc"]["clip_two_way"] == single["c"]["clip_two_way"]
     assert single["z"]["clip_two_way"]["mean"] == 0.5
@@ -211,8 +213,8 @@ def test_pixels_are_compared_and_shuffled_too(scene):
     few = replace(held_out, voxels=held_out.voxels[keep], picture_of_trial=held_out.picture_of_trial[keep],
                   **{name: getattr(held_out, name)[:4] for name in ("pictures", "z", "c", "kinds")})  # fmt: skip
     measures = [Measure("pixcorr", "PixCorr", "pixcorr"), Measure("ssim", "SSIM", "ssim")]
-    judge = judge_of(few, PROTOCOLS["mindeye"], measures=measures)
-    answer = score((weights, few, replace(training, random_c=training.random_c[:4])), judge=judge,
+    scorer = scorer_of(few, PROTOCOLS["mindeye"], measures=measures)
+    answer = score((weights, few, replace(training, random_c=training.random_c[:4])), scorer=scorer,
                    max_trials_per_picture=1)  # fmt: skip
     zc, shuffled = answer["averaged"]["zc"], answer["controls"]["shuffled_averaged"]
     assert zc["pixcorr"]["mean"] > shuffled["pixcorr"]["mean"] + 0.2

@@ -21,10 +21,10 @@ from braind.client.data_set import DataSetError
 from braind.client.nsd import NsdTree
 from braind.daemon.preflight import load_weights
 from braind.models.bold_prior import BoldPrior
-from braind.models.causal import CausalEstimator
 from braind.models.clip import PictureClip
 from braind.models.demo.anatomy import STREAMS
 from braind.models.demo.nsd_tree import TreeSize, simulate
+from braind.models.estimator import CausalEstimator
 from braind.models.metrics import pixcorr, two_way
 from braind.models.session_scaling import z_score_sessions
 from braind.models.weights import WeightsError
@@ -200,7 +200,7 @@ def test_trials_of_bold_are_estimated_as_during_a_scan(tree, folder):
     n_estimated = 0
     for index, volume in enumerate(series):
         estimator.add_volume(index, volume)
-        for estimate in estimator.unfolding():
+        for estimate in estimator.current_estimates():
             if not estimate.is_final:
                 continue
             assert betas[of_run[estimate.event_number]] == pytest.approx(estimate.betas, abs=2e-3)

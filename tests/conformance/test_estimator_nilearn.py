@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 from braind.models.bold_prior import CANONICAL, BoldPrior
-from braind.models.bold_training import BoldRun, estimates_of, fit_prior
-from braind.models.causal import CausalEstimator
+from braind.models.bold_training import FinishedRun, estimates_of, fit_prior
 from braind.models.demo.bold import N_DELAYS, TR_S, BoldVoxels, simulate_run
-from braind.models.streaming import response
+from braind.models.estimator import CausalEstimator
+from braind.models.hrf import response
 
 N_TRIALS, N_VOXELS, N_VOLUMES = 62, 60, 226
 
@@ -37,7 +37,7 @@ class Run:
             motion_pattern=np.zeros((6, N_VOXELS), np.float32),
         )
         volumes = simulate_run(voxels, self.amplitudes, slots, rng).volumes.astype(np.float32)
-        self.bold = BoldRun(volumes, slots * 4.0, TR_S)
+        self.bold = FinishedRun(volumes, slots * 4.0, TR_S)
         # the last responses are cut off by the run's end
         self.is_seen = slots * 4.0 < N_VOLUMES * TR_S - 12
 
@@ -50,7 +50,7 @@ def run() -> Run:
 @pytest.fixture
 def flat_prior(monkeypatch: pytest.MonkeyPatch) -> BoldPrior:
     """A baseline that is any line, responses of any size."""
-    monkeypatch.setattr("braind.models.causal.SLOPE_VARIANCE", 1e4)
+    monkeypatch.setattr("braind.models.kalman_filter.SLOPE_VARIANCE", 1e4)
     nothing = np.zeros(N_VOXELS, np.float32)
     return BoldPrior(
         np.full(N_VOXELS, CANONICAL), nothing, nothing + 1, amplitude_variance=1e4, drift_variance=0.0,
@@ -61,8 +61,8 @@ def flat_prior(monkeypatch: pytest.MonkeyPatch) -> BoldPrior:
 def causal(run: Run, prior: BoldPrior) -> NDArray[Any]:
     """Return what the estimator says of every trial at the run's last volume."""
     estimator = CausalEstimator(TR_S, prior)
-    run.bold.announce(estimator)
-    assert len(list(run.bold.give(estimator))) == N_VOLUMES
+    run.bold.add_events(estimator)
+    assert len(list(run.bold.add_volumes(estimator))) == N_VOLUMES
     estimates = [estimator.estimate(event) for event in range(N_TRIALS)]
     return np.array([estimate.betas for estimate in estimates if estimate])
 

@@ -1,7 +1,7 @@
-"""The judge: turns decoded pictures into numbers of likeness with the seen ones, and those into scores.
+"""Compares decoded pictures with the seen pictures, and scores the comparison.
 
-A decode is reduced at once to its correlations with every seen picture, layer by layer: all identification, distance
-and shuffling follows from them, and no picture needs to be kept.
+A decoded picture is reduced to its features' correlations with every seen picture. Identification, distances and
+shuffled controls follow from these correlations, so no decoded picture is kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .judge_networks import Look
 from .metrics import among_best, identified_among_decoded, identified_among_seen, pixcorr, ssim, unit_rows
 from .protocols import Measure, mindeye_pixels
+from .scorer_networks import FeatureExtractor
 
 Array = NDArray[Any]
 
@@ -22,14 +22,15 @@ SEEN_AT_ONCE = 16  # pictures
 
 @dataclass(frozen=True, eq=False)
 class OwnClip:
-    """braind's own look at pictures: a CLIP, the captions of the seen pictures, and names for objects.
+    """braind's own CLIP, the captions of the seen pictures, and names for objects.
 
     Parameters
     ----------
     embed : pictures (n, px, px, 3) uint8 → (n, d) float
     captions : array of shape (n_pictures, d), float
         Mean embedding of each seen picture's captions.
-    names : embeddings (n, d) → n names, of the kinds of the held-out pictures; without it, naming is not scored
+    names : embeddings (n, d) → n names from the kinds of the held-out pictures
+        Without it, naming is not scored.
     """
 
     embed: Callable[[Array], Array]
@@ -39,22 +40,23 @@ class OwnClip:
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """How like n decodes are to the seen pictures.
+    """The similarity of n decodes with the seen pictures.
 
     Parameters
     ----------
     correlation : measure → (n, n_pictures) float64
-        Of the features that the measure compares, with every seen picture.
-    pixels, pixels_of_another : "pixcorr" or "ssim" → (n,) float64
-        With the picture that each was decoded from, and with another one (empty where that was not asked for).
+        Correlation of the measure's features with the features of every seen picture.
+    pixels, pixels_of_other : "pixcorr" or "ssim" → (n,) float64
+        Similarity with the decode's own seen picture, and with another seen picture (empty unless requested).
     caption : array of shape (n, n_pictures), float, optional
-        Cosine with every seen picture's captions.
+        Cosine with the captions of every seen picture.
     named : array of n str, optional
+        Name of the object in each decode.
     """
 
     correlation: Mapping[str, Array]
     pixels: Mapping[str, Array]
-    pixels_of_another: Mapping[str, Array]
+    pixels_of_other: Mapping[str, Array]
     caption: Array | None = None
     named: Array | None = None
 
@@ -63,32 +65,32 @@ class Likeness:
         return self._with_each(lambda values: values[chosen])
 
     def shuffled(self) -> "Likeness":
-        """Return the likeness with another picture as if it were the one decoded."""
-        return replace(self, pixels=self.pixels_of_another)
+        """Return the likeness with another seen picture in place of the own one."""
+        return replace(self, pixels=self.pixels_of_other)
 
     @classmethod
     def joined(cls, parts: "Sequence[Likeness]") -> "Likeness":
-        """Return the decodes of all parts, one after another."""
+        """Concatenate parts."""
         return _combine(parts, np.concatenate)
 
     @classmethod
     def averaged(cls, samples: "Sequence[Likeness]") -> "Likeness":
-        """Return the mean over samples of the same decodes; the first one's names."""
+        """Average over samples of the same decodes; take the names from the first sample."""
         return _combine(samples, lambda arrays: arrays[0] if arrays[0].dtype.kind == "U" else np.mean(arrays, axis=0))
 
     def _with_each(self, change: Callable[[Array], Array]) -> "Likeness":
         return _combine([self], lambda arrays: change(arrays[0]))
 
 
-class Judge:
-    """Has seen the held-out pictures, and compares decodes with them.
+class SimilarityScorer:
+    """Compares decodes with the held-out pictures.
 
     Parameters
     ----------
     seen : array of shape (n_pictures, px, px, 3), uint8
-    measures : what is scored; those whose features no look gives are left out
-    looks : networks; each gives the features of one or more measures
-    own : braind's own CLIP, the features of the measure clip_two_way
+    measures : the measures to score; a measure without its features is left out
+    extractors : each gives the features of one or more measures
+    own : gives the features of the measure clip_two_way
     kinds : the object in each picture, if known
     """
 
@@ -96,12 +98,12 @@ class Judge:
         self,
         seen: Array,
         measures: Sequence[Measure],
-        looks: Sequence[Look] = (),
+        extractors: Sequence[FeatureExtractor] = (),
         own: OwnClip | None = None,
         kinds: Sequence[str] = (),
     ) -> None:
         self.n_pictures = len(seen)
-        self._own, self._looks = own, list(looks)
+        self._own, self._extractors = own, list(extractors)
         self._kinds = np.array(kinds, str) if any(kinds) else None
         self._pixel_measures = {
             measure.name: pixcorr if measure.kind == "pixcorr" else ssim
@@ -113,9 +115,9 @@ class Judge:
             np.concatenate([mindeye_pixels(chunk) for chunk in chunks]) if self._pixel_measures else None
         )
         self._seen_features = _joined([{n: unit_rows(f) for n, f in self._features(chunk).items()} for chunk in chunks])
-        self.measures = tuple(measure for measure in measures if self._can(measure))
+        self.measures = tuple(measure for measure in measures if self._is_available(measure))
 
-    def _can(self, measure: Measure) -> bool:
+    def _is_available(self, measure: Measure) -> bool:
         has_own, has_kinds = self._own is not None, self._kinds is not None
         return {
             "same_kind": has_own and has_kinds,
@@ -124,25 +126,25 @@ class Judge:
         }.get(measure.kind, measure.kind in ("pixcorr", "ssim", "forward", "backward") or
               measure.name in self._seen_features)  # fmt: skip
 
-    def look(self, decoded: Array, picture_of_decoded: Array, another: Array | None = None) -> Likeness:
+    def compare(self, decoded: Array, picture_of_decoded: Array, other: Array | None = None) -> Likeness:
         """Compare decodes with the seen pictures.
 
         Parameters
         ----------
         decoded : array of shape (n, px, px, 3), uint8
         picture_of_decoded : array of shape (n,), int
-        another : array of shape (n,), int, optional
-            A second picture to compare each one's pixels with.
+        other : array of shape (n,), int, optional
+            Another seen picture for each decode, for the shuffled control of pixel measures.
         """
         features = self._features(decoded)
         pixels: dict[str, Array] = {}
-        pixels_of_another: dict[str, Array] = {}
+        pixels_of_other: dict[str, Array] = {}
         if self._seen_pixels is not None:
             decoded_pixels = mindeye_pixels(decoded)
             for name, measured in self._pixel_measures.items():
                 pixels[name] = measured(self._seen_pixels[picture_of_decoded], decoded_pixels)
-                if another is not None:
-                    pixels_of_another[name] = measured(self._seen_pixels[another], decoded_pixels)
+                if other is not None:
+                    pixels_of_other[name] = measured(self._seen_pixels[other], decoded_pixels)
         caption = named = None
         if self._own is not None:
             embeddings = features["clip_two_way"]
@@ -151,13 +153,13 @@ class Judge:
         return Likeness(
             {name: unit_rows(feature) @ self._seen_features[name].T for name, feature in features.items()},
             pixels,
-            pixels_of_another,
+            pixels_of_other,
             caption,
             named,
         )
 
     def scores(self, likeness: Likeness, picture_of_decoded: Array) -> dict[str, Array]:
-        """Return each decode's scores, (n,) float64, by measure of pictures."""
+        """Return each decode's scores by picture measure, (n,) float64 each."""
         rows = np.arange(len(picture_of_decoded))
         scores: dict[str, Array] = {}
         for name, _, kind, k in self.measures:
@@ -179,14 +181,16 @@ class Judge:
         return scores
 
     def retrieval(self, likeness: Array, picture_of_decoded: Array, repeat: Array) -> dict[str, Array]:
-        """Return whether each decode finds its picture, and each picture its decode: (n,) float64 by measure.
+        """Score forward and backward retrieval by latents: (n,) float64 by measure.
+
+        Forward retrieval finds the seen picture of a decode, backward retrieval the decode of a seen picture.
 
         Parameters
         ----------
         likeness : array of shape (n, n_pictures), float
-            Of decoded with seen latents.
+            Similarity of decoded with seen latents.
         repeat : array of shape (n,), int
-            Decodes of the same repeat are each other's rivals, so that no picture is there twice.
+            Rivals of a decode are decodes of the same repeat, so no picture occurs twice.
         """
         with_picture_of = likeness[:, picture_of_decoded].T
         rivals = repeat[:, None] == repeat
@@ -201,8 +205,8 @@ class Judge:
 
     def _features(self, pictures: Array) -> dict[str, Array]:
         features = {} if self._own is None else {"clip_two_way": self._own.embed(pictures)}
-        for look in self._looks:
-            features |= look(pictures)
+        for extract in self._extractors:
+            features |= extract(pictures)
         return features
 
 
@@ -229,7 +233,7 @@ def _combine(parts: Sequence[Likeness], how: Callable[[list[Array]], Array]) -> 
     return Likeness(
         each([part.correlation for part in parts]),
         each([part.pixels for part in parts]),
-        each([part.pixels_of_another for part in parts]),
+        each([part.pixels_of_other for part in parts]),
         one([part.caption for part in parts]),
         one([part.named for part in parts]),
     )

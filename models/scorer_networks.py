@@ -1,6 +1,6 @@
-"""The protocols' networks, loaded by their own libraries: from a folder, or from those libraries' hubs.
+"""Loads the protocols' published networks with torchvision and transformers, from a folder or from their hubs.
 
-A folder holds the files under the names that the libraries download them by. What is missing is said, not hidden.
+The files in a folder keep the names under which the libraries download them. A missing file raises `NetworkError`.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,14 +15,14 @@ from ..errors import BraindError
 from .protocols import Network, network_input
 
 Array = NDArray[Any]
-Look = Callable[[Array], dict[str, Array]]
-"""Pictures (n, height, width, 3) uint8 → by measure, the features that it compares, (n, n_features) float32."""
+FeatureExtractor = Callable[[Array], dict[str, Array]]
+"""Pictures (n, height, width, 3) uint8 → features by measure, each (n, n_features) float32."""
 Source = Path | Literal["hub"] | None
 
 CLIP_NAME = "openai/clip-vit-large-patch14"
 SWAV_URL = "https://dl.fbaipublicfiles.com/deepcluster/swav_800ep_pretrain.pth.tar"
 TORCHVISION = {
-    # torchvision's name of the model, of its weights, and the options that go with these weights
+    # torchvision's names of the model and of its weights, and the model's options for these weights
     "alexnet": ("alexnet", "AlexNet_Weights.IMAGENET1K_V1", {}),
     "inception_v3": (
         "inception_v3", "Inception_V3_Weights.IMAGENET1K_V1", {"transform_input": True, "init_weights": False},
@@ -33,29 +33,29 @@ TORCHVISION = {
 
 
 class NetworkError(BraindError):
-    """A network that is not here: the sentence says what it needs."""
+    """A network that cannot be loaded. The sentence says which file or library it needs."""
 
     code = "network"
 
 
-def load_looks(networks: tuple[Network, ...], source: Source) -> tuple[list[Look], dict[str, str]]:
-    """Load the networks that are there; return them, and for each measure of another what it needs."""
-    looks, missing = [], {}
+def load_extractors(networks: tuple[Network, ...], source: Source) -> tuple[list[FeatureExtractor], dict[str, str]]:
+    """Load the available networks; return them, and for each other measure a sentence that says what it needs."""
+    extractors, missing = [], {}
     for network in networks:
         try:
-            looks.append(load_look(network, source))
+            extractors.append(load_extractor(network, source))
         except NetworkError as error:
             missing |= dict.fromkeys(network.layers, str(error))
-    return looks, missing
+    return extractors, missing
 
 
-def load_look(network: Network, source: Source) -> Look:
+def load_extractor(network: Network, source: Source) -> FeatureExtractor:
     """Load one network.
 
     Raises
     ------
     NetworkError
-        If its library, folder or weights are missing or do not fit each other.
+        If the network's library, folder or weights are missing, or if they do not fit each other.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if network.name == "clip":
@@ -66,15 +66,15 @@ def load_look(network: Network, source: Source) -> Look:
         outputs = layer_outputs
 
     @torch.inference_mode()
-    def look(pictures: Array) -> dict[str, Array]:
+    def extract(pictures: Array) -> dict[str, Array]:
         features = outputs(model, network_input(pictures, network).to(device), network.layers)
         return {name: feature.flatten(1).float().cpu().numpy() for name, feature in features.items()}
 
-    return look
+    return extract
 
 
 def layer_outputs(model: Any, pixels: torch.Tensor, layers: Mapping[str, str]) -> dict[str, torch.Tensor]:
-    """Run a model on pixels and return what the named submodules put out, by measure."""
+    """Run a model on pixels and return the outputs of the named submodules, by measure."""
     found: dict[str, torch.Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -91,7 +91,7 @@ def layer_outputs(model: Any, pixels: torch.Tensor, layers: Mapping[str, str]) -
 
 
 def clip_folder(source: Source) -> Path:
-    """Return the folder of CLIP ViT-L/14, which transformers downloads first if the source is its hub.
+    """Return the folder of CLIP ViT-L/14. From the hub, transformers downloads it first.
 
     Raises
     ------

@@ -8,9 +8,9 @@ import torch
 from scipy.spatial.distance import correlation as correlation_distance
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
-from braind.models.judge import Judge
-from braind.models.judge_networks import NetworkError, layer_outputs, load_look, load_looks
+from braind.models.likeness import SimilarityScorer
 from braind.models.protocols import PROTOCOLS, Network, network_input
+from braind.models.scorer_networks import NetworkError, layer_outputs, load_extractor, load_extractors
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +35,13 @@ def clip_of(protocol):
 
 def test_clip_is_loaded_by_its_own_library_and_gives_each_protocols_layers(folder, pictures):
     model = CLIPVisionModelWithProjection.from_pretrained(folder / "clip-vit-large-patch14")
-    features = load_look(clip_of("takagi"), folder)(pictures)
+    features = load_extractor(clip_of("takagi"), folder)(pictures)
     with torch.no_grad():
         wanted = model(network_input(pictures, clip_of("takagi")), output_hidden_states=True)
     assert features["clip"] == pytest.approx(wanted.image_embeds.numpy(), abs=1e-5)
     assert features["clip_h6"] == pytest.approx(wanted.hidden_states[6].flatten(1).numpy(), abs=1e-5)
     assert features["clip_h12"].shape == (4, 17 * 16)
-    assert set(load_look(clip_of("mindeye"), folder)(pictures)) == {"clip"}
+    assert set(load_extractor(clip_of("mindeye"), folder)(pictures)) == {"clip"}
 
 
 def test_layers_are_read_as_they_leave_the_layer_even_when_the_next_works_in_place(pictures):
@@ -64,13 +64,13 @@ def test_a_missing_clip_says_what_it_needs(tmp_path, source, sentence):
         (tmp_path / "clip-vit-large-patch14").mkdir()
         (tmp_path / "clip-vit-large-patch14/config.json").write_text('{"model_type": "clip_vision_model"}')
     with pytest.raises(NetworkError, match=f"needs.*{sentence}"):
-        load_look(clip_of("takagi"), None if source is None else tmp_path)
+        load_extractor(clip_of("takagi"), None if source is None else tmp_path)
 
 
 @pytest.mark.parametrize("protocol", ["mindeye", "takagi"])
 def test_networks_that_are_not_here_are_named_measure_by_measure(folder, protocol):
-    looks, missing = load_looks(PROTOCOLS[protocol].networks, folder)
-    assert len(looks) == 1
+    extractors, missing = load_extractors(PROTOCOLS[protocol].networks, folder)
+    assert len(extractors) == 1
     others = [
         measure for network in PROTOCOLS[protocol].networks if network.name != "clip" for measure in network.layers
     ]
@@ -80,12 +80,12 @@ def test_networks_that_are_not_here_are_named_measure_by_measure(folder, protoco
 
 def test_a_measure_without_its_network_is_left_out_and_distances_are_scipys(folder, pictures):
     protocol = replace(PROTOCOLS["mindeye"], measures=PROTOCOLS["mindeye"].measures[2:])
-    look = load_look(clip_of("mindeye"), folder)
-    judge = Judge(pictures, protocol.measures, [look, lambda seen: {"swav": look(seen)["clip"]}])
-    assert [measure.name for measure in judge.measures] == ["clip", "swav"]
+    extract = load_extractor(clip_of("mindeye"), folder)
+    scorer = SimilarityScorer(pictures, protocol.measures, [extract, lambda seen: {"swav": extract(seen)["clip"]}])
+    assert [measure.name for measure in scorer.measures] == ["clip", "swav"]
     picture_of_decoded = np.array([0, 1, 2, 3])
-    scores = judge.scores(judge.look(pictures[::-1], picture_of_decoded), picture_of_decoded)
-    features = look(pictures)["clip"]
+    scores = scorer.scores(scorer.compare(pictures[::-1], picture_of_decoded), picture_of_decoded)
+    features = extract(pictures)["clip"]
     wanted = [correlation_distance(features[n], features[3 - n]) for n in range(4)]
     assert scores["swav"] == pytest.approx(wanted, abs=1e-6)
     assert set(scores) == {"clip", "swav"}
@@ -111,10 +111,10 @@ def test_published_torchvision_networks_give_every_layer(tmp_path, pictures):
         "swav": 2048,
     }
     for protocol in PROTOCOLS.values():
-        looks, missing = load_looks(protocol.networks, tmp_path)
+        extractors, missing = load_extractors(protocol.networks, tmp_path)
         assert set(missing) <= {"clip", "clip_h6", "clip_h12"}
-        for look in looks:
-            for name, feature in look(pictures[:2]).items():
+        for extract in extractors:
+            for name, feature in extract(pictures[:2]).items():
                 assert feature.shape == (2, n_features[name]), name
 
 
@@ -123,7 +123,7 @@ def test_weights_of_another_network_are_refused(tmp_path, pictures):
     torch.save({"nothing": torch.zeros(1)}, tmp_path / "alexnet-owt-7be5be79.pth")
     network = Network("alexnet", {"alexnet_2": "features.4"}, 256, "tensor")
     with pytest.raises(NetworkError, match="do not fit"):
-        load_look(network, tmp_path)
+        load_extractor(network, tmp_path)
     (tmp_path / "alexnet-owt-7be5be79.pth").write_bytes(b"no weights")
     with pytest.raises(NetworkError, match="readable"):
-        load_look(network, tmp_path)
+        load_extractor(network, tmp_path)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from braind.models.bold_prior import BoldPrior
-from braind.models.bold_training import BoldRun, estimates_of, fit_prior, with_reference
-from braind.models.causal import FINAL_ESTIMATE_S, HRF_SHIFTS_S, KEPT_TRIALS, CausalEstimator
-from braind.models.streaming import StreamingError, response
+from braind.models.bold_training import FinishedRun, estimates_of, fit_prior, with_reference
+from braind.models.estimator import FINAL_ESTIMATE_S, HRF_SHIFTS_S, CausalEstimator, StreamingError
+from braind.models.hrf import response
+from braind.models.kalman_filter import N_TRIAL_SLOTS
 
 TR_S = 4 / 3
 
@@ -43,15 +44,15 @@ def stream(signal, onsets_s, prior=None, missing=(), motion=None):
         if index not in missing:
             estimator.add_volume(index, volume, None if motion is None else motion[index])
             flags.append(estimator.flags)
-            for estimate in estimator.unfolding():
+            for estimate in estimator.current_estimates():
                 estimates.setdefault(estimate.event_number, []).append(estimate)
     return estimator, estimates, flags
 
 
 def final_of(estimates, n_trials):
     finals = {}
-    for event, unfolding in estimates.items():
-        final = [estimate for estimate in unfolding if estimate.is_final]
+    for event, of_trial in estimates.items():
+        final = [estimate for estimate in of_trial if estimate.is_final]
         if final:
             finals[event] = final[0]
     assert len(finals) > n_trials - 3
@@ -70,17 +71,17 @@ def test_overlapping_trials_come_apart():
     assert correlation(final_of(estimates, len(betas)), betas) > 0.97
 
 
-def test_a_trial_unfolds_at_every_volume_and_becomes_surer():
+def test_a_trial_is_estimated_at_every_volume_and_becomes_surer():
     signal, onsets_s, betas = simulate()
     estimator, estimates, _ = stream(signal, onsets_s)
-    unfolding = estimates[10]
-    ages_s = [estimate.since_onset_s for estimate in unfolding]
+    of_trial = estimates[10]
+    ages_s = [estimate.since_onset_s for estimate in of_trial]
     assert np.diff(ages_s) == pytest.approx(TR_S)
     assert 4 <= ages_s[0] < 4 + TR_S
-    assert [estimate.is_final for estimate in unfolding] == [age >= FINAL_ESTIMATE_S for age in ages_s]
-    assert sum(estimate.is_final for estimate in unfolding) == 1
+    assert [estimate.is_final for estimate in of_trial] == [age >= FINAL_ESTIMATE_S for age in ages_s]
+    assert sum(estimate.is_final for estimate in of_trial) == 1
     assert estimator.finish() == []
-    doubt = [float(estimate.std.mean()) for estimate in unfolding]
+    doubt = [float(estimate.std.mean()) for estimate in of_trial]
     assert doubt[0] > doubt[2] > doubt[-1]
     assert doubt[0] > 2 * doubt[-1]
     # the doubt is the error that there is
@@ -107,7 +108,7 @@ def test_an_onset_that_comes_too_late_is_not_made_up():
         if index == 12:
             estimator.add_event(0, 0.0)
         estimator.add_volume(index, volume)
-        assert estimator.unfolding() == []
+        assert estimator.current_estimates() == []
 
 
 def test_missing_volumes_move_time_on_and_little_else():
@@ -140,7 +141,7 @@ def test_the_same_volumes_give_the_same_bits():
 
 
 def test_a_run_without_end_keeps_a_bounded_state():
-    signal, onsets_s, betas = simulate(n_trials=KEPT_TRIALS + 30, n_voxels=8)
+    signal, onsets_s, betas = simulate(n_trials=N_TRIAL_SLOTS + 30, n_voxels=8)
     estimator, estimates, _ = stream(signal, onsets_s)
     assert estimator.estimate(0) is None
     assert correlation(final_of(estimates, len(betas)), betas) > 0.8
@@ -167,7 +168,7 @@ def test_the_prior_finds_each_voxels_response():
     runs = []
     for seed in range(2):
         signal, onsets_s, _ = simulate(n_trials=25, n_voxels=n_voxels, shifts_s=np.array(HRF_SHIFTS_S)[true], seed=seed)
-        runs.append(BoldRun(signal, onsets_s, TR_S))
+        runs.append(FinishedRun(signal, onsets_s, TR_S))
     prior = fit_prior(runs)
     assert (np.abs(prior.hrf_of_voxel - true) <= 1).mean() > 0.9
     assert prior.amplitude_mean.mean() == pytest.approx(1, abs=0.25)
@@ -176,7 +177,9 @@ def test_the_prior_finds_each_voxels_response():
 
 def test_a_finished_run_gives_each_trial_one_final_estimate():
     signal, onsets_s, _ = simulate()
-    finals = [one.event_number for one in estimates_of(BoldRun(signal, onsets_s, TR_S), prior_of(50)) if one.is_final]
+    finals = [
+        one.event_number for one in estimates_of(FinishedRun(signal, onsets_s, TR_S), prior_of(50)) if one.is_final
+    ]
     assert finals == list(range(len(onsets_s)))
 
 
@@ -184,7 +187,7 @@ def test_a_volume_a_voxel_off_is_misaligned_and_a_noisy_one_is_not():
     rng = np.random.default_rng(3)
     mean_volume = np.cumsum(rng.normal(size=(8, 9, 7)), axis=1).astype(np.float32) * 50 + 1000
     voxel_index = np.flatnonzero(rng.random(mean_volume.size) < 0.4)
-    prior = with_reference(prior_of(len(voxel_index)), mean_volume, voxel_index, lowest_likeness=0.99)
+    prior = with_reference(prior_of(len(voxel_index)), mean_volume, voxel_index, lowest_correlation=0.99)
     noisy = mean_volume + rng.normal(0, 3, mean_volume.shape)
     assert not prior.is_misaligned(noisy.reshape(-1)[voxel_index])
     assert prior.is_misaligned(np.roll(noisy, 1, axis=0).reshape(-1)[voxel_index])
@@ -193,8 +196,8 @@ def test_a_volume_a_voxel_off_is_misaligned_and_a_noisy_one_is_not():
 
 def test_trials_are_estimated_from_the_volumes_so_far():
     signal, onsets_s, _ = simulate()
-    run, until = BoldRun(signal, onsets_s, TR_S), len(signal) // 2
-    first_half = BoldRun(signal[:until], onsets_s, TR_S)
+    run, until = FinishedRun(signal, onsets_s, TR_S), len(signal) // 2
+    first_half = FinishedRun(signal[:until], onsets_s, TR_S)
     whole = {one.event_number: one for one in estimates_of(run, prior_of(50)) if one.is_final}
     for estimate in estimates_of(first_half, prior_of(50)):
         if estimate.is_final and estimate.since_onset_s >= FINAL_ESTIMATE_S:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braind.models.streaming import response
+from braind.models.hrf import response
 
 
 def test_the_response_is_the_canonical_one():
