@@ -1,15 +1,9 @@
-"""A replay's messages on stderr, and a progress bar if stderr is a terminal."""
+"""A replay's progress bar on stderr, if stderr is a terminal."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .replay import ReplayProgress
-
-
-def say(sentence: str) -> None:
-    """Write a sentence to stderr."""
-    sys.stderr.write(f"braind: {sentence}\n")
 
 
 @contextmanager

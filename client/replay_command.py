@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 from .config import Config
 from .control import ControlClient
 from .endpoints import endpoints
-from .progress_bar import progress_bar, say
+from .progress_bar import progress_bar
 from .replay import ReplaySummary, replay
 from .replay_plan import ReplayPlan
 from .replay_runs import TRIAL_S
 from .scanner import ScannerClient
+from .stderr import say
 from .subscriber import DecodeSubscriber
 from .unfinished import UnfinishedReplay
 
