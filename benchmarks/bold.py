@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from measuring import origin, summary, write_result
 
-from braind.models.bold_prior import HRF_SHIFTS_S, BoldPrior
-from braind.models.causal import CausalEstimator
+from braind.models.bold.estimator import CausalEstimator
+from braind.models.weights.bold_prior import HRF_SHIFTS_S, BoldPrior
 
 RESULTS = Path(__file__).parent / "results"
 TR_S, TRIAL_S = 4 / 3, 4.0
@@ -32,7 +32,7 @@ def time_volumes(n_voxels: int, n_volumes: int) -> list[float]:
             estimator.add_event(index, index * TR_S)
         began_s = time.perf_counter()
         estimator.add_volume(index, volumes[index % len(volumes)])
-        estimator.unfolding()
+        estimator.current_estimates()
         times_s.append(time.perf_counter() - began_s)
     return times_s
 

@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from braind.client.config import engines_path, load_config
-from braind.client.nsd import NsdTree
-from braind.models.clip import PictureClip
-from braind.models.engines import load_engine
-from braind.models.low_rank import LowRankMap
-from braind.models.metrics import pixcorr, two_way
+from braind.client.datasets.nsd.tree import NsdTree
+from braind.config import load_config
+from braind.models.ldm.reconstruct import Reconstructor
+from braind.models.pipeline.decoding_pipeline import DecodingPipeline, load_model
+from braind.models.pipeline_settings import Mode
 from braind.models.presets import PRESETS, Preset
-from braind.models.reconstruct import Mode, Reconstructor
+from braind.models.scores.clip import PictureClip
+from braind.models.scores.metrics import pixcorr, two_way
+from braind.models.weights.low_rank import LowRankMap
 from braind.offline.data_sets import ensure_tree
 from braind.offline.decoding import kind_captions
-from braind.offline.from_settings import load_ldm
-from braind.offline.left_out import ONE_PENALTY, PictureSplits
+from braind.offline.fit.left_out import ONE_PENALTY, PictureSplits
+from braind.offline.from_settings import pipeline_settings
 
 Array = NDArray[Any]
 
@@ -153,12 +155,12 @@ def main(what: str, subject: int, n_pictures: int, prepare: bool, state: Path) -
     left_out = left_out_trials(subject, n_pictures, state / f"subj{subject:02d}.npz")
     if prepare:
         return
-    config = load_config()
-    ldm, judge = load_ldm(config), Judge(left_out)
+    settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx")
+    ldm, judge = load_model(settings), Judge(left_out)
 
     def reconstruct(preset: Preset, *, few_step: bool = False, tiny: bool = False) -> Reconstructor:
         preset = replace(preset, few_step=few_step, decoder="tiny" if tiny else "full")
-        return Reconstructor(ldm, preset, engine=load_engine("onnx", ldm, preset, engines_path(config)))
+        return DecodingPipeline.around(ldm, msgspec.structs.replace(settings, preset=preset)).reconstructor
 
     rows = scale_rows if what == "scale" else few_step_rows
     for row in rows(left_out, judge, reconstruct):

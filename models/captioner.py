@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import BraindError
-from .fingerprint import folder_fingerprint
+from .weights.fingerprint import folder_fingerprint
 
 Array = NDArray[Any]
 

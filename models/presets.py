@@ -18,7 +18,7 @@ LCM_TIMESTEP_SCALING, LCM_SIGMA_DATA = 10.0, 0.5  # Luo et al. 2023, as diffuser
 
 Rule = Literal["ddim", "dpm++", "lcm", "tcd"]
 Guidance = Literal["none", "full", "first"]
-Decoder = Literal["full", "tiny", "auto"]
+LatentDecoder = Literal["full", "tiny", "auto"]
 
 
 class PresetError(BraindError):
@@ -62,7 +62,7 @@ class Preset:
     guidance_scale: float = 3.0
     latent_path: Literal["direct", "reencode"] = "direct"
     published_grid: bool = False
-    decoder: Decoder = "full"
+    decoder: LatentDecoder = "full"
     few_step: bool = False
 
     def __post_init__(self) -> None:

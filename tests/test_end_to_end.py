@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from braind.cli import main
-from braind.client.config import candidates_path, load_config, weights_path
-from braind.models.demo.nsd_tree import TreeSize, simulate
-from braind.models.weights import Weights
+from braind.config import candidates_path, load_config, weights_path
+from braind.models.demo.subject.nsd_tree import TreeSize, simulate
+from braind.models.weights.weights import Weights
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = TreeSize(shapes=((12, 14, 10),), n_shared=16, n_bold_sessions=1)
@@ -211,7 +211,7 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
         (["decode", "--trials", "last"], "0,3,10-19", 1),
         (["decode", "--preset", "takagy"], "takagi", 2),
         (["serve", "--subject", "2"], "braind fit --subject 2", 2),
-        (["serve", "--host", "0.0.0.0"], "keys", 2),
+        (["serve", "--host", "0.0.0.0"], "tunnel its ports", 2),
         (["replay", "--subject", "1"], "braind serve", 3),
         (["status"], "braind serve", 3),
     ],

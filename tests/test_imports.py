@@ -8,9 +8,10 @@ import pytest
 
 import braind
 
+ROOT = Path(braind.__file__).parent
 CLIENT_MODULES = sorted(
-    f"braind.client.{path.stem}"
-    for path in (Path(braind.__file__).parent / "client").glob("*.py")
+    ".".join(("braind", *path.relative_to(ROOT).with_suffix("").parts))
+    for path in (ROOT / "client").rglob("*.py")
     if path.stem != "__init__"
 )
 HEAVY = {"torch", "diffusers", "transformers", "sklearn"}
@@ -28,7 +29,7 @@ def test_no_client_module_loads_what_a_scanner_console_does_not_have():
 
 
 @pytest.mark.parametrize(
-    "module", ["braind.client.scanner", "braind.client.subscriber", "braind.client.replay_command"]
+    "module", ["braind.client.scanner", "braind.client.subscriber", "braind.client.replays.command"]
 )
 def test_what_talks_to_the_daemon_reads_no_datasets(module):
     assert not loaded_by(module) & {"h5py", "nibabel", "scipy", "rich", "textual", "PIL"}

@@ -1,0 +1,48 @@
+"""SPM's canonical haemodynamic response function (HRF), convolved with a stimulus in closed form.
+
+The HRF is a difference of two gamma densities (SPM's `spm_hrf`; Friston et al. 1998).
+"""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc
+
+Array = NDArray[Any]
+
+PEAK_SHAPE, UNDERSHOOT_SHAPE, UNDERSHOOT_RATIO = 6.0, 16.0, 1 / 6
+"""SPM's defaults: gamma densities of shape 6 and 16 with scale 1 s; the undershoot has a sixth of the peak's weight."""
+
+
+def response(since_onset_s: Array, duration_s: float) -> Array:
+    """Return the response to a stimulus, scaled to 1 at its peak.
+
+    Parameters
+    ----------
+    since_onset_s : array of float, any shape
+        Seconds since stimulus onset. The response is 0 before onset.
+    duration_s : float
+        Stimulus duration.
+
+    Returns
+    -------
+    response : array of float, same shape
+    """
+    return _convolved(since_onset_s, duration_s) / _peak(duration_s)
+
+
+@cache
+def _peak(duration_s: float) -> float:
+    return float(_convolved(np.arange(0, 12 + duration_s, 0.1), duration_s).max())
+
+
+def _convolved(since_onset_s: Array, duration_s: float) -> Array:
+    """Convolve the HRF with a boxcar of `duration_s`: a difference of two cumulative gamma functions."""
+
+    def integral(time_s: Array) -> Array:
+        time_s = np.maximum(time_s, 0)
+        return gammainc(PEAK_SHAPE, time_s) - UNDERSHOOT_RATIO * gammainc(UNDERSHOOT_SHAPE, time_s)
+
+    return integral(since_onset_s) - integral(since_onset_s - duration_s)

@@ -1,0 +1,92 @@
+"""A subject's BOLD prior: what training runs say of a run before it begins.
+
+Weights files hold the prior. The front reads weights files, so this module imports only numpy.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# SPM's canonical HRF with five delays. HRFs of NSD's subjects differ in delay more than in shape (Allen et al. 2022).
+HRF_SHIFTS_S = (-1.0, -0.5, 0.0, 0.5, 1.0)
+CANONICAL = HRF_SHIFTS_S.index(0.0)
+
+VOXEL_TENSORS = ("hrf_of_voxel", "amplitude_mean", "noise_std", "mean_signal")
+SHARED_VALUES = (
+    "amplitude_variance", "drift_variance", "slope_variance", "motion_variance", "misaligned_below",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class BoldPrior:
+    """A subject's prior; variances are in units of a volume's noise variance.
+
+    Parameters
+    ----------
+    hrf_of_voxel : array of shape (n_voxels,), int64
+        Position in `HRF_SHIFTS_S` of each voxel's HRF.
+    amplitude_mean : array of shape (n_voxels,), float32
+        A trial's mean response, % signal change at the peak.
+    noise_std : array of shape (n_voxels,), float32
+        Standard deviation of one volume's noise, % signal change.
+    amplitude_variance : float
+        Variance of trial responses about their mean.
+    drift_variance, slope_variance : float
+        Variances of the random steps of the baseline and of its slope, for each second.
+    motion_variance : float
+        Variance of the motion coefficients, for each mm.
+    mean_signal : array of shape (n_voxels,), float32
+        Mean raw signal of the training runs; empty without training runs.
+    misaligned_below : float
+        A volume with a lower spatial correlation with `mean_signal` is misaligned.
+    """
+
+    hrf_of_voxel: Array
+    amplitude_mean: Array
+    noise_std: Array
+    amplitude_variance: float = 0.5
+    drift_variance: float = 0.0
+    slope_variance: float = 1e-5
+    motion_variance: float = 1.0
+    mean_signal: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    misaligned_below: float = -1.0
+
+    @classmethod
+    def vague(cls, n_voxels: int) -> "BoldPrior":
+        """Return a weakly informative prior, for a subject without training runs."""
+        canonical = np.full(n_voxels, CANONICAL)
+        return cls(canonical, np.zeros(n_voxels, np.float32), np.ones(n_voxels, np.float32), amplitude_variance=100.0)
+
+    def tensors(self) -> dict[str, Array]:
+        """Return the tensors that a file stores."""
+        shared = np.array([getattr(self, name) for name in SHARED_VALUES])
+        return {name: getattr(self, name) for name in VOXEL_TENSORS} | {"shared": shared}
+
+    @classmethod
+    def of_tensors(cls, tensors: dict[str, Array]) -> "BoldPrior":
+        """Return the prior that a file stores as `tensors`."""
+        shared = dict(zip(SHARED_VALUES, tensors["shared"].tolist(), strict=False))
+        return cls(**{name: tensors[name] for name in VOXEL_TENSORS}, **shared)
+
+    def check(self) -> None:
+        """Raise ValueError if no run can be estimated under this prior."""
+        if self.hrf_of_voxel.min() < 0 or self.hrf_of_voxel.max() >= len(HRF_SHIFTS_S):
+            raise ValueError(f"bold.hrf_of_voxel names responses other than 0 to {len(HRF_SHIFTS_S) - 1}")
+        variances = (self.amplitude_variance, self.drift_variance, self.slope_variance, self.motion_variance)
+        if (self.noise_std <= 0).any() or min(variances) < 0 or not self.amplitude_variance:
+            raise ValueError("bold.noise_std and the amplitudes' variance must be above 0, other variances not below")
+
+    def is_misaligned(self, voxels: Array) -> bool:
+        """Return whether a raw volume, (n_voxels,), shows other parts of the head than the training runs."""
+        return bool(self.mean_signal.size and spatial_correlation(voxels, self.mean_signal) < self.misaligned_below)
+
+
+def spatial_correlation(voxels: Array, mean_signal: Array) -> float:
+    """Return the correlation over voxels of two raw volumes, both (n_voxels,); 0 if either is constant."""
+    one, other = (volume - volume.mean(dtype=np.float64) for volume in (voxels, mean_signal))
+    norm = np.sqrt((one @ one) * (other @ other))
+    return float(one @ other / norm) if norm > 0 else 0.0
