@@ -82,7 +82,7 @@ def fit_data_set(
     kind: Kind,
     ldm: "LatentDiffusionModel",
     settings: "FitSettings",
-    encode: Encode = encode_targets,
+    encode: Encode | None = None,
 ) -> Fitted:
     """Fit on all trials of pictures that are not held out.
 
@@ -95,6 +95,7 @@ def fit_data_set(
     from ...models.fit import fit_weights
     from ...models.ridge.training_trials import TrainingTrials
 
+    encode = encode or encode_targets
     recorded = read_responses(config, tree, subject, kind)
     z_px = picture_size_of_z(ldm, settings.profile.z_share)
     z, c = encode(tree, ldm, recorded.training_ids, z_px, settings.work)
