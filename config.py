@@ -13,14 +13,13 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 import msgspec
 import platformdirs
 
+from .choices import EngineName, GpuDtype, Guidance, Kind, LatentDecoder, LatentPath, Mode, Rule, ZScore
 from .errors import BraindError
 
 PACKAGED_PATH = Path(__file__).parent / "config.toml"
 ENVIRONMENT_PREFIX = "BRAIND_"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: any free one)")]
-Kind = Literal["beta", "bold"]
-Mode = Literal["z", "c", "zc"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, description="a whole number from 0 on")]
 Labels = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of ROI labels, at least one")]
@@ -63,14 +62,12 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preset: Name
     refine: Text
-    engine: Annotated[Literal["auto", "torch", "onnx"], msgspec.Meta(description="auto, torch or onnx")]
+    engine: Annotated[EngineName, msgspec.Meta(description="auto, torch or onnx")]
     provider: Annotated[
         Literal["", "cpu", "cuda", "tensorrt"], msgspec.Meta(description="cpu, cuda, tensorrt or empty")
     ]
     may_fall_back: Annotated[bool, msgspec.Meta(description="true or false")]
-    gpu_dtype: Annotated[
-        Literal["bfloat16", "float16", "float32"], msgspec.Meta(description="bfloat16, float16 or float32")
-    ]
+    gpu_dtype: Annotated[GpuDtype, msgspec.Meta(description="bfloat16, float16 or float32")]
     keep_warm_ms: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
     mode: Annotated[Mode, msgspec.Meta(description="z, c or zc")]
     strength: Share
@@ -85,11 +82,11 @@ class PresetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     start: int
     n_calls: int
-    rule: Literal["ddim", "dpm++", "lcm", "tcd"] = "ddim"
-    guidance: Literal["none", "full", "first"] = "full"
+    rule: Rule = "ddim"
+    guidance: Guidance = "full"
     guidance_scale: float = 3.0
-    latent_path: Literal["direct", "reencode"] = "direct"
-    decoder: Literal["full", "tiny", "auto"] = "full"
+    latent_path: LatentPath = "direct"
+    decoder: LatentDecoder = "full"
     few_step: bool = False
 
 
@@ -97,7 +94,7 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     z_rois: Labels
     c_rois: Labels
     profile: Annotated[Literal["live", "takagi"], msgspec.Meta(description="live or takagi")]
-    z_score: Annotated[Literal["none", "full", "causal"], msgspec.Meta(description="none, full or causal")]
+    z_score: Annotated[ZScore, msgspec.Meta(description="none, full or causal")]
     folds: Annotated[int, msgspec.Meta(ge=2, le=1000, description="a whole number from 2 to 1000")]
     max_discarded_variance: Share
 

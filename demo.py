@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from .arrays import Array
 from .client.connection import NoDaemonError
 from .client.control import ControlClient
 from .client.endpoints import Endpoints, endpoints
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from .client.datasets.nsd.tree import NsdTree
     from .client.replays.replay import ReplaySummary
 
-Array = NDArray[Any]
 
 SUBJECT = 1
 N_VOLUMES = 24

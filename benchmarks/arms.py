@@ -13,16 +13,14 @@ import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionImg2ImgPipeline
 from diffusers.utils.logging import disable_progress_bar
-from numpy.typing import NDArray
 from PIL import Image
 
+from braind.arrays import Array
 from braind.models.ldm.model import LatentDiffusionModel
 from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.pipeline.decoding_pipeline import DecodingPipeline
 from braind.models.pipeline_settings import PipelineSettings
 from braind.models.presets import Preset
-
-Array = NDArray[Any]
 
 SEED = 42
 STRENGTH = 0.8  # diffusers' own default, and the paper's

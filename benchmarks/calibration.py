@@ -25,6 +25,7 @@ from measuring import origin, write_result
 from PIL import Image
 from plots import draw_calibration
 
+from braind.arrays import Array
 from braind.client.datasets.nsd.tree import NsdTree
 from braind.client.replays.runs import picture_file
 from braind.config import Config, load_config, nsd_path
@@ -36,7 +37,6 @@ from braind.offline.fit.calibrate import SessionFit, Shown, with_regions
 from braind.offline.fit.targets import encode_targets
 from braind.offline.from_settings import load_ldm
 
-Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parent
 SUBJECT, SESSION, OTHER_SESSION = 1, 16, 15
 REGIONS = ("early", "ventral")

@@ -5,13 +5,11 @@ from typing import Any
 
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionImg2ImgPipeline
-from numpy.typing import NDArray
 
+from braind.arrays import Array
 from braind.models.ldm.denoiser import joined
 from braind.models.ldm.networks import Networks
 from braind.models.ldm.reconstruct import Reconstructor
-
-Array = NDArray[Any]
 
 
 class Stock:

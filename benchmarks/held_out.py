@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from braind.arrays import Array
 from braind.config import Config
 from braind.models.scores.clip import PictureClip
 from braind.models.scores.metrics import bootstrap_ci, pixcorr, two_way
 from braind.models.weights.weights import Weights
 from braind.offline.data_sets import ensure_tree
 from braind.offline.fit.subject import ready_weights
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,18 +7,17 @@ Run: python benchmarks/settings.py scale | few-step [--subject 2] [--n-pictures 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from braind.arrays import Array
+from braind.choices import Mode
 from braind.client.datasets.nsd.tree import NsdTree
 from braind.config import load_config
 from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.pipeline.decoding_pipeline import DecodingPipeline, load_model
-from braind.models.pipeline_settings import Mode
 from braind.models.presets import PRESETS, Preset
 from braind.models.scores.clip import PictureClip
 from braind.models.scores.metrics import pixcorr, two_way
@@ -27,8 +26,6 @@ from braind.offline.data_sets import ensure_tree
 from braind.offline.decoding import kind_captions
 from braind.offline.fit.left_out import ONE_PENALTY, PictureSplits
 from braind.offline.from_settings import pipeline_settings
-
-Array = NDArray[Any]
 
 N_LEFT_OUT = 100
 USUAL, EXPECTED = "restored per channel", "expected"  # how the profile `live` decodes z and c

@@ -7,17 +7,14 @@ the object's kind; scored on the shared test pictures. Run: python benchmarks/si
 import csv
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from scipy.linalg import eigh
 
+from braind.arrays import Array
 from braind.client.datasets.nsd.tree import NsdTree
 from braind.models.demo.scenes import CATEGORIES, KINDS, PICTURE_PX
-
-Array = NDArray[Any]
 
 SMALL_PX = 16
 ALPHAS = (3e2, 1e3, 3e3, 1e4, 3e4, 1e5)

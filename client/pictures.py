@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from ..arrays import Array
 from ..errors import BraindError
-from .wire import Array
 
 MAX_PICTURE_PX = 4096
 """The longer side of the largest picture that is read."""

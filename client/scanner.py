@@ -16,14 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
+from ..arrays import Array
 from . import wire
 from .clock import ClockOffset
 from .connection import NoDaemonError, RefusedByDaemon
 from .resending import END_OF_RUN, ResendingConnection, ScannerError
 
 __all__ = ["NoDaemonError", "Onset", "OpenRun", "RefusedByDaemon", "ScannerClient", "ScannerError"]
-
-Array = wire.Array
 
 
 @dataclass(frozen=True)

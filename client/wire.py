@@ -10,18 +10,16 @@ from zlib import crc32
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
+from ..choices import Kind
 from ..errors import BraindError
-
-Array = NDArray[Any]
 
 MAGIC = b"BRD1"
 PROTOCOL_VERSION = 1
 MAX_HEADER_BYTES = 64 * 1024
 VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 
-Kind = Literal["beta", "bold"]
 Motion = tuple[float, float, float, float, float, float]
 Stage = Literal["scores", "xz", "xzc", "refined"]
 STAGES_OF_MODE: dict[str, tuple[Stage, ...]] = {

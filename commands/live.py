@@ -22,8 +22,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from ..choices import Kind
     from ..client.replays.replay import ReplaySummary
-    from ..config import Kind
 
 
 @click.command()

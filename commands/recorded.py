@@ -25,7 +25,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..config import Kind
+    from ..choices import Kind
 
 
 @click.command()

@@ -1,10 +1,8 @@
 """A run that the front takes volumes of."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
-
+from ..arrays import Array
 from ..client.wire import EndRun, Event, Hello, Volume
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
@@ -53,12 +51,12 @@ class ActiveRun:
         """Return the run's name."""
         return self.hello.run
 
-    def same_volume(self, volume: Volume, voxels: NDArray[Any]) -> bool | None:
+    def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
         """Return True if the journal has this volume, False if it has other bytes at the index, None if it has none."""
         return None if volume.index > self.highest_index else self.journal.same_volume(volume, voxels)
 
     def add_volume(
-        self, volume: Volume, voxels: NDArray[Any], *, seen: bytes | None, whole: bytes | None, state: State
+        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State
     ) -> None:
         """Commit a volume; raise JournalError if it is not durable."""
         self.journal.add_volume(volume, voxels, seen=seen, whole=whole, state=state)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config import Kind
+from ..choices import Kind
 from ..errors import BraindError
 from ..models.weights.blank import blank_weights
 from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint

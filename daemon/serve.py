@@ -12,9 +12,10 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from ..choices import Kind
 from ..client import wire
 from ..client.endpoints import remove_endpoints, write_endpoints
-from ..config import Config, Kind, data_path, journals_path
+from ..config import Config, data_path, journals_path
 from ..errors import BraindError
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.candidates import Candidates

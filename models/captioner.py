@@ -4,13 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
+from ..arrays import Array
 from ..errors import BraindError
 from .weights.fingerprint import folder_fingerprint
-
-Array = NDArray[Any]
 
 MOST_TOKENS = 40
 AT_ONCE = 16

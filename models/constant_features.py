@@ -1,10 +1,6 @@
 """Which features vary: a constant feature holds only rounding, and a division by its spread would blow that up."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
+from ..arrays import Array
 
 CONSTANT_BELOW = 1e-5
 """A smaller share of the largest standard deviation is rounding of float32 (CLIP's first tokens are constant)."""

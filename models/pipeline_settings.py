@@ -1,14 +1,9 @@
 """Settings of a decoding pipeline: plain data, which the front process hands to the decoder without importing torch."""
 
-from typing import Literal
-
 import msgspec
 
+from ..choices import EngineName, GpuDtype, Mode
 from .presets import Preset
-
-Mode = Literal["z", "c", "zc"]
-EngineName = Literal["auto", "torch", "onnx"]
-GpuDtype = Literal["bfloat16", "float16", "float32"]
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):

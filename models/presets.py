@@ -8,17 +8,13 @@ numbers.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import exp, log, sqrt
-from typing import Literal
 
+from ..choices import Guidance, LatentDecoder, LatentPath, Rule
 from ..errors import BraindError
 
 N_TRAIN_TIMESTEPS = 1000
 TCD_GAMMA = 0.3  # diffusers' default; the paper's (Zheng et al. 2024) range is 0.2–0.4
 LCM_TIMESTEP_SCALING, LCM_SIGMA_DATA = 10.0, 0.5  # Luo et al. 2023, as diffusers has them
-
-Rule = Literal["ddim", "dpm++", "lcm", "tcd"]
-Guidance = Literal["none", "full", "first"]
-LatentDecoder = Literal["full", "tiny", "auto"]
 
 
 class PresetError(BraindError):
@@ -60,7 +56,7 @@ class Preset:
     rule: Rule = "ddim"
     guidance: Guidance = "full"
     guidance_scale: float = 3.0
-    latent_path: Literal["direct", "reencode"] = "direct"
+    latent_path: LatentPath = "direct"
     published_grid: bool = False
     decoder: LatentDecoder = "full"
     few_step: bool = False

@@ -4,14 +4,13 @@
 with the one that is scaled, so the same numbers could be had during the scan; the first ten or so are poor.
 """
 
-from typing import Any, Literal, get_args
+from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ..arrays import Array
+from ..choices import ZScore
 
-ZScore = Literal["none", "full", "causal"]
 Z_SCORES: tuple[ZScore, ...] = get_args(ZScore)
 
 

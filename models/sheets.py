@@ -1,12 +1,9 @@
 """Contact sheets: pictures side by side, labelled, saying so when the data are simulated."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 LABEL_PX = 44
 TITLE_PX = 26

@@ -13,9 +13,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import __version__
+from ..arrays import Array
 from ..client.datasets.bids.files import BidsError
 from ..client.datasets.bids.folder import SIMULATOR, SINGLE_TRIALS
 from ..client.datasets.bids.stimuli import TABLE
@@ -24,7 +24,6 @@ from ..client.datasets.nsd.atlas import LABEL_TABLES
 from ..client.datasets.nsd.tree import BETA_SCALE, NsdTree
 from ..client.replays.runs import picture_file
 
-Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]  # what is being written, steps done, steps in all
 
 TASK, SPACE = "nsd", "T1w"

@@ -1,24 +1,23 @@
 """Which recorded data the settings name, and their single-trial responses as the ridge takes them."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..arrays import Array
+from ..choices import ZScore
 from ..client.datasets.data_set import BrainDataSet, DataSet, DataSetError, Trials, parse_sessions
 from ..client.datasets.nsd.tree import BETAS_VERSION, NsdTree
 from ..config import Config, betas_path, nsd_path
 from ..models.bold.fit_prior import FinishedRun, estimates_of
-from ..models.session_scaling import ZScore, z_score_sessions
+from ..models.session_scaling import z_score_sessions
 from ..models.weights.bold_prior import BoldPrior
 from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..client.datasets.bids.folder import BidsFolder
     from ..models.weights.weights import WeightsCard
-
-Array = NDArray[Any]
 
 
 def data_set_of(config: Config) -> BrainDataSet:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from .. import __version__
+from ..arrays import Array
+from ..choices import Mode
 from ..client.datasets.data_set import DataSet, Trials
 from ..config import Config, weights_path
 from ..errors import BraindError
-from ..models.pipeline_settings import Mode
 from ..models.weights.weights import Weights
 from .data_sets import check_estimates, data_set_of, read_trials
 from .fit.subject import fit_subject
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from ..models.ldm.model import LatentDiffusionModel
     from ..models.ldm.reconstruct import Reconstructor
     from ..models.pipeline.decoding_pipeline import DecodingPipeline
-
-Array = NDArray[Any]
 
 
 class DecodingError(BraindError):

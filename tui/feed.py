@@ -8,11 +8,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
-from numpy.typing import NDArray
-
+from ..arrays import Array
 from ..client import subscriber as subscriber_module
 from ..client.control import ControlClient
 from ..client.pictures import PictureError, read_picture
@@ -20,8 +18,6 @@ from ..client.subscriber import DecodeSubscriber
 from ..client.wire import Decode, Heartbeat, Skipped
 from ..errors import BraindError
 from .pictures import KEPT_PX
-
-Array = NDArray[Any]
 
 STOP_CHECK_S = 0.2
 

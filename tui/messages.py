@@ -1,15 +1,12 @@
 """Messages from the monitor's workers to its app. Workers post messages and touch no widget."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from numpy.typing import NDArray
 from textual.message import Message
 
+from ..arrays import Array
 from ..client.wire import Decode, Heartbeat, Skipped
 from .recent import DecodedVolume
-
-Array = NDArray[Any]
 
 
 @dataclass

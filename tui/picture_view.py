@@ -2,17 +2,15 @@
 
 from typing import Any
 
-from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from ..arrays import Array
 from .pictures import fitting_cells, half_blocks, palette_size
 from .printable import shortened
-
-Array = NDArray[Any]
 
 
 class PictureView(Widget):

@@ -5,10 +5,8 @@ colours can draw it, through SSH and tmux, without a query to the terminal.
 """
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from rich.color import Color
 from rich.console import Console
@@ -16,7 +14,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-Array = NDArray[Any]
+from ..arrays import Array
 
 HALF_BLOCK = "▀"
 KEPT_PX = 160

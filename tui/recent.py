@@ -2,13 +2,9 @@
 
 import statistics
 from dataclasses import dataclass, field
-from typing import Any
 
-from numpy.typing import NDArray
-
+from ..arrays import Array
 from ..client.wire import Decode, Retrieved, Skipped, last_stage
-
-Array = NDArray[Any]
 
 N_KEPT = 120
 """How many volumes are kept: eight minutes at one volume every four seconds."""

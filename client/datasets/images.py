@@ -7,13 +7,11 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from .compressed import check_compressed
 from .data_set import DataSetError
-
-Array = NDArray[Any]
 
 
 def load_nifti(path: Path) -> Any:

@@ -11,16 +11,13 @@ import zlib
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...whole_file import write_whole
 from .data_set import DataSetError
-
-Array = NDArray[Any]
 
 FORMAT = 1
 CHECKSUM_BYTES = 4  # CRC-32 of all that stands before it

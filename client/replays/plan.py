@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..wire import Kind
+from ...choices import Kind
 
 Repeats = Literal["single", "running", "mean", "calibration"]
 """How a picture's repeats are sent; `replay_runs` says what each word means."""

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
+from ...arrays import Array
+from ...choices import Kind
 from ...errors import BraindError
 from ..datasets.data_set import span
-from ..wire import Array, Hello, Kind
+from ..wire import Hello
 from .plan import Repeats
 
 if TYPE_CHECKING:

@@ -1,15 +1,12 @@
 """A volume from another program or a file: what is known of it, and how it is turned onto the weights' grid."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...errors import BraindError
 from ..wire import VOLUME_DTYPES, Grid, Motion
-
-Array = NDArray[Any]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

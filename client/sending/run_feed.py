@@ -7,10 +7,11 @@ from zlib import crc32
 
 import numpy as np
 
+from ...choices import Kind
 from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ..connection import RefusedByDaemon
 from ..scanner import Onset, OpenRun, ScannerClient
-from ..wire import Ack, Candidate, Grid, Hello, Kind
+from ..wire import Ack, Candidate, Grid, Hello
 from .incoming import Array, Incoming, IncomingError, axis_codes, onto_grid
 
 # Headers round the TR to milliseconds.

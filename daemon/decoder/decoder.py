@@ -24,7 +24,7 @@ from .trials import RunEstimates, Trial, beta_trial
 if TYPE_CHECKING:
     from .stages import Stages
 
-logger = logging.getLogger("braind.daemon.decoder.decoder")
+logger = logging.getLogger("braind.daemon.decoder")
 
 
 class _Interrupted(Exception):

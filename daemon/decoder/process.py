@@ -22,7 +22,7 @@ from .decoder import Decoder
 STORAGE_RETRY_S = 1.0
 SHOWN_BYTES = 80
 
-logger = logging.getLogger("braind.daemon.decoder.decoder")
+logger = logging.getLogger("braind.daemon.decoder")
 
 
 def main() -> None:

@@ -5,25 +5,23 @@ import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from numpy.typing import NDArray
 from PIL import Image
 
 from ... import __version__
+from ...arrays import Array
+from ...choices import Mode
 from ...client.wire import STAGES_OF_MODE, Provenance, Retrieved, Stage, last_stage
 from ...models.pipeline.decoding_pipeline import DecodingPipeline
-from ...models.pipeline_settings import Mode
 from ...models.weights.candidate_names import CandidateNames
 from ...models.weights.candidates import Candidates, CandidatesError
 from ...models.weights.weights import Weights
 from .. import link
 from ..journal.records import Pair
 
-Array = NDArray[Any]
-
-logger = logging.getLogger("braind.daemon.decoder.decoder")
+logger = logging.getLogger("braind.daemon.decoder")
 
 N_RETRIEVED = 5
 PNG_COMPRESS_LEVEL = 1  # higher levels take several times as long and save few bytes

@@ -7,11 +7,10 @@ trials. After a crash the estimator gets the journal's onsets and volumes again 
 import logging
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.wire import Event, Hello
 from ...errors import BraindError
 from ...models.bold.estimator import CausalEstimator, Estimate
@@ -19,8 +18,6 @@ from ...models.weights.bold_prior import BoldPrior
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
 from ..journal.records import NO_EVENT, Pair, State, Waiting
-
-Array = NDArray[Any]
 
 logger = logging.getLogger(__name__)
 

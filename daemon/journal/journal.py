@@ -7,18 +7,15 @@ volumes and adds decodes. The front publishes the decodes. So a crash of either 
 import time
 from itertools import chain, islice, pairwise
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
 from .database import Database, JournalError
 from .reader import SCHEMA, JournalReader
 from .records import NO_EVENT, JournaledEvent, JournaledVolume, State, Waiting
-
-Array = NDArray[Any]
 
 _TABLES = """
 CREATE TABLE runs (

@@ -1,17 +1,15 @@
 """A session's journal, opened for reading only: by fits and reports, also while a daemon writes it."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.wire import Event, Volume
 from .database import DatabaseReader, JournalError
 from .reader import SCHEMA, JournalReader
 from .records import RunRecord
-
-Array = NDArray[Any]
 
 
 class Recording(JournalReader):

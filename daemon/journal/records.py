@@ -1,13 +1,10 @@
 """What is read back from a journal."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from numpy.typing import NDArray
-
+from ...arrays import Array
 from ...client.wire import Candidate, Event, Hello, Volume
-
-Array = NDArray[Any]
 
 # waiting: acked, not decoded yet · decoded · skipped: policy `latest` passed it over · used: a BOLD volume at which no
 # trial's estimate became ready · late: a BOLD volume that came after a volume of higher index was used · failed:

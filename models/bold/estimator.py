@@ -7,19 +7,17 @@ whole run with one regressor for each trial (least squares all; Mumford et al. 2
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
+from ...arrays import Array
 from ...errors import BraindError
 from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior
 from .head_motion import HeadMotion
 from .hrf import response
 from .kalman_filter import N_NUISANCE, N_TRIAL_SLOTS, Prediction, VoxelGroup
-
-Array = NDArray[Any]
 
 FIRST_ESTIMATE_S = 4.0
 """Seconds after onset. The response has not begun to rise before."""

@@ -5,15 +5,12 @@ Each choice maximises the likelihood of the training runs' volumes, each predict
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior, spatial_correlation
 from .estimator import FIRST_ESTIMATE_S, CausalEstimator, Estimate, StreamingError
-
-Array = NDArray[Any]
 
 # chosen one after another, each with the best values of the earlier ones
 SHARED = {

@@ -1,11 +1,8 @@
 """Head motion relative to a run's first volume, and framewise displacement (Power et al. 2012)."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 N_MOTION = 6
 HEAD_RADIUS_MM = 50.0

@@ -4,13 +4,11 @@ The HRF is a difference of two gamma densities (SPM's `spm_hrf`; Friston et al. 
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import gammainc
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 PEAK_SHAPE, UNDERSHOOT_SHAPE, UNDERSHOOT_RATIO = 6.0, 16.0, 1 / 6
 """SPM's defaults: gamma densities of shape 6 and 16 with scale 1 s; the undershoot has a sixth of the peak's weight."""

@@ -8,13 +8,11 @@ the covariance and a rank-one update for the coefficients. Its cost does not dep
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import get_blas_funcs
 
+from ...arrays import Array
 from ..weights.bold_prior import BoldPrior
 from .head_motion import N_MOTION
-
-Array = NDArray[Any]
 
 N_NUISANCE = 2 + N_MOTION
 """Coefficients of every run: the baseline in %, its slope in % a second, and one for each motion parameter."""

@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...whole_file import write_whole
 from ..weights.card import WeightsCard, WeightsError
 from ..weights.file import file_content, fingerprint, reading
@@ -14,8 +13,6 @@ from ..weights.low_rank import LowRankMap
 from ..weights.maps import PictureMaps, check_finite
 from ..weights.weights import Weights
 from .windows import N_LAGS
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

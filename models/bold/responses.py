@@ -1,14 +1,12 @@
 """Chooses a BOLD decoder's training responses: few estimates from BOLD, or many rescaled betas."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from ...arrays import Array
 from ..ridge.design import standardise
-
-Array = NDArray[Any]
 
 ENOUGH = 0.5
 """If this share of the trials has BOLD, nothing is compared: the daemon will decode estimates from BOLD."""

@@ -4,15 +4,11 @@ A window needs no HRF and no trial estimates. Dynadiff (Careil et al. 2025) give
 Dynadiff normalises a whole run at once; here each volume is normalised by the volumes up to itself.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .estimator import FINAL_ESTIMATE_S, FIRST_ESTIMATE_S, StreamingError
 from .fit_prior import FinishedRun
-
-Array = NDArray[Any]
 
 N_VOLUMES = 6
 """Volumes in a window: 8 s at NSD's TR, as Dynadiff's."""

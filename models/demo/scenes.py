@@ -8,13 +8,11 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 PICTURE_PX = 128
 SPRITE_PX = 112

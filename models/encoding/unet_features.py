@@ -15,15 +15,14 @@ from zlib import crc32
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...errors import BraindError
 from ..presets import N_TRAIN_TIMESTEPS, compiled_steps, even_schedule
 
 if TYPE_CHECKING:
     from ..ldm.model import LatentDiffusionModel
 
-Array = NDArray[Any]
 
 MOMENTS = ("early", "middle", "late")
 

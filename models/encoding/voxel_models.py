@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...errors import BraindError
 from ..ridge.design import make_design
 from ..ridge.fit import fit_targets
 from ..ridge.folds import picture_folds
 from ..ridge.problem import RidgeProblem
-
-Array = NDArray[Any]
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(2, 6, 9))
 VOXELS_AT_ONCE = 8192  # 10,000 pictures' responses of so many voxels are 0.3 GB, and 2 GB with the fit's copies

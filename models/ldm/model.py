@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ..pipeline_settings import GpuDtype
+from ...arrays import Array
+from ...choices import GpuDtype
 from ..weights.fingerprint import EMBEDDED_LDM_PATH, denoiser_fingerprint, folder_fingerprint, meaning_fingerprint
 from .folder import LdmError, check_folder, check_sizes, class_in, fuse_lora, load_part, load_scheduler, load_tokenizer
 from .freed_memory import keep_freed_memory
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

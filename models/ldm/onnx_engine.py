@@ -8,18 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
-from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
 from .denoiser import Context, Denoiser
 from .engine import EngineError, OnnxSettings
 from .networks import Networks
 from .onnx_export import OPSET, export
 from .onnx_session import Network, open_network, provider_of
-
-Array = NDArray[Any]
 
 EXPORTED_AS = "2"  # counted up whenever the same weights are exported in another way
 

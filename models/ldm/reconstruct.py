@@ -5,13 +5,12 @@ the same picture whatever was decoded before.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from ..pipeline_settings import Mode
+from ...arrays import Array
+from ...choices import Mode
 from ..presets import Preset, Schedule, Step, compiled_steps, schedule, text_schedule
 from .denoiser import Context, joined
 from .engine import Engine
@@ -19,8 +18,6 @@ from .model import LatentDiffusionModel
 from .networks import networks_of
 from .resize import lanczos_weights, resized
 from .torch_engine import TorchEngine
-
-Array = NDArray[Any]
 
 
 class Reconstructor:

@@ -1,12 +1,9 @@
 """Pillow's Lanczos resampling as matrix products, for pictures that stay on a GPU."""
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 
 def lanczos_weights(side: int, px: int) -> Array:

@@ -13,6 +13,7 @@ from typing import Literal
 import msgspec
 import torch
 
+from ...choices import EngineName
 from ...whole_file import write_whole
 from ..ldm.engine import Engine, EngineError, OnnxSettings
 from ..ldm.model import LatentDiffusionModel
@@ -20,7 +21,6 @@ from ..ldm.networks import networks_of
 from ..ldm.onnx_engine import OnnxEngine
 from ..ldm.reconstruct import Reconstructor
 from ..ldm.torch_engine import TorchEngine
-from ..pipeline_settings import EngineName
 from ..presets import Preset
 from .volume_graph import picture_maker
 

@@ -6,19 +6,17 @@ PNG. On a CPU a stage is computed when its arrays are asked for.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
+from ...choices import Mode
 from ..ldm.reconstruct import Reconstructor
 from ..ldm.torch_engine import TorchEngine
-from ..pipeline_settings import Mode
 from ..weights.weights import Weights
 from .device_ridge import DeviceRidge
 
-Array = NDArray[Any]
 Tensors = tuple[torch.Tensor, ...]
 Function = Callable[[], Tensors]
 

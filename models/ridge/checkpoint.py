@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...whole_file import write_whole
 from .memory_maps import release
-
-Array = NDArray[Any]
 
 ROWS_AT_ONCE = 256
 

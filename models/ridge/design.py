@@ -1,15 +1,12 @@
 """The design matrix of a ridge regression: z-scored voxels of single trials, and how they are solved at a penalty."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .linear_algebra import cholesky, gram, matmul
-
-Array = NDArray[Any]
 
 # Penalties below this share of the mean eigenvalue need float64: the largest eigenvalue is a thousand times the mean.
 FLOAT64_BELOW = 1e-2

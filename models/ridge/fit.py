@@ -10,12 +10,11 @@ few of them. Cross-validation over pictures chooses the penalties (`models/ridge
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..weights.low_rank import TargetStatistics
 from .checkpoint import Checkpoint
 from .design import Design
@@ -24,7 +23,6 @@ from .memory_maps import release
 from .penalties import choose_penalties
 from .problem import Progress, RidgeProblem, RidgeTargets, in_chunks
 
-Array = NDArray[Any]
 Factor = Callable[[float], torch.Tensor]
 """A penalty → the lower Cholesky factor of the design's gram + penalty, (n, n)."""
 

@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import __version__
+from ...arrays import Array
 from ..fit_profiles import FitSettings
 from ..weights.card import WeightsCard
 from ..weights.low_rank import low_rank_map
@@ -22,7 +22,6 @@ from .problem import RidgeProblem
 from .reduced_rank import reduce_rank
 from .training_trials import TrainingTrials
 
-Array = NDArray[Any]
 FitProgress = Callable[[str, float], None]
 """Takes what is being fitted, "z" or "c", and the finished share of the whole fit, 0–1."""
 

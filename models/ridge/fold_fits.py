@@ -4,19 +4,15 @@ Held-out predictions at a penalty are (x Q) (Qᵀ Xᵀy / (λ + penalty)): exact
 few.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .checkpoint import Checkpoint
 from .design import Design, make_design
 from .held_out_sums import HeldOutSums
 from .linear_algebra import matmul
 from .problem import Progress, RidgeProblem, RidgeTargets, in_chunks
-
-Array = NDArray[Any]
 
 
 def fold_statistics(

@@ -1,10 +1,7 @@
 """Cross-validation's folds: which trials are held out together."""
 
-from typing import Any
+from ...arrays import Array
 
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
 Folds = list[tuple[Array, Array]]
 """(training trials, held-out trials) of each fold, both int; every trial is held out in exactly one fold."""
 

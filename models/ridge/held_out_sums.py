@@ -1,15 +1,11 @@
 """Sums over trials of targets and of their held-out residuals: all that penalties are chosen from."""
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .linear_algebra import gram, matmul
 from .problem import RidgeProblem
-
-Array = NDArray[Any]
 
 
 class HeldOutSums:

@@ -1,12 +1,10 @@
 """Arrays that may be memory maps: read in part, and their pages handed back, so that memory stays small."""
 
 import mmap
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 
 def read_columns(array: Array, columns: Array) -> Array:

@@ -11,20 +11,16 @@ Three ways compute the same held-out statistics, and the size of the problem dec
 The last two try penalties from the largest down, until every target has become much worse than it was.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .checkpoint import Checkpoint
 from .fold_fits import fold_statistics
 from .held_out_residuals import held_out_residuals
 from .held_out_sums import HeldOutSums, held_out_scores
 from .penalty_screening import are_all_worse, is_worth_screening, screened_statistics
 from .problem import Progress, RidgeProblem, RidgeTargets
-
-Array = NDArray[Any]
 
 # Penalties below this share of the voxels' whole variance need a fit to every fold's own training trials.
 REFIT_BELOW = 1e-8

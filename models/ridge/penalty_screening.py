@@ -8,19 +8,16 @@ own residuals decide.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .checkpoint import Checkpoint
 from .held_out_residuals import held_out_residuals
 from .held_out_sums import HeldOutSums
 from .linear_algebra import leading_basis, matmul
 from .problem import Progress, RidgeProblem, RidgeTargets, in_chunks
-
-Array = NDArray[Any]
 
 BASIS_SIZE = 512  # at most
 PICTURES_PER_BASIS = 8

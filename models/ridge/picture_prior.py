@@ -1,18 +1,16 @@
 """The picture prior, fitted: captions' principal components, and how well held-out trials decode their scores."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..weights.low_rank import low_rank_map
 from ..weights.prior import PicturePrior
 from .fit import RidgeFit
 from .linear_algebra import leading_basis
 from .memory_maps import release
-
-Array = NDArray[Any]
 
 MAX_COMPONENTS = 512
 # Principal components are left out that hold, all together, less than this share of c's variance.

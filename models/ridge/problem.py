@@ -2,18 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..constant_features import is_varying
 from .design import Design
 from .folds import Folds
 from .memory_maps import read_columns
 
-Array = NDArray[Any]
 Progress = Callable[[float], None]
 """Takes the finished share of the work, 0–1."""
 

@@ -1,16 +1,13 @@
 """Reduced-rank regression: the smallest low-rank product whose predictions are nearly the ridge's."""
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .fit import RidgeFit
 from .linear_algebra import matmul
-
-Array = NDArray[Any]
 
 FIRST_READ = 2304  # targets whose predictions give the first basis; doubled until it holds enough of all predictions
 SHARE_LEFT = 0.2  # of the permitted loss: what the basis may lose of these targets' own predictions

@@ -1,15 +1,12 @@
 """What a decoder is fitted on: single trials, and the features of the pictures that they showed."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..fit_profiles import FitError
 from ..weights.card import WeightsCard
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

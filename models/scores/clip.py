@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..ldm.model import LdmError, resize
 from ..weights.fingerprint import EMBEDDED_LDM_PATH
-
-Array = NDArray[Any]
 
 
 class PictureClip:

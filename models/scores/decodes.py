@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..pipeline_settings import Mode
+from ...arrays import Array
+from ...choices import Mode
 from ..weights.candidates import Candidates
 from ..weights.weights import Weights
 from .held_out import HeldOut, Training, TrialDecoder, repeat_of_trial
@@ -15,7 +15,6 @@ from .likeness import SEEN_AT_ONCE, Likeness, SimilarityScorer
 from .metrics import mean_by_picture
 from .targets import nearest_by_decode
 
-Array = NDArray[Any]
 Reconstruct = Callable[[Array, Array, Mode], Array]
 Progress = Callable[[str, int, int], None]  # current work, pictures done, pictures in all
 Scores = dict[str, Array]  # by measure, per picture: (n_pictures,) float64, NaN where nothing was decoded

@@ -7,8 +7,8 @@ permutation tests flip the signs of paired differences.
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..weights.weights import Weights
 from .decodes import MODES, DecodedTrials, Evaluation, EvaluationDecodes, Scores
 from .held_out import HeldOut, Row, Training, distinct_rows, rows_of
@@ -16,8 +16,6 @@ from .metrics import bootstrap_ci, permutation_p, random_signs
 from .noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
 from .protocols import Protocol
 from .targets import standardised, target_correlation
-
-Array = NDArray[Any]
 
 N_PERMUTATIONS = 10_000
 DECIMALS = 6  # of reported scores: finer digits differ between machines

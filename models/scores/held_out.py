@@ -2,16 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...errors import BraindError
 from ..weights.low_rank import LowRankMap
 from ..weights.weights import Weights
-
-Array = NDArray[Any]
 
 
 class EvaluateError(BraindError):

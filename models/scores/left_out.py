@@ -1,19 +1,17 @@
 """How well trials are identified by decoders that were fitted without their pictures: what an operator is told."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from ...arrays import Array
 from ..constant_features import is_varying
 from ..ridge.design import standardise
 from ..ridge.folds import Folds, picture_folds
 from ..ridge.training_trials import TrainingTrials
 from ..weights.weights import Weights
 from .metrics import bootstrap_ci, identified_among_seen, mean_by_picture, unit_rows
-
-Array = NDArray[Any]
 
 
 class TwoWay(NamedTuple):

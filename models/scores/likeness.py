@@ -6,16 +6,13 @@ shuffled controls follow from these correlations, so no decoded picture is kept.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .metrics import among_best, identified_among_decoded, identified_among_seen, pixcorr, ssim, unit_rows
 from .networks import FeatureExtractor
 from .protocols import Measure, mindeye_pixels
-
-Array = NDArray[Any]
 
 SEEN_AT_ONCE = 16  # pictures
 

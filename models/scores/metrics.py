@@ -4,12 +4,9 @@ Definitions follow Takagi's, Brain-Diffuser's and MindEye's evaluation code; wha
 protocol's (`models/scores/protocols.py`). Everything is arrays in, arrays out.
 """
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 
 def row_correlation(first: Array, second: Array) -> Array:

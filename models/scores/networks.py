@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...errors import BraindError
 from .protocols import Network, network_input
 
-Array = NDArray[Any]
 FeatureExtractor = Callable[[Array], dict[str, Array]]
 """Pictures (n, height, width, 3) uint8 → features by measure, each (n, n_features) float32."""
 Source = Path | Literal["hub"] | None

@@ -1,11 +1,8 @@
 """Noise ceilings from repeats: how well a perfect decoder's targets, or a perfect model's voxels, could be met."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 
 def repeat_correlation(unit_predictions: Array, picture_of_trial: Array, n_pictures: int) -> Array:

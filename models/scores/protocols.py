@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 Kind = Literal[
     "pixcorr", "ssim", "among_seen", "among_decoded", "distance",  # of pictures, published

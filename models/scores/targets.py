@@ -1,16 +1,12 @@
 """Likeness of decoded z and c with true ones and with the training pictures'."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..constant_features import is_varying
 from ..weights.low_rank import LowRankMap
 from ..weights.weights import Weights
 from .metrics import row_correlation, unit_rows
-
-Array = NDArray[Any]
 
 
 def standardised(part: LowRankMap, targets: Array) -> Array:

@@ -1,18 +1,15 @@
 """What stands for weights while there are none: the grid, and which voxels are recorded for a fit."""
 
-from typing import Any, Literal
-
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
+from ...choices import Kind
 from .low_rank import LowRankMap
 from .roi import mask_sha256
 from .weights import Weights, WeightsCard, WeightsError
 
-Array = NDArray[Any]
 
-
-def blank_weights(subject: int, mask: Array, affine: Array, kind: Literal["beta", "bold"]) -> Weights:
+def blank_weights(subject: int, mask: Array, affine: Array, kind: Kind) -> Weights:
     """Return the weights of somebody for whom none were fitted yet: which voxels to record, and nothing decoded.
 
     Parameters

@@ -4,12 +4,10 @@ Weights files hold the prior. The front reads weights files, so this module impo
 """
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 # SPM's canonical HRF with five delays. HRFs of NSD's subjects differ in delay more than in shape (Allen et al. 2022).
 HRF_SHIFTS_S = (-1.0, -0.5, 0.0, 0.5, 1.0)

@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ...arrays import Array
+from ...choices import Mode
 from ...errors import BraindError
 from ...whole_file import write_whole
 from ..constant_features import is_varying
-from ..pipeline_settings import Mode
-
-Array = NDArray[Any]
 
 TENSORS = ("z", "c", "nsd_id")
 # Files keep features in half precision: below this share of the largest standard deviation lies only its rounding.

@@ -1,11 +1,9 @@
 """What decoder weights were fitted on and how well they do: the card in their file."""
 
-from typing import Literal
-
 import msgspec
 
+from ...choices import Kind, ZScore
 from ...errors import BraindError
-from ..session_scaling import ZScore
 
 SCHEMA = 2
 
@@ -38,7 +36,7 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     simulated: bool
     nsd: str = ""
     version: str = ""
-    kind: Literal["beta", "bold"] = "beta"
+    kind: Kind = "beta"
     estimates: str = ""
     sessions: str = ""
     z_score: ZScore = "none"

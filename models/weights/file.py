@@ -4,17 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from ...arrays import Array
 from .card import WeightsCard, WeightsError, read_card
-
-Array = NDArray[Any]
 
 
 def file_content(tensors: dict[str, Array], card: WeightsCard) -> bytes:

@@ -2,12 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ...arrays import Array
 
 MAP_TENSORS = (
     "positions", "left", "row_scale", "right", "column_scale", "intercept", "target_mean", "target_std",

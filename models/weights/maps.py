@@ -1,16 +1,13 @@
 """The maps that turn columns of numbers into z and c, as a file keeps them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .card import WeightsCard, WeightsError
 from .low_rank import MAP_TENSORS, LowRankMap
 from .prior import PRIOR_TENSORS, PicturePrior
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,14 +9,11 @@ scale; elsewhere it stays small.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from .low_rank import LowRankMap
-
-Array = NDArray[Any]
 
 # Pictures with less weight are left out of a mean: all of them together weigh less than float32 resolves.
 NEGLIGIBLE = 1e-12

@@ -4,14 +4,11 @@ A voxel index points into the C-order flattened (X, Y, Z) volume. No torch: the 
 """
 
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...errors import BraindError
-
-Array = NDArray[Any]
 
 
 class RoiError(BraindError):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ...whole_file import write_whole
 from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
@@ -20,8 +20,6 @@ from .low_rank import LowRankMap
 from .maps import PictureMaps, check_finite
 from .prior import PicturePrior
 from .roi import mask_sha256
-
-Array = NDArray[Any]
 
 # Headers round the TR; a run of another one has other responses at each volume.
 MAX_TR_DIFFERENCE = 0.01

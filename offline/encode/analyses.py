@@ -3,13 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...models.encoding.unet_features import MOMENTS, FeatureSettings, step_feature, strength_feature
 from ...models.encoding.voxel_models import best_layer, is_significant
 from .models import Models
-
-Array = NDArray[Any]
 
 
 def analyse(models: Models, layers: tuple[str, ...], settings: FeatureSettings) -> dict[str, Any]:

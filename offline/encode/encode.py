@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import __version__
+from ...arrays import Array
 from ...client.datasets.data_set import BrainDataSet
 from ...client.datasets.nsd.tree import NsdTree
 from ...config import Config
@@ -23,8 +23,6 @@ from .maps import MapFolder, write_maps
 from .models import N_DRAWS, Models
 from .responses import mean_responses, write_mean_responses
 from .truth import compare_with_truth, ground_truth
-
-Array = NDArray[Any]
 
 JSON_NAME = "encoding.json"
 

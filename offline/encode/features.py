@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import DataSet
 from ...config import Config, data_path
 from ...models.encoding.unet_features import FeatureSettings, Projector, picture_features, picture_noise
@@ -20,7 +20,6 @@ from ...whole_file import write_whole
 if TYPE_CHECKING:
     from ...models.ldm.model import LatentDiffusionModel
 
-Array = NDArray[Any]
 
 LATENT_PIXELS_AT_ONCE = 64 * 16 * 16  # smaller batches leave cores idle, larger ones only cost memory
 SAVED_EVERY = 64  # pictures

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...models.encoding.unet_features import MOMENTS, step_feature, strength_feature
 from ...models.encoding.voxel_models import EncodingError, is_significant
 from .analyses import layer_labels
 from .maps import MapFolder
 from .models import Models
 from .truth import preference
-
-Array = NDArray[Any]
 
 COLOURS = {"z": "#0072B2", "c": "#D55E00", "zc": "#009E73"}
 # two on the way down, the bottleneck, two on the way up

@@ -7,16 +7,14 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import __version__
+from ...arrays import Array
 from ...client.datasets.data_set import BrainDataSet
 from ...models.encoding.unet_features import MOMENTS
 from ...models.encoding.voxel_models import is_significant, p_values
 from .analyses import layer_labels
 from .models import Models
-
-Array = NDArray[Any]
 
 # BIDS has no names for statistical maps and reports yet
 BIDS_IGNORE = "*_statmap.nii.gz\nfigure-*.png\nencoding.json\n"

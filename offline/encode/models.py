@@ -6,12 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...models.encoding.voxel_models import VoxelScores, bootstrap_counts, interval, reduce_features, score_voxels
 from .features import FeatureFiles
 
-Array = NDArray[Any]
 Report = Callable[[str, int, int], None]
 
 N_DRAWS = 1000

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import DataSet
-
-Array = NDArray[Any]
 
 
 def write_mean_responses(

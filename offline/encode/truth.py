@@ -4,13 +4,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.nsd.tree import MARKER, NsdTree
 from .maps import MapFolder
 from .models import Models, Report
-
-Array = NDArray[Any]
 
 
 def ground_truth(tree: NsdTree, subject: int, maps: MapFolder, report: Report) -> Array:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import DataSet
 from ...client.datasets.nsd.tree import NsdTree
 from ...config import Config, lagged_path
@@ -18,8 +18,6 @@ from .evaluate import bold_rows, held_out_of, load_bold_weights, own_clip
 if TYPE_CHECKING:
     from ...models.scores.held_out import Row
     from ...models.scores.networks import Source
-
-Array = NDArray[Any]
 
 
 def evaluate_bold(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import DataSet
 from ...client.datasets.nsd.tree import NsdTree
 from ...config import Config, weights_path
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ...models.scores.held_out import HeldOut, Row, Training
     from ...models.scores.likeness import OwnClip
     from ...models.scores.networks import Source
-
-Array = NDArray[Any]
 
 
 class EvaluatingError(BraindError):

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import BoldDataSet, DataSet, Trials
 from ...config import Config
 from ...errors import BraindError
@@ -13,7 +13,6 @@ from ...models.bold.fit_prior import FinishedRun, estimates_of, fit_prior, with_
 from ...models.weights.bold_prior import BoldPrior, spatial_correlation
 from ..progress import progress_bar
 
-Array = NDArray[Any]
 Report = Callable[[str, int, int], None]
 
 N_PRIOR_RUNS = 4

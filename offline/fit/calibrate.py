@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import DataSet
 from ...client.datasets.images import is_nifti_name
 from ...client.wire import Calibration
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ...client.control import ControlClient
     from ...client.subscriber import DecodeSubscriber
     from ...models.ldm.model import LatentDiffusionModel
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

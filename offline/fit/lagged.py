@@ -1,12 +1,12 @@
 """The lagged ridge on a subject's recorded BOLD runs: fitting it, and the windows of trials that it is scored on."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import BoldDataSet
 from ...models.bold.estimator import FINAL_ESTIMATE_S
 from ...models.bold.lagged_ridge import LaggedRidge
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ...models.fit_profiles import FitSettings
     from ...models.ridge.training_trials import TrainingTrials
 
-Array = NDArray[Any]
 
 DELAYS_S = {str(delay_s): delay_s for delay_s in SECONDS_AFTER_ONSET} | {"final": FINAL_ESTIMATE_S}
 

@@ -4,12 +4,11 @@ few-step denoiser is trained on. The shared pictures stay out of both.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...config import Config, load_config
 from ...models.fit import fit_weights
 from ...models.fit_profiles import PROFILES, FitProfile, FitSettings
@@ -20,8 +19,6 @@ from ..data_sets import ensure_tree
 from ..from_settings import load_ldm
 from .subject import card_of
 from .targets import encode_targets, picture_size_of_z
-
-Array = NDArray[Any]
 
 # The whole profile would search eleven penalties in every fold; nearly all targets choose this one.
 ONE_PENALTY = replace(PROFILES["live"], penalties=(1e4,), folds=3)

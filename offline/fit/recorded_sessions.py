@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
+from ...choices import Kind
 from ...client.datasets.bids.files import NOT_AVAILABLE
 from ...client.datasets.bids.stimuli import Picture, Stimuli, read_pictures
 from ...client.datasets.data_set import BoldSignal, DataSetError, Trials, times_seen_before
 from ...client.datasets.images import is_nifti_name, mask_of_file
 from ...client.wire import Event, Hello, Volume
-from ...config import Kind
 from ...daemon.journal.recording import Recording
 from ...daemon.journal.records import RunRecord
 from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ...models.bold.estimator import FINAL_ESTIMATE_S
 
-Array = NDArray[Any]
 Describe = Callable[[Array], list[str]]
 """(n, px, px, 3) uint8 pictures → a caption each."""
 

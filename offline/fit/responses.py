@@ -1,14 +1,15 @@
 """Responses that weights are fitted on: betas, or causal estimates from BOLD, of the voxels of the chosen ROIs."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
+from ...choices import Kind
 from ...client.datasets.bids.folder import BOLD
 from ...client.datasets.data_set import BoldDataSet, DataSet, DataSetError, Trials
-from ...config import Config, Kind
+from ...config import Config
 from ...models.weights.roi import union_index
 from ..data_sets import read_trials
 from ..progress import progress_bar
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from ...models.weights.bold_prior import BoldPrior
     from .bold import BoldTrials
 
-Array = NDArray[Any]
 
 N_COMPARED = 20  # principal components of z, and of c
 RESPONSE_WORDS = {

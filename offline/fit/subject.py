@@ -4,16 +4,17 @@ import logging
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from ... import __version__
+from ...arrays import Array
+from ...choices import Kind
 from ...client.datasets.bids.folder import BOLD
 from ...client.datasets.data_set import BoldDataSet, DataSet, span
-from ...config import Config, Kind, candidates_path, data_path, lagged_path, weights_path
+from ...config import Config, candidates_path, data_path, lagged_path, weights_path
 from ...errors import BraindError
 from ...models.weights.candidates import Candidates
 from ...models.weights.weights import Weights, WeightsCard
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from ...models.ldm.model import LatentDiffusionModel
     from ...models.ridge.training_trials import TrainingTrials
 
-Array = NDArray[Any]
 log = logging.getLogger(__name__)
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ...client.datasets.data_set import DataSet
 from ...models.ridge.checkpoint import Checkpoint
 from ...models.ridge.memory_maps import release
@@ -15,7 +15,6 @@ from ..progress import progress_bar
 if TYPE_CHECKING:
     from ...models.ldm.model import LatentDiffusionModel
 
-Array = NDArray[Any]
 Encode = Callable[[DataSet, "LatentDiffusionModel", Array, int, Path | None], tuple[Array, Array]]
 """Does as `encode_targets`."""
 

@@ -14,13 +14,11 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from numpy.typing import NDArray
 from PIL import Image
 
+from ...arrays import Array
 from ..evaluate.tables import CEILINGS, CONTROLS, RETRIEVAL, ROWS
 from .inputs import STEPS, Session
-
-Array = NDArray[Any]
 
 # matplotlib knows no CSS: these stand for the page's colours until the figure is written
 THEME = {

@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...arrays import Array
 from ..decoding import Decoder
 
 if TYPE_CHECKING:
-    from ...models.pipeline_settings import Mode
+    from ...choices import Mode
 
-Array = NDArray[Any]
 Report = Callable[[str, int, int], None]
 
 MOST_IN_CLASS = 4

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from numpy.typing import NDArray
 
 from ... import __version__
+from ...arrays import Array
 from ...config import Config
 from ...whole_file import write_whole
 from ..decoding import Decoder
@@ -22,8 +22,6 @@ from .figures import file_uri, latency_figure, masks_figure, picture_uri, scores
 from .galleries import Gallery, make_galleries
 from .inputs import STEPS, Encoding, FoundSessions, ReportError, Session, read_encoding, read_scores, read_session
 from .methods import Data, Facts, Model, cited, labels, number, paragraphs
-
-Array = NDArray[Any]
 
 LIBRARIES = (
     "torch", "diffusers", "transformers", "onnxruntime-gpu", "numpy", "scipy", "scikit-learn", "scikit-image",

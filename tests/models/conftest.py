@@ -1,16 +1,12 @@
 """Simulated single trials for tests of the ridge: voxels and targets mix the same hidden scene properties."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from braind.models.ridge.training_trials import TrainingTrials
 from braind.models.weights.weights import WeightsCard
-
-Array = NDArray[Any]
 
 SHAPE = (9, 10, 11)
 AFFINE = ((-1.8, 0.0, 0.0, 8.0), (0.0, 1.8, 0.0, -9.0), (0.0, 0.0, 1.8, -7.0), (0.0, 0.0, 0.0, 1.0))

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from braind.arrays import Array
 from braind.models.ridge.design import make_design
 from braind.models.ridge.fit import RidgeFit, fit_targets
 from braind.models.ridge.folds import Folds
 from braind.models.ridge.problem import RidgeProblem
-
-Array = NDArray[Any]
 
 
 def fit_ridge(

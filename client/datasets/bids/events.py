@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from .files import BOLD, NOT_AVAILABLE, BidsError, BidsFile, numbered, read_tsv, seconds_in
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from ..data_set import Trials, chosen_sessions, times_seen_before
 from ..images import check_grid, is_nifti_name, load_nifti, mask_of_file, scaled, voxels_of
 from ..trial_cache import TrialCache
@@ -32,8 +32,6 @@ from .files import (
 )
 from .regions import find_region, region_names
 from .stimuli import Stimuli
-
-Array = NDArray[Any]
 
 __all__ = ["BOLD", "SIMULATOR", "SINGLE_TRIALS", "BidsFolder", "EstimateTrials"]
 

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from .files import NOT_AVAILABLE, BidsError, read_tsv
-
-Array = NDArray[Any]
 
 TABLE = "stimuli/captions.tsv"
 LARGEST_SIDE_PX = 512

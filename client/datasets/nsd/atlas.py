@@ -2,15 +2,12 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from ..images import load_nifti, scaled
 from .files import NsdError, existing
-
-Array = NDArray[Any]
 
 LABEL_TABLES = "nsddata/freesurfer/fsaverage/label"
 FIRST_ATLASES = ("streams", "prf-visualrois", "nsdgeneral")

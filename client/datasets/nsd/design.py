@@ -6,16 +6,13 @@ Pictures count from 0 here; the files count 73k ids and positions from 1.
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from ..data_set import Trials, times_seen_before
 from .files import NsdError, dataset, existing, open_hdf5
-
-Array = NDArray[Any]
 
 TRIALS_PER_SESSION = 750
 SLOT_S = 4.0

@@ -7,12 +7,10 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from ..data_set import DataSetError
 from ..images import load_nifti, stored
-
-Array = NDArray[Any]
 
 SPACE = "func1pt8mm"
 MARKER = "simulated.json"

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from ..data_set import BoldSignal, Trials, chosen_sessions
 from ..images import is_nifti_name, load_nifti, mask_of_file, scaled, stored
 from ..trial_cache import TrialCache
@@ -22,7 +22,6 @@ from .files import MARKER, SPACE, Layout, NsdError, existing, read_beta_voxels, 
 
 __all__ = ["BETAS_VERSION", "BETA_SCALE", "BOLD_TR_S", "MARKER", "SPACE", "NsdError", "NsdTree", "Trials"]
 
-Array = NDArray[Any]
 
 TASK = "nsdcore"
 """The task's label in NSD's own BIDS files."""

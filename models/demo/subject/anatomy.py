@@ -6,12 +6,10 @@ below, parietal cortex above, lateral cortex on both sides.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ....arrays import Array
 
 VOXEL_MM = 1.8  # NSD's func1pt8mm space
 # Label tables of the NSD atlases that a simulated tree holds (nsddata/freesurfer/fsaverage/label).

@@ -5,19 +5,16 @@ filtered nor cleaned.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.signal import lfilter
 from scipy.stats import gamma
 
+from ....arrays import Array
 from .anatomy import Anatomy
 from .experiment import SLOT_S
 from .seeds import generator
-
-Array = NDArray[Any]
 
 TR_S = 4 / 3
 VOLUMES_PER_RUN = 226

@@ -7,18 +7,15 @@ voxel is computed from a latent, an embedding or any trained network. docs/simul
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from ....arrays import Array
 from ..scenes import CATEGORIES, COLOURS, KINDS, PLACES, Scene
 from .anatomy import STREAMS, Anatomy
 from .receptive_fields import draw_receptive_fields, see
 from .seeds import generator
-
-Array = NDArray[Any]
 
 N_OBJECT_DIMENSIONS = 40
 CATEGORY_SHARE = 0.5  # variance of the object space that kinds of one category share

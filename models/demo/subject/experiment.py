@@ -5,15 +5,12 @@ some pictures are seen once or twice only, and a few never.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from ..scenes import KINDS, NOVEL_KINDS, Scene, draw_held_out_scene, draw_training_scene
 from .seeds import generator
-
-Array = NDArray[Any]
 
 RUNS_PER_SESSION = 12
 SLOTS_PER_RUN = 75  # of 4 seconds: 3 of picture, 1 of grey

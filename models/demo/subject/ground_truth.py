@@ -4,16 +4,13 @@ Computed again from the seed of the simulated tree; nothing of it is in the tree
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from .anatomy import STREAMS, build_anatomy
 from .brain import MIXTURES, draw_drivers
 from .experiment import plan_experiment
-
-Array = NDArray[Any]
 
 
 def look_shares(

@@ -1,11 +1,8 @@
 """NSD's noise-ceiling signal-to-noise ratio, `ncsnr`, gathered session by session."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from ....arrays import Array
 
 REPEATS = 3
 

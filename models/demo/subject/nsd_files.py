@@ -8,16 +8,14 @@ from typing import Any
 import h5py
 import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from scipy.io import savemat
 
+from ....arrays import Array
 from ..scenes import PICTURE_PX, captions, render
 from .anatomy import NSDGENERAL, STREAMS, VISUAL_AREAS, Anatomy
 from .bold import TR_S, VOLUMES_PER_RUN, Run
 from .experiment import REPEATS, SLOT_S, TRIALS_PER_SESSION, Experiment, slots_of_session
 from .seeds import generator
-
-Array = NDArray[Any]
 
 SPACE = "func1pt8mm"
 BETAS_VERSION = "betas_fithrf_GLMdenoise_RR"

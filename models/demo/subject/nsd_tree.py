@@ -14,8 +14,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from ....errors import BraindError
 from . import brain, trial_noise
 from .anatomy import STREAMS, Anatomy, build_anatomy
@@ -37,8 +37,6 @@ from .nsd_files import (
 )
 from .seeds import generator
 from .trial_noise import draw_trial_noise
-
-Array = NDArray[Any]
 
 VERSION = 1  # of the simulation: another one gives other numbers from the same seed
 DEFAULT_SEED = 2017

@@ -6,14 +6,11 @@ compressive exponent of about 0.5 is used here too).
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ....arrays import Array
 from .anatomy import VISUAL_AREAS, Anatomy
-
-Array = NDArray[Any]
 
 FIELD_DEG = 8.4  # NSD showed its pictures 8.4 degrees wide
 GRID_PX = 32  # channels are sampled on a grid of 32 x 32, 0.26 degrees a sample

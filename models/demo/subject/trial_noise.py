@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.sparse.linalg import svds
 
+from ....arrays import Array
 from .anatomy import STREAMS, Anatomy
 from .brain import MEAN_RESPONSE, SIGNAL_SD
 from .seeds import generator
-
-Array = NDArray[Any]
 
 # Calibrated once; docs/simulation.md tells how and against what. Not to be tuned to a decoder's scores.
 SNR_MEDIAN = 0.5  # standard deviation of the signal over that of the noise, median over visual voxels
