@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from measuring import origin, summary, write_result
+from support.measuring import origin, summary, write_result
 
 from braind.models.bold.estimator import CausalEstimator
 from braind.models.weights.bold_prior import HRF_SHIFTS_S, BoldPrior

@@ -21,9 +21,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from measuring import origin, write_result
 from PIL import Image
-from plots import draw_calibration
+from support.measuring import origin, write_result
+from support.plots import draw_calibration
 
 from braind.arrays import Array
 from braind.client.datasets.nsd.tree import NsdTree
@@ -44,7 +44,7 @@ MINUTES = (2.5, 5, 10, 15, 20, 30, 40, 50, 60)
 VOLUME_S = {"beta": 4.0, "bold": 4 / 3}
 
 
-class HeldOut:
+class UnshownTrials:
     """Trials of a session whose pictures the calibration never shows, and their pictures' z and c."""
 
     def __init__(self, tree: NsdTree, shown: Array) -> None:
@@ -116,7 +116,7 @@ def measure(tree: NsdTree, kind: str, folder: Path) -> dict[str, Any]:
     last = int(MINUTES[-1] * 60 / VOLUME_S[kind])
     # betas come session after session, without the pauses that a session of BOLD has
     shown = np.unique(trials.nsd_id[:last] if kind == "beta" else trials.nsd_id[trials.session == SESSION])
-    held_out = HeldOut(tree, shown)
+    held_out = UnshownTrials(tree, shown)
     stimuli, masks = write_participant(tree, shown, folder)
     config = with_regions(load_config(None, {"paths": {"data": str(folder)}}), [masks["early"]], [masks["ventral"]])
     fit, rows = SessionFit(config, Shown(stimuli)), []

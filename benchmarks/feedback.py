@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from measuring import N_WARM_UPS, summary
-from serving import Serving
+from support.measuring import N_WARM_UPS, summary
+from support.serving import Serving
 
 from braind.client.scanner import Onset, OpenRun, ScannerClient
 from braind.client.subscriber import DecodeSubscriber

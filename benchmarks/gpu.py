@@ -19,9 +19,9 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from gpu_arms import Stock, StreamBatch
-from gpu_models import FULL, TINY, random_autoencoder, random_model, random_weights
-from measuring import flops_of, origin, summary
+from support.gpu_arms import RecordableStreamBatch, Stock
+from support.gpu_models import FULL, TINY, random_autoencoder, random_model, random_weights
+from support.measuring import flops_of, origin, summary
 
 from braind.models.ldm.networks import Networks, networks_of
 from braind.models.ldm.reconstruct import Reconstructor
@@ -158,7 +158,7 @@ def picture_runs(
     runs[BRAIND] = picture_maker(reconstructor, z, c)
     runs[FROM_VOXELS] = lambda: list(graph.run(voxels))[-1][0]
     if preset.n_calls <= LONGEST_STREAM:
-        stream = StreamBatch(reconstructor, z, c)
+        stream = RecordableStreamBatch(reconstructor, z, c)
         stage = Recorded(stream.push, Recorder()) if bench.device.type == "cuda" else Called(stream.push)
 
         def push() -> Any:

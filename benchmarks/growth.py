@@ -4,7 +4,7 @@ import itertools
 import time
 from typing import Any
 
-from serving import Serving
+from support.serving import Serving
 
 from braind.client.control import ControlClient
 from braind.client.scanner import ScannerClient

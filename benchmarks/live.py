@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from serving import Serving
+from support.serving import Serving
 
 N_VOLUMES, SPEED = 60, 4
 

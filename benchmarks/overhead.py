@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import zmq
-from measuring import N_WARM_UPS, seconds, summary
-from serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_random_weights
+from support.measuring import N_WARM_UPS, seconds, summary
+from support.serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_random_weights
 
 from braind.client import wire
 from braind.client.connection import connect
@@ -121,7 +121,7 @@ def quiet_front(folder: Path, weights: Weights) -> Front:
 @contextmanager
 def echoing() -> Iterator[int]:
     """Run the bare echo in a process of its own; yields its port."""
-    echo = subprocess.Popen([sys.executable, Path(__file__).with_name("echo.py")], stdout=subprocess.PIPE)
+    echo = subprocess.Popen([sys.executable, Path(__file__).parent / "support" / "echo.py"], stdout=subprocess.PIPE)
     try:
         assert echo.stdout is not None
         yield int(echo.stdout.readline())

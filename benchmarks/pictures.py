@@ -1,6 +1,6 @@
 """One (z, c) → one picture: diffusers, StreamDiffusion's schedule and braind's engines with the same calls, in turn.
 
-Every round decodes another held-out trial, so that the pictures that were timed are those that are judged.
+Every round decodes another held-out trial. The timed pictures are the pictures that are scored.
 """
 
 import time
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from arms import (
+from msgspec.structs import replace
+from support.arms import (
     SEED,
     Arm,
     as_written,
@@ -18,11 +19,11 @@ from arms import (
     stock_pipeline,
     stream_batch,
 )
-from held_out import Array, HeldOut, psnr
-from measuring import N_WARM_UPS, flops_of, peak_flops, summary
-from msgspec.structs import replace
-from names import AS_WRITTEN, AT_ITS_BEST, ONNX, STREAM_BATCH, TORCH
+from support.held_out import HeldOutDecodes, psnr
+from support.measuring import N_WARM_UPS, flops_of, peak_flops, summary
+from support.names import AS_WRITTEN, AT_ITS_BEST, ONNX, STREAM_BATCH, TORCH
 
+from braind.arrays import Array
 from braind.config import Config
 from braind.models.ldm.model import LatentDiffusionModel
 from braind.models.presets import Preset
@@ -38,10 +39,10 @@ SAME_PSNR_DB = 40.0
 
 
 def measure(config: Config, *, quick: bool) -> dict[str, Any]:
-    """Time and judge every arm for every number of calls."""
+    """Time and score every arm for every number of calls."""
     passes = {1: 1, 2: 1} if quick else PASSES
     ldm = LatentDiffusionModel.load()
-    held_out = HeldOut.load(config, SUBJECT, 2 if quick else N_PICTURES)
+    held_out = HeldOutDecodes.load(config, SUBJECT, 2 if quick else N_PICTURES)
     eager = pipeline_at_its_best(ldm, compiled=False)
     best, inductor = (eager, {"taken": False, "why": "not tried"}) if quick else faster_pipeline(ldm, eager, held_out)
     written = stock_pipeline(ldm)
@@ -86,7 +87,7 @@ def make_arms(ldm: LatentDiffusionModel, preset: Preset, config: Config, written
     return arms
 
 
-def faster_pipeline(ldm: LatentDiffusionModel, eager: Any, held_out: HeldOut) -> tuple[Any, dict[str, Any]]:
+def faster_pipeline(ldm: LatentDiffusionModel, eager: Any, held_out: HeldOutDecodes) -> tuple[Any, dict[str, Any]]:
     """Try whether inductor, with frozen weights, makes diffusers at its best faster still; return the faster one."""
     preset = Preset("bench", START, PACED_CALLS, guidance_scale=GUIDANCE)
     began_s = time.perf_counter()
@@ -107,7 +108,7 @@ def faster_pipeline(ldm: LatentDiffusionModel, eager: Any, held_out: HeldOut) ->
 
 
 def run_rounds(
-    arms: dict[str, Arm], held_out: HeldOut, n_passes: int
+    arms: dict[str, Arm], held_out: HeldOutDecodes, n_passes: int
 ) -> tuple[dict[str, list[float]], dict[str, Array]]:
     """Run all arms in turn over the held-out trials; return times in s after warming up, and each trial's picture."""
     times: dict[str, list[float]] = {name: [] for name in arms}
@@ -127,7 +128,7 @@ def run_rounds(
     return times, {name: np.stack([made[at] for at in range(n)]) for name, made in pictures.items()}
 
 
-def run_paced(arms: dict[str, Arm], held_out: HeldOut, n_rounds: int, gap_s: float) -> dict[str, list[float]]:
+def run_paced(arms: dict[str, Arm], held_out: HeldOutDecodes, n_rounds: int, gap_s: float) -> dict[str, list[float]]:
     """Run all arms in turn with a pause before each picture, as between two volumes."""
     times: dict[str, list[float]] = {name: [] for name in arms}
     for step in range(n_rounds):

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from held_out import HeldOut
-from measuring import N_WARM_UPS, seconds, summary
 from msgspec.structs import replace
+from support.held_out import HeldOutDecodes
+from support.measuring import N_WARM_UPS, seconds, summary
 
 from braind.config import Config
 from braind.models.ldm.model import LatentDiffusionModel
@@ -18,10 +18,10 @@ N_PICTURES = 60
 
 
 def measure(config: Config, *, quick: bool) -> dict[str, Any]:
-    """Time presets in turn over held-out trials, and judge the pictures."""
+    """Time presets in turn over held-out trials, and score their pictures."""
     names = ("live-4", "live-1") if quick else tuple(PRESETS)
     ldm = LatentDiffusionModel.load()
-    held_out = HeldOut.load(config, SUBJECT, 2 if quick else N_PICTURES)
+    held_out = HeldOutDecodes.load(config, SUBJECT, 2 if quick else N_PICTURES)
     settings = replace(pipeline_settings(config), engine="torch" if quick else "auto")
     reconstructors = {
         name: DecodingPipeline.around(ldm, replace(settings, preset=PRESETS[name])).reconstructor for name in names

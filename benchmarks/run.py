@@ -23,9 +23,9 @@ import overhead
 import pictures
 import presets_compared
 import startup
-from measuring import origin, write_result
-from names import RESULTS_PATH
-from serving import serving
+from support.measuring import origin, write_result
+from support.names import RESULTS_PATH
+from support.serving import serving
 
 from braind.config import candidates_path, load_config, nsd_path
 from braind.offline.data_sets import ensure_tree

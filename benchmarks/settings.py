@@ -42,7 +42,7 @@ class LeftOut:
     c: dict[str, Array]
 
 
-class Judge:
+class LeftOutScorer:
     """Scores pictures of the left-out trials."""
 
     def __init__(self, left_out: LeftOut) -> None:
@@ -112,7 +112,7 @@ def made(reconstructor: Reconstructor, z: Array, c: Array, mode: Mode = "zc") ->
     return np.stack([reconstructor.picture(one_z, one_c, mode) for one_z, one_c in zip(z, c, strict=True)])
 
 
-def scale_rows(left_out: LeftOut, judge: Judge, reconstruct: Callable[..., Reconstructor]) -> Iterator[str]:
+def scale_rows(left_out: LeftOut, scorer: LeftOutScorer, reconstruct: Callable[..., Reconstructor]) -> Iterator[str]:
     """Compare scales of c over calls and guidance, and scales of z at the presets' guidance."""
     yield "| z | c | calls | guidance | two-way | PixCorr | named |"
     yield "|---|---|---|---|---|---|---|"
@@ -121,10 +121,10 @@ def scale_rows(left_out: LeftOut, judge: Judge, reconstruct: Callable[..., Recon
     for z, c, k, g in arms:
         preset = Preset("compared", 799, k, guidance_scale=g)
         pictures = made(reconstruct(preset), left_out.z[z], left_out.c[c])
-        yield judge.row(f"{z} | {c} | {k} | {g:g}", pictures)
+        yield scorer.row(f"{z} | {c} | {k} | {g:g}", pictures)
 
 
-def few_step_rows(left_out: LeftOut, judge: Judge, reconstruct: Callable[..., Reconstructor]) -> Iterator[str]:
+def few_step_rows(left_out: LeftOut, scorer: LeftOutScorer, reconstruct: Callable[..., Reconstructor]) -> Iterator[str]:
     """Compare teacher and student, full and small decoder."""
     z, c = left_out.z[USUAL], left_out.c[EXPECTED]
     yield "| denoiser | decoder | calls | two-way | PixCorr | named |"
@@ -135,10 +135,10 @@ def few_step_rows(left_out: LeftOut, judge: Judge, reconstruct: Callable[..., Re
             for tiny in (False, True):
                 pictures = made(reconstruct(preset, few_step=few_step, tiny=tiny), z, c)
                 words = f"{'few-step' if few_step else 'guided'} | {'small' if tiny else 'full'} | {k}"
-                yield judge.row(words, pictures)
+                yield scorer.row(words, pictures)
     for tiny in (False, True):
         pictures = made(reconstruct(PRESETS["live-1"], tiny=tiny), z, c, "z")
-        yield judge.row(f"none, mode z | {'small' if tiny else 'full'} | 0", pictures)
+        yield scorer.row(f"none, mode z | {'small' if tiny else 'full'} | 0", pictures)
 
 
 @click.command()
@@ -153,14 +153,14 @@ def main(what: str, subject: int, n_pictures: int, prepare: bool, state: Path) -
     if prepare:
         return
     settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx")
-    ldm, judge = load_model(settings), Judge(left_out)
+    ldm, scorer = load_model(settings), LeftOutScorer(left_out)
 
     def reconstruct(preset: Preset, *, few_step: bool = False, tiny: bool = False) -> Reconstructor:
         preset = replace(preset, few_step=few_step, decoder="tiny" if tiny else "full")
         return DecodingPipeline.around(ldm, msgspec.structs.replace(settings, preset=preset)).reconstructor
 
     rows = scale_rows if what == "scale" else few_step_rows
-    for row in rows(left_out, judge, reconstruct):
+    for row in rows(left_out, scorer, reconstruct):
         print(row, flush=True)
 
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from measuring import interleaved
+from support.measuring import interleaved
 
 N_ROUNDS = 15
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-from names import AT_ITS_BEST, RESULTS_PATH
-from plots import draw_latency, draw_memory, draw_ridge
+from support.names import AT_ITS_BEST, RESULTS_PATH
+from support.plots import draw_latency, draw_memory, draw_ridge
 
 DOCUMENT_PATH = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BLOCK = re.compile(r"(<!-- results: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)

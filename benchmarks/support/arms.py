@@ -1,7 +1,7 @@
-"""The competitors: ways from one decoded (z, c) to one picture with a given number of guided denoiser calls.
+"""The competitors on a CPU: each makes one picture of one decoded (z, c) with a given number of guided denoiser calls.
 
-All have the same weights and, but for diffusers as written, the same noise, timesteps and update rule (DDIM), so their
-pictures are the same but for rounding, which `pictures.py` checks.
+All arms have the same weights. All but `as_written` have the same noise, timesteps and update rule (DDIM): their
+pictures agree up to rounding. `pictures.py` checks that.
 """
 
 from collections.abc import Callable

@@ -58,11 +58,12 @@ class Stock:
         return scaled.round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
-class StreamBatch:
-    """StreamDiffusion's stream batch (Kodaira et al. 2023, §3.1), rebuilt here around the same networks.
+class RecordableStreamBatch:
+    """StreamDiffusion's stream batch (Kodaira et al. 2023, §3.1) around braind's networks, in fixed memory.
 
-    Pictures in flight share one denoiser call, each at its own timestep: a call ends one picture, but a volume's
-    picture comes out `n_calls` − 1 volumes later. Unlike theirs, every picture has an embedding of its own.
+    Pictures in flight share one denoiser call, each at its own timestep. A call ends one picture, but a volume's
+    picture comes out `n_calls` − 1 volumes later. Every picture has an embedding of its own, unlike in theirs.
+    The memory is fixed so that a CUDA graph can record the call.
     """
 
     def __init__(self, reconstructor: Reconstructor, z: Array, c: Array) -> None:

@@ -1,4 +1,4 @@
-"""What every part measures with: rounds in turn, percentiles, the floor of arithmetic, results with their origin."""
+"""Measuring: interleaved rounds, percentiles, the floor of arithmetic, and results with their origin."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def seconds(function: Callable[[], object]) -> float:
 
 
 def interleaved(arms: dict[str, Callable[[], object]], n_rounds: int) -> dict[str, dict[str, float]]:
-    """Time arms in turn, so that whatever else the machine does hits all of them alike; after warm-up rounds."""
+    """Time arms in turn after warm-up rounds, so that other load on the machine slows all arms alike."""
     times: dict[str, list[float]] = {name: [] for name in arms}
     for round_number in range(n_rounds + N_WARM_UPS):
         for name, function in arms.items():

@@ -1,4 +1,4 @@
-"""Held-out trials to make pictures of, and a judge that tells what a picture lost."""
+"""Decodes of held-out trials, and the scores of the pictures that an arm makes of them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +15,8 @@ from braind.offline.fit.subject import ready_weights
 
 
 @dataclass(frozen=True, eq=False)
-class HeldOut:
-    """Decoded z and c of single trials, one a picture, the pictures seen in them, and all seen pictures as foils.
+class HeldOutDecodes:
+    """One decoded trial of each held-out picture, and CLIP embeddings of the seen pictures as foils.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class HeldOut:
     c : array of shape (n, *text_shape), float32
     seen : array of shape (n, px, px, 3), uint8
     foils : array of shape (n_foils, d), float32
-        CLIP embeddings of all held-out pictures of trained kinds; the first n are those seen.
+        CLIP embeddings of all held-out pictures of trained kinds; the first n belong to `seen`.
     clip : PictureClip
     """
 
@@ -35,8 +35,8 @@ class HeldOut:
     clip: PictureClip
 
     @classmethod
-    def load(cls, config: Config, subject: int, n: int) -> "HeldOut":
-        """Read each held-out picture's first trial and predict its z and c; at most n."""
+    def load(cls, config: Config, subject: int, n: int) -> "HeldOutDecodes":
+        """Predict z and c of the first trial of at most n held-out pictures."""
         tree = ensure_tree(config)
         weights = Weights.load(ready_weights(config, subject))
         trials = tree.trials(subject)
@@ -52,7 +52,7 @@ class HeldOut:
         return len(self.z)
 
     def scores(self, pictures: Array) -> dict[str, Any]:
-        """Return two-way identification with its interval, and PixCorr, of the pictures made of all z and c."""
+        """Return two-way identification with its 95 % interval, and PixCorr, of one picture a trial."""
         identified = two_way(self.foils, self.clip.embed(pictures), np.arange(len(pictures)))
         return {
             "two_way": round(float(identified.mean()), 4),

@@ -1,6 +1,6 @@
-"""The least that a pyzmq server can do: a ROUTER that answers each message with its first two frames.
+"""A bare pyzmq server: a ROUTER that answers each message with its first two frames.
 
-Those are as long as an ack, so that a message as long as a volume crosses the loopback once, as it does to the daemon.
+The two frames are as long as an ack. A volume therefore crosses the loopback once, as it does to the daemon.
 """
 
 import zmq
