@@ -158,9 +158,9 @@ class StreamBatch:
         self._noise_weight = _column(sqrt(1 - after) - sqrt(after * (1 - before) / before) for before, after in pairs)
         self._timesteps = torch.tensor(timesteps).repeat(2)
         n_waiting = preset.n_calls - 1
-        self._empty = self._start.empty.repeat(preset.n_calls, 1, 1)
-        self._latents = self._start.noise.repeat(n_waiting, 1, 1, 1)
-        self._embeddings = self._start.empty.repeat(n_waiting, 1, 1)
+        self._empty = self._start.sampler.empty.repeat(preset.n_calls, 1, 1)
+        self._latents = self._start.sampler.noise.repeat(n_waiting, 1, 1, 1)
+        self._embeddings = self._start.sampler.empty.repeat(n_waiting, 1, 1)
 
     @torch.inference_mode()
     def push(self, z: Array, c: Array) -> Array:

@@ -38,13 +38,13 @@ class Stock:
 
     def run(self, reconstructor: Reconstructor, z: Array, c: Array) -> Callable[[], Array]:
         """Return what makes braind's picture of z and c."""
-        ldm, preset = reconstructor.ldm, reconstructor.preset
+        ldm, preset, sampler = reconstructor.ldm, reconstructor.preset, reconstructor.sampler
         latents, embedding = (torch.from_numpy(array)[None].to(ldm.device, ldm.dtype) for array in (z, c))
-        timesteps = [step.timestep for step in reconstructor.steps]
+        timesteps = [step.timestep for step in sampler.steps]
 
         def run() -> Array:
             denoised = self._pipeline(
-                image=latents, prompt_embeds=embedding, negative_prompt_embeds=reconstructor.empty, strength=1.0,
+                image=latents, prompt_embeds=embedding, negative_prompt_embeds=sampler.empty, strength=1.0,
                 timesteps=timesteps, guidance_scale=preset.guidance_scale, output_type="latent",
                 generator=torch.Generator().manual_seed(reconstructor.seed),
             ).images  # fmt: skip
@@ -67,7 +67,7 @@ class RecordableStreamBatch:
     """
 
     def __init__(self, reconstructor: Reconstructor, z: Array, c: Array) -> None:
-        networks, steps, device = reconstructor.networks, reconstructor.steps, reconstructor.ldm.device
+        networks, steps, device = reconstructor.networks, reconstructor.sampler.steps, reconstructor.ldm.device
         self._networks, self._dtype, self._scale = (
             networks,
             reconstructor.ldm.dtype,
@@ -80,10 +80,10 @@ class RecordableStreamBatch:
         )
         self._time_embedding = torch.cat([networks.denoiser.time_embedding(step.timestep) for step in steps])
         self._start = reconstructor.noised(z)
-        self._waiting = reconstructor.noise.repeat(len(steps) - 1, 1, 1, 1)
+        self._waiting = reconstructor.sampler.noise.repeat(len(steps) - 1, 1, 1, 1)
         self._embedding = torch.from_numpy(c)[None].to(device, self._dtype)
-        self._waiting_embeddings = reconstructor.empty.repeat(len(steps) - 1, 1, 1)
-        self._empty = networks.denoiser.context(reconstructor.empty.repeat(len(steps), 1, 1))
+        self._waiting_embeddings = reconstructor.sampler.empty.repeat(len(steps) - 1, 1, 1)
+        self._empty = networks.denoiser.context(reconstructor.sampler.empty.repeat(len(steps), 1, 1))
         if self._is_guided:
             self._time_embedding = self._time_embedding.repeat(2, 1)
 

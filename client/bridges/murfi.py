@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sending.dicom import untile
+from ..sending.dicom_mosaic import untile
 from ..sending.incoming import Incoming
 from ..wire import Motion
 from .runs import PEER_PATIENCE_S, BridgeRuns, PeerError, Reader, Writer, announce, listen, port_of

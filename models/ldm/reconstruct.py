@@ -1,7 +1,6 @@
 """From decoded z and c to a picture: z is noised, denoised under c into zc, and decoded.
 
-Pictures are deterministic. Every picture starts from one noise tensor, which the seed fixes, so the same z and c give
-the same picture whatever was decoded before.
+The same z and c give the same picture whatever was decoded before: the seed fixes the sampler's noise.
 """
 
 from collections.abc import Callable
@@ -11,12 +10,12 @@ import torch
 
 from ...arrays import Array
 from ...choices import Mode
-from ..presets import Preset, Schedule, Step, compiled_steps, schedule, text_schedule
-from .denoiser import Context, joined
+from ..presets import Preset
 from .engine import Engine
 from .model import LatentDiffusionModel
 from .networks import networks_of
 from .resize import lanczos_weights, resized
+from .sampler import Sampler
 from .torch_engine import TorchEngine
 
 
@@ -27,18 +26,7 @@ class Reconstructor:
         self.ldm, self.preset, self.seed = ldm, preset, seed
         self.engine = engine or TorchEngine(networks_of(ldm, preset))
         self.networks = self.engine.networks
-        self.schedule, self.text_schedule = schedule(preset), text_schedule(preset)
-        # The noise is drawn on the CPU, so that it is the same on every device. The first tensor starts every picture;
-        # the others are the fresh noise that some update rules add.
-        generator = torch.Generator().manual_seed(seed)
-        n_calls = max(len(self.schedule.timesteps), len(self.text_schedule.timesteps))
-        noises = torch.randn((1 + n_calls, 1, *ldm.latent_shape), generator=generator).to(ldm.device)
-        self.noise, self.fresh_noises = noises[0], noises[1:]
-        self.empty = self._embed(ldm.encode_captions([[""]])[0])
-        self._start_alpha = float(ldm.alphas_cumprod[self.schedule.noise])
-        self.steps, self.text_steps = self.compiled(self.schedule), self.compiled(self.text_schedule)
-        self._unconditional: Context | None = None
-        self._time_embeddings: dict[tuple[int, float], torch.Tensor] = {}
+        self.sampler = Sampler(self.engine, preset, seed)
         self._resampling: dict[int, torch.Tensor] = {}
 
     @property
@@ -99,9 +87,9 @@ class Reconstructor:
             return self.coarse_of(z) if coarse is None else coarse
         embedding = c.to(self.ldm.dtype)
         if mode == "c":
-            latents = self.denoise(self.noise, embedding, self.text_steps, before_call)
+            latents = self.sampler.denoise(self.sampler.noise, embedding, self.sampler.text_steps, before_call)
         else:
-            latents = self.denoise(self._noised(z, coarse), embedding, self.steps, before_call)
+            latents = self.sampler.denoise(self._noised(z, coarse), embedding, self.sampler.steps, before_call)
         return self._decoded(latents)
 
     def noised(self, z: Array) -> torch.Tensor:
@@ -114,69 +102,7 @@ class Reconstructor:
             coarse = self.coarse_of(z) if coarse is None else coarse
             signed = coarse.permute(0, 3, 1, 2).float() / 127.5 - 1
             clean = self.ldm.encode_signed(signed.to(self.ldm.dtype)).float()
-        return self._start_alpha**0.5 * clean + (1 - self._start_alpha) ** 0.5 * self.noise
-
-    def denoise(
-        self,
-        latents: torch.Tensor,
-        embedding: torch.Tensor,
-        steps: tuple[Step, ...],
-        before_call: Callable[[], object] | None = None,
-    ) -> torch.Tensor:
-        """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width), by the preset's update rule.
-
-        Latents stay float32 between the calls at every precision of the networks: rounding errors would add up.
-        """
-        clean = torch.zeros_like(latents)
-        context = self.engine.conditioned(embedding)
-        both = joined(self._empty_context(), context) if self._is_doubled(0) else context
-        for n, step in enumerate(steps):
-            if before_call:
-                before_call()
-            noise = self._predicted_noise(latents, step, both if self._is_doubled(n) else context, n)
-            following = step.latents_weight * latents + step.noise_weight * noise
-            if step.previous_weight:
-                following += step.previous_weight * clean
-            if step.fresh_weight:
-                following += step.fresh_weight * self.fresh_noises[n]
-            if self.preset.rule == "dpm++":
-                clean = (latents - step.sigma * noise) / step.alpha
-            latents = following
-        return latents
-
-    def compiled(self, calls: Schedule) -> tuple[Step, ...]:
-        """Return the constants of a schedule's calls."""
-        return compiled_steps(
-            self.preset.rule, calls.timesteps, self.ldm.alphas_cumprod.tolist(), self.ldm.final_alpha_cumprod
-        )
-
-    def _is_guided(self, call: int) -> bool:
-        wanted = self.preset.guidance == "full" or (self.preset.guidance == "first" and call == 0)
-        return wanted and self.preset.guidance_scale != 1 and not self.networks.is_few_step
-
-    def _is_doubled(self, call: int) -> bool:
-        """Return whether the call also predicts the noise without c, as classifier-free guidance needs it."""
-        return self._is_guided(call) and not self.networks.denoiser.takes_guidance
-
-    def _predicted_noise(self, latents: torch.Tensor, step: Step, context: Context, call: int) -> torch.Tensor:
-        time_embedding = self._time_embedding(step.timestep, self.preset.guidance_scale if self._is_guided(call) else 1)
-        latents = latents.to(self.ldm.dtype)
-        if not self._is_doubled(call):
-            return self.engine.predicted_noise(latents, time_embedding, context).float()
-        both = self.engine.predicted_noise(torch.cat([latents, latents]), time_embedding, context)
-        without, under = both.float().chunk(2)
-        return without + self.preset.guidance_scale * (under - without)
-
-    def _empty_context(self) -> Context:
-        if self._unconditional is None:
-            self._unconditional = self.engine.conditioned(self.empty)
-        return self._unconditional
-
-    def _time_embedding(self, timestep: int, guidance_scale: float) -> torch.Tensor:
-        if (timestep, guidance_scale) not in self._time_embeddings:
-            embedding = self.networks.denoiser.time_embedding(timestep, guidance_scale)
-            self._time_embeddings[timestep, guidance_scale] = embedding
-        return self._time_embeddings[timestep, guidance_scale]
+        return self.sampler.noised(clean)
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
         return self.engine.decoded(latents.to(self.ldm.dtype))
@@ -191,6 +117,3 @@ class Reconstructor:
 
     def _tensor(self, array: Array) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32))[None].to(self.ldm.device)
-
-    def _embed(self, c: Array) -> torch.Tensor:
-        return self._tensor(c).to(self.ldm.dtype)

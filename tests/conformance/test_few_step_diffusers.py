@@ -24,14 +24,14 @@ def test_an_lcm_directory_equals_the_lcm_pipeline(tmp_path, monkeypatch, scale):
     ldm = LatentDiffusionModel.load(folder)
     z, c = z_and_c(ldm)
     ours = Reconstructor(ldm, Preset("mine", 799, 4, rule="lcm", guidance_scale=scale))
-    timesteps = list(ours.schedule.timesteps)
+    timesteps = list(ours.sampler.schedule.timesteps)
     pipeline = LatentConsistencyModelImg2ImgPipeline(
         ldm.autoencoder, ldm.text_encoder, ldm.tokenizer, ldm.unet,
         LCMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"), None, None,
         requires_safety_checker=False,
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
-    noises = iter([ours.noise, *ours.fresh_noises])
+    noises = iter([ours.sampler.noise, *ours.sampler.fresh_noises])
     for module in ("pipelines.latent_consistency_models.pipeline_latent_consistency_img2img",
                    "schedulers.scheduling_lcm"):  # fmt: skip
         monkeypatch.setattr(f"diffusers.{module}.randn_tensor", lambda *_a, **_k: next(noises))
@@ -58,7 +58,7 @@ def test_a_turbo_type_directory_equals_the_img2img_pipeline(tmp_path, monkeypatc
     assert even_schedule(499, 1).timesteps == (499,)
     monkeypatch.setattr(
         "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img.randn_tensor",
-        lambda *_args, **_kwargs: ours.noise,
+        lambda *_args, **_kwargs: ours.sampler.noise,
     )
     expected = pipeline(
         image=torch.from_numpy(z)[None], prompt_embeds=torch.from_numpy(c)[None], guidance_scale=0.0,

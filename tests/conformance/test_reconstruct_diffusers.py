@@ -40,20 +40,20 @@ def test_pictures_equal_the_img2img_pipelines(ldm, pipeline, z_and_c, monkeypatc
     reconstructor = Reconstructor(ldm, Preset("stock", timesteps[0], len(timesteps), guidance_scale=guidance), seed=3)
     monkeypatch.setattr(
         "diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion_img2img.randn_tensor",
-        lambda *_args, **_kwargs: reconstructor.noise,
+        lambda *_args, **_kwargs: reconstructor.sampler.noise,
     )
     expected = pipeline(
         image=torch.from_numpy(z)[None],
         prompt_embeds=torch.from_numpy(c)[None],
-        negative_prompt_embeds=reconstructor.empty,
+        negative_prompt_embeds=reconstructor.sampler.empty,
         strength=strength,
         num_inference_steps=n_grid,
         guidance_scale=guidance,
         output_type="np",
     ).images[0]
-    steps = reconstructor.compiled(Schedule(timesteps[0], timesteps))
+    steps = reconstructor.sampler.compiled(Schedule(timesteps[0], timesteps))
     with torch.inference_mode():
-        latents = reconstructor.denoise(reconstructor.noised(z), reconstructor._embed(c), steps)
+        latents = reconstructor.sampler.denoise(reconstructor.noised(z), torch.from_numpy(c)[None], steps)
         picture = (ldm.decode_latents(latents) / 2 + 0.5).clamp(0, 1)[0].permute(1, 2, 0).numpy()
     assert np.abs(picture - expected).max() <= 1e-4
 
@@ -68,17 +68,19 @@ def test_takagi_equals_a_reference_written_from_the_paper(ldm, z_and_c):
     coarse = np.rint(255 * np.clip(picture / 2 + 0.5, 0, 1)).astype(np.uint8)
     z0 = ldm.encode_signed(torch.from_numpy(coarse.transpose(2, 0, 1)[None] / np.float32(127.5) - 1)).numpy()
     alphas = ldm.alphas_cumprod.numpy()
-    x = np.sqrt(alphas[101]) * z0 + np.sqrt(1 - alphas[101]) * reconstructor.noise.numpy()
+    x = np.sqrt(alphas[101]) * z0 + np.sqrt(1 - alphas[101]) * reconstructor.sampler.noise.numpy()
     for t, t_next in zip((81, 61, 41, 21, 1), (61, 41, 21, 1, None), strict=True):
         without, under = (
             ldm.unet(torch.from_numpy(x.astype(np.float32)), t, embedding).sample.numpy()
-            for embedding in (reconstructor.empty, torch.from_numpy(c)[None])
+            for embedding in (reconstructor.sampler.empty, torch.from_numpy(c)[None])
         )
         e = without + 5 * (under - without)
         x0 = (x - np.sqrt(1 - alphas[t]) * e) / np.sqrt(alphas[t])
         a_next = alphas[0] if t_next is None else alphas[t_next]
         x = np.sqrt(a_next) * x0 + np.sqrt(1 - a_next) * e
-    ours = reconstructor.denoise(reconstructor.noised(z), torch.from_numpy(c)[None], reconstructor.steps)
+    ours = reconstructor.sampler.denoise(
+        reconstructor.noised(z), torch.from_numpy(c)[None], reconstructor.sampler.steps
+    )
     assert np.abs(ours.numpy() - x).max() <= 1e-4 * np.abs(x).max()
 
 
@@ -101,14 +103,14 @@ def test_every_rule_equals_diffusers_own_scheduler(ldm, z_and_c, monkeypatch, ru
     """The same timesteps and the same fresh noise; the denoiser is the demo's."""
     z, c = z_and_c
     reconstructor = Reconstructor(ldm, Preset("mine", 799, n_calls, rule=rule, guidance="none"))
-    timesteps = list(reconstructor.schedule.timesteps)
+    timesteps = list(reconstructor.sampler.schedule.timesteps)
     scheduler = stock_scheduler(ldm, rule)
     if rule == "ddim":  # takes no timesteps of one's own: each step is asked for by its stride
         scheduler.set_timesteps(1000)
     else:
         scheduler.set_timesteps(timesteps=timesteps, **({"original_inference_steps": 1000} if rule == "lcm" else {}))
         assert scheduler.timesteps.tolist() == timesteps
-    fresh = iter(reconstructor.fresh_noises)
+    fresh = iter(reconstructor.sampler.fresh_noises)
     for name in ("lcm", "tcd"):
         monkeypatch.setattr(f"diffusers.schedulers.scheduling_{name}.randn_tensor", lambda *_a, **_k: next(fresh))
     x = start = reconstructor.noised(z)
@@ -120,7 +122,7 @@ def test_every_rule_equals_diffusers_own_scheduler(ldm, z_and_c, monkeypatch, ru
             x = stock_ddim_step(scheduler, noise, t, ahead, x)
         else:
             x = scheduler.step(noise, t, x, return_dict=False)[0]
-    ours = reconstructor.denoise(start, embedding, reconstructor.steps)
+    ours = reconstructor.sampler.denoise(start, embedding, reconstructor.sampler.steps)
     torch.testing.assert_close(ours, x, rtol=1e-4, atol=1e-4)
 
 

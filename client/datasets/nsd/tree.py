@@ -17,8 +17,9 @@ from ..data_set import BoldSignal, Trials, chosen_sessions
 from ..images import is_nifti_name, load_nifti, mask_of_file, scaled, stored
 from ..trial_cache import TrialCache
 from .atlas import atlases_in, find_label, read_labels, read_roi
+from .betas import read_beta_voxels, read_betas
 from .design import TRIALS_PER_SESSION, Captions, Design, read_design, read_onsets, read_pictures
-from .files import MARKER, SPACE, Layout, NsdError, existing, read_beta_voxels, read_betas
+from .files import MARKER, SPACE, Layout, NsdError, existing
 
 __all__ = ["BETAS_VERSION", "BETA_SCALE", "BOLD_TR_S", "MARKER", "SPACE", "NsdError", "NsdTree", "Trials"]
 

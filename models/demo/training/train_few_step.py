@@ -36,7 +36,7 @@ PICTURE_WEIGHT = 0.5
 
 
 def first_noise() -> torch.Tensor:
-    """Return the noise that `models/ldm/reconstruct.py` starts every picture from, (1, 4, 16, 16)."""
+    """Return the noise that `models/ldm/sampler.py` starts every picture from, (1, 4, 16, 16)."""
     return torch.randn((1, 4, 16, 16), generator=torch.Generator().manual_seed(NOISE_SEED))
 
 

@@ -10,7 +10,8 @@ import pytest
 from dicom_files import SHAPE, save, volume
 from pydicom.uid import ImplicitVRLittleEndian
 
-from braind.client.sending.dicom import Slice, SliceCollector, read_dicom, untile
+from braind.client.sending.dicom import Slice, SliceCollector, read_dicom
+from braind.client.sending.dicom_mosaic import untile
 from braind.client.sending.incoming import IncomingError
 
 PYDICOMS = Path(pydicom.__file__).parent / "data/test_files"

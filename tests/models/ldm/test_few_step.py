@@ -17,7 +17,7 @@ def test_it_has_the_teachers_shape(ldm):
 
 
 def test_it_was_trained_from_the_noise_that_pictures_start_from(ldm):
-    torch.testing.assert_close(Reconstructor(ldm, PRESETS["live-4"]).noise, first_noise())
+    torch.testing.assert_close(Reconstructor(ldm, PRESETS["live-4"]).sampler.noise, first_noise())
 
 
 def test_one_call_of_it_is_nearer_to_forty_guided_calls_than_one_guided_call(ldm):

@@ -52,4 +52,4 @@ def test_the_small_autoencoder_encodes_into_the_same_latents(ldm, tiny, scenes):
 
 
 def test_few_step_training_starts_from_the_noise_that_pictures_start_from(ldm):
-    torch.testing.assert_close(Reconstructor(ldm, PRESETS["live-4"]).noise, first_noise())
+    torch.testing.assert_close(Reconstructor(ldm, PRESETS["live-4"]).sampler.noise, first_noise())

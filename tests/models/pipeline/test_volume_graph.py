@@ -188,9 +188,10 @@ def test_nothing_is_left_on_the_host(path, weights):
     expected(weights, ours, trial(weights, 1))  # makes what is made once for ever
     for part in (ldm.autoencoder, ours.networks.denoiser):
         part.to(device)
-    ours.noise, ours.fresh_noises = ours.noise.to(device), ours.fresh_noises.to(device)
-    ours.empty, ours._unconditional = ours.empty.to(device), None
-    ours._time_embeddings = {key: tensor.to(device) for key, tensor in ours._time_embeddings.items()}
+    sampler = ours.sampler
+    sampler.noise, sampler.fresh_noises = sampler.noise.to(device), sampler.fresh_noises.to(device)
+    sampler.empty, sampler._unconditional = sampler.empty.to(device), None
+    sampler._time_embeddings = {key: tensor.to(device) for key, tensor in sampler._time_embeddings.items()}
     z, c = DeviceRidge(weights, device)(torch.zeros(len(weights.voxel_index), device=device))
     for result in (z, c, ours.coarse_of(z), ours.picture_of(z, c)):
         assert result.device == device
