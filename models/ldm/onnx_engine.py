@@ -89,7 +89,7 @@ class OnnxEngine:
         def make() -> tuple[torch.nn.Module, tuple[torch.Tensor, ...]]:
             ldm = self._ldm
             example = torch.zeros((1, *ldm.latent_shape), dtype=ldm.dtype, device=ldm.device)
-            return _Decoder(self.networks), (example,)
+            return _AutoencoderDecoder(self.networks), (example,)
 
         return self._network("decoder", self.networks.decoder_fingerprint, make)
 
@@ -131,7 +131,7 @@ class _Conditioner(torch.nn.Module):
         return context.pooled, *context.keys_values
 
 
-class _Decoder(torch.nn.Module):
+class _AutoencoderDecoder(torch.nn.Module):
     def __init__(self, networks: Networks) -> None:
         super().__init__()
         self.networks, self.autoencoder = networks, networks.autoencoder

@@ -9,7 +9,7 @@ import torch
 
 from ...arrays import Array
 
-Kind = Literal[
+MeasureKind = Literal[
     "pixcorr", "ssim", "among_seen", "among_decoded", "distance",  # of pictures, published
     "same_kind", "named", "caption", "forward", "backward",  # braind's own
 ]  # fmt: skip
@@ -25,7 +25,7 @@ class Measure(NamedTuple):
 
     name: str
     title: str
-    kind: Kind
+    kind: MeasureKind
     k: int = 0
 
     @property

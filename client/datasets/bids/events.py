@@ -10,7 +10,7 @@ from .files import BOLD, NOT_AVAILABLE, BidsError, BidsFile, numbered, read_tsv,
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class BidsRun:
     """One run that showed pictures; trials are in the order of their onsets.
 
     Parameters
@@ -32,7 +32,7 @@ class Run:
     durations_s: Array
 
 
-def read_runs(files: list[BidsFile], task: str, root: Path) -> list[Run]:
+def read_runs(files: list[BidsFile], task: str, root: Path) -> list[BidsRun]:
     """Return a subject's runs of a task that show pictures, sorted by session and run.
 
     Raises
@@ -63,14 +63,14 @@ def read_runs(files: list[BidsFile], task: str, root: Path) -> list[Run]:
     return sorted(with_pictures, key=lambda run: (run.session, run.run))
 
 
-def _read_run(path: Path, session: int, number: int, session_label: str, run_label: str) -> Run:
+def _read_run(path: Path, session: int, number: int, session_label: str, run_label: str) -> BidsRun:
     advice = "name each trial's picture in stim_file, a path below stimuli/ (n/a where none was shown)"
     rows = read_tsv(path, ("onset", "duration", "stim_file"), advice)
     rows = [row for row in rows if row["stim_file"] != NOT_AVAILABLE]
     onsets_s = [_seconds(path, row, "onset") for row in rows]
     durations_s = [_seconds(path, row, "duration") for row in rows]
     order = sorted(range(len(rows)), key=onsets_s.__getitem__)
-    return Run(
+    return BidsRun(
         path=path,
         session=session,
         run=number,
@@ -89,7 +89,9 @@ def _seconds(path: Path, row: dict[str, str], column: str) -> float:
         raise BidsError(f"{path}, trial of {row['stim_file']}: {error}") from error
 
 
-def images_of_runs(runs: list[Run], images: list[BidsFile], estimates: str, space: str) -> list[tuple[Run, BidsFile]]:
+def images_of_runs(
+    runs: list[BidsRun], images: list[BidsFile], estimates: str, space: str
+) -> list[tuple[BidsRun, BidsFile]]:
     """Pair a session's runs with their images; a response image of a whole session goes with the first run.
 
     Parameters

@@ -15,7 +15,7 @@ from ....arrays import Array
 from ..data_set import Trials, chosen_sessions, times_seen_before
 from ..images import check_grid, is_nifti_name, load_nifti, mask_of_file, scaled, voxels_of
 from ..trial_cache import TrialCache
-from .events import Run, images_of_runs, read_runs
+from .events import BidsRun, images_of_runs, read_runs
 from .files import (
     BOLD,
     SINGLE_TRIALS,
@@ -78,7 +78,7 @@ class BidsFolder:
         self._cache = None if cache is None else TrialCache(cache)
         self._estimate_trials = estimate_trials
         self._files: dict[int, list[BidsFile]] = {}
-        self._runs: dict[int, list[Run]] = {}
+        self._runs: dict[int, list[BidsRun]] = {}
 
     # ── subjects and runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -104,7 +104,7 @@ class BidsFolder:
         with_responses = sorted({run.session for run in self.runs(subject)})
         return chosen_sessions(with_responses, self._wanted_sessions, f"subject {subject} of {self.root}")
 
-    def runs(self, subject: int) -> list[Run]:
+    def runs(self, subject: int) -> list[BidsRun]:
         """Return the runs of all sessions that show pictures and have responses, in order."""
         if subject not in self._runs:
             runs = read_runs(self._files_of(subject), self.task, self.root)
@@ -274,7 +274,7 @@ class BidsFolder:
         sources = [image.path for _, image in images] + [run.path for run in runs]
         return np.asarray(self._cache.session(sources, voxel_index, self.estimates, read))
 
-    def _read_betas(self, subject: int, runs: list[Run], run: Run, file: BidsFile, voxel_index: Array) -> Array:
+    def _read_betas(self, subject: int, runs: list[BidsRun], run: BidsRun, file: BidsFile, voxel_index: Array) -> Array:
         covered = [run] if "run" in file.entities else runs
         n_trials = sum(len(each.stim_files) for each in covered)
         image = self._on_grid(load_series(file.path), subject)
@@ -286,7 +286,7 @@ class BidsFolder:
             )
         return voxels_of(image, voxel_index)
 
-    def _estimate_run(self, subject: int, run: Run, file: BidsFile, voxel_index: Array) -> Array:
+    def _estimate_run(self, subject: int, run: BidsRun, file: BidsFile, voxel_index: Array) -> Array:
         if self._estimate_trials is None:
             raise BidsError(f"{file.path} is BOLD, of which nothing here makes responses: give single-trial responses")
         image = self._on_grid(load_series(file.path), subject)

@@ -25,7 +25,7 @@ CAPTION_FOLDERS = ("nsddata_stimuli/stimuli/nsd/annotations", "annotations")
 
 
 @dataclass(frozen=True)
-class Design:
+class NsdDesign:
     """The contents of nsd_expdesign.mat.
 
     Parameters
@@ -88,7 +88,7 @@ class _Annotations(msgspec.Struct):
     annotations: list[_Annotation]
 
 
-def read_design(root: Path) -> Design:
+def read_design(root: Path) -> NsdDesign:
     """Read nsd_expdesign.mat of an NSD folder. Raises NsdError if it is missing or is another file."""
     from scipy.io import loadmat  # importing scipy takes 0.1 s, and only this function needs it
 
@@ -104,7 +104,7 @@ def read_design(root: Path) -> Design:
     n_pictured = design["stimpattern"].reshape(len(design["stimpattern"]), -1).sum(1)
     if (n_pictured != TRIALS_PER_SESSION).any():
         raise NsdError(f"{path}: stimpattern has a session without 750 trials; download the file again")
-    return Design(
+    return NsdDesign(
         master_ordering=design["masterordering"].ravel().astype(np.int64) - 1,
         subject_ids=design["subjectim"].astype(np.int64) - 1,
         shared_ids=design["sharedix"].ravel().astype(np.int64) - 1,

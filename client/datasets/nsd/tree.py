@@ -18,7 +18,7 @@ from ..images import is_nifti_name, load_nifti, mask_of_file, scaled, stored
 from ..trial_cache import TrialCache
 from .atlas import atlases_in, find_label, read_labels, read_roi
 from .betas import read_beta_voxels, read_betas
-from .design import TRIALS_PER_SESSION, Captions, Design, read_design, read_onsets, read_pictures
+from .design import TRIALS_PER_SESSION, Captions, NsdDesign, read_design, read_onsets, read_pictures
 from .files import MARKER, SPACE, Layout, NsdError, existing
 
 __all__ = ["BETAS_VERSION", "BETA_SCALE", "BOLD_TR_S", "MARKER", "SPACE", "NsdError", "NsdTree", "Trials"]
@@ -254,7 +254,7 @@ class NsdTree:
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
-    def _design(self) -> Design:
+    def _design(self) -> NsdDesign:
         return read_design(self.root)
 
     @cached_property

@@ -50,7 +50,7 @@ class BoldVoxels:
 
 
 @dataclass(frozen=True)
-class Run:
+class SimulatedRun:
     """One run: `volumes` (226, n_voxels) int16, `motion` (226, 6) float64 in mm and degrees."""
 
     volumes: Array
@@ -72,7 +72,7 @@ def draw_bold_voxels(anatomy: Anatomy, independent_sd: Array, seed: int, subject
     )
 
 
-def simulate_run(voxels: BoldVoxels, amplitudes: Array, slots: Array, rng: np.random.Generator) -> Run:
+def simulate_run(voxels: BoldVoxels, amplitudes: Array, slots: Array, rng: np.random.Generator) -> SimulatedRun:
     """Make one run's volumes.
 
     Parameters
@@ -95,7 +95,7 @@ def simulate_run(voxels: BoldVoxels, amplitudes: Array, slots: Array, rng: np.ra
     motion = _motion(rng)
     percent += (motion @ voxels.motion_pattern).astype(np.float32)
     volumes = voxels.baseline * (1 + percent / 100)
-    return Run(np.rint(np.clip(volumes, 0, 32767)).astype(np.int16), motion)
+    return SimulatedRun(np.rint(np.clip(volumes, 0, 32767)).astype(np.int16), motion)
 
 
 def haemodynamic_response(time_s: Array) -> Array:

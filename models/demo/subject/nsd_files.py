@@ -13,7 +13,7 @@ from scipy.io import savemat
 from ....arrays import Array
 from ..scenes import PICTURE_PX, captions, render
 from .anatomy import NSDGENERAL, STREAMS, VISUAL_AREAS, Anatomy
-from .bold import TR_S, VOLUMES_PER_RUN, Run
+from .bold import TR_S, VOLUMES_PER_RUN, SimulatedRun
 from .experiment import REPEATS, SLOT_S, TRIALS_PER_SESSION, Experiment, slots_of_session
 from .seeds import generator
 
@@ -141,7 +141,7 @@ def write_run(root: Path, subject: int, session: int, run: int, volumes: Array, 
 
 
 def write_run_tables(
-    root: Path, subject: int, session: int, run: int, simulated: Run, slots: Array, ids: Array
+    root: Path, subject: int, session: int, run: int, simulated: SimulatedRun, slots: Array, ids: Array
 ) -> None:
     """Write a run's motion and design; the design has a row a volume: the 1-based 73k id at onsets, else 0."""
     name = f"session{session:02d}_run{run:02d}.tsv"

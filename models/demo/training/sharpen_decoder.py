@@ -14,7 +14,17 @@ from diffusers import AutoencoderKL
 from ..scenes import draw_held_out_scene
 from .train_autoencoder import evaluate, reconstruction_loss
 from .train_unet import training_latents, training_scenes
-from .training import DEMO_PATH, Checkpoint, autocast, one_cycle, placed, render_bank, steps, to_signed, training_device
+from .training import (
+    DEMO_PATH,
+    TrainingCheckpoint,
+    autocast,
+    one_cycle,
+    placed,
+    render_bank,
+    steps,
+    to_signed,
+    training_device,
+)
 
 LATENT_JITTER = 0.05  # of the scaled latents, whose standard deviation is 1
 
@@ -34,7 +44,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     held_out = to_signed(render_bank([draw_held_out_scene(held_out_rng) for _ in range(64)])).to(device)
     decoder = torch.nn.ModuleDict({"decoder": autoencoder.decoder, "post_quant_conv": autoencoder.post_quant_conv})
     optimiser = torch.optim.AdamW(decoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    checkpoint = Checkpoint(state / "decoder.safetensors", decoder, optimiser)
+    checkpoint = TrainingCheckpoint(state / "decoder.safetensors", decoder, optimiser)
     batch = 8 if device.type == "cpu" else 128
     done = checkpoint.resume()
     torch.manual_seed(400 + done)

@@ -16,8 +16,8 @@ from diffusers import AutoencoderKL
 from ..scenes import draw_held_out_scene, draw_training_scene
 from .training import (
     DEMO_PATH,
-    Checkpoint,
     Part,
+    TrainingCheckpoint,
     autocast,
     one_cycle,
     render_bank,
@@ -89,7 +89,7 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     autoencoder = autoencoder.to(device, memory_format=torch.channels_last)
     whole_share = 1.0 if from_shipped else WHOLE_SHARE
     optimiser = torch.optim.AdamW(autoencoder.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    checkpoint = Checkpoint(state / "autoencoder.safetensors", autoencoder, optimiser)
+    checkpoint = TrainingCheckpoint(state / "autoencoder.safetensors", autoencoder, optimiser)
     batch = 32 if device.type == "cpu" else 256
     done = checkpoint.resume()
     rng = np.random.default_rng(100 + done)

@@ -24,7 +24,17 @@ from ..scenes import (
     draw_held_out_scene,
     draw_training_scene,
 )
-from .training import DEMO_PATH, Checkpoint, Part, autocast, one_cycle, render_bank, steps, to_signed, training_device
+from .training import (
+    DEMO_PATH,
+    Part,
+    TrainingCheckpoint,
+    autocast,
+    one_cycle,
+    render_bank,
+    steps,
+    to_signed,
+    training_device,
+)
 
 MAX_TOKENS = 16
 PREPROCESSING = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": 128}}
@@ -152,7 +162,7 @@ def main(n_text_steps: int, n_steps: int, state: Path, n_pictures: int, from_shi
     ids = torch.stack([token_ids(tokenizer, captions(scene)) for scene in scenes]).to(device)
     clip = new_clip(tokenizer).to(device)
     optimiser = torch.optim.AdamW(clip.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
-    checkpoint = Checkpoint(state / "clip.safetensors", clip, optimiser)
+    checkpoint = TrainingCheckpoint(state / "clip.safetensors", clip, optimiser)
     done = checkpoint.resume()
     if done == 0 and from_shipped:
         clip.load_state_dict(CLIPModel.from_pretrained(DEMO_PATH / "clip").state_dict())

@@ -20,7 +20,7 @@ from .train_autoencoder import reconstruction_loss
 from .train_clip import token_ids
 from .train_tiny_decoder import perceptual_loss
 from .train_unet import new_scheduler, new_unet
-from .training import DEMO_PATH, Checkpoint, Part, autocast, one_cycle, placed, steps, training_device
+from .training import DEMO_PATH, Part, TrainingCheckpoint, autocast, one_cycle, placed, steps, training_device
 
 TEACHER = Preset("teacher", 799, 4, rule="dpm++", guidance_scale=3.0)
 STUDENTS = ("live-1", "live-2", "live-4")
@@ -137,7 +137,7 @@ def main(n_steps: int, state: Path, n_targets: int, only_targets: bool) -> None:
     ema.load_state_dict(student.state_dict())
     both = torch.nn.ModuleDict({"unet": student, "ema": ema})
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
-    checkpoint = Checkpoint(state / "few_step.safetensors", both, optimiser)
+    checkpoint = TrainingCheckpoint(state / "few_step.safetensors", both, optimiser)
     batch = 8 if device.type == "cpu" else 256
     rows = {from_text: torch.nonzero(targets["from_text"] == from_text)[:, 0] for from_text in (False, True)}
     calls = {(name, text): compiled(PRESETS[name], from_text=text) for name in STUDENTS for text in (False, True)}

@@ -20,8 +20,8 @@ from .train_autoencoder import reconstruction_loss
 from .train_unet import encode_pictures, training_latents
 from .training import (
     DEMO_PATH,
-    Checkpoint,
     Part,
+    TrainingCheckpoint,
     autocast,
     one_cycle,
     placed,
@@ -101,7 +101,7 @@ def main(n_steps: int, state: Path, n_pictures: int) -> None:
     factor = autoencoder.config.scaling_factor
     tiny = new_tiny_autoencoder(factor).to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(tiny.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    checkpoint = Checkpoint(state / "tiny_decoder.safetensors", tiny, optimiser)
+    checkpoint = TrainingCheckpoint(state / "tiny_decoder.safetensors", tiny, optimiser)
     batch = 4 if device.type == "cpu" else 128
     done = checkpoint.resume()
     torch.manual_seed(500 + done)

@@ -22,8 +22,8 @@ from ..scenes import Scene, captions, draw_held_out_scene, draw_training_scene
 from .train_clip import token_ids
 from .training import (
     DEMO_PATH,
-    Checkpoint,
     Part,
+    TrainingCheckpoint,
     autocast,
     one_cycle,
     placed,
@@ -178,7 +178,7 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     ema.load_state_dict(unet.state_dict())
     both = torch.nn.ModuleDict({"unet": unet, "ema": ema})
     optimiser = torch.optim.AdamW(unet.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
-    checkpoint = Checkpoint(state / "unet.safetensors", both, optimiser)
+    checkpoint = TrainingCheckpoint(state / "unet.safetensors", both, optimiser)
     scheduler: Part = new_scheduler()
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
     batch = 32 if device.type == "cpu" else 512

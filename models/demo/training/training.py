@@ -62,7 +62,7 @@ def save_sheet(rows: list[torch.Tensor], path: Path) -> None:
     Image.fromarray(pixels).save(path)
 
 
-class Checkpoint:
+class TrainingCheckpoint:
     """Weights and AdamW state of one stage in one safetensors file, replaced atomically."""
 
     def __init__(self, path: Path, model: torch.nn.Module, optimiser: torch.optim.AdamW) -> None:
