@@ -1,11 +1,11 @@
-"""Choices by name that settings, messages and models share."""
+"""The named choices that settings, messages and models share."""
 
 from typing import Literal
 
 Kind = Literal["beta", "bold"]
-"""What a volume is: one trial's response, or one BOLD volume per TR."""
+"""Contents of a volume: one trial's response (beta), or the BOLD signal of one TR."""
 Mode = Literal["z", "c", "zc"]
-"""What a picture is made of."""
+"""The latents that a picture is made of: z, c, or both."""
 EngineName = Literal["auto", "torch", "onnx"]
 GpuDtype = Literal["bfloat16", "float16", "float32"]
 ZScore = Literal["none", "full", "causal"]

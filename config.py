@@ -100,7 +100,7 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Every setting, by section; config.toml describes them."""
+    """Every setting by section. config.toml describes the settings."""
 
     paths: PathsConfig
     dataset: DatasetConfig
@@ -127,12 +127,12 @@ class Setting(NamedTuple):
 
 
 def load_config(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
-    """Return the settings in force.
+    """Return the settings in force: each from its strongest source.
 
     Parameters
     ----------
-    path : a TOML file; None is the user's own file, if there is one
-    overrides : flags, as {section: {key: value}}; a value of None is a flag that was not given
+    path : a TOML file; with None the user's own file, if there is one
+    overrides : flags as {section: {key: value}}; the value None means that the flag was not given
 
     Raises
     ------

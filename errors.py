@@ -1,12 +1,12 @@
-"""The root of every error that braind raises on purpose, and what a command's exit status means."""
+"""The base class of braind's own errors, and the exit statuses of its commands."""
 
 from enum import IntEnum
 
 
 class BraindError(Exception):
-    """Something a user can put right: says what was wrong, where, and what to do.
+    """An error that a user can put right. Its sentence says what was wrong, where, and what to do.
 
-    `code` is stable: it is what a `Refused` message carries and what scripts may test for.
+    `code` is stable: `Refused` messages carry it, and scripts may test for it.
     """
 
     code = "error"
@@ -18,15 +18,15 @@ class BraindError(Exception):
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status means."""
+    """Exit statuses of the commands."""
 
     OK = 0
     """Done."""
     FAILED = 1
-    """Begun, and not done: the sentence on stderr says why and what to do."""
+    """Begun and not finished: the sentence on stderr says why and what to do."""
     USAGE = 2
-    """Not begun: a wrong option or setting, or something that does not fit and was refused at the start."""
+    """Not begun: an option, a setting or an input was refused at the start."""
     NO_DAEMON = 3
-    """No daemon answers where one should be."""
+    """No daemon answers."""
     INTERRUPTED = 130
     """Ended by Ctrl-C."""

@@ -1,4 +1,4 @@
-"""Grids: whether two affines put a volume at the same place."""
+"""Compares the grids of volumes: how far apart two affines place the same volume."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 # Affines pass through float32 headers and text. Rounding moves a corner by some micrometres.
 MAX_CORNER_SHIFT_MM = 0.1
-"""Two affines whose volumes lie farther apart than this, at the farthest corner, are two grids."""
+"""A larger shift of the farthest corner makes two different grids."""
 
 
 def corner_shift_mm(shape: tuple[int, ...], affine: NDArray[Any], other: NDArray[Any]) -> float:

@@ -1,4 +1,4 @@
-"""Where the daemon is: the file in which a running one says so, else the configured ports."""
+"""The daemon's addresses: from the file that a running daemon writes, else from the configured ports."""
 
 import os
 from pathlib import Path
@@ -12,12 +12,12 @@ from ..whole_file import write_whole
 Socket = Literal["ingest", "decodes", "control"]
 SOCKETS: tuple[Socket, ...] = get_args(Socket)
 
-# A daemon that listens everywhere is reached from its own machine through loopback.
+# Addresses that a daemon listens on everywhere, and the loopback address that reaches it from its own machine.
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """A daemon's sockets as ZeroMQ names them, `tcp://host:port`; `pid` is its process, where known."""
+    """A daemon's sockets in ZeroMQ's form, `tcp://host:port`; `pid` is the daemon's process, if known."""
 
     ingest: str
     decodes: str
@@ -32,7 +32,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def endpoints(config: Config) -> Endpoints:
-    """Return where the daemon of this data folder listens, or where the settings say that one would."""
+    """Return the addresses of the data folder's running daemon, or the configured addresses without one."""
     serve = config.serve
     host = _reachable(serve.host)
     running = _read(endpoints_path(config))
@@ -47,12 +47,12 @@ def endpoints(config: Config) -> Endpoints:
 
 
 def endpoints_path(config: Config) -> Path:
-    """Return the file in which the running daemon says where it listens."""
+    """Return the file that a running daemon writes its addresses to."""
     return data_path(config) / "serve.json"
 
 
 def write_endpoints(config: Config, listening: Endpoints) -> Path:
-    """Say where this daemon listens; readers see the whole file or none."""
+    """Write this daemon's addresses and return the file. Readers see the whole file or none."""
     path = endpoints_path(config)
     with write_whole(path) as unfinished_path:
         unfinished_path.write_bytes(msgspec.json.encode(listening) + b"\n")
@@ -60,7 +60,7 @@ def write_endpoints(config: Config, listening: Endpoints) -> Path:
 
 
 def remove_endpoints(config: Config, pid: int) -> None:
-    """Take the file away if it is still that of process `pid`."""
+    """Remove the file if process `pid` wrote it."""
     running = _read(endpoints_path(config))
     if running is not None and running.pid == pid:
         endpoints_path(config).unlink(missing_ok=True)
@@ -71,12 +71,12 @@ def _reachable(host: str) -> str:
 
 
 def _read(path: Path) -> Endpoints | None:
-    """Return the file's endpoints; None without a file, or if no braind wrote it. A new daemon replaces such a file."""
+    """Return the file's endpoints, or None if there is no file or it is not braind's. A new daemon overwrites it."""
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Endpoints)
         for socket in SOCKETS:
             found.address(socket)
-    except (OSError, ValueError):  # msgspec's errors are ValueErrors, and so is a port that is no number
+    except (OSError, ValueError):  # msgspec's errors are ValueErrors; so is the error of a port that is no number
         return None
     return found
 
@@ -89,6 +89,6 @@ def _is_alive(pid: int | None) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        # Another user's process: it is there.
+        # The process exists and belongs to another user.
         return True
     return True

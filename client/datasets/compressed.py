@@ -9,7 +9,7 @@ CHUNK_BYTES = 1 << 20
 def check_compressed(path: Path) -> None:
     """Read a `.gz` file to its end, where gzip checks its CRC; leave other files alone.
 
-    nibabel stops after the last voxel, before the CRC. Without this check a damaged bit gives other numbers.
+    nibabel stops after the last voxel, before the CRC. Without this check a damaged bit gives wrong numbers.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Images of recorded data, NIfTI: reading them, and which grid they lie on."""
+"""NIfTI images of recorded data: reads numbers and voxels, and checks grids."""
 
 import zlib
 from pathlib import Path
@@ -23,7 +23,7 @@ def load_nifti(path: Path) -> Any:
 
 
 def stored(image: Any) -> Array:
-    """Return an image's numbers as they are in the file, unscaled, in the file's dtype."""
+    """Return an image's stored numbers: unscaled, in the file's dtype."""
     return _read(image, image.dataobj.get_unscaled)
 
 
@@ -43,7 +43,7 @@ def voxels_of(image: Any, voxel_index: Array) -> Array:
 
 
 def check_grid(image: Any, shape: tuple[int, ...], affine: Array, whose: str) -> None:
-    """Refuse an image whose volumes are not on the grid of `whose` volumes."""
+    """Raise DataSetError if an image is not on the grid (`shape`, `affine`) of `whose` volumes."""
     path, own = image.get_filename(), tuple(image.shape[:3])
     if own != tuple(shape):
         raise DataSetError(f"{path} has the grid {own}, {whose} volumes {tuple(shape)}: resample it to them first")
@@ -55,12 +55,20 @@ def check_grid(image: Any, shape: tuple[int, ...], affine: Array, whose: str) ->
 
 
 def is_nifti_name(label: str) -> bool:
-    """Say whether a ROI is given as a file."""
+    """Return whether a ROI's label is the name of a NIfTI file."""
     return label.endswith((".nii", ".nii.gz"))
 
 
 def mask_of_file(name: str, subject: int, shape: tuple[int, ...], affine: Array) -> Array:
-    """Return where a mask file is above 0: (X, Y, Z) bool; `{subject}` in its name stands for the subject's number."""
+    """Read a mask file: (X, Y, Z) bool, true above 0.
+
+    `{subject}` in the name stands for the subject's number.
+
+    Raises
+    ------
+    DataSetError
+        The file is missing or lies on another grid.
+    """
     try:
         path = Path(name.format(subject=subject)).expanduser()
     except (LookupError, ValueError) as error:

@@ -1,9 +1,8 @@
-"""Single-trial responses, trial by trial on disk: made once from files that lie voxel by voxel or are compressed.
+"""A cache of single-trial responses: one memory-mapped array (n_trials, n_voxels) per session.
 
-NSD's hdf5 chunks hold one voxel's whole session: reading one trial touches all 700,000 of them. Each session's voxels
-of interest are kept here as one array (n_trials, n_voxels), memory-mapped. A file's name is a hash of what it was made
-from (the sources' paths, sizes and times, and the voxels), so another source is another file. The folder may be
-deleted.
+The cache exists because NSD's HDF5 files are chunked by voxel: reading one trial touches all 700,000 chunks. Compressed
+files are slow for the same reason. A file's name is a hash of its sources' paths, sizes and times, and of the voxels.
+A changed source therefore gets a new file. The folder may be deleted.
 """
 
 import os
@@ -20,23 +19,23 @@ from ...whole_file import write_whole
 from .data_set import DataSetError
 
 FORMAT = 1
-CHECKSUM_BYTES = 4  # CRC-32 of all that stands before it
+CHECKSUM_BYTES = 4  # the last bytes of a file: CRC-32 of all bytes before them
 
 
 class TrialCache:
-    """A folder of cached sessions, each written whole or not at all: an interruption costs only the last one."""
+    """A folder of cached sessions; each is written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def session(self, sources: list[Path], voxel_index: Array, how: str, read: Callable[[], Array]) -> Array:
-        """Return a session's responses, read-only; `read` makes them if they are not cached or no longer whole.
+        """Return a session's responses, read-only. `read` makes them if no whole file is cached.
 
         Parameters
         ----------
         sources : the files that `read` reads
         voxel_index : array of shape (n_voxels,), int64
-        how : what else the numbers depend on
+        how : everything else that the numbers depend on
         read : returns an array of shape (n_trials, n_voxels)
 
         Raises

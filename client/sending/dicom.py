@@ -1,6 +1,6 @@
 """DICOM files as scanners write them: Siemens mosaics, enhanced multi-frame files, and files of one slice each.
 
-Geometry is DICOM's (LPS, row and column directions) until the last step, which makes it RAS+.
+Geometry stays DICOM's (LPS, row and column directions); the last step turns it into RAS+.
 """
 
 import struct
@@ -23,7 +23,7 @@ CANNOT_READ = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, A
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One slice of a volume; `plane` has shape (I, J), `affine` (4, 4) has its k axis along the normal, in LPS."""
+    """One slice of a volume: `plane` (I, J), and `affine` (4, 4) in LPS with its k axis along the normal."""
 
     plane: Array
     affine: Array
@@ -37,23 +37,23 @@ class Slice:
 
 
 def read_dicom(path: Path, *, first_number: int = 1) -> list[Incoming] | Slice:
-    """Read a file: the volumes in it, or one slice of one.
+    """Read a file: return its volumes, or its one slice.
 
     Parameters
     ----------
-    first_number : what a series' first volume has as its (instance, or temporal position) number
+    first_number : InstanceNumber or TemporalPositionIdentifier of a series' first volume
 
     Raises
     ------
     IncomingError
-        The file is cut short, is no DICOM, or lacks what its geometry needs.
+        The file is cut short, is no DICOM file, or lacks elements of its geometry.
     """
     import pydicom
     from pydicom.errors import InvalidDicomError
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom warns of values that a scanner's maker should not write
+            warnings.simplefilter("ignore")  # pydicom warns about non-conforming values, which scanners do write
             dataset = pydicom.dcmread(path)
             return _volumes(dataset, path.name, first_number)
     except IncomingError:
@@ -61,7 +61,7 @@ def read_dicom(path: Path, *, first_number: int = 1) -> list[Incoming] | Slice:
     except InvalidDicomError as error:
         raise IncomingError(f"{path} is no DICOM file, or only its beginning is there") from error
     except (*CANNOT_READ, struct.error) as error:
-        # pydicom has no error of its own for a file cut short or without an element.
+        # pydicom has no class of its own for truncated files and missing elements.
         raise IncomingError(
             f"{path} cannot be read as DICOM ({error}): cut short, or without what is needed"
         ) from error
@@ -77,7 +77,7 @@ def _volumes(dataset: Any, source: str, first_number: int) -> list[Incoming] | S
     return _slice(dataset, source, first_number)
 
 
-# ── Philips and GE: a file a slice ──────────────────────────────────────────────────────────────────────────────────
+# ── Philips and GE: one file per slice ────────────────────────────────────────────────────────────────────────────────
 
 
 def _slice(dataset: Any, source: str, first_number: int) -> Slice:
@@ -108,13 +108,13 @@ def _n_slices(dataset: Any, source: str) -> int:
 
 
 class SliceCollector:
-    """Puts slices together; a volume leaves when all its slices are there, in whatever order they come."""
+    """Collects slices, in any order, until a volume is complete."""
 
     def __init__(self) -> None:
         self._slices: dict[tuple[str, int], dict[tuple[float, ...], Slice]] = {}
 
     def add(self, one: Slice) -> Incoming | None:
-        """Take a slice; return its volume if it was the last one missing."""
+        """Add a slice; return its volume if the slice completes it."""
         key = (one.series, one.index)
         slices = self._slices.setdefault(key, {})
         slices[tuple(np.round(one.affine[:3, 3], 3))] = one
@@ -124,7 +124,7 @@ class SliceCollector:
         return _stack(list(slices.values()))
 
     def unfinished(self) -> list[str]:
-        """Name the volumes of which slices are missing."""
+        """Return a sentence for each incomplete volume."""
         return [
             f"volume {index} of series {series} is partial, {len(slices)} of "
             f"{next(iter(slices.values())).n_slices} slices; not sent"

@@ -1,4 +1,4 @@
-"""Enhanced multi-frame DICOM (Siemens XA, Philips): the planes of one or more volumes in one file."""
+"""Enhanced multi-frame DICOM (Siemens XA, Philips): one file holds the planes of one or more volumes."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from .incoming import LPS_TO_RAS, Array, Incoming, IncomingError, sendable
 
 
 def read_enhanced(dataset: Any, source: str, first_number: int) -> list[Incoming]:
-    """Return the volumes of a file, by temporal position if there are several."""
+    """Return a file's volumes in order of temporal position."""
     shared = dataset.SharedFunctionalGroupsSequence[0] if "SharedFunctionalGroupsSequence" in dataset else {}
     groups = list(dataset.PerFrameFunctionalGroupsSequence)
     pixels = dataset.pixel_array
@@ -21,7 +21,7 @@ def read_enhanced(dataset: Any, source: str, first_number: int) -> list[Incoming
     volumes = []
     for time in distinct:
         planes = [number for number, of in enumerate(times) if of == time]
-        # One volume a file: the file's number is the volume's.
+        # A file with one volume has the volume's number in InstanceNumber.
         index = int(dataset.InstanceNumber) - first_number if len(distinct) == 1 else time - 1
         volumes.append(_volume(dataset, pixels[planes], [groups[n] for n in planes], shared, index, source))
     return volumes

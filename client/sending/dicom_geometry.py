@@ -8,7 +8,7 @@ from .incoming import Array, IncomingError
 
 
 def stack_planes(planes: list[Array], affines: list[Array], source: str) -> tuple[Array, Array]:
-    """Stack planes in the order in which they lie along their normal.
+    """Stack planes in order of their position along the normal.
 
     Returns
     -------
@@ -51,6 +51,6 @@ def series_of(dataset: Any) -> str:
 
 
 def tr_of(dataset: Any) -> float | None:
-    """Return the repetition time in seconds, if it is there."""
+    """Return the repetition time in seconds, or None."""
     tr_ms = dataset.get("RepetitionTime")
     return float(tr_ms) / 1000 if tr_ms else None

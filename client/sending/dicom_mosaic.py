@@ -12,13 +12,13 @@ SLICES_OF_MOSAIC = (0x0019, 0x100A)
 
 
 def read_mosaic(dataset: Any, source: str, first_number: int) -> Incoming:
-    """Return the volume of a file."""
+    """Return a mosaic file's volume. Raises IncomingError if nothing gives its number of slices."""
     csa = _csa(dataset)
     n_slices = int(dataset[SLICES_OF_MOSAIC].value if SLICES_OF_MOSAIC in dataset else _csa_value(csa, source))
     tiles = untile(dataset.pixel_array, n_slices, source)
     columns, rows, _ = tiles.shape
     affine = plane_affine(dataset)
-    # The position is the whole picture's corner; the slices share its centre.
+    # ImagePositionPatient is the corner of the whole mosaic. The slices share the mosaic's centre.
     rows_of_all, columns_of_all = dataset.pixel_array.shape
     affine[:3, 3] += affine[:3, 0] * (columns_of_all - columns) / 2 + affine[:3, 1] * (rows_of_all - rows) / 2
     normal = affine[:3, 2]
@@ -33,7 +33,7 @@ def read_mosaic(dataset: Any, source: str, first_number: int) -> Incoming:
 
 
 def untile(picture: Array, n_slices: int, source: str) -> Array:
-    """Take a mosaic apart.
+    """Split a mosaic into slices.
 
     Parameters
     ----------
@@ -42,6 +42,11 @@ def untile(picture: Array, n_slices: int, source: str) -> Array:
     Returns
     -------
     array of shape (I, J, n_slices): I along the picture's rows, J down its columns
+
+    Raises
+    ------
+    IncomingError
+        The number of slices does not fit the picture.
     """
     per_side = math.ceil(math.sqrt(n_slices)) if n_slices > 0 else 0
     if not per_side or picture.shape[0] % per_side or picture.shape[1] % per_side:

@@ -17,7 +17,7 @@ from .nifti import read_nifti
 
 POLL_S = 0.04
 PARSE_PATIENCE_S = 2.0
-"""An unreadable file that has not grown for so long is reported; it is read again if it grows."""
+"""An unreadable file is reported when it has not grown for this long. It is read again if it grows."""
 NIFTI = (".nii", ".nii.gz")
 NO_VOLUMES = (".json", ".txt", ".tsv", ".bval", ".bvec", ".log", ".xml", ".tmp", ".part", ".partial")
 
@@ -42,7 +42,7 @@ class FolderWatch:
     Parameters
     ----------
     folder : the folder that the scanner's export writes to
-    existing : take the files that lie there at the start too; otherwise they are stale and counted in `n_stale`
+    existing : also take the files that are there at the start; otherwise they are stale, and `n_stale` counts them
     first_number : the number of a series' first volume in file names or DICOM headers
 
     Raises

@@ -1,4 +1,4 @@
-"""A volume from another program or a file: what is known of it, and how it is turned onto the weights' grid."""
+"""An incoming volume, from a file or another program, and its reorientation to the weights' grid."""
 
 from dataclasses import dataclass
 
@@ -12,26 +12,26 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class IncomingError(BraindError):
-    """A volume that must not be sent; `code` is unreadable, partial, shape, affine, series, index or tr."""
+    """A volume must not be sent. `code` is unreadable, partial, shape, affine, series, index or tr."""
 
     code = "unreadable"
 
 
 @dataclass(frozen=True, eq=False)
 class Incoming:
-    """One volume as it came.
+    """One volume, as its source stores it.
 
     Parameters
     ----------
     voxels : array of shape (I, J, K)
-        Stored numbers, of any orientation.
+        Stored numbers, in any orientation.
     affine : array of shape (4, 4), float64
         (i, j, k) to mm, RAS+.
-    index : its number in its run, from 0
-    series : what tells its series from others: a UID, or a file name without its number
-    source : the file's name, or the peer's
-    tr_s : as the source says it; None if it does not
-    scale : what the stored numbers are to be multiplied with
+    index : the volume's number in its run, from 0
+    series : the series' name: a UID, or a file name without its number
+    source : the name of the file or of the peer
+    tr_s : the TR that the source gives, or None
+    scale : factor of the stored numbers
     """
 
     voxels: Array
@@ -46,13 +46,13 @@ class Incoming:
 
 
 def onto_grid(incoming: Incoming, grid: Grid) -> tuple[Array, Array]:
-    """Turn a volume's axes as the weights' lie, without interpolation.
+    """Flip and permute a volume's axes to the weights' orientation, without interpolation.
 
     Returns
     -------
     voxels : array of shape (X, Y, Z)
     affine : array of shape (4, 4), float64
-        Of the turned volume; whether it is the weights' grid is for the daemon to check.
+        Of the reoriented volume. The daemon checks whether it is the weights' grid.
     """
     from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
@@ -62,16 +62,16 @@ def onto_grid(incoming: Incoming, grid: Grid) -> tuple[Array, Array]:
 
 
 def axis_codes(affine: Array) -> str:
-    """Return where the axes point to: "RAS", "LPS", …"""
+    """Return the axes' directions: "RAS", "LPS", …"""
     from nibabel.orientations import aff2axcodes
 
     return "".join(code or "?" for code in aff2axcodes(affine))
 
 
 def sendable(voxels: Array, slope: float = 1.0, intercept: float = 0.0) -> tuple[Array, float]:
-    """Return stored numbers of a dtype that the wire has, and the scale to send with them.
+    """Return stored numbers in a dtype of the wire, and their scale.
 
-    With an intercept the numbers themselves are changed: float32.
+    The wire has no intercept: numbers with an intercept are scaled here, to float32, and their scale is 1.
     """
     if intercept != 0:
         return (voxels * slope + intercept).astype(np.float32), 1.0

@@ -1,4 +1,4 @@
-"""One series becomes one run: volumes from files or other programs are checked, turned and sent; the rest is named."""
+"""Turns one series into one run: checks, reorients and sends its volumes, and reports what it does not send."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MAX_TR_DIFFERENCE_S = 0.0006
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What the operator says of a run; `tr_s` None takes what the volumes say."""
+    """The operator's description of a run. With `tr_s` None the volumes give the TR."""
 
     session: str
     run: str
@@ -35,7 +35,7 @@ class RunPlan:
 
 @dataclass(frozen=True, eq=False)
 class _First:
-    """The run's first volume, which the others must be like."""
+    """The run's first volume. All others must match it."""
 
     series: str
     source: str
@@ -44,12 +44,12 @@ class _First:
 
 
 class RunFeed:
-    """Sends one run's volumes; each is acked when `take` returns, or its error says why not and what to do.
+    """Sends one run's volumes. A volume is acked when `take` returns; otherwise `take` raises.
 
     Parameters
     ----------
     say : called with a sentence for the operator
-    onsets : of the run's trials, in the order of time
+    onsets : onsets of the run's trials, in order of time
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class RunFeed:
         self._n_onsets = len(self._onsets)
         self._first: _First | None = None
         self._run: OpenRun | None = None
-        self._crc_of: dict[int, int] = {}  # of acked volumes
+        self._crc_of: dict[int, int] = {}  # acked volumes: index → CRC-32
         self._tr_s = 0.0
         self.n_onsets_refused = 0
-        """Onsets that the daemon did not take; all, if the time of none came in the run."""
+        """Number of onsets that the daemon refused; all onsets, if none was due within the run."""
 
     @property
     def n_acked(self) -> int:
-        """How many different volumes are durable."""
+        """Return the number of distinct acked volumes."""
         return len(self._crc_of)
 
     @property
@@ -83,16 +83,16 @@ class RunFeed:
 
     @property
     def series(self) -> str | None:
-        """The series that the run is bound to."""
+        """Return the series of the run's first volume, or None before it."""
         return self._first.series if self._first else None
 
     @property
     def next_index(self) -> int:
-        """Return the first index the daemon does not have."""
+        """Return the first volume index that the daemon does not have."""
         return self._run.next_index if self._run else 0
 
     def open(self, incoming: Incoming) -> None:
-        """Open the run as the one that this volume belongs to."""
+        """Open the run; this volume defines its series, shape and affine."""
         voxels, affine = onto_grid(incoming, self._grid)
         self._check_tr(incoming, self.plan.tr_s)
         tr_s = self.plan.tr_s or incoming.tr_s
@@ -123,12 +123,12 @@ class RunFeed:
         self._say(f"run {self.plan.run} is open{resumed}: {incoming.source}, series {incoming.series}{turned}")
 
     def take(self, incoming: Incoming) -> Ack:
-        """Check, turn and send one volume.
+        """Check, reorient and send one volume.
 
         Raises
         ------
         IncomingError
-            It does not belong to the run, or is not whole.
+            The volume does not belong to the run, or is not whole.
         RefusedByDaemon, NoDaemonError
         """
         if self._run is None:
@@ -151,7 +151,7 @@ class RunFeed:
         return ack
 
     def end(self) -> None:
-        """End the run, naming what is missing in it."""
+        """End the run; report missing volumes and unsent onsets."""
         if self._run is None:
             return
         n_volumes = max(self.n_volumes, self._run.next_index)
@@ -163,7 +163,7 @@ class RunFeed:
             self._say(f"run {self.plan.run}: {n_missing} volumes never came: {few}")
         if self._onsets:
             if len(self._onsets) == self._n_onsets:
-                self.n_onsets_refused += self._n_onsets  # of a run that was cut short, some are left
+                self.n_onsets_refused += self._n_onsets  # a run that was cut short leaves only some onsets
             self._say(
                 f"run {self.plan.run}: {len(self._onsets)} of {self._n_onsets} onsets, from "
                 f"{self._onsets[0].onset_s:g} s on, lie after its last volume; not sent. Onsets count from the first "
@@ -172,7 +172,7 @@ class RunFeed:
         self._run.end(n_volumes)
 
     def _send_onsets_before(self, index: int) -> None:
-        """Send what is due; an onset that is refused is named, and costs no volume."""
+        """Send the onsets that are due. A refused onset is reported; the volume is still sent."""
         assert self._run is not None
         while self._onsets and self._onsets[0].onset_s < (index + 1) * self._tr_s:
             onset = self._onsets.pop(0)

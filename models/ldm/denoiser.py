@@ -140,7 +140,7 @@ def guidance_embedding(guidance_scale: float, width: int) -> torch.Tensor:
 
 
 def check_unet(unet: Any) -> None:
-    """Refuse a UNet with inputs or parts that braind does not provide (`DenoiserError`)."""
+    """Raise DenoiserError for a UNet with inputs or parts that braind does not provide."""
     config = unet.config
     if config.in_channels != config.out_channels:
         raise DenoiserError(

@@ -1,4 +1,4 @@
-"""What every engine does: it runs the denoiser and the decoder. Engines differ in speed, not in the picture."""
+"""The interface of engines, which run the denoiser and the decoder. All engines make the same picture."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,7 @@ from .networks import Networks
 
 
 class EngineError(BraindError):
-    """An engine is not available, or onnxruntime took another provider than was asked for."""
+    """An engine is not available, or onnxruntime took another provider."""
 
     code = "engine"
 

@@ -1,4 +1,4 @@
-"""What lies in a diffusers folder: whether it is whole and of classes braind can use, and its single parts."""
+"""Diffusers folders: checks that a folder is whole and usable, and loads its parts."""
 
 import json
 from collections.abc import Callable
@@ -14,19 +14,19 @@ PARTS = {
     "text_encoder": ("CLIPTextModel",),
     "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
     "unet": ("UNet2DConditionModel",),
-    "scheduler": (),  # any: only its noise schedule is read
+    "scheduler": (),  # any class: only the noise schedule is read
 }
-N_TRAIN_TIMESTEPS = 1000  # of every preset's timesteps
+N_TRAIN_TIMESTEPS = 1000  # presets count timesteps in this schedule
 
 
 class LdmError(BraindError):
-    """A folder that is not a latent diffusion model braind can use."""
+    """A folder holds no latent diffusion model that braind can use."""
 
     code = "ldm"
 
 
 def check_folder(path: Path) -> dict[str, str]:
-    """Return the class of every part of a diffusers folder, after checking that it is there and usable."""
+    """Check a diffusers folder; return the class of every part. Raises LdmError for a missing or unusable part."""
     index_path = path / "model_index.json"
     if not index_path.is_file():
         raise LdmError(f"{index_path} is missing: give a diffusers folder, such as one of Stable Diffusion 1.5")
@@ -41,7 +41,7 @@ def check_folder(path: Path) -> dict[str, str]:
 
 
 def class_in(path: Path, part: str) -> str:
-    """Return the class of a single part's folder, after checking that it can stand for `part` of a model."""
+    """Check the folder of a single part, used as `part` of a model; return its class. Raises LdmError."""
     config_path = path / "config.json"
     if not config_path.is_file():
         raise LdmError(f"{config_path} is missing: give a folder that diffusers' save_pretrained wrote")
@@ -52,12 +52,12 @@ def class_in(path: Path, part: str) -> str:
 
 def load_part(path: Path, name: str, device: torch.device, dtype: torch.dtype) -> Any:
     """Load one network, ready for inference."""
-    # diffusers and transformers: seconds to import, so only those who decode pay
+    # diffusers and transformers take seconds to import; only decoding needs them
     import diffusers
     import transformers
     from transformers.utils.logging import disable_progress_bar
 
-    disable_progress_bar()  # loading takes a blink; its bars would stand between the daemon's lines
+    disable_progress_bar()  # bars would interrupt the daemon's lines
     if name == "CLIPTextModel":
         part, found = _loaded(
             path,
@@ -65,7 +65,7 @@ def load_part(path: Path, name: str, device: torch.device, dtype: torch.dtype) -
                 path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
             ),
         )
-        # transformers fills up with random numbers what the file lacks
+        # transformers replaces missing tensors by random numbers
         missing = sorted(found["missing_keys"])
         if missing:
             raise LdmError(
@@ -108,7 +108,7 @@ def load_scheduler(path: Path) -> Any:
 
 
 def check_sizes(path: Path, autoencoder: Any, unet: Any, text_encoder: Any) -> None:
-    """Refuse parts that do not belong together."""
+    """Raise LdmError if the parts' sizes do not fit each other."""
     sizes = (
         ("text embeddings", "text_encoder", text_encoder.config.hidden_size, unet.config.cross_attention_dim),
         ("latents", "vae", autoencoder.config.latent_channels, unet.config.out_channels),
@@ -121,17 +121,17 @@ def check_sizes(path: Path, autoencoder: Any, unet: Any, text_encoder: Any) -> N
 
 
 def fuse_lora(unet: Any, path: Path) -> None:
-    """Add a LoRA to the denoiser's weights, for good.
+    """Fuse a LoRA into the denoiser's weights, irreversibly.
 
     Raises
     ------
     LdmError
-        A file that is missing, no safetensors file, of another model, or that changes the text encoder too (weights
-        fitted for its embeddings would no longer fit).
+        The file is missing, is no safetensors file, belongs to another model, or changes the text encoder too: c would
+        mean something else, and fitted weights would no longer hold.
     """
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
-    loader: Any = StableDiffusionLoraLoaderMixin  # annotated with a third value that is not asked for
+    loader: Any = StableDiffusionLoraLoaderMixin  # its annotation has a third result, which is not requested here
 
     if not path.is_file() or path.suffix != ".safetensors":
         raise LdmError(f"{path}: no such .safetensors file; give a LoRA of the model's denoiser")
@@ -154,7 +154,7 @@ def fuse_lora(unet: Any, path: Path) -> None:
 def _loaded(path: Path, load: Callable[[], Any]) -> Any:
     try:
         return load()
-    except Exception as error:  # noqa: BLE001 (what a damaged folder makes the libraries raise shares no class but this)
+    except Exception as error:  # noqa: BLE001 (the libraries' errors about damaged folders share no other class)
         words = " ".join(str(error).split())
         raise LdmError(f"{path}: does not load: {words[:300]}") from error
 

@@ -1,22 +1,22 @@
-"""Freed memory is kept for the next array.
+"""Keeps freed memory in the process, for the next array.
 
-glibc asks the kernel for every array above some megabytes anew and gives it back when freed, and the kernel clears it
-page by page: half of the time of a convolution on a CPU goes there.
+glibc returns the memory of large arrays to the kernel and requests it again for the next array. The kernel then clears
+every page: this takes half of a convolution's time on a CPU.
 """
 
 import ctypes
 import platform
 
-# of glibc's malloc.h
+# constants of glibc's malloc.h
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 LARGEST_KEPT_BYTES = 256 << 20
-"""Larger arrays, as a fit has, are rare enough to go back to the system at once."""
+"""Larger arrays, as in a fit, are rare and go back to the system."""
 KEPT_BYTES = 512 << 20
 
 
 def keep_freed_memory() -> None:
-    """Let this process keep up to `KEPT_BYTES` of what it frees; does nothing where there is no glibc."""
+    """Let the whole process keep up to `KEPT_BYTES` of freed memory; without glibc, do nothing."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)

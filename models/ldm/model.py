@@ -1,6 +1,6 @@
 """A text-conditioned latent diffusion model from a diffusers folder: Stable Diffusion 1.x, its variants, or the demo.
 
-Nothing here knows which of them it has: sizes are read from the folder's own configuration.
+All sizes come from the folder's own configuration.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from .freed_memory import keep_freed_memory
 class LatentDiffusionModel:
     """The parts of a latent diffusion model, on one device, ready for inference.
 
-    Beside them there may be a few-step student of the denoiser (folder unet_few_step/) and a decoder that is smaller
-    than the autoencoder's own (vae_tiny/, or a folder of one's own); they are loaded when a preset takes them.
+    A model may also have a few-step student of the denoiser (unet_few_step/) and a small decoder (vae_tiny/, or another
+    folder). They are loaded when a preset takes them.
     """
 
     path: Path
@@ -53,17 +53,17 @@ class LatentDiffusionModel:
         Parameters
         ----------
         path : folder with model_index.json, or None for the embedded demo
-        lora : a LoRA of the denoiser in diffusers' or kohya's format (LCM-, Hyper-type, styles), fused into it; with
-            one the few-step student is left alone
+        lora : a LoRA of the denoiser in diffusers' or kohya's format (LCM-, Hyper-type, styles), fused into the
+            denoiser; with a LoRA the few-step student is not used
         tiny_decoder : folder of a small autoencoder of the same latents (such as TAESD), instead of the model's own
             vae_tiny/
-        gpu_dtype : of the networks' numbers on a GPU; on a CPU they are float32
+        gpu_dtype : precision of the networks on a GPU; on a CPU it is float32
 
         Raises
         ------
         LdmError
-            A missing file, a class braind cannot use, weights that are not safetensors, parts whose sizes differ, a
-            schedule that does not predict epsilon.
+            A file is missing, a class is not supported, weights are not safetensors, sizes do not fit each other, or
+            the schedule does not predict epsilon.
         """
         path = path or EMBEDDED_LDM_PATH
         classes = check_folder(path)
@@ -95,7 +95,7 @@ class LatentDiffusionModel:
 
     @cached_property
     def tiny_decoder(self) -> Any:
-        """Load the small autoencoder, of which only the decoder is used."""
+        """Load the small autoencoder; only its decoder is used."""
         path = self.tiny_decoder_path
         assert path is not None
         tiny = load_part(path, class_in(path, "vae"), self.device, self.dtype)
@@ -135,7 +135,7 @@ class LatentDiffusionModel:
 
     @property
     def factor(self) -> int:
-        """Return how many pixels one latent is wide."""
+        """Return the width of one latent in pixels."""
         return _factor(self.autoencoder)
 
     @property
@@ -145,12 +145,12 @@ class LatentDiffusionModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return 12 hex digits of what z and c mean; weights predict them for one such meaning only."""
+        """Return 12 hex digits of the parts that define z and c; weights hold for one such fingerprint."""
         return meaning_fingerprint(self.path)
 
     @cached_property
     def denoiser_fingerprint(self) -> str:
-        """Return 12 hex digits of the plain denoiser and its schedule; a preset's own are in its `Networks`."""
+        """Return 12 hex digits of the model's own denoiser and its schedule; `Networks` has a preset's fingerprint."""
         return denoiser_fingerprint(self.path, self.lora)
 
     @cached_property
@@ -176,7 +176,7 @@ class LatentDiffusionModel:
         Returns
         -------
         z : (n_pictures, channels, px / factor, px / factor) float32
-            The posterior's mode times `scaling_factor`. (The paper's code samples the posterior: noise in a target.)
+            The posterior's mode times `scaling_factor`. (The paper's code samples the posterior, which adds noise.)
         """
         px = px or self.picture_px
         latents = []
@@ -221,7 +221,7 @@ class LatentDiffusionModel:
 
 
 def resize(pictures: Array, px: int) -> Array:
-    """Resize (n, height, width, 3) uint8 pictures to px × px by Lanczos, as the paper's code does."""
+    """Resize (n, height, width, 3) uint8 pictures to px × px by Lanczos resampling, as the paper's code does."""
     from PIL import Image
 
     if pictures.shape[1:3] == (px, px):

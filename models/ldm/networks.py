@@ -1,4 +1,4 @@
-"""The networks of a preset: a model may bring two denoisers and two decoders, and a preset takes one of each."""
+"""The networks of a preset: one of a model's two denoisers and one of its two decoders."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ class Networks:
     autoencoder : diffusers' AutoencoderKL or AutoencoderTiny
         Only the decoder is used.
     is_few_step : bool
-        The denoiser has guidance in its weights: no guidance is added.
+        The denoiser was distilled with guidance: no guidance is added.
     denoiser_fingerprint, decoder_fingerprint : str
         12 hex digits each.
     """
@@ -37,7 +37,7 @@ class Networks:
 
     @property
     def fingerprint(self) -> str:
-        """Return 12 hex digits of the networks; the model's own decoder is covered by the model's fingerprint."""
+        """Return 12 hex digits of the networks. The model's fingerprint covers its own decoder."""
         denoiser, decoder = self.denoiser_fingerprint, self.decoder_fingerprint
         return combined(denoiser, decoder) if self.is_tiny else denoiser
 

@@ -17,7 +17,7 @@ from .networks import Networks
 from .onnx_export import OPSET, export
 from .onnx_session import Network, open_network, provider_of
 
-EXPORTED_AS = "2"  # counted up whenever the same weights are exported in another way
+EXPORTED_AS = "2"  # raised whenever the export of the same weights changes
 
 
 class OnnxEngine:
@@ -141,7 +141,7 @@ class _AutoencoderDecoder(torch.nn.Module):
 
 
 def check_installed() -> None:
-    """Refuse an installation without onnxruntime-gpu, or with onnxruntime beside it (`EngineError`)."""
+    """Raise EngineError if onnxruntime-gpu is missing, or onnxruntime is installed beside it."""
     names = {(found.metadata["Name"] or "").lower() for found in distributions()}
     if {"onnxruntime", "onnxruntime-gpu"} <= names:
         raise EngineError(

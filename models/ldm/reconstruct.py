@@ -77,11 +77,11 @@ class Reconstructor:
         *,
         coarse: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Make the picture on the model's device: as `picture`, each with a leading 1.
+        """Make the picture on the model's device: as `picture`, all arrays with a leading 1.
 
         Parameters
         ----------
-        coarse : Xz of the same z, (1, px, px, 3) uint8, if it is made already: z is then not decoded again.
+        coarse : Xz of the same z, (1, px, px, 3) uint8; if given, z is not decoded again.
         """
         if mode == "z":
             return self.coarse_of(z) if coarse is None else coarse
@@ -93,7 +93,7 @@ class Reconstructor:
         return self._decoded(latents)
 
     def noised(self, z: Array) -> torch.Tensor:
-        """Noise z to the start of the schedule: (1, channels, h, w)."""
+        """Noise z to the start of the schedule: (1, channels, h, w). Encode z again first if the preset says so."""
         return self._noised(self._tensor(z))
 
     def _noised(self, z: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:

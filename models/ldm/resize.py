@@ -7,14 +7,14 @@ from ...arrays import Array
 
 
 def lanczos_weights(side: int, px: int) -> Array:
-    """Return how much each of `side` pixels in a row adds to each of `px`: (side, px) float32, as Pillow has it."""
+    """Return Pillow's Lanczos weights of `side` source pixels for `px` target pixels: (side, px) float32."""
     from PIL import Image
 
     return np.array(Image.fromarray(np.eye(side, dtype=np.float32)).resize((px, side), Image.Resampling.LANCZOS))
 
 
 def resized(pictures: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Resize (n, side, side, 3) uint8 pictures to (n, px, px, 3), rows first, rounding after either, as Pillow does."""
+    """Resize (n, side, side, 3) uint8 pictures to (n, px, px, 3): rows, then columns, each rounded as in Pillow."""
     wide = _rounded(torch.einsum("nhwc,wp->nhpc", pictures.float(), weights))
     return _rounded(torch.einsum("nhpc,hq->nqpc", wide, weights)).to(torch.uint8)
 

@@ -21,7 +21,7 @@ class TorchEngine:
     Raises
     ------
     EngineError
-        If there is a GPU but no compiler for it.
+        There is a GPU but no C compiler.
     """
 
     def __init__(self, networks: Networks) -> None:
@@ -55,7 +55,7 @@ def compiled(function: Callable[..., torch.Tensor], **changed: Any) -> Callable[
 
 
 def check_compiler() -> None:
-    """Refuse a machine without the C compiler that torch.compile calls (`EngineError`)."""
+    """Raise EngineError if there is no C compiler, which torch.compile needs."""
     if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
         return
     if not any(shutil.which(name) for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if name):

@@ -31,7 +31,7 @@ N_TIMED_CALLS = 7
 
 @dataclass(frozen=True)
 class Measured:
-    """An engine's median time for one picture, or the problem that keeps the engine from being used."""
+    """An engine's median time for one picture, or the problem that rules the engine out."""
 
     name: str
     picture_ms: float | None
@@ -105,7 +105,7 @@ def choose_engine(
     known = _known(path)
     if key not in known:
         known[key] = measure_engines(ldm, preset, cache, onnx)
-        # A problem may be put right before the next start: then the engines are measured again.
+        # After a problem nothing is kept: the user may solve the problem before the next start.
         if not any(one.problem for one in known[key]):
             try:
                 with write_whole(path) as unfinished_path:

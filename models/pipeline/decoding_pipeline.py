@@ -1,4 +1,4 @@
-"""The decoding pipeline: a latent diffusion model, an engine and a reconstructor, made once from its settings.
+"""The decoding pipeline: a latent diffusion model, an engine and a reconstructor, made from settings.
 
 The daemon, the offline commands and the benchmarks all decode with it.
 """
@@ -31,7 +31,7 @@ class DecodingPipeline:
 
         Parameters
         ----------
-        weights : weights whose z and c will be decoded; they are checked before the engine is loaded, which takes long
+        weights : checked against the model before the engine is loaded, which takes long
 
         Raises
         ------
@@ -76,7 +76,7 @@ class DecodingPipeline:
 
 
 def use_threads(n: int) -> None:
-    """Give torch n CPU threads, in the whole process; 0 leaves them as they are."""
+    """Give torch n CPU threads in the whole process; 0 changes nothing."""
     if n:
         torch.set_num_threads(n)
 

@@ -1,4 +1,4 @@
-"""Compiled weights as tensors on a device: voxels to z and c there, as `Weights.predict` computes them."""
+"""Compiled weights as tensors on a device: the same predictions of z and c as `Weights.predict`."""
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class _DevicePrior:
     def __init__(self, stored: PicturePrior, device: torch.device) -> None:
         self._scores, self._noise = _DeviceMap(stored.scores, device), _on(device, stored.noise)
         self._pictures = _on(device, stored.pictures).float()
-        # in units of noise, and half their squared lengths
+        # the pictures' expected scores in units of noise, and half their squared lengths
         self._expected = (self._pictures * (_on(device, stored.gain) / self._noise)).T.contiguous()
         self._half_squares = 0.5 * self._expected.square().sum(dim=0)
         self._components, self._mean = _on(device, stored.components).float(), _on(device, stored.mean)

@@ -58,7 +58,7 @@ class VolumeGraph:
             self._add(picture)
 
     def run(self, voxels: Array) -> Iterator[tuple[Array, ...]]:
-        """Yield (z, c), then (Xz,) and (Xzc,) as far as the mode has them, each as soon as it is ready.
+        """Yield (z, c), then (Xz,) and (Xzc,) if the mode has them, each as soon as it is ready.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What stands for weights while there are none: the grid, and which voxels are recorded for a fit."""
+"""Blank weights: the grid and the voxels to record, for a subject without fitted weights."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from .weights import Weights, WeightsCard, WeightsError
 
 
 def blank_weights(subject: int, mask: Array, affine: Array, kind: Kind) -> Weights:
-    """Return the weights of somebody for whom none were fitted yet: which voxels to record, and nothing decoded.
+    """Return weights that name the voxels to record and decode nothing.
 
     Parameters
     ----------

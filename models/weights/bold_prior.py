@@ -1,4 +1,4 @@
-"""A subject's BOLD prior: what training runs say of a run before it begins.
+"""A subject's BOLD prior: the HRFs, amplitudes and noise that training runs lead to expect.
 
 Weights files hold the prior. The front reads weights files, so this module imports only numpy.
 """

@@ -1,4 +1,4 @@
-"""What the pictures of a candidate set are called: which one a sender means by an nsd_id or a label."""
+"""The names of a candidate set's pictures: finds the picture of an nsd_id or a label."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -26,17 +26,17 @@ class CandidateNames:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read a candidate set's names (`CandidatesError` as for the set itself)."""
+        """Read a candidate set's names. Raises CandidatesError as `Candidates.load` does."""
         tensors, labels = read_tensors(path, ("nsd_id",))
         return cls(tensors["nsd_id"], labels)
 
     def position(self, name: int | str) -> int:
-        """Return a picture's place in the set.
+        """Return a picture's position in the set.
 
         Raises
         ------
         CandidatesError
-            `code` candidate: there is no such picture, or several have the label.
+            `code` candidate: no picture or several pictures have the name.
         """
         found = self._positions.get(name, [])
         if len(found) == 1:

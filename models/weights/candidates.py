@@ -1,4 +1,4 @@
-"""Retrieval: which of a set of known pictures fits decoded z and c best.
+"""Retrieval: ranks known pictures by their similarity with decoded z and c.
 
 The set's features are standardised once; a ranking is two matrix–vector products. No torch.
 """
@@ -20,12 +20,12 @@ from ...whole_file import write_whole
 from ..constant_features import is_varying
 
 TENSORS = ("z", "c", "nsd_id")
-# Files keep features in half precision: below this share of the largest standard deviation lies only its rounding.
+# Files store half precision. A standard deviation below this share of the largest one is rounding.
 HALF_PRECISION_ROUNDING = 1e-4
 
 
 class CandidatesError(BraindError):
-    """A candidate set that cannot be used."""
+    """A candidate set cannot be used."""
 
     code = "candidates"
 
@@ -40,7 +40,7 @@ class Candidates:
     c : array of shape (n, *text_shape), float
     nsd_id : array of shape (n,), int64
     labels : sequence of n str
-        What to call each picture: its caption.
+        Each picture's name: its caption.
     """
 
     z: Array
@@ -67,8 +67,8 @@ class Candidates:
     def scores(self, z: Array, c: Array, mode: Mode = "zc") -> Array:
         """Return each candidate's score, shape (n,), float32, -1 to 1.
 
-        Every feature is standardised over the set and constant ones dropped; the score is the correlation over
-        features of the decoded with the candidate's, averaged over z and c (mode zc) or of one of them.
+        The score is the correlation of decoded with candidate features, averaged over z and c in mode zc. Features are
+        standardised over the set; constant features are dropped.
 
         Parameters
         ----------
@@ -82,17 +82,16 @@ class Candidates:
         return (self._z_profiles.correlations(z) + self._c_profiles.correlations(c)) / 2
 
     def rank(self, z: Array, c: Array, n: int = 5) -> list[tuple[int, float]]:
-        """Return the `n` best candidates as (position, score), best first; equal scores in the set's order."""
+        """Return the `n` best candidates as (position, score), best first; ties in the set's order."""
         scores = self.scores(z, c)
         best = np.argsort(-scores, kind="stable")[:n]
         return [(int(position), float(scores[position])) for position in best]
 
     def preference(self, c: Array, right: int, foil: int) -> float:
-        """Return how much better the candidate at position `right` fits decoded c than the one at `foil`, -2 to 2.
+        """Return the score of candidate `right` minus the score of candidate `foil`, in mode c: -2 to 2.
 
-        It is the difference of their `scores` in mode c: the cosine of the standardised features. c alone, because it
-        says what was seen, where z says how it lay in the picture; standardised, because text embeddings share most of
-        their length, whatever they say.
+        Both are positions in the set. Mode c because c says what was seen, and z only where it lay in the picture.
+        Features are standardised because raw text embeddings correlate highly with each other.
 
         Parameters
         ----------
@@ -129,7 +128,7 @@ class Candidates:
 
 
 def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], list[str]]:
-    """Read some of a candidate set's tensors, and the labels (`CandidatesError` if that cannot be)."""
+    """Read the named tensors and the labels of a candidate set. Raises CandidatesError if one cannot be read."""
     path = Path(path)
     if not path.is_file():
         raise CandidatesError(f"{path}: no such candidate set; make it with braind fit")
@@ -151,7 +150,7 @@ class _Profiles:
     rows: Array
 
     def correlations(self, decoded: Array, positions: Sequence[int] | None = None) -> Array:
-        """Correlate a decoded latent with the candidates, or with those at `positions`."""
+        """Correlate a decoded latent with all candidates, or with the candidates at `positions`."""
         features = (decoded.reshape(-1)[self.varying].astype(np.float32) - self.mean) / self.std
         rows = self.rows if positions is None else self.rows[positions]
         return rows @ _unit_rows(features[None])[0]

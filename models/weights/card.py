@@ -1,4 +1,4 @@
-"""What decoder weights were fitted on and how well they do: the card in their file."""
+"""The card of a weights file: the training data, the fit's settings and its scores."""
 
 import msgspec
 
@@ -9,20 +9,20 @@ SCHEMA = 2
 
 
 class WeightsError(BraindError):
-    """A weights file that cannot be used, or a volume or LDM that is not the one the weights were fitted for."""
+    """A weights file cannot be used, or a volume or LDM does not match the weights."""
 
     code = "weights"
 
 
 class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What the weights were fitted on and how well they do.
+    """The training data, the fit's settings and its scores.
 
-    The first block is known before the fit; `models/fit.py` fills in the second. `shape` is (X, Y, Z); `latent_shape`
-    and `text_shape` are one picture's z and c; `alphas_*` are the smallest, median and largest chosen penalty;
-    `discarded_*` is the share of the predicted variance lost by the low rank; `scores` are cross-validated, single
-    trials, fractions. `estimates` says which single-trial responses were taken, `z_score` how they were scaled within
-    their session: voxels must come scaled so. `fitted_on` says, of kind bold, which responses stand for those to come,
-    and `tr_s` how long a volume took. `captioner` names the model that wrote captions of pictures that had none.
+    The first block is known before the fit; `models/fit.py` fills in the second. `shape` is (X, Y, Z). `latent_shape`
+    and `text_shape` are the shapes of one picture's z and c. `alphas_*` are the smallest, median and largest chosen
+    penalty. `discarded_*` is the share of the predicted variance that the low rank loses. `scores` are cross-validated
+    fractions for single trials. `estimates` names the version of the single-trial responses. `z_score` is their scaling
+    within their session; voxels to decode need the same scaling. For kind bold, `fitted_on` names the training
+    responses and `tr_s` is the TR. `captioner` names the model that wrote missing captions.
     """
 
     subject: int
@@ -60,7 +60,7 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_card(metadata: dict[str, str]) -> WeightsCard:
-    """Return the card of a safetensors file's metadata (`WeightsError` if it is none of this schema)."""
+    """Return the card in a safetensors file's metadata. Raises WeightsError for a missing card or another schema."""
     card = metadata.get("card", "")
     try:
         schema = msgspec.json.decode(card).get("schema")

@@ -15,10 +15,10 @@ from .card import WeightsCard, WeightsError, read_card
 
 
 def file_content(tensors: dict[str, Array], card: WeightsCard) -> bytes:
-    """Return what a file of these tensors and this card holds."""
+    """Return a file's content, from its tensors and its card."""
     # safetensors writes memory as it lies: a transposed array would come back scrambled.
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    # One key only: the header keeps several in no fixed order, and the fingerprint needs one.
+    # One key only: the header keeps several keys in no fixed order, which would change the fingerprint.
     return save(tensors, metadata={"card": msgspec.json.encode(card).decode()})
 
 
@@ -29,7 +29,13 @@ def fingerprint(content: bytes) -> str:
 
 @contextmanager
 def reading(path: Path) -> Iterator[tuple[WeightsCard, dict[str, Array]]]:
-    """Read a file, memory-mapped; what is wrong with it, there or in the `with`, becomes a WeightsError naming it."""
+    """Yield a file's card and memory-mapped tensors.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, damaged or incomplete, or the block raises for it; the sentence has the path.
+    """
     if not path.is_file():
         raise WeightsError(f"{path}: no such weights file; make it with braind fit")
     try:

@@ -12,17 +12,17 @@ def meaning_fingerprint(path: Path) -> str:
 
 
 def denoiser_fingerprint(path: Path, lora: Path | None = None, unet: str = "unet") -> str:
-    """Return 12 hex digits of the denoiser, with the LoRA fused into it if there is one, and its noise schedule."""
+    """Return 12 hex digits of the denoiser, its LoRA if any, and its noise schedule."""
     return _hash_folders([path / part for part in (unet, "scheduler")], [lora] if lora else [])
 
 
 def folder_fingerprint(folder: Path) -> str:
-    """Return 12 hex digits of a model that is a folder by itself."""
+    """Return 12 hex digits of a model in a single folder."""
     return _hash_folders([folder])
 
 
 def combined(*fingerprints: str) -> str:
-    """Return one fingerprint of several."""
+    """Combine several fingerprints into one."""
     return hashlib.sha256(" ".join(fingerprints).encode()).hexdigest()[:12]
 
 

@@ -20,7 +20,7 @@ class LowRankMap:
     Parameters
     ----------
     positions : array of shape (n_own,), int64
-        Which of the weights' voxels this map reads.
+        Positions of the map's own voxels among the weights' voxels.
     left, right : arrays of shape (n_own, rank) and (rank, n_targets), float16
         The product's factors. Each row of `left` and each column of `right` is divided by its largest magnitude.
     row_scale, column_scale : arrays of shape (n_own,) and (n_targets,), float32
@@ -47,7 +47,7 @@ class LowRankMap:
 
     @cached_property
     def _factors(self) -> tuple[Array, Array]:
-        # CPUs multiply float32 natively and float16 not at all: the first prediction widens the factors for all.
+        # CPUs have no float16 arithmetic. The first prediction widens the factors for all later ones.
         left = self.left.astype(np.float32) * self.row_scale[:, None]
         right = self.right.astype(np.float32) * self.column_scale
         return left, right
@@ -85,7 +85,7 @@ def low_rank_map(
     Parameters
     ----------
     positions : array of shape (n_own,), int
-        Which of the weights' voxels the map reads.
+        Positions of the map's own voxels among the weights' voxels.
     left, right : arrays of shape (n_own, rank) and (rank, n_targets), float
         For voxels in % signal change: `left` is divided by the voxels' standard deviations.
     voxel_mean : array of shape (n_own,), float
@@ -118,6 +118,6 @@ def low_rank_map(
 
 
 def _largest_magnitude(array: Array, axis: int) -> Array:
-    """Return the largest magnitude along an axis, 1 where all are zero, so that it can be divided by."""
+    """Return the largest magnitude along an axis, or 1 where all are zero: it is a divisor."""
     magnitude = np.abs(array).max(axis=axis, initial=0.0)
     return np.where(magnitude > 0, magnitude, 1.0)

@@ -1,4 +1,4 @@
-"""The maps that turn columns of numbers into z and c, as a file keeps them."""
+"""The maps from voxels, or other columns, to z and c, as a file stores them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from .prior import PRIOR_TENSORS, PicturePrior
 
 @dataclass(frozen=True, eq=False)
 class PictureMaps:
-    """A map for each of z and c; with a prior, c is decoded as expected from the training pictures."""
+    """One map for z and one for c. With a prior, c is its posterior mean over the training pictures."""
 
     z: LowRankMap
     c: LowRankMap
@@ -25,7 +25,7 @@ class PictureMaps:
         return z, c.reshape(-1, *card.text_shape)
 
     def tensors(self) -> dict[str, Array]:
-        """Return what a file keeps of the maps."""
+        """Return the tensors that a file stores."""
         tensors = {f"{name}.{tensor}": getattr(part, tensor) for name, part in self._maps() for tensor in MAP_TENSORS}
         if self.prior:
             tensors |= {f"prior.{tensor}": getattr(self.prior, tensor) for tensor in PRIOR_TENSORS}
@@ -33,7 +33,7 @@ class PictureMaps:
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, Array]) -> "PictureMaps":
-        """Return the maps that `tensors` gave (KeyError if one is missing)."""
+        """Return the maps of stored tensors. Raises KeyError if a tensor is missing."""
 
         def low_rank_map(name: str) -> LowRankMap:
             return LowRankMap(**{tensor: tensors[f"{name}.{tensor}"] for tensor in MAP_TENSORS})

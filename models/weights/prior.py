@@ -1,10 +1,10 @@
 """Bayesian decoding of c: its posterior mean, given a trial, with the training pictures' c as the prior.
 
-Ridge decodes each direction of c by itself, shrunken and noisy. Text embeddings of captions fill a small part of that
-space, so the decoded directions are read together. Every training picture is weighted by its likelihood: how probable
-the trial's decoded c is if that picture was seen. c is the pictures' weighted mean. The likelihood is Gaussian and the
-prior empirical, as in Naselaris et al., Neuron 2009, for natural pictures. Where the trial is clear c regains its
-scale; elsewhere it stays small.
+Ridge decodes each direction of c separately: the result is shrunken and noisy. Text embeddings of captions fill only a
+small part of the space, so the decoded directions are combined. Every training picture is weighted by its likelihood:
+the probability of the trial's decoded c if that picture was seen. c is the weighted mean of the pictures' c. The
+likelihood is Gaussian and the prior empirical, as in Naselaris et al., Neuron 2009. A clear trial gives c its full
+scale; an unclear trial gives a small c.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ import numpy as np
 from ...arrays import Array
 from .low_rank import LowRankMap
 
-# Pictures with less weight are left out of a mean: all of them together weigh less than float32 resolves.
+# A picture with less weight is left out of the mean: all such pictures together weigh less than float32 resolves.
 NEGLIGIBLE = 1e-12
 PRIOR_TENSORS = ("gain", "noise", "pictures", "components", "mean")
 
 
 @dataclass(frozen=True, eq=False)
 class PicturePrior:
-    """Training pictures' c in principal components, and how trials decode to them.
+    """The training pictures' c in principal components, and the likelihood of a trial's decoded scores.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class PicturePrior:
         The training pictures' scores.
     components : array of shape (n_components, n_targets), float16
     mean : array of shape (n_targets,), float32
-        Of the training pictures' c.
+        Mean of the training pictures' c.
     """
 
     scores: LowRankMap
@@ -48,7 +48,7 @@ class PicturePrior:
 
     @cached_property
     def _wide_components(self) -> Array:
-        # CPUs multiply float32 natively and float16 not at all.
+        # CPUs have no float16 arithmetic.
         return self.components.astype(np.float32)
 
     @cached_property

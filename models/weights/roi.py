@@ -1,4 +1,4 @@
-"""Regions of interest as voxel indices: which voxels of a volume the decoder reads.
+"""Regions of interest as voxel indices: the voxels that the decoder reads.
 
 A voxel index points into the C-order flattened (X, Y, Z) volume. No torch: the front process gathers with it.
 """
@@ -12,25 +12,25 @@ from ...errors import BraindError
 
 
 class RoiError(BraindError):
-    """Voxels that the decoder cannot use, or a mask that leaves none."""
+    """A mask is empty, or voxels are not finite."""
 
     code = "roi"
 
 
 def union_index(z_mask: Array, c_mask: Array) -> tuple[Array, Array, Array]:
-    """Number the voxels of two masks once.
+    """Return the union of two masks' voxels, and each mask's positions in it.
 
     Parameters
     ----------
     z_mask, c_mask : arrays of shape (X, Y, Z), bool
-        The voxels that z and c are decoded from; they may overlap.
+        Voxels of z and of c; they may overlap.
 
     Returns
     -------
     voxel_index : array of shape (n_voxels,), int64
         Sorted union, into the C-order flattened volume.
     z_positions, c_positions : arrays of shape (n_voxels_z,) and (n_voxels_c,), int64
-        Where each mask's voxels stand in `voxel_index`.
+        Positions of each mask's voxels in `voxel_index`.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def union_index(z_mask: Array, c_mask: Array) -> tuple[Array, Array, Array]:
 
 
 def gather(volume: Array, voxel_index: Array, scale: float = 1.0) -> Array:
-    """Keep a volume's voxels of interest.
+    """Return a volume's voxels of interest.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def check_finite(voxels: Array) -> None:
     Raises
     ------
     RoiError
-        `code` not_finite, naming how many of the voxels are not finite.
+        `code` not_finite; the sentence has the number of such voxels.
     """
     n_bad = int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
     if n_bad:
@@ -86,7 +86,7 @@ def check_finite(voxels: Array) -> None:
 
 
 def mask_sha256(voxel_index: Array, shape: tuple[int, ...]) -> str:
-    """Return a hash of which voxels of which grid are read, so that weights can tell masks apart."""
+    """Return a hash of a mask: its voxels and its grid."""
     digest = sha256(np.asarray(shape, "<i8").tobytes())
     digest.update(np.ascontiguousarray(voxel_index, "<i8").tobytes())
     return digest.hexdigest()

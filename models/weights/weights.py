@@ -1,7 +1,7 @@
-"""Compiled decoder weights: one file per subject that turns voxels into z and c.
+"""Compiled decoder weights: one file per subject with the maps from voxels to z and c.
 
-z-scoring of the voxels, scaling of the targets, the restored scale and the intercept are folded into one affine map for
-each of z and c, kept as a low-rank product. Only numpy and safetensors: the front process reads this file too.
+Each of z and c has one affine map, stored as a low-rank product. The map includes the voxels' z-scoring, the targets'
+scaling, the restored scale and the intercept. Only numpy and safetensors: the front process reads this file too.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from .maps import PictureMaps, check_finite
 from .prior import PicturePrior
 from .roi import mask_sha256
 
-# Headers round the TR; a run of another one has other responses at each volume.
+# Relative. Headers round the TR; a run with another TR samples responses at other times.
 MAX_TR_DIFFERENCE = 0.01
 
 
@@ -32,15 +32,15 @@ class Weights:
     Parameters
     ----------
     voxel_index : array of shape (n_voxels,), int64
-        Sorted, into the C-order flattened (X, Y, Z) volume: the union of the voxels that z and c are decoded from.
+        Union of the voxels of z and c: sorted, into the C-order flattened (X, Y, Z) volume.
     voxel_mean, voxel_std : arrays of shape (n_voxels,), float32
-        Over the training trials, % signal change.
+        Mean and standard deviation over the training trials, % signal change.
     z, c : LowRankMap
     card : WeightsCard
     prior : PicturePrior, optional
-        With it, c is decoded as expected from the training pictures.
+        With a prior, c is its posterior mean over the training pictures.
     bold : BoldPrior, optional
-        With it, trials are estimated from BOLD volumes as the subject's own.
+        The subject's own prior for estimating trials from BOLD volumes.
     fingerprint : str
         First 12 hex digits of the SHA-256 of the file's content.
     """
@@ -62,7 +62,7 @@ class Weights:
 
     @property
     def is_blank(self) -> bool:
-        """Return whether they only say which voxels are recorded, and decode nothing (`blank_weights`)."""
+        """Return whether the weights only name voxels to record, and decode nothing (`blank_weights`)."""
         return not self.card.ldm
 
     def predict(self, voxels: Array) -> tuple[Array, Array]:
@@ -76,7 +76,7 @@ class Weights:
         Returns
         -------
         z : array of shape (n_trials, *latent_shape), float32
-            Already times the autoencoder's `scaling_factor`.
+            Includes the factor `scaling_factor` of the autoencoder.
         c : array of shape (n_trials, *text_shape), float32
 
         Raises
@@ -92,7 +92,7 @@ class Weights:
         return self.maps.predict(np.asarray(voxels, np.float32), self.card)
 
     def check_volume(self, shape: tuple[int, ...], affine: Any) -> None:
-        """Refuse a volume that lies on another grid.
+        """Raise WeightsError if a volume lies on another grid.
 
         Parameters
         ----------
@@ -103,7 +103,7 @@ class Weights:
         Raises
         ------
         WeightsError
-            `code` shape or affine, saying what differs and what to do.
+            `code` shape or affine; the sentence has the difference and the remedy.
         """
         shape, wanted = tuple(shape), self.card.shape
         if shape != wanted:
@@ -132,7 +132,7 @@ class Weights:
             )
 
     def check_tr(self, tr_s: float) -> None:
-        """Refuse BOLD of another TR than the weights were fitted on (`WeightsError`, `code` tr), if they say it."""
+        """Raise WeightsError (`code` tr) for BOLD with another TR than the training runs', if the card has it."""
         wanted_s = self.card.tr_s
         if wanted_s is not None and abs(tr_s - wanted_s) > MAX_TR_DIFFERENCE * wanted_s:
             raise WeightsError(
@@ -142,7 +142,7 @@ class Weights:
             )
 
     def check_subject(self, subject: int) -> None:
-        """Refuse another subject (`WeightsError`, `code` subject)."""
+        """Raise WeightsError (`code` subject) for another subject."""
         if subject != self.card.subject:
             raise WeightsError(
                 f"subject {subject}, but the weights are subject {self.card.subject}'s; "
@@ -151,7 +151,7 @@ class Weights:
             )
 
     def check_live(self) -> None:
-        """Refuse to decode volumes as they come, if they would first have to be scaled within their session.
+        """Raise WeightsError if live decoding is impossible because responses need z-scoring within their session.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Weights:
             )
 
     def check_ldm(self, fingerprint: str) -> None:
-        """Refuse a latent diffusion model whose z and c the weights do not predict (`WeightsError`, `code` ldm)."""
+        """Raise WeightsError (`code` ldm) if the weights were fitted for another latent diffusion model."""
         if fingerprint != self.card.ldm:
             raise WeightsError(
                 f"the weights were fitted for the LDM {self.card.ldm}, this one is {fingerprint}; "
@@ -176,7 +176,7 @@ class Weights:
 
     @property
     def maps(self) -> PictureMaps:
-        """Return what decodes."""
+        """Return the maps of z and c, with the prior."""
         return PictureMaps(self.z, self.c, self.prior)
 
     def to_bytes(self) -> bytes:
@@ -186,7 +186,7 @@ class Weights:
         return file_content(voxels | self.maps.tensors() | bold, self.card)
 
     def save(self, path: Path) -> None:
-        """Write the file whole or not at all; a reader never sees a half-written one."""
+        """Write the file whole or not at all: a reader never sees a part."""
         with write_whole(Path(path)) as unfinished_path:
             unfinished_path.write_bytes(self.to_bytes())
 
@@ -197,7 +197,7 @@ class Weights:
         Raises
         ------
         WeightsError
-            If it is missing, no safetensors file, of another schema, incomplete or holds numbers that are not finite.
+            The file is missing, damaged, incomplete, of another schema, or holds numbers that are not finite.
         """
         path = Path(path)
         with reading(path) as (card, tensors):
@@ -216,7 +216,7 @@ class Weights:
 
 
 def _axis_codes(affine: Array) -> str:
-    """Return where a volume's axes point to, nearest: "RAS", "LPS", …"""
+    """Return the nearest anatomical directions of a volume's axes: "RAS", "LPS", …"""
     columns = affine[:3, :3].T
     nearest = np.abs(columns).argmax(axis=1)
     return "".join(("LPI" if column[axis] < 0 else "RAS")[axis] for column, axis in zip(columns, nearest, strict=True))
