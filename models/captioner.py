@@ -1,4 +1,4 @@
-"""Captions of pictures that nobody described, by any image-to-text model of transformers in a local folder."""
+"""Captions for pictures without captions, by an image-to-text model of transformers in a local folder."""
 
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ QUESTION = "Describe this picture in one short sentence."
 
 
 class CaptionerError(BraindError):
-    """A folder that holds no model that writes captions."""
+    """A folder holds no usable image-to-text model, or the model writes an empty caption."""
 
     code = "captioner"
 
 
 class Captioner:
-    """A model that says what pictures show: one that was made for it (BLIP, GIT, ViT-GPT2), or one that is asked.
+    """Writes captions with a captioning model (BLIP, GIT, ViT-GPT2) or a chat model that is asked a question.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Captioner:
         Raises
         ------
         CaptionerError
-            If nothing but blanks comes out.
+            The model writes an empty caption.
         """
         captions: list[str] = []
         for start in range(0, len(pictures), AT_ONCE):

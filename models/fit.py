@@ -1,4 +1,4 @@
-"""Fitting: single trials of one subject in, compiled decoder weights out."""
+"""Fits decoder weights on the single trials of one subject."""
 
 import msgspec
 import numpy as np
@@ -23,14 +23,14 @@ def fit_weights(
     trials : TrainingTrials
         `voxel_index` is sorted.
     card : WeightsCard
-        Describes the trials. Its second block is filled in here.
+        Describes the trials. The fit fills in the second block.
     settings : FitSettings
     progress : called with "z" or "c" and the finished share of the whole fit, 0–1.
 
     Raises
     ------
     FitError
-        If the trials are too few, not finite, or do not fit the targets.
+        The trials are too few, not finite, or do not match the targets.
     """
     fitted = fit_maps(trials, card, settings, progress)
     card = msgspec.structs.replace(

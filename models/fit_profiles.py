@@ -1,4 +1,4 @@
-"""How the ridge regression is done: profiles of choices, and where a fit computes."""
+"""Settings of the ridge regression: named profiles, the device and the working folder."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,31 +9,31 @@ from ..errors import BraindError
 
 
 class FitError(BraindError):
-    """Trials that no decoder can be fitted on."""
+    """No decoder can be fitted on the trials."""
 
     code = "fit"
 
 
 @dataclass(frozen=True)
 class FitProfile:
-    """How the ridge regression is done.
+    """Choices of the ridge regression.
 
     Parameters
     ----------
     penalties : tuple of float
-        To choose from for each target; on the sum of squared errors over trials, voxels z-scored.
+        Candidates for each target's penalty, for sums of squared errors over trials and z-scored voxels.
     folds : int
-        Of the cross-validation.
+        Folds of the cross-validation.
     grouped : bool
         Keep repeats of a picture in one fold.
     intercept : bool
-        Predict the targets' mean too.
+        Fit an intercept: the targets' mean.
     restore_scale : bool
-        Give predictions their targets' standard deviation again: a factor for each channel of z and each token of c.
+        Rescale predictions to their targets' standard deviation: one factor per channel of z and per token of c.
     prior : bool
-        Decode c with the training pictures as the prior (`models/weights/prior.py`), not as the ridge predicts it.
+        Decode c with the training pictures as prior (`models/weights/prior.py`), not by the ridge alone.
     z_share : float
-        Side of the pictures that z encodes, as a share of the model's own.
+        Side of the pictures that z encodes, as a share of the model's picture side.
     """
 
     penalties: tuple[float, ...]
@@ -55,8 +55,8 @@ PROFILES = {
         prior=True,
         z_share=1.0,
     ),
-    # Takagi & Nishimoto's released code: himalaya's RidgeCV with its defaults (unshuffled KFold, which splits repeats;
-    # no intercept on targets that are not centred) and penalties so small that it is ordinary least squares.
+    # Takagi & Nishimoto's released code: himalaya's RidgeCV with its defaults. KFold is unshuffled and splits repeats,
+    # targets are neither centred nor given an intercept, and the small penalties make it ordinary least squares.
     "takagi": FitProfile(
         penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
         folds=5,
@@ -70,7 +70,7 @@ PROFILES = {
 
 
 def profile_named(name: str) -> FitProfile:
-    """Return the profile of that name (`FitError` if there is none)."""
+    """Return a profile by name. Raises FitError if there is none."""
     if name not in PROFILES:
         raise FitError(f"no fit profile named {name!r}; choose one of {', '.join(PROFILES)}")
     return PROFILES[name]
@@ -78,18 +78,18 @@ def profile_named(name: str) -> FitProfile:
 
 @dataclass(frozen=True)
 class FitSettings:
-    """Which choices a fit makes, and where it computes.
+    """A fit's profile, device and working folder.
 
     Parameters
     ----------
     profile : FitProfile
     max_discarded_variance : float
-        Share of the predictions' variance that the low rank may lose, 0–1.
+        Share of the predictions' variance that the low-rank approximation may lose, 0–1.
     device : str
-        torch's name of the device that computes.
+        torch's name of the device.
     work : Path, optional
-        Folder in which an interrupted fit of the same trials goes on; emptied at the end. Without it all arrays stay in
-        memory.
+        Folder of intermediate results, emptied at the end. An interrupted fit of the same trials resumes from them.
+        Without a folder all arrays stay in memory.
     """
 
     profile: FitProfile = PROFILES["live"]

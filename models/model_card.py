@@ -1,11 +1,11 @@
-"""The model card: weights described to a person."""
+"""The model card: a description of weights in Markdown."""
 
 from .ridge.fit_maps import SCORE_WORDS
 from .weights.weights import Weights
 
 
 def model_card(weights: Weights) -> str:
-    """Describe weights to a person, in Markdown."""
+    """Return a description of weights, in Markdown."""
     card = weights.card
     lines = [
         f"# Decoder weights of subject {card.subject}",

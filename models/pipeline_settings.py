@@ -1,4 +1,4 @@
-"""Settings of a decoding pipeline: plain data, which the front process hands to the decoder without importing torch."""
+"""Settings of a decoding pipeline, as plain data: the front passes them to the decoder without importing torch."""
 
 import msgspec
 
@@ -7,13 +7,13 @@ from .presets import Preset
 
 
 class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that `DecodingPipeline.load` needs to know.
+    """The settings of `DecodingPipeline.load`.
 
     Parameters
     ----------
     preset : Preset
     mode : str
-        z, c or zc: the pictures that a volume gets.
+        z, c or zc: the latents that the pictures are made of.
     seed : int
         Seed of the noise tensor that every picture starts from.
     engine : str

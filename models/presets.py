@@ -1,8 +1,7 @@
-"""Presets: how a decoded z and c become a picture, and the denoising steps that follow, compiled to constants.
+"""Presets: the settings of reconstruction from z and c, and the constants of their denoising steps.
 
-A preset owns its schedule: exactly `n_calls` denoiser calls, whatever its start. Every update rule here is linear in
-the latents, the predicted noise, the clean latents predicted by the call before, and fresh noise, so each call is a few
-numbers.
+A preset has exactly `n_calls` denoiser calls, whatever its start. Every update rule is linear in the latents, the
+predicted noise, the previous call's clean latents and fresh noise. A call therefore compiles to a few numbers.
 """
 
 from collections.abc import Mapping
@@ -13,12 +12,12 @@ from ..choices import Guidance, LatentDecoder, LatentPath, Rule
 from ..errors import BraindError
 
 N_TRAIN_TIMESTEPS = 1000
-TCD_GAMMA = 0.3  # diffusers' default; the paper's (Zheng et al. 2024) range is 0.2–0.4
-LCM_TIMESTEP_SCALING, LCM_SIGMA_DATA = 10.0, 0.5  # Luo et al. 2023, as diffusers has them
+TCD_GAMMA = 0.3  # diffusers' default; the range in the paper (Zheng et al. 2024) is 0.2–0.4
+LCM_TIMESTEP_SCALING, LCM_SIGMA_DATA = 10.0, 0.5  # Luo et al. 2023, as in diffusers
 
 
 class PresetError(BraindError):
-    """A preset or setting that makes no schedule."""
+    """A preset or a setting gives no schedule."""
 
     code = "preset"
 
@@ -30,22 +29,22 @@ class Preset:
     Parameters
     ----------
     start : int
-        Timestep that z is noised to, 1–999: the larger, the less of z is kept.
+        Timestep that z is noised to, 1–999. A larger start keeps less of z.
     n_calls : int
         Denoiser calls.
     rule : str
         `ddim` (Song et al. 2021, eta 0), `dpm++` (DPM-Solver++ 2M, Lu et al. 2022), `lcm` (Luo et al. 2023) or `tcd`
         (Zheng et al. 2024).
     guidance : str
-        Classifier-free guidance at every call (`full`), at the first only (`first`) or at none.
+        Classifier-free guidance at every call (`full`), at the first call (`first`) or never (`none`).
     guidance_scale : float
-        For models that take it as an input (LCM), the guided calls' input.
+        Scale of the guidance; models that take the scale as an input (LCM) get it at the guided calls.
     decoder : str
-        The autoencoder's own decoder (`full`), the model's `tiny` one, or (`auto`) the tiny one where there is one.
+        The autoencoder's own decoder (`full`), the model's `tiny` decoder, or `auto`: tiny if the model has one.
     few_step : bool
-        Take the model's few-step denoiser where there is one. It has guidance in its weights, so none is added.
+        Take the model's few-step denoiser, if it has one. It was distilled with guidance: none is added.
     latent_path : str
-        `direct`: z is noised as it is; `reencode`: it is decoded, resized and encoded again first, as published.
+        `direct`: z is noised directly; `reencode`: z is first decoded, resized and encoded again, as published.
     published_grid : bool
         The 50-step grid of the paper's code instead of calls spread evenly below the start.
     """
@@ -97,20 +96,21 @@ def preset_with(
     n_calls: int = 0,
     user_presets: Mapping[str, Preset] | None = None,
 ) -> Preset:
-    """Return a named preset with the settings that are not 0 put in place of its own.
+    """Return a named preset; settings other than 0 replace its own.
 
-    A changed preset takes the plain denoiser: few-step ones are made for one schedule and one guidance.
+    A changed preset takes the plain denoiser: a few-step denoiser is trained for one schedule and one guidance.
 
     Parameters
     ----------
     strength : float
-        Share of the noise schedule that z is noised to, 0–1: diffusers' word for the start.
+        Share of the noise schedule that z is noised to, 0–1: the start, as diffusers expresses it.
     user_presets : mapping of str to Preset, optional
-        They go before braind's own.
+        They take precedence over braind's presets.
 
     Raises
     ------
     PresetError
+        No preset has the name, or the settings give no schedule.
     """
     presets = {**PRESETS, **(user_presets or {})}
     if name not in presets:
@@ -150,7 +150,7 @@ def schedule(preset: Preset) -> Schedule:
 
 
 def text_schedule(preset: Preset) -> Schedule:
-    """Return the timesteps of pictures from noise alone (mode c): the whole schedule at the same density of calls."""
+    """Return the timesteps of mode c, from noise alone: the whole schedule, with calls as dense as in `schedule`."""
     if preset.published_grid:
         return published_schedule(50, 50)
     n_calls = max(preset.n_calls, round(preset.n_calls * N_TRAIN_TIMESTEPS / preset.start))
@@ -165,7 +165,7 @@ def even_schedule(start: int, n_calls: int) -> Schedule:
 def published_schedule(n_grid: int, n_calls: int) -> Schedule:
     """Return the paper's timesteps on a grid of `n_grid`: for 50 and 40, noised at 801, first call at 781.
 
-    The noise is that of the grid point above the first call: an off-by-one of the published code, kept on purpose.
+    z is noised to the grid point above the first call: an off-by-one of the published code, kept on purpose.
     """
     ratio = N_TRAIN_TIMESTEPS // n_grid
     timesteps = tuple(n * ratio + 1 for n in reversed(range(n_calls)))
@@ -176,9 +176,8 @@ def published_schedule(n_grid: int, n_calls: int) -> Schedule:
 class Step:
     """One denoiser call at `timestep`, and the constants of its update.
 
-    latents ← latents_weight · latents + noise_weight · predicted noise + previous_weight · clean latents as the call
-    before predicted them + fresh_weight · fresh noise. A call's own clean latents are
-    (latents − sigma · predicted noise) / alpha.
+    latents ← latents_weight · latents + noise_weight · predicted noise + previous_weight · the previous call's clean
+    latents + fresh_weight · fresh noise. A call's clean latents are (latents − sigma · predicted noise) / alpha.
     """
 
     timestep: int
@@ -198,9 +197,9 @@ def compiled_steps(
     Parameters
     ----------
     alphas_cumprod : list of float
-        ᾱ of the model's noise schedule, a timestep each.
+        ᾱ of the model's noise schedule, one per timestep.
     final_alpha_cumprod : float
-        ᾱ that DDIM takes for the clean end.
+        ᾱ of the clean end in DDIM.
     """
     steps = []
     for n, timestep in enumerate(timesteps):
@@ -232,7 +231,7 @@ def compiled_steps(
 
 @dataclass(frozen=True)
 class _Update:
-    """Weights of the latents, their clean estimate now and of the call before, the predicted and the fresh noise."""
+    """Weights of the latents, the clean latents now and of the previous call, the predicted and the fresh noise."""
 
     latents: float = 0.0
     clean: float = 0.0
@@ -246,7 +245,7 @@ def _ddim(ahead: float) -> _Update:
 
 
 def _dpm(now: float, ahead: float | None, before: float | None) -> _Update:
-    """Take DPM-Solver++'s second-order multistep; the first and the last step are of first order."""
+    """DPM-Solver++'s second-order multistep. The first and the last step are first-order."""
     if ahead is None:
         return _Update(clean=1.0)
     h = _log_snr(ahead) - _log_snr(now)
@@ -267,7 +266,7 @@ def _lcm(timestep: int, ahead: float | None) -> _Update:
 
 
 def _tcd(between: float, ahead: float | None) -> _Update:
-    """Denoise to a point beyond the target, and noise back to it."""
+    """TCD: denoise to a point beyond the target, then noise back to the target."""
     if ahead is None:
         return _Update(clean=sqrt(between), noise=sqrt(1 - between))
     back = sqrt(ahead / between)

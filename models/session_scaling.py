@@ -1,7 +1,7 @@
-"""z-scoring a session's trials against that session: sessions differ in gain and offset.
+"""z-scores trials within their session, because sessions differ in gain and offset.
 
-`full` uses the whole session, also what came after a trial: for recorded data only. `causal` uses the trials up to and
-with the one that is scaled, so the same numbers could be had during the scan; the first ten or so are poor.
+`full` uses the whole session, including later trials: for recorded data only. `causal` uses the trials up to and
+including the current trial, as would be possible during a scan. The first ten or so trials are then poorly scaled.
 """
 
 from typing import get_args
@@ -15,19 +15,19 @@ Z_SCORES: tuple[ZScore, ...] = get_args(ZScore)
 
 
 def z_score_sessions(voxels: Array, session_of_trial: Array, how: ZScore) -> Array:
-    """z-score every session's trials, whatever they show.
+    """z-score each voxel over the trials of each session.
 
     Parameters
     ----------
     voxels : array of shape (n_trials, n_voxels), float32
-        In the order in which the trials were shown.
+        Trials in the order of presentation.
     session_of_trial : array of shape (n_trials,), int
     how : "none" returns the voxels as they are
 
     Returns
     -------
     z_scored : array of shape (n_trials, n_voxels), float32
-        0 where a voxel has not varied yet.
+        0 for a voxel that has not varied so far.
     """
     if how == "none":
         return voxels
@@ -52,7 +52,7 @@ def _causal(voxels: Array) -> Array:
 
 
 def _changes(voxels: Array) -> Array:
-    """Return the voxels against the first trial: a large offset would cost the variance its digits."""
+    """Return the change from the first trial: a large offset would cost the variance precision."""
     return voxels.astype(np.float64) - voxels[0]
 
 

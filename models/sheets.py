@@ -1,4 +1,4 @@
-"""Contact sheets: pictures side by side, labelled, saying so when the data are simulated."""
+"""Contact sheets: labelled rows of pictures, marked if the brain is simulated."""
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -19,9 +19,9 @@ def contact_sheet(
 
     Parameters
     ----------
-    columns : one list a trial, from top to bottom, of pictures (px, px, 3) uint8; all of one side
-    labels : what each row shows
-    per_line : trials side by side before the rows start again below
+    columns : one list per trial: pictures (px, px, 3) uint8, from top to bottom
+    labels : label of each row
+    per_line : trials side by side; further trials continue in a line below
     """
     px = columns[0][0].shape[0]
     columns = [[_fit(picture, px) for picture in column] for column in columns]

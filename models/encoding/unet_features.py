@@ -1,8 +1,8 @@
-"""What the latent diffusion model makes of a seen picture: z, c, zc under noise and at denoising steps, U-Net blocks.
+"""Features of a seen picture in the latent diffusion model: z, c, zc by noise and denoising step, U-Net blocks.
 
-The denoiser is diffusers' own, unmodified: forward hooks read what its blocks put out. Every picture has noise of its
-own. With one noise for all, as reconstruction has it, noised z would be z plus a constant, and no linear model could
-tell them apart.
+The denoiser is diffusers' own, unmodified: forward hooks read the outputs of its blocks. Every picture has its own
+noise. Reconstruction has one noise for all pictures: noised z would be z plus a constant, which no linear model can
+distinguish from z.
 """
 
 from collections.abc import Iterator
@@ -28,27 +28,27 @@ MOMENTS = ("early", "middle", "late")
 
 
 class FeatureError(BraindError):
-    """Settings that no features can be computed with."""
+    """Settings from which no features can be computed."""
 
     code = "features"
 
 
 @dataclass(frozen=True)
 class FeatureSettings:
-    """Which features are computed.
+    """The features to compute.
 
     Parameters
     ----------
     strengths : tuple of float
         Shares of the noise schedule, in (0, 1], that z is noised to before it is denoised into zc.
     strength : float
-        The one of `strengths` whose denoising steps and blocks are looked into, and whose result is called zc.
+        One of `strengths`: its denoising steps and blocks become features, and its result is called zc.
     n_calls : int
-        Denoiser calls at `strength`, at least 3; in proportion at the others. DDIM, under c, without guidance.
+        Denoiser calls at `strength`, at least 3; proportional at other strengths. DDIM, under c, without guidance.
     seed : int
-        Of the pictures' noises and of the random projections.
+        Seed of the pictures' noise and of the random projections.
     n_projected : int
-        Features of more dimensions than this are projected to so many.
+        Features with more dimensions are projected to this many.
     """
 
     strengths: tuple[float, ...] = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -71,7 +71,7 @@ class FeatureSettings:
 
     @property
     def moments(self) -> dict[int, str]:
-        """Return which calls at `strength` are the early, the middle and the late one: position → name."""
+        """Return the positions of the early, the middle and the late call at `strength`: position → name."""
         return dict(zip((0, (self.n_calls - 1) // 2, self.n_calls - 1), MOMENTS, strict=True))
 
 
@@ -86,9 +86,9 @@ def step_feature(part: str, moment: str) -> str:
 
 
 def tapped_blocks(unet: Any) -> tuple[str, ...]:
-    """Name the blocks that are looked into: two on the way down, the bottleneck, their two mirror images on the way up.
+    """Return the names of five blocks: two down blocks, the bottleneck, and the two mirrored up blocks.
 
-    They are the first block and the one before the deepest, which is as coarse as the bottleneck.
+    The two down blocks are the first block and the second deepest block. The deepest is as coarse as the bottleneck.
     """
     n_blocks = len(unet.down_blocks)
     down = sorted({0, max(n_blocks - 2, 0)})
@@ -102,7 +102,7 @@ def tapped_blocks(unet: Any) -> tuple[str, ...]:
 
 @contextmanager
 def block_outputs(unet: Any, names: tuple[str, ...]) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the newest output of each named block, kept by forward hooks: (n, channels, h, w)."""
+    """Yield the newest output of each named block, read by forward hooks: (n, channels, h, w)."""
     outputs: dict[str, torch.Tensor] = {}
     hooks = [unet.get_submodule(name).register_forward_hook(partial(_keep, outputs, name)) for name in names]
     try:
@@ -113,14 +113,14 @@ def block_outputs(unet: Any, names: tuple[str, ...]) -> Iterator[dict[str, torch
 
 
 def _keep(outputs: dict[str, torch.Tensor], name: str, _module: Any, _given: Any, output: Any) -> None:
-    # blocks on the way down give the outputs of their parts too
+    # down blocks also return the outputs of their parts
     outputs[name] = output[0] if isinstance(output, tuple) else output
 
 
 def picture_noise(pictures: Array, shape: tuple[int, ...], seed: int) -> Array:
-    """Draw each picture's own noise, which depends on its pixels and the seed alone: (n_pictures, *shape) float32.
+    """Draw each picture's own noise: (n_pictures, *shape) float32.
 
-    So a picture has the same features by whatever number a data set calls it.
+    Noise depends only on the pixels and the seed: a picture's features are the same whatever its id in a data set.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def picture_noise(pictures: Array, shape: tuple[int, ...], seed: int) -> Array:
 def picture_features(
     ldm: "LatentDiffusionModel", z: Array, c: Array, noise: Array, settings: FeatureSettings
 ) -> Iterator[tuple[str, Array]]:
-    """Compute all features of some pictures, one after the other: pairs of a name and (n_pictures, …) float32.
+    """Compute all features of some pictures; yield pairs of a name and (n_pictures, …) float32.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def picture_features(
     names = tapped_blocks(ldm.unet)
     with block_outputs(ldm.unet, names) as outputs:
         for strength in settings.strengths:
-            is_looked_into = strength == settings.strength
+            is_main = strength == settings.strength
             calls = even_schedule(round(strength * (N_TRAIN_TIMESTEPS - 1)), settings.calls_at(strength))
             alpha = float(ldm.alphas_cumprod[calls.noise])
             noised = alpha**0.5 * z + (1 - alpha) ** 0.5 * noise
@@ -158,11 +158,11 @@ def picture_features(
             for position, step in enumerate(steps):
                 predicted = ldm.unet(latents, step.timestep, embedding, return_dict=False)[0]
                 latents = step.latents_weight * latents + step.noise_weight * predicted
-                moment = settings.moments.get(position) if is_looked_into else None
+                moment = settings.moments.get(position) if is_main else None
                 if moment:
                     for name in names:
                         yield step_feature(name, moment), _to_array(outputs[name])
-                    if moment != "late":  # the late one is the strength's zc
+                    if moment != "late":  # the late call's latents are the strength's zc
                         yield step_feature("zc", moment), _to_array(latents)
             yield strength_feature(strength), _to_array(latents)
 
@@ -173,7 +173,7 @@ def _to_array(tensor: torch.Tensor) -> Array:
 
 @dataclass(eq=False)
 class Projector:
-    """Makes large features small: sparse random projections (Li et al. 2006), the same for the same name and seed."""
+    """Reduces large features by sparse random projections (Li et al. 2006), fixed by name and seed."""
 
     n_projected: int
     seed: int
@@ -181,7 +181,7 @@ class Projector:
 
     def __call__(self, name: str, features: Array) -> Array:
         """Return features of pictures, flat: (n_pictures, at most `n_projected`) float32."""
-        # scikit-learn: 1 s to import
+        # scikit-learn takes 1 s to import
         from sklearn.random_projection import SparseRandomProjection
 
         flat = np.ascontiguousarray(features.reshape(len(features), -1), np.float32)
@@ -189,6 +189,6 @@ class Projector:
             return flat
         if name not in self._projections:
             seed = (self.seed + crc32(name.encode())) % 2**31
-            sparse: Any = SparseRandomProjection  # annotated without numbers of components
+            sparse: Any = SparseRandomProjection  # its annotation lacks integer numbers of components
             self._projections[name] = sparse(self.n_projected, random_state=seed).fit(flat[:1])
         return self._projections[name].transform(flat)

@@ -1,7 +1,7 @@
 """Encoding models: every voxel's response to a picture, predicted linearly from features of the picture.
 
-One row a picture: responses are means over a picture's trials. Ridge regression, a penalty per voxel chosen by
-cross-validation on training pictures; scores on held-out pictures (Takagi & Nishimoto 2023, §3.4).
+Each row is a picture, with the mean response over its trials. The model is ridge regression with one penalty per voxel,
+chosen by cross-validation on training pictures. Scores are on held-out pictures (Takagi & Nishimoto 2023, §3.4).
 """
 
 from collections.abc import Callable, Mapping
@@ -18,26 +18,26 @@ from ..ridge.folds import picture_folds
 from ..ridge.problem import RidgeProblem
 
 ALPHAS = tuple(float(alpha) for alpha in np.logspace(2, 6, 9))
-VOXELS_AT_ONCE = 8192  # 10,000 pictures' responses of so many voxels are 0.3 GB, and 2 GB with the fit's copies
+VOXELS_AT_ONCE = 8192  # with 10,000 pictures: 0.3 GB of responses, 2 GB with the fit's copies
 FALSE_DISCOVERY_RATE = 0.05
 
 
 class EncodingError(BraindError):
-    """Pictures or responses that no encoding model can be fitted on."""
+    """No encoding model can be fitted on the pictures or responses."""
 
     code = "encoding"
 
 
 @dataclass(frozen=True, eq=False)
 class VoxelScores:
-    """How well a model predicts held-out pictures' responses.
+    """A model's scores on the responses to held-out pictures.
 
     Parameters
     ----------
     correlation, explained : arrays of shape (n_voxels,), float32
-        Pearson r, and R² (below 0 where the prediction is worse than the mean); 0 for a voxel that never varies.
+        Pearson r, and R² (negative if the prediction is worse than the mean); 0 for a constant voxel.
     drawn_correlation, drawn_explained : arrays of shape (n_rois, n_draws), float64
-        Means over each ROI's voxels in bootstrap draws of the held-out pictures, the same draws for every model.
+        Means over each ROI's voxels in bootstrap draws of the held-out pictures; all models share the draws.
     """
 
     correlation: Array
@@ -47,22 +47,22 @@ class VoxelScores:
 
 
 def reduce_features(features: Array, is_training: Array, n_components: int) -> Array:
-    """Return features' principal components, found on training pictures.
+    """Return the principal components of features, fitted on training pictures.
 
     Parameters
     ----------
     features : array of shape (n_pictures, n_dimensions), float
     is_training : array of shape (n_pictures,), bool
     n_components : int
-        At most; fewer where there are fewer dimensions or training pictures.
+        Upper limit; dimensions and training pictures limit the number too.
 
     Returns
     -------
     components : array of shape (n_pictures, n_components), float32
-        Centred, and all divided by one number, so that a component's variance is 1 on average: penalties then mean the
-        same for every kind of feature, and large components stay larger than small ones.
+        Centred, and divided by one number that makes the mean variance 1. Penalties are then comparable between
+        features, and the components keep their relative sizes.
     """
-    # scikit-learn: 1 s to import
+    # scikit-learn takes 1 s to import
     from sklearn.decomposition import PCA
 
     training = np.asarray(features[is_training], np.float32)
@@ -77,7 +77,7 @@ def reduce_features(features: Array, is_training: Array, n_components: int) -> A
 
 
 def bootstrap_counts(n_pictures: int, n_draws: int, seed: int) -> Array:
-    """Draw pictures with replacement: how often each is in each draw, (n_draws, n_pictures) float32."""
+    """Draw pictures with replacement; return each picture's count in each draw, (n_draws, n_pictures) float32."""
     drawn = np.random.default_rng(seed).integers(0, n_pictures, (n_draws, n_pictures))
     return np.stack([np.bincount(draw, minlength=n_pictures) for draw in drawn]).astype(np.float32)
 
@@ -92,19 +92,19 @@ def score_voxels(
     n_folds: int = 5,
     progress: Callable[[int, int], None] | None = None,
 ) -> VoxelScores:
-    """Fit every voxel on the training pictures and score it on the others.
+    """Fit every voxel on the training pictures and score it on the held-out pictures.
 
     Parameters
     ----------
     features : array of shape (n_pictures, n_features), float32
-        From `reduce_features`, of one kind or of several side by side.
+        From `reduce_features`: one feature, or several features side by side.
     responses : array of shape (n_pictures, n_voxels), float32
-        Means over each picture's trials; may lie on disk, a block of voxels is read at a time.
+        Means over each picture's trials. May be on disk: one block of voxels is read at a time.
     is_training : array of shape (n_pictures,), bool
     rois : ROI → mask of shape (n_voxels,), bool
     counts : array of shape (n_draws, n_held_out), float32
         From `bootstrap_counts`.
-    progress : called with voxels done and in all.
+    progress : called with the number of finished voxels and the total.
     """
     _check(features, responses, is_training, n_folds)
     n_voxels, training = responses.shape[1], features[is_training]
@@ -136,13 +136,13 @@ def _once(n_pictures: int) -> Array:
 
 
 def _scores(seen: Array, predicted: Array, counts: Array) -> tuple[Array, Array]:
-    """Return r and R² of draws of pictures, (n_draws, n_voxels) each; 0 where the response or prediction is constant.
+    """Return r and R² for draws of pictures, each (n_draws, n_voxels); 0 if response or prediction is constant.
 
     `seen` and `predicted` have the shape (n_pictures, n_voxels), `counts` (n_draws, n_pictures).
     """
     n = counts.sum(axis=1, keepdims=True)
     error = counts @ (seen - predicted) ** 2
-    # each about its own mean, so that float32 sums of squares lose nothing: strongly shrunken predictions hardly vary
+    # centred first: strongly shrunken predictions hardly vary, and float32 sums of squares would lose their digits
     seen, predicted = seen - seen.mean(axis=0), predicted - predicted.mean(axis=0)
     seen_sum, predicted_sum = counts @ seen, counts @ predicted
     seen_square, predicted_square = counts @ seen**2, counts @ predicted**2
@@ -155,9 +155,9 @@ def _scores(seen: Array, predicted: Array, counts: Array) -> tuple[Array, Array]
 
 
 def p_values(correlation: Array, n_pictures: int) -> Array:
-    """Return one-sided p of correlations, their null being those of two independent Gaussian vectors.
+    """Return one-sided p of correlations; the null hypothesis is two independent Gaussian vectors.
 
-    Exact, by Student's t of n − 2 degrees of freedom, instead of simulated.
+    The p is exact, by Student's t with n − 2 degrees of freedom.
     """
     from scipy.stats import t
 
@@ -166,14 +166,14 @@ def p_values(correlation: Array, n_pictures: int) -> Array:
 
 
 def is_significant(correlation: Array, n_pictures: int) -> Array:
-    """Say which voxels are predicted, with a false discovery rate of 0.05 among all of them: (n_voxels,) bool."""
+    """Return the significantly predicted voxels, false discovery rate 0.05 over all voxels: (n_voxels,) bool."""
     from scipy.stats import false_discovery_control
 
     return false_discovery_control(p_values(correlation, n_pictures)) <= FALSE_DISCOVERY_RATE
 
 
 def best_layer(correlations: Array, n_pictures: int) -> Array:
-    """Label voxels with the layer that predicts them best.
+    """Label each voxel with the layer that predicts it best.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def best_layer(correlations: Array, n_pictures: int) -> Array:
     Returns
     -------
     label : array of shape (n_voxels,), int16
-        1 for the first layer; 0 where the best one predicts nothing significant.
+        1 for the first layer; 0 if even the best layer's prediction is not significant.
     """
     best = correlations.argmax(axis=0)
     return np.where(is_significant(correlations.max(axis=0), n_pictures), best + 1, 0).astype(np.int16)

@@ -1,4 +1,4 @@
-"""A CLIP that looks at pictures: scores them by likeness and names the object in them."""
+"""CLIP embeddings of pictures and captions, and zero-shot naming of objects."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..weights.fingerprint import EMBEDDED_LDM_PATH
 
 
 class PictureClip:
-    """Both towers of a CLIP (the demo's by default, or any CLIPModel folder)."""
+    """Image and text tower of a CLIP: the demo's CLIP, or any CLIPModel folder."""
 
     def __init__(self, path: Path | None = None) -> None:
         from transformers import CLIPModel, CLIPTokenizer

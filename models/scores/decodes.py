@@ -24,7 +24,7 @@ MODES: tuple[Mode, ...] = ("z", "c", "zc")
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What every evaluation of one subject needs.
+    """The inputs of one subject's evaluation.
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class Evaluation:
     held_out : HeldOut
     reconstructs : z (*latent_shape), c (*text_shape), mode → picture (px, px, 3) uint8; one function for each sample
     scorer : SimilarityScorer
-        Made of the held-out pictures.
+        Scores against the held-out pictures.
     seed : int
-        Of the shuffled control, the bootstrap and the permutation tests.
+        Seed of the shuffled control, the bootstrap and the permutation tests.
     n_bootstrap : int
     progress : called after every picture
     """
@@ -50,10 +50,10 @@ class Evaluation:
 
 @dataclass(frozen=True, eq=False)
 class DecodedTrials:
-    """Every distinct response, decoded.
+    """The decodes of every distinct response.
 
-    `z` and `c` are predictions, `picture` (n,) the seen pictures, `latents` similarities with seen latents by mode,
-    (n, n_pictures), and `likeness` similarities of decoded with seen pictures by mode.
+    `z` and `c` are predictions; `picture` (n,) are the seen pictures. By mode, `latents` (n, n_pictures) has
+    similarities of decoded with seen latents, and `likeness` similarities of decoded with seen pictures.
     """
 
     decodes: "EvaluationDecodes"
@@ -106,8 +106,8 @@ class EvaluationDecodes:
         return {name: self.by_picture(score, picture_of_decoded) for name, score in scores.items()}
 
     def decode(self, responses: list[tuple[TrialDecoder, Array, int]]) -> DecodedTrials:
-        """Decode responses, (decoder, voxels, picture) each, in every mode."""
-        # one by one, as a daemon does: the sums of a matrix product depend on how many rows it has
+        """Decode responses, each (decoder, voxels, picture), in every mode."""
+        # one by one, as the daemon decodes: a matrix product's rounding depends on its number of rows
         predicted = [weights.predict(voxels[None]) for weights, voxels, _ in responses]
         z, c = (np.concatenate(parts) for parts in zip(*predicted, strict=True))
         picture = np.array([picture for _, _, picture in responses])
@@ -120,7 +120,7 @@ class EvaluationDecodes:
 
     def reconstruct(self, words: str, z: Array, c: Array, mode: Mode, picture: Array) -> Likeness:
         """Reconstruct pictures from n z's and c's, and compare them with the seen pictures."""
-        # mode z reads no noise: all its samples are the same
+        # mode z uses no noise: all its samples are the same
         reconstructs = self._reconstructs[:1] if mode == "z" else self._reconstructs
         parts = []
         for start in range(0, len(z), SEEN_AT_ONCE):
@@ -149,7 +149,7 @@ class EvaluationDecodes:
             parts = [self.scorer.compare(np.repeat(decoded, len(chunk), axis=0), chunk) for chunk in chunks]
             samples.append(Likeness.joined(parts))
             self._n_done += 1
-        # all decodes are the same picture: without rounding differences they are tied
+        # all decodes are the same picture: copying the first row removes rounding differences
         likeness = Likeness.averaged(samples)
         same = {name: np.repeat(values[:1], len(pictures), axis=0) for name, values in likeness.correlation.items()}
         likeness = Likeness(same, likeness.pixels, {}, likeness.caption, likeness.named)

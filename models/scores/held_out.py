@@ -1,4 +1,4 @@
-"""Held-out trials, and the rows that an evaluation makes of their repeats: single, averaged, running average."""
+"""Held-out trials, and an evaluation's rows: single trials, averaged repeats, running averages."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from ..weights.weights import Weights
 
 
 class EvaluateError(BraindError):
-    """Held-out trials that cannot be scored."""
+    """Held-out trials cannot be scored."""
 
     code = "evaluate"
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Held-out trials and what was seen in them.
+    """Held-out trials and their pictures.
 
     Parameters
     ----------
     voxels : array of shape (n_trials, n_voxels), float32
-        % signal change of single trials, in the order of the weights' voxel index and in the order of time.
+        % signal change of single trials in order of time; voxels in the order of the weights' voxel index.
     picture_of_trial : array of shape (n_trials,), int
         Row of the arrays below.
     pictures : array of shape (n_pictures, px, px, 3), uint8
@@ -34,7 +34,7 @@ class HeldOut:
     kinds : sequence of n_pictures str, optional
         The object in each picture.
     is_novel : array of shape (n_pictures,), bool, optional
-        Pictures of kinds that never occur in training: decoded too, but scored apart.
+        Pictures of kinds that training lacks; their scores are reported separately.
     """
 
     voxels: Array
@@ -61,15 +61,15 @@ class HeldOut:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What the controls take from the training pictures.
+    """The training data that the controls use.
 
     Parameters
     ----------
     voxels : array of shape (n_training_pictures, n_voxels), float32
         Each picture's mean response, % signal change.
-    pictures : positions among them (n,) → (n, px, px, 3) uint8
+    pictures : positions of training pictures (n,) → pictures (n, px, px, 3) uint8
     random_c : array of shape (n_pictures, *text_shape), float
-        Text embeddings of training pictures drawn at random, one for each held-out picture.
+        Text embeddings of random training pictures, one for each held-out picture.
     """
 
     voxels: Array
@@ -78,7 +78,7 @@ class Training:
 
 
 class TrialDecoder(Protocol):
-    """What turns trials into z and c: weights, or the lagged ridge of one delay."""
+    """Decodes trials into z and c: weights, or the lagged ridge of one delay."""
 
     @property
     def z(self) -> LowRankMap: ...
@@ -91,7 +91,7 @@ class TrialDecoder(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """Responses to decode, by what decodes them: (n, n_voxels) float32, and the picture of each."""
+    """Responses (n, n_voxels) float32 to decode, their decoder, and the picture of each response."""
 
     weights: TrialDecoder
     voxels: Array
@@ -99,7 +99,7 @@ class Row:
 
 
 def rows_of(weights: Weights, held_out: HeldOut, max_trials_per_picture: int | None = None) -> dict[str, Row]:
-    """Return the rows that need nothing but single trials: `single`, `averaged` and `running`."""
+    """Return the rows that single trials give: `single`, `averaged` and `running`."""
     trials = first_trials(held_out.picture_of_trial, max_trials_per_picture)
     voxels, picture_of_trial = held_out.voxels[trials], held_out.picture_of_trial[trials]
     return {
@@ -117,7 +117,7 @@ def first_trials(picture_of_trial: Array, max_trials_per_picture: int | None) ->
 
 
 def repeat_of_trial(picture_of_trial: Array) -> Array:
-    """Return how many earlier trials showed each trial's picture: (n_trials,) int."""
+    """Return the number of earlier trials with the same picture: (n_trials,) int."""
     order = np.argsort(picture_of_trial, kind="stable")
     _, first, n_trials = np.unique(picture_of_trial[order], return_index=True, return_counts=True)
     repeat = np.empty(len(order), np.int64)
@@ -126,7 +126,7 @@ def repeat_of_trial(picture_of_trial: Array) -> Array:
 
 
 def average_repeats(voxels: Array, picture_of_trial: Array) -> tuple[Array, Array]:
-    """Average each picture's trials: (n_seen_pictures, n_voxels) float32, and which pictures they are."""
+    """Average each picture's trials; return (n_seen_pictures, n_voxels) float32 and the pictures."""
     pictures, position, n_trials = np.unique(picture_of_trial, return_inverse=True, return_counts=True)
     summed = np.zeros((len(pictures), voxels.shape[1]))
     np.add.at(summed, position, voxels)
@@ -134,7 +134,7 @@ def average_repeats(voxels: Array, picture_of_trial: Array) -> tuple[Array, Arra
 
 
 def running_averages(voxels: Array, picture_of_trial: Array) -> Array:
-    """Average each trial with the earlier ones of its picture: (n_trials, n_voxels) float32."""
+    """Average each trial with the earlier trials of its picture: (n_trials, n_voxels) float32."""
     sums: dict[int, tuple[Array, int]] = {}
     averages = np.empty(voxels.shape, np.float32)
     for trial, picture in enumerate(picture_of_trial.tolist()):
@@ -145,9 +145,9 @@ def running_averages(voxels: Array, picture_of_trial: Array) -> Array:
 
 
 def distinct_rows(rows: dict[str, Row]) -> tuple[list[tuple[TrialDecoder, Array, int]], dict[str, Array]]:
-    """Return every different response once, (weights, voxels, picture), and where each row's are among them.
+    """Return every distinct response (weights, voxels, picture), and each row's positions among them.
 
-    A picture's first running average is its first single trial, its last one its average: decoded once.
+    Rows share responses: a picture's first running average is its first single trial, and its last is its average.
     """
     positions: dict[tuple[str, int, bytes], int] = {}
     responses: list[tuple[TrialDecoder, Array, int]] = []

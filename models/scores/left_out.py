@@ -1,4 +1,4 @@
-"""How well trials are identified by decoders that were fitted without their pictures: what an operator is told."""
+"""Two-way identification of trials by decoders fitted without their pictures: the score that operators see."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from .metrics import bootstrap_ci, identified_among_seen, mean_by_picture, unit_
 
 
 class TwoWay(NamedTuple):
-    """A share, 0–1, chance 0.5, with its 95 % interval over pictures."""
+    """Two-way identification, 0–1, chance 0.5, with its 95 % interval over pictures."""
 
     mean: float
     low: float
@@ -23,19 +23,19 @@ class TwoWay(NamedTuple):
 
 
 def two_way_left_out(weights: Weights, trials: TrainingTrials, n_folds: int, seed: int = 0) -> TwoWay:
-    """Return the share of other left-out pictures that fit left-out trials' z and c worse than the pictures seen do.
+    """Return two-way identification of left-out trials: the share of rivals that fit worse than the seen picture.
 
-    The likeness is the retrieval's (`models/weights/candidates.py`). Rivals are the pictures that were left out
-    together: predictions resemble the pictures that they were fitted on. Each target has the median penalty of the
+    The similarity is the retrieval's (`models/weights/candidates.py`). Rivals are the pictures of the same fold:
+    predictions resemble training pictures, which would be harder rivals. Every target has the median penalty of the
     weights' own fit on all trials.
 
     Parameters
     ----------
     weights : Weights
-        Fitted on these trials: which voxels z and c are decoded from, and the penalties.
+        Fitted on these trials; gives the voxels of z and c, and the penalties.
     trials : TrainingTrials
     n_folds : int
-        All trials of a picture are left out together.
+        One fold holds all trials of a picture.
     """
     picture_of_trial = trials.picture_of_trial
     folds = picture_folds(picture_of_trial, n_folds, grouped=True)
@@ -62,20 +62,20 @@ def _likeness_left_out(voxels: Array, picture_of_trial: Array, targets: Array, p
         inner = x.astype(np.float64) @ x.T
         inner[np.diag_indices_from(inner)] += max(penalty, np.finfo(np.float32).eps * float(np.trace(inner)))
         share = cho_solve(cho_factor(inner, overwrite_a=True), x @ new.T).T
-        # share.shape = (n_held_out, n_training): how much of each training trial's targets is in a prediction
+        # share.shape = (n_held_out, n_training): weight of each training trial's targets in a prediction
         seen, own = np.unique(picture_of_trial[training], return_inverse=True)
         of_picture = np.zeros((len(seen), len(held_out)))
         np.add.at(of_picture, own, share.T)
         shown = targets[seen]
-        # Without the mean that predictions are about: it is the same for all trials, and a decoder whose scale was
-        # restored hardly feels it.
+        # The mean prediction is subtracted: it is the same for all trials, and it hardly matters once the scale of
+        # the predictions is restored.
         shown = shown - np.bincount(own) / len(own) @ shown
         likeness[held_out] = unit_rows(of_picture.T @ shown) @ rows.T
     return likeness
 
 
 def _standardised(targets: Array) -> Array:
-    """Return targets as the retrieval compares them: those that vary, standardised over pictures, float32."""
+    """Return the varying targets, standardised over pictures as in the retrieval, float32."""
     targets = targets.reshape(len(targets), -1).astype(np.float32)
     spread = targets.std(axis=0)
     varying = is_varying(spread)

@@ -62,7 +62,7 @@ class Likeness:
         return self._with_each(lambda values: values[chosen])
 
     def shuffled(self) -> "Likeness":
-        """Return the likeness with another seen picture in place of the own one."""
+        """Return the likeness with another seen picture in place of the decode's own."""
         return replace(self, pixels=self.pixels_of_other)
 
     @classmethod
@@ -208,7 +208,7 @@ class SimilarityScorer:
 
 
 def _found(score: Array, picture_of_decoded: Array, k: int) -> Array:
-    """Tell whether each decode's own picture is among the k that score best."""
+    """Return 1 for each decode whose own picture is among the k best scores, 0 otherwise; ties count in part."""
     rows = np.arange(len(score))
     rivals = np.ones(score.shape, bool)
     rivals[rows, picture_of_decoded] = False

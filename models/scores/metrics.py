@@ -1,7 +1,7 @@
-"""How alike decoded and seen pictures are: pixel correlation, SSIM, identification, retrieval; and how sure that is.
+"""Metrics of decoded pictures: pixel correlation, SSIM, identification, retrieval; bootstrap and permutation tests.
 
-Definitions follow Takagi's, Brain-Diffuser's and MindEye's evaluation code; what pictures are resized to before is the
-protocol's (`models/scores/protocols.py`). Everything is arrays in, arrays out.
+Definitions follow Takagi's, Brain-Diffuser's and MindEye's evaluation code. The protocol sets the size of the pictures
+(`models/scores/protocols.py`). All functions take and return arrays.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def row_correlation(first: Array, second: Array) -> Array:
 
 
 def pixcorr(seen: Array, decoded: Array) -> Array:
-    """Return PixCorr of each picture: the correlation of its RGB values with the seen one's.
+    """Return PixCorr of each decode: the correlation of its RGB values with the seen picture's.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def pixcorr(seen: Array, decoded: Array) -> Array:
     -------
     pixcorr : array of shape (n,), float64
     """
-    # one by one: 982 pictures of 512 px would take 6 GB as float64
+    # one by one: 982 pictures of 512 px would take 6 GB in float64
     pairs = zip(seen, decoded, strict=True)
     return np.array([row_correlation(one_seen[None], one_decoded[None])[0] for one_seen, one_decoded in pairs])
 
@@ -52,7 +52,7 @@ def ssim(seen: Array, decoded: Array) -> Array:
     -------
     ssim : array of shape (n,), float64
     """
-    # scikit-image: 0.3 s, only an evaluation pays
+    # scikit-image takes 0.3 s to import; only evaluations need it
     from skimage.color import rgb2gray
     from skimage.metrics import structural_similarity
 
@@ -73,7 +73,7 @@ def ssim(seen: Array, decoded: Array) -> Array:
 
 
 def correlations(features_true: Array, features_decoded: Array) -> Array:
-    """Correlate every decoded picture's features with every seen picture's.
+    """Correlate the features of every decoded picture with the features of every seen picture.
 
     Parameters
     ----------
@@ -89,20 +89,20 @@ def correlations(features_true: Array, features_decoded: Array) -> Array:
 
 
 def two_way(features_true: Array, features_decoded: Array, picture_of_decoded: Array | None = None) -> Array:
-    """Identify decoded pictures among pairs, the seen one and another seen one, by correlation of their features.
+    """Two-way identification of decoded pictures by the correlation of features.
 
     Parameters
     ----------
     features_true : array of shape (n_pictures, n_features), float
-        Of the seen pictures, at least 2.
+        Features of the seen pictures, at least 2.
     features_decoded : array of shape (n_decoded, n_features), float
     picture_of_decoded : array of shape (n_decoded,), int, optional
-        Row of `features_true` that each was decoded from; without it, row for row.
+        Row of `features_true` of each decode's own picture; by default the same row.
 
     Returns
     -------
     identified : array of shape (n_decoded,), float64
-        As `identified_among_seen` says.
+        As in `identified_among_seen`.
     """
     if picture_of_decoded is None:
         picture_of_decoded = np.arange(len(features_true))
@@ -110,17 +110,17 @@ def two_way(features_true: Array, features_decoded: Array, picture_of_decoded: A
 
 
 def identified_among_seen(correlation: Array, picture_of_decoded: Array, rivals: Array | None = None) -> Array:
-    """Identify decoded pictures: the share of other *seen* pictures that are less like a decode than its own is.
+    """Return the share of other *seen* pictures that are less similar to a decode than its own picture.
 
-    Brain-Diffuser's and MindEye's two-way identification.
+    This is Brain-Diffuser's and MindEye's two-way identification.
 
     Parameters
     ----------
     correlation : array of shape (n_decoded, n_pictures), float
-        Of decoded with seen pictures.
+        Correlation of decoded with seen pictures.
     picture_of_decoded : array of shape (n_decoded,), int
     rivals : array of shape (n_decoded, n_pictures), bool, optional
-        Seen pictures to tell each one from; all others by default.
+        Rivals of each decode's own picture; all other seen pictures by default.
 
     Returns
     -------
@@ -134,9 +134,9 @@ def identified_among_seen(correlation: Array, picture_of_decoded: Array, rivals:
 
 
 def identified_among_decoded(correlation: Array, picture_of_decoded: Array) -> Array:
-    """Identify decoded pictures: the share of other *decodes* that are less like the seen picture than its own is.
+    """Return the share of other *decodes* that are less similar to a seen picture than its own decode.
 
-    Takagi & Nishimoto's identification. Decodes of the same picture are no rivals.
+    This is Takagi & Nishimoto's identification. Decodes of the same picture are no rivals.
 
     Parameters
     ----------
@@ -150,13 +150,13 @@ def identified_among_decoded(correlation: Array, picture_of_decoded: Array) -> A
         Chance is 0.5; an equal correlation counts half; NaN without rivals.
     """
     with_picture_of = correlation[:, picture_of_decoded].T
-    # with_picture_of[i, j]: of the picture that decode i is of, with decode j
+    # with_picture_of[i, j]: correlation of decode i's picture with decode j
     rivals = picture_of_decoded[:, None] != picture_of_decoded[None]
     return _share_below(with_picture_of, np.diagonal(with_picture_of), rivals)
 
 
 def among_best(score: Array, own: Array, rivals: Array, k: int) -> Array:
-    """Tell whether each row's own score is among the `k` best of it and its rivals.
+    """Return whether each row's own score is among the `k` best of itself and its rivals.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def among_best(score: Array, own: Array, rivals: Array, k: int) -> Array:
     Returns
     -------
     found : array of shape (n,), float64
-        0 or 1; with equal scores the share of their orders that put its own among the best.
+        0 or 1; between them for ties: the share of the ties' orders with the own score among the best.
     """
     n_above = ((score > own[:, None]) & rivals).sum(axis=1)
     n_equal = ((score == own[:, None]) & rivals).sum(axis=1)
@@ -176,7 +176,7 @@ def among_best(score: Array, own: Array, rivals: Array, k: int) -> Array:
 
 
 def mean_by_picture(scores: Array, picture_of_score: Array, n_pictures: int) -> Array:
-    """Average each picture's scores: (n_pictures,) float64, NaN for a picture without any."""
+    """Average each picture's scores: (n_pictures,) float64, NaN for a picture without scores."""
     n_scores = np.bincount(picture_of_score, minlength=n_pictures)
     sums = np.bincount(picture_of_score, scores, n_pictures)
     return np.divide(sums, n_scores, out=np.full(n_pictures, np.nan), where=n_scores > 0)
@@ -188,10 +188,10 @@ def bootstrap_ci(scores: Array, seed: int, n_bootstrap: int = 2000, level: float
     Parameters
     ----------
     scores : array of shape (n_pictures,), float
-        One score a picture: trials of a picture are not independent, so they are averaged first.
+        One score per picture: trials of a picture are not independent, so average them first.
     seed : int
     level : float
-        Share of the interval, 0–1.
+        Coverage of the interval, 0–1.
     """
     drawn = np.random.default_rng(seed).integers(0, len(scores), (n_bootstrap, len(scores)))
     means = np.asarray(scores, np.float64)[drawn].mean(axis=1)
@@ -200,17 +200,17 @@ def bootstrap_ci(scores: Array, seed: int, n_bootstrap: int = 2000, level: float
 
 
 def permutation_p(differences: Array, signs: Array) -> float:
-    """Return the two-sided p of paired differences' mean, by flipping their signs at random.
+    """Return the two-sided p of the mean of paired differences, by a sign-flip permutation test.
 
     Parameters
     ----------
     differences : array of shape (n_pictures,), float
-        One a picture.
+        One difference per picture.
     signs : array of shape (n_permutations, n_pictures), float
-        Of `random_signs`.
+        From `random_signs`.
     """
     observed = abs(differences.sum())
-    # what is equal up to rounding counts as at least as large
+    # sums that are equal up to rounding count as at least as large
     n_as_large = int((np.abs(signs @ differences) >= observed * (1 - 1e-9)).sum())
     return (n_as_large + 1) / (len(signs) + 1)
 
@@ -230,7 +230,7 @@ def unit_rows(rows: Array) -> Array:
 
 
 def _share_below(score: Array, own: Array, rivals: Array) -> Array:
-    """Return the share of each row's rivals that score below its own; equal ones count half; NaN without rivals."""
+    """Return the share of each row's rivals that score below its own score. Ties count half; NaN without rivals."""
     below = (score < own[:, None]) + 0.5 * (score == own[:, None])
     n_rivals = rivals.sum(axis=1)
     return np.divide((below * rivals).sum(axis=1), n_rivals, out=np.full(len(score), np.nan), where=n_rivals > 0)

@@ -32,7 +32,7 @@ TORCHVISION = {
 
 
 class NetworkError(BraindError):
-    """A network that cannot be loaded. The sentence says which file or library it needs."""
+    """A network cannot be loaded. The sentence names the missing file or library."""
 
     code = "network"
 
@@ -77,7 +77,7 @@ def layer_outputs(model: Any, pixels: torch.Tensor, layers: Mapping[str, str]) -
     found: dict[str, torch.Tensor] = {}
 
     def keep(name: str) -> Callable[..., None]:
-        # a copy: the next layer may work in place
+        # a copy, because the next layer may work in place
         return lambda _module, _inputs, output: found.update({name: output.clone()})
 
     hooks = [model.get_submodule(layer).register_forward_hook(keep(name)) for name, layer in layers.items()]

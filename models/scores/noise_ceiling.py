@@ -1,4 +1,4 @@
-"""Noise ceilings from repeats: how well a perfect decoder's targets, or a perfect model's voxels, could be met."""
+"""Noise ceilings from repeats: the best possible scores of decoded targets and of predicted voxels."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from ...arrays import Array
 
 
 def repeat_correlation(unit_predictions: Array, picture_of_trial: Array, n_pictures: int) -> Array:
-    """Correlate what is decoded from different trials of a picture, averaged over their pairs.
+    """Correlate the predictions of a picture's trials with each other, averaged over pairs of trials.
 
     Parameters
     ----------
@@ -17,7 +17,7 @@ def repeat_correlation(unit_predictions: Array, picture_of_trial: Array, n_pictu
     Returns
     -------
     correlation : array of shape (n_pictures,), float64
-        NaN for a picture with less than two trials.
+        NaN for a picture with fewer than two trials.
     """
     sums = np.zeros((n_pictures, unit_predictions.shape[1]))
     np.add.at(sums, picture_of_trial, unit_predictions)
@@ -29,19 +29,19 @@ def repeat_correlation(unit_predictions: Array, picture_of_trial: Array, n_pictu
 
 
 def correlation_ceiling(reliability: float, n_repeats: float) -> float:
-    """Return the correlation with its target that a decode's own unreliability leaves possible.
+    """Return the largest possible correlation of a decode with its target, given the decode's reliability.
 
-    Trials of a picture share nothing but the picture, so a decode correlates with any fixed target at most as the root
-    of how its repeats correlate with each other; averaging makes them more reliable (Spearman 1910, Brown 1910).
+    The ceiling is the square root of the reliability, the correlation between repeats. The Spearman–Brown formula
+    (Spearman 1910, Brown 1910) gives the reliability of an average of `n_repeats` trials.
     """
     reliability = max(reliability, 0.0)
     return float(np.sqrt(n_repeats * reliability / (1 + (n_repeats - 1) * reliability)))
 
 
 def voxel_ceilings(voxels: Array, picture_of_trial: Array, n_repeats: float) -> Array:
-    """Return the share of each voxel's variance that its picture explains at most, after averaging `n_repeats`.
+    """Return the largest possible share of each voxel's variance that pictures explain, after averaging `n_repeats`.
 
-    Noise is what differs between trials of a picture, signal what is left of the total variance (Allen et al. 2022).
+    Noise is the variance between trials of a picture. Signal is the total variance minus noise (Allen et al. 2022).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The published ways of scoring decoded pictures, as data: which measures, of which layers, at which sizes."""
+"""The published protocols for scoring decoded pictures, as data: measures, networks, layers and sizes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import torch
 from ...arrays import Array
 
 MeasureKind = Literal[
-    "pixcorr", "ssim", "among_seen", "among_decoded", "distance",  # of pictures, published
+    "pixcorr", "ssim", "among_seen", "among_decoded", "distance",  # published measures of pictures
     "same_kind", "named", "caption", "forward", "backward",  # braind's own
 ]  # fmt: skip
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -21,7 +21,7 @@ MINDEYE_PX, MINDEYE_PIXELS_PX = 256, 425
 
 
 class Measure(NamedTuple):
-    """One number for each decoded picture; `name` is also that of the feature it compares, `k` of the best k."""
+    """One score per decoded picture. `name` also names the compared feature; `k` is the k of top-k measures."""
 
     name: str
     title: str
@@ -30,15 +30,16 @@ class Measure(NamedTuple):
 
     @property
     def better(self) -> str:
-        """Say which way is better."""
+        """Return which values are better: `lower` or `higher`."""
         return "lower" if self.kind == "distance" else "higher"
 
 
 class Network(NamedTuple):
-    """A published network: for each measure the layer that it compares, and what its pictures are turned into.
+    """A published network, the layer of each measure, and the network's preprocessing.
 
-    `resize` is `tensor` (float pictures, 256 px first, bilinear: MindEye) or `bilinear` or `bicubic` (8-bit pictures by
-    Pillow: Takagi); `px` the side of its pictures; `statistics` the mean and standard deviation that are taken out.
+    `resize` is `tensor` (MindEye: float pictures, bilinear, 256 px first), `bilinear` or `bicubic` (Takagi: 8-bit
+    pictures, by Pillow). `px` is the side of the input. `statistics` are the mean and standard deviation that
+    normalise the input.
     """
 
     name: Literal["alexnet", "inception_v3", "efficientnet_b1", "swav", "clip"]
@@ -50,7 +51,7 @@ class Network(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """A published protocol, and the rows of the table that it is made for."""
+    """A published protocol, and the rows of the evaluation that it scores."""
 
     name: str
     measures: tuple[Measure, ...]
@@ -125,7 +126,7 @@ PROTOCOLS = {
 
 
 def own_measures(protocol: Protocol) -> tuple[Measure, ...]:
-    """Return what braind measures beside a protocol's own: `clip_two_way` by the protocol's identification."""
+    """Return braind's own measures, added to a protocol's. `clip_two_way` uses the protocol's identification."""
     return (
         Measure("clip_two_way", "two-way CLIP (own)", protocol.identify),
         Measure("clip_two_way_same_kind", "two-way CLIP among its kind", "same_kind"),
@@ -166,7 +167,7 @@ def network_input(pictures: Array, network: Network) -> torch.Tensor:
 def _tensor_resized(pictures: Array, px: int) -> torch.Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
     for side in (MINDEYE_PX, px):
-        # torchvision's Resize of a tensor, which leaves one of the right size alone
+        # as torchvision's Resize of a tensor, which leaves a tensor of the right size unchanged
         if pixels.shape[2:] != (side, side):
             pixels = torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
     return pixels

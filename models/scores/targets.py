@@ -1,4 +1,4 @@
-"""Likeness of decoded z and c with true ones and with the training pictures'."""
+"""Similarity of decoded z and c with true z and c, and with decodes of training pictures."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def standardised(part: LowRankMap, targets: Array) -> Array:
 
 
 def nearest_by_decode(weights: Weights, training_voxels: Array, z: Array, c: Array, at_once: int = 256) -> Array:
-    """Return, for decoded z and c, the training picture whose mean response decodes to the most similar ones.
+    """Return, for decoded z and c, the training picture whose mean response decodes to the most similar z and c.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def nearest_by_decode(weights: Weights, training_voxels: Array, z: Array, c: Arr
     Returns
     -------
     nearest : array of shape (n,), int
-        Likeness is the correlation over standardised targets, averaged over z and c.
+        Similarity is the correlation over standardised targets, averaged over z and c.
     """
     own = standardised(weights.z, z), standardised(weights.c, c)
     best, nearest = np.full(len(z), -np.inf), np.zeros(len(z), np.int64)
@@ -45,7 +45,7 @@ def nearest_by_decode(weights: Weights, training_voxels: Array, z: Array, c: Arr
 def target_correlation(part: LowRankMap, true: Array, predicted: Array) -> Array:
     """Correlate predicted with true z (or c) over targets, each standardised by the training pictures' moments.
 
-    Not standardised, any two text embeddings correlate at about 0.9. Constant targets are left out.
+    Without standardising, any two text embeddings correlate at about 0.9. Constant targets are left out.
 
     Parameters
     ----------

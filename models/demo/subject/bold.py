@@ -1,7 +1,7 @@
 """The BOLD time series of a simulated run, made from the amplitudes of its trials.
 
-As NSD's preprocessed series: one int16 volume every 4/3 s, 226 a run, raw scanner units, 0 outside the brain, neither
-filtered nor cleaned.
+The format is NSD's preprocessed series: one int16 volume every 4/3 s, 226 volumes a run, raw scanner units, 0 outside
+the brain, neither filtered nor cleaned.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ TR_S = 4 / 3
 VOLUMES_PER_RUN = 226
 STIMULUS_S = 3.0
 BASELINE = 1000.0  # scanner units, median over voxels
-DELAY_SD_S = 0.4  # of the HRF, from voxel to voxel
+DELAY_SD_S = 0.4  # of the HRF's delay over voxels
 DELAY_STEP_S = 0.25
 N_DELAYS = 9  # from -1 s to 1 s
-NOISE_RATIO = 0.9  # sd of a volume's noise over that of the voxel's single-trial estimate
+NOISE_RATIO = 0.9  # sd of a volume's noise over the sd of the voxel's single-trial estimation error
 AUTOCORRELATION = 0.4  # AR(1), a volume
 WHITE_SHARE = 0.5  # of the noise variance
 AUTOREGRESSIVE_SHARE = 0.35
@@ -37,10 +37,10 @@ SPIKE_MM = 1.5
 
 @dataclass(frozen=True)
 class BoldVoxels:
-    """What a subject's voxels bring to every run; arrays have the shape (n_voxels,), float32.
+    """The voxels' properties in all runs of a subject; arrays have the shape (n_voxels,), float32.
 
-    `delay` indexes the HRF's delays; `noise_sd` is in percent of the baseline; `motion_pattern` (6, n_voxels) says
-    what a millimetre or a degree of each rigid motion does, in percent.
+    `delay` indexes the HRF's delays. `noise_sd` is in percent of the baseline. `motion_pattern` (6, n_voxels) is the
+    signal change, in percent, per millimetre or degree of each rigid motion.
     """
 
     baseline: Array
@@ -143,7 +143,7 @@ def _drift(n_voxels: int, rng: np.random.Generator) -> Array:
 
 
 def _motion(rng: np.random.Generator) -> Array:
-    """Return what realignment has left: slow wander, and now and then a spike of a volume or two, (226, 6)."""
+    """Return residual motion after realignment: slow wander and occasional spikes of one or two volumes, (226, 6)."""
     motion = np.cumsum(rng.normal(0, 0.01, (VOLUMES_PER_RUN, 6)), axis=0)
     for _ in range(rng.poisson(SPIKES_PER_RUN)):
         start = rng.integers(VOLUMES_PER_RUN - 2)

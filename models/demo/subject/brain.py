@@ -1,4 +1,4 @@
-"""What a simulated subject's voxels answer to a picture, before any noise.
+"""A simulated subject's noise-free responses to pictures.
 
 Early visual voxels see the picture through receptive fields. The other visual voxels mix what the scene means (which
 object, its category, size, place and colours) with some of what it looks like. Nothing here knows of a decoder: no
@@ -19,11 +19,11 @@ from .seeds import generator
 
 N_OBJECT_DIMENSIONS = 40
 CATEGORY_SHARE = 0.5  # variance of the object space that kinds of one category share
-EXEMPLAR_SHARE = 0.44  # of the object variance, what differs from picture to picture of one kind, and stays at repeats
+EXEMPLAR_SHARE = 0.44  # of the object variance: differs between pictures of one kind, the same at repeats
 OBJECT_SPECTRUM = 1.0  # the k-th dimension of the object space has the variance k ** -OBJECT_SPECTRUM
 LOW_LEVEL_PX = 4  # the look that leaks into higher voxels: channels on a grid of 4 x 4
 TUNING_SMOOTHNESS = 0.7  # voxels; neighbours share part of their tuning
-ACTIVE_SHARE = 0.25  # of an attribute's voxels, those that answer to it
+ACTIVE_SHARE = 0.25  # of a region's voxels, for each attribute: voxels that respond to it
 BATCH_PICTURES = 250
 SIGNAL_SD = 0.6  # % signal change, median over voxels; NSD's is near
 MEAN_RESPONSE = 1.2  # % signal change
@@ -31,7 +31,7 @@ MEAN_RESPONSE = 1.2  # % signal change
 
 @dataclass(frozen=True)
 class Mixture:
-    """How strongly a region's voxels answer to each attribute: relative standard deviations."""
+    """Strength of a region's responses to each attribute: relative standard deviations."""
 
     object: float
     size: float
@@ -41,7 +41,7 @@ class Mixture:
     look: float
 
 
-# What a region is for, in the spirit of the two-streams literature: objects below, places above.
+# The attributes that each region responds to, after the two-streams literature: objects ventrally, places dorsally.
 MIXTURES = {
     "midventral": Mixture(object=0.8, size=0.3, place=0.3, colour=0.5, position=0.2, look=0.9),
     "ventral": Mixture(object=1.0, size=0.35, place=0.35, colour=0.3, position=0.1, look=0.3),
@@ -82,7 +82,7 @@ def evoked_responses(
 
 @dataclass(frozen=True, eq=False)
 class Drivers:
-    """What a subject's voxels are driven by.
+    """The drive of a subject's voxels.
 
     Parameters
     ----------
@@ -101,18 +101,18 @@ class Drivers:
     tuning: dict[str, Array]
 
     def parts(self, region: str) -> Iterator[tuple[str, Array]]:
-        """Yield what each attribute adds to the drive of a region's voxels: its name and (n_pictures, n_voxels)."""
+        """Yield each attribute's name and its contribution to the drive of a region's voxels, (n_pictures, n_voxels)."""
         voxels = self.streams == STREAMS[region]
         for name, strength in asdict(MIXTURES[region]).items():
             part = self.attributes[name] @ self.tuning[name][:, voxels]
-            # attributes are scaled by their spread over the whole region, so that voxels differ in what they answer to
+            # scaled by the attribute's spread over the whole region, so that voxels differ in selectivity
             yield name, strength * part / max(float(part.std()), 1e-6)
 
 
 def draw_drivers(
     anatomy: Anatomy, scenes: list[Scene], pictures: Callable[[slice], Array], seed: int, subject: int
 ) -> Drivers:
-    """Draw what a subject's voxels are driven by; parameters as in `evoked_responses`."""
+    """Draw the drive of a subject's voxels; parameters as in `evoked_responses`."""
     rng = generator(seed, f"subject {subject}: voxels")
     early, look = _early_responses(anatomy, len(scenes), pictures, rng)
     attributes = {**scene_attributes(scenes, seed, subject), "look": _standardise(look)}
@@ -121,7 +121,7 @@ def draw_drivers(
 
 
 def scene_attributes(scenes: list[Scene], seed: int, subject: int) -> dict[str, Array]:
-    """Describe scenes by what they mean to a subject: name → (n_pictures, n_dimensions), standardised over scenes."""
+    """Return the scenes' attributes for a subject: name → (n_pictures, n_dimensions), standardised over scenes."""
     spread = np.arange(1, N_OBJECT_DIMENSIONS + 1) ** (-OBJECT_SPECTRUM / 2)
     kinds = np.array([KINDS.index(scene.kind) for scene in scenes])
     of_kind = _object_space(generator(seed, "object space"))[kinds]
@@ -139,7 +139,7 @@ def scene_attributes(scenes: list[Scene], seed: int, subject: int) -> dict[str, 
 
 
 def _object_space(rng: np.random.Generator) -> Array:
-    """Place every kind in a graded space in which kinds of a category lie near one another: (n_kinds, 40)."""
+    """Place every kind in a graded object space; kinds of one category lie close together: (n_kinds, 40)."""
     categories = rng.normal(0, 1, (len(CATEGORIES), N_OBJECT_DIMENSIONS))
     kinds = rng.normal(0, 1, (len(KINDS), N_OBJECT_DIMENSIONS))
     n_in_category = len(KINDS) // len(CATEGORIES)
@@ -164,7 +164,7 @@ def _early_responses(
 
 
 def _draw_tuning(anatomy: Anatomy, n_dimensions: dict[str, int], rng: np.random.Generator) -> dict[str, Array]:
-    """Draw what each voxel answers to: attribute → (n_dimensions, n_voxels), sparse, smooth over cortex."""
+    """Draw the voxels' tuning: attribute → (n_dimensions, n_voxels), sparse, smooth over cortex."""
     tuning = {}
     for name, n in n_dimensions.items():
         fields = rng.standard_normal((n, *anatomy.shape), dtype=np.float32)

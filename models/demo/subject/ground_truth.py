@@ -1,4 +1,4 @@
-"""What only a simulation knows: how much of a voxel's signal comes from the look of the picture.
+"""The simulation's ground truth: the share of a voxel's signal from the look of the picture.
 
 Computed again from the seed of the simulated tree; nothing of it is in the tree's files.
 """

@@ -1,4 +1,4 @@
-"""What the three training stages share: where they run, checkpoints that survive a stop, progress on stderr."""
+"""Shared by the training stages: the device, checkpoints that survive a stop, progress on stderr."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ....whole_file import write_whole
 from ..scenes import Scene, render
 
 DEMO_PATH = Path(__file__).parents[1]
-Part = Any  # a model, scheduler or pipeline of diffusers or transformers, whose annotations do not fit their use
+Part = Any  # a model, scheduler or pipeline of diffusers or transformers; their annotations are too narrow
 
 
 def training_device() -> torch.device:
@@ -25,12 +25,12 @@ def training_device() -> torch.device:
 
 
 def placed(part: Part, device: torch.device) -> Part:
-    """Put a part that is only used, not trained, on the device."""
+    """Put a part on the device, for inference."""
     return part.to(device).eval()
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Return bf16 autocast on a GPU and full precision on a CPU, where bf16 has no arithmetic of its own."""
+    """Return bf16 autocast on a GPU, full precision on a CPU: CPUs have no bf16 arithmetic."""
     return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
 
 
