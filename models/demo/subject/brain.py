@@ -101,7 +101,7 @@ class Drivers:
     tuning: dict[str, Array]
 
     def parts(self, region: str) -> Iterator[tuple[str, Array]]:
-        """Yield each attribute's name and its contribution to the drive of a region's voxels, (n_pictures, n_voxels)."""
+        """Yield each attribute's name and its share of the drive of a region's voxels, (n_pictures, n_voxels)."""
         voxels = self.streams == STREAMS[region]
         for name, strength in asdict(MIXTURES[region]).items():
             part = self.attributes[name] @ self.tuning[name][:, voxels]

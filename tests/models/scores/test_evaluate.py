@@ -94,7 +94,10 @@ def score(scene, name="mindeye", reconstructs=(paint,), **options):
     weights, held_out, training = scene
     protocol = PROTOCOLS[name]
     scorer = options.pop("scorer", None) or scorer_of(held_out, protocol, [upper_half])
-    evaluation = Evaluation(weights, held_out, reconstructs, scorer, n_bootstrap=options.pop("n_bootstrap", 200))
+    evaluation = Evaluation(
+        weights, held_out, reconstructs, scorer, n_bootstrap=options.pop("n_bootstrap", 200),
+        progress=options.pop("progress", None),
+    )  # fmt: skip
     return evaluate(evaluation, training, protocol, **options)
 
 
