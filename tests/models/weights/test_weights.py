@@ -11,9 +11,9 @@ from safetensors.numpy import load, save
 
 from braind.models.fit import fit_weights
 from braind.models.fit_profiles import FitSettings
+from braind.models.weights.blank import blank_weights
 from braind.models.weights.bold_prior import BoldPrior
 from braind.models.weights.low_rank import TargetStatistics, low_rank_map
-from braind.models.weights.roi import RoiError, check_finite, gather, union_index
 from braind.models.weights.weights import Weights, WeightsError
 
 
@@ -226,6 +226,54 @@ def test_a_voxel_index_that_is_not_the_cards_is_refused(weights):
         replace(weights, z=replace(weights.z, positions=weights.z.positions + 89), fingerprint="")
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda tensors: tensors.update({"z.right": tensors["z.right"][:, :-1]}),
+            r"z\.left and z\.right do not make a map",
+        ),
+        (
+            lambda tensors: tensors.update({"c.intercept": tensors["c.intercept"][1:]}),
+            r"c\.intercept has shape \(19,\)",
+        ),
+        (lambda tensors: tensors.update(voxel_std=tensors["voxel_std"][1:]), "voxel_mean and voxel_std must hold 90"),
+    ],
+)
+def test_tensors_of_a_file_that_do_not_fit_each_other_are_refused_with_the_files_path(path, change, words):
+    rewrite(path, change)
+    with pytest.raises(WeightsError, match=words) as refused:
+        Weights.load(path)
+    assert str(refused.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"noise_std": np.zeros(90, np.float32)}, "must be above 0"),
+        ({"amplitude_variance": 0.0}, "must be above 0"),
+        ({"hrf_of_voxel": np.full(90, 5)}, "names responses other than 0 to 4"),
+        ({"mean_signal": np.zeros(89, np.float32)}, r"bold\.mean_signal has shape \(89,\), expected \(90,\)"),
+    ],
+)
+def test_a_bold_prior_under_which_no_run_can_be_estimated_is_refused(weights, change, words):
+    prior = replace(BoldPrior.vague(90), mean_signal=np.ones(90, np.float32))
+    replace(weights, bold=prior, fingerprint="")
+    with pytest.raises(WeightsError, match=words):
+        replace(weights, bold=replace(prior, **change), fingerprint="")
+
+
+def test_weights_of_somebody_without_a_fit_survive_a_file_and_decode_nothing(tmp_path):
+    mask = np.zeros((3, 4, 5), bool)
+    mask[1, 2] = True
+    blank_weights(7, mask, np.eye(4), "bold").save(tmp_path / "blank.safetensors")
+    loaded = Weights.load(tmp_path / "blank.safetensors")
+    assert loaded.is_blank
+    assert loaded.voxel_index.tolist() == np.flatnonzero(mask).tolist()
+    with pytest.raises(WeightsError, match="the mask holds no voxel"):
+        blank_weights(7, np.zeros((3, 4, 5), bool), np.eye(4), "bold")
+
+
 def test_the_front_process_can_read_weights_without_torch_or_sklearn(path):
     program = (
         "import sys; from braind.models.weights.weights import Weights; "
@@ -235,29 +283,3 @@ def test_the_front_process_can_read_weights_without_torch_or_sklearn(path):
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
-
-
-def test_gathered_voxels_are_those_of_the_masks_in_order():
-    rng = np.random.default_rng(0)
-    volume = rng.integers(-3000, 3000, (4, 5, 6)).astype(np.int16)
-    z_mask, c_mask = rng.random((2, 4, 5, 6)) < 0.4
-    voxel_index, z_positions, c_positions = union_index(z_mask, c_mask)
-    voxels = gather(volume, voxel_index, 1 / 300)
-    assert voxels.dtype == np.float32
-    assert voxels[z_positions] == pytest.approx(volume[z_mask] / 300, abs=1e-5)
-    assert voxels[c_positions] == pytest.approx(volume[c_mask] / 300, abs=1e-5)
-    assert np.array_equal(gather(np.asfortranarray(volume), voxel_index), gather(volume, voxel_index))
-
-
-def test_voxels_that_are_not_finite_are_counted():
-    check_finite(np.ones(4, np.float32))
-    with pytest.raises(RoiError, match="2 of the decoder's 4 voxels"):
-        check_finite(np.array([1, np.nan, np.inf, 0], np.float32))
-
-
-def test_an_empty_roi_is_named():
-    mask = np.ones((2, 2, 2), bool)
-    with pytest.raises(RoiError, match="ROIs for c hold no voxel"):
-        union_index(mask, ~mask)
-    with pytest.raises(RoiError, match="masks differ"):
-        union_index(mask, mask[1:])
