@@ -64,13 +64,14 @@ def test_a_denoiser_that_knows_the_noise_leads_back_to_z(ldm, z, embedding, rule
     assert (denoised - z).abs().max() <= 6 * left
 
 
-def test_ddim_keeps_the_noise_that_it_began_with_down_to_the_schedules_end(ldm, z, embedding):
+@pytest.mark.parametrize("rule", ["ddim", "dpm++"])
+def test_deterministic_rules_follow_the_straight_path_between_noise_and_z(ldm, z, embedding, rule):
     engine = KnowingEngine(ldm)
-    sampler = Sampler(engine, unguided("ddim", 5), seed=3)
+    sampler = Sampler(engine, unguided(rule, 6), seed=3)
     engine.answer = lambda n, x: sampler.noise
-    alpha = ldm.final_alpha_cumprod
-    expected = alpha**0.5 * z + (1 - alpha) ** 0.5 * sampler.noise
-    torch.testing.assert_close(sampler.denoise(sampler.noised(z), embedding, sampler.steps), expected)
+    *earlier, last = sampler.steps
+    expected = last.alpha * z + last.sigma * sampler.noise
+    torch.testing.assert_close(sampler.denoise(sampler.noised(z), embedding, tuple(earlier)), expected)
 
 
 @pytest.mark.parametrize(
