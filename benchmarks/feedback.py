@@ -93,7 +93,7 @@ def _betas(daemon: Serving, run: OpenRun, heard: "queue.Queue[Heard]", n_rounds:
 
 
 def _bold(daemon: Serving, run: OpenRun, heard: "queue.Queue[Heard]", n_rounds: int) -> Iterator[dict[str, Any]]:
-    """Time the first score of volumes at which trials only unfold, and score and picture of those that complete one."""
+    """Time scores of volumes within a trial's response, and score and picture of volumes that complete a trial."""
     unfolding: tuple[list[float], ...] = ([], [], [])
     final: tuple[list[float], ...] = ([], [], [])
     generator = np.random.default_rng(0)

@@ -182,6 +182,6 @@ def add_psnr(rows: list[dict[str, Any]], pictures: dict[int, dict[str, Array]]) 
     """Add each row's distance to the same arm's pictures with the most calls."""
     most = max(pictures)
     for row in rows:
-        # the stream batch has no such arm: its pictures are those of the same networks one by one
+        # no such arm for the stream batch: braind torch makes the same pictures
         reference = pictures[most].get(row["arm"], pictures[most][TORCH])
         row["psnr_db"] = None if row["calls"] == most else psnr(reference, pictures[row["calls"]][row["arm"]])

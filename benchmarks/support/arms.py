@@ -85,7 +85,7 @@ def as_written(pipeline: Any, ldm: LatentDiffusionModel, preset: Preset) -> Arm:
 def pipeline_at_its_best(ldm: LatentDiffusionModel, *, compiled: bool) -> Any:
     """Load diffusers' pipeline in channels_last, compiled by inductor or not.
 
-    Its DPM-Solver of first order is DDIM, and is the one that takes timesteps of one's own.
+    First-order DPM-Solver is DDIM. diffusers' DDIM scheduler takes no custom timesteps; its DPM-Solver does.
     """
     pipeline = stock_pipeline(ldm)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(

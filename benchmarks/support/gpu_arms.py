@@ -15,8 +15,8 @@ from braind.models.ldm.reconstruct import Reconstructor
 class Stock:
     """diffusers' pipeline at its best: tensors in and out, channels_last, exactly the preset's timesteps.
 
-    Its DPM-Solver of first order is DDIM, and is the one that takes timesteps of one's own. Compiled as its
-    documentation has it: max-autotune, with CUDA graphs.
+    First-order DPM-Solver is DDIM. diffusers' DDIM scheduler takes no custom timesteps; its DPM-Solver does. Compiled
+    as in diffusers' documentation: max-autotune, with CUDA graphs.
     """
 
     def __init__(self, networks: Networks, *, is_compiled: bool) -> None:
@@ -37,7 +37,7 @@ class Stock:
         self._autoencoder = autoencoder
 
     def run(self, reconstructor: Reconstructor, z: Array, c: Array) -> Callable[[], Array]:
-        """Return what makes braind's picture of z and c."""
+        """Return a function that makes the same picture of z and c as braind."""
         ldm, preset, sampler = reconstructor.ldm, reconstructor.preset, reconstructor.sampler
         latents, embedding = (torch.from_numpy(array)[None].to(ldm.device, ldm.dtype) for array in (z, c))
         timesteps = [step.timestep for step in sampler.steps]

@@ -13,7 +13,7 @@ from braind.models.weights.low_rank import LowRankMap, TargetStatistics, low_ran
 from braind.models.weights.roi import mask_sha256
 from braind.models.weights.weights import Weights, WeightsCard
 
-# What is not named is diffusers' default; Stable Diffusion 1.x's published configurations, NSD's largest masks.
+# Stable Diffusion 1.x's published configurations (other settings are diffusers' defaults) and NSD's largest masks.
 FULL = {
     "unet": {"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8, "layers_per_block": 2,
              "block_out_channels": (320, 640, 1280, 1280),
@@ -89,7 +89,7 @@ def random_weights(ldm: LatentDiffusionModel, n_voxels: int, rank: int) -> Weigh
 
 
 def _random_map(generator: np.random.Generator, positions: Any, n_targets: int, rank: int) -> LowRankMap:
-    # of such size that what is predicted is about as large as a decoded latent
+    # scaled so that predictions are about as large as decoded latents
     left = generator.normal(size=(len(positions), rank)) / np.sqrt(len(positions))
     right = generator.normal(size=(rank, n_targets)) / np.sqrt(rank)
     zeros = np.zeros(n_targets)

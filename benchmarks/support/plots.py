@@ -13,7 +13,7 @@ Rows = list[dict[str, Any]]
 
 
 def draw_latency(rows: Rows, path: Path) -> None:
-    """Plot how many volumes after its own a picture comes out, against pictures a second; a point a number of calls."""
+    """Plot the lag of pictures in volumes against pictures per second, one point per number of calls."""
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     by_arm: dict[str, Rows] = defaultdict(list)
     for row in rows:
@@ -61,7 +61,7 @@ def draw_ridge(growth: dict[str, Any], path: Path) -> None:
 
 
 def draw_calibration(kinds: dict[str, Any], path: Path) -> None:
-    """Plot two-way identification over minutes of calibration: of held-out pictures, and as the operator was told."""
+    """Plot two-way identification over minutes of calibration: held-out, and as shown to the operator."""
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     for number, (kind, measured) in enumerate(kinds.items()):
         rows, colour = measured["rows"], f"C{number}"

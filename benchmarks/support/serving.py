@@ -1,4 +1,4 @@
-"""A real daemon for the parts that measure it: its own data folder and free ports, and random weights of any size."""
+"""A real daemon with its own data folder and free ports, and random weights of any size."""
 
 import json
 import subprocess
@@ -54,7 +54,7 @@ class Serving:
         return wire.volume_frames(values, session="bench", run=run, scale=1 / 300, index=index)
 
     def values(self, number: int) -> Any:
-        """Return a volume's stored numbers, (X, Y, Z) int16, others for each number."""
+        """Return random stored numbers of the volume with this number, (X, Y, Z) int16."""
         return np.random.default_rng(number).normal(scale=300, size=self.weights.card.shape).astype(np.int16)
 
 
@@ -83,7 +83,7 @@ def serving(weights_path: Path, candidates_path: Path, *, engine: str) -> Iterat
 def write_random_weights(folder: Path, shape: tuple[int, int, int], n_voxels: int) -> tuple[Path, Path]:
     """Write weights and candidates for the embedded model whose numbers are drawn at random; return their paths.
 
-    What a volume costs does not depend on the numbers.
+    The cost of a volume does not depend on the numbers.
     """
     unet, text_encoder = (
         json.loads((EMBEDDED_LDM_PATH / part / "config.json").read_text()) for part in ("unet", "text_encoder")

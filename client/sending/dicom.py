@@ -23,7 +23,7 @@ CANNOT_READ = (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, A
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """One slice of a volume: `plane` (I, J), and `affine` (4, 4) in LPS with its k axis along the normal."""
+    """One slice: `plane` (I, J), and `affine` (4, 4) in LPS with its k axis along the normal."""
 
     plane: Array
     affine: Array

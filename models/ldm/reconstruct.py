@@ -93,7 +93,7 @@ class Reconstructor:
         return self._decoded(latents)
 
     def noised(self, z: Array) -> torch.Tensor:
-        """Noise z to the start of the schedule: (1, channels, h, w). Encode z again first if the preset says so."""
+        """Noise z to the start of the schedule, after encoding it again if the preset does: (1, channels, h, w)."""
         return self._noised(self._tensor(z))
 
     def _noised(self, z: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The sampler: z is noised to the start of a preset's schedule, and latents are denoised under c call by call.
+"""The sampler: noises z to the start of a preset's schedule, and denoises latents under c.
 
 One seed fixes all noise. Every picture starts from the same noise, so the same z and c give the same picture whatever
 was decoded before.

@@ -19,7 +19,7 @@ STREAMS = {
 VISUAL_AREAS = {"V1v": 1, "V1d": 2, "V2v": 3, "V2d": 4, "V3v": 5, "V3d": 6, "hV4": 7}
 NSDGENERAL = {"nsdgeneral": 1}
 
-# Share of the brain's voxels, in the order in which the regions are cut.
+# Each region's share of the brain's voxels, in the order of cutting.
 WHITE_MATTER_SHARE = 0.07
 SHARES = {
     "early": 0.23, "ventral": 0.36, "midventral": 0.05, "midparietal": 0.04, "parietal": 0.05, "midlateral": 0.04,
@@ -89,7 +89,7 @@ def _affine(shape: tuple[int, int, int]) -> Array:
 
 
 def _cut_regions(brainmask: Array, x: Array, y: Array, z: Array) -> Array:
-    """Cut the slab into regions: each takes its quota of the voxels left, those that lie deepest in its direction."""
+    """Cut the slab into regions in order: each takes its quota of the voxels deepest in its direction."""
     distance_from = {
         "early": np.sqrt((0.45 * x) ** 2 + (y + 1) ** 2 + (0.6 * z) ** 2),
         "ventral": z,

@@ -1,4 +1,4 @@
-"""The simulated experiment: which subject sees which picture on which trial, with NSD's design.
+"""The simulated experiment: the picture of every trial of every subject, with NSD's design.
 
 Every picture is planned three times. As in NSD for half of the subjects, the last planned session is never scanned, so
 some pictures are seen once or twice only, and a few never.
@@ -17,12 +17,12 @@ SLOTS_PER_RUN = 75  # of 4 seconds: 3 of picture, 1 of grey
 SLOT_S = 4.0
 TRIALS_PER_SESSION = 750  # 63 in odd runs, 62 in even ones
 REPEATS = 3
-NOVEL_SHARE = 1 / 6  # of the shared pictures, those of kinds that no subject sees otherwise
+NOVEL_SHARE = 1 / 6  # of the shared pictures: kinds that occur in no other picture
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """The design of a tree, ids counted as NSD counts them: from 1.
+    """The design of a simulated tree. Ids count from 1, as in NSD.
 
     `scenes[i]` is the picture with the 73k id i + 1. `master_ordering` (n_planned_trials,) holds positions in a
     subject's row of `subject_im` (n_subjects, n_pictures), which holds 73k ids, 0 in rows of absent subjects; the
@@ -55,7 +55,7 @@ class Experiment:
         return self.master_ordering[start : start + TRIALS_PER_SESSION] - 1
 
     def novel_kind_ids(self) -> list[int]:
-        """List the 0-based 73k ids of shared pictures whose object nobody sees in training."""
+        """List the 0-based 73k ids of shared pictures with objects that training lacks."""
         return [position for position, scene in enumerate(self.scenes) if scene.kind in NOVEL_KINDS]
 
 
@@ -92,7 +92,7 @@ def slots_of_session(stim_pattern: Array, session: int) -> Array:
 
 
 def _draw_scenes(n_all: int, shared_ids: Array, seed: int) -> list[Scene]:
-    """Draw one scene an id: held-out combinations for the shared ids, others, of known kinds only, for the rest."""
+    """Draw one scene per id: held-out combinations for shared ids, training combinations of known kinds for others."""
     rng = generator(seed, "scenes")
     known = tuple(kind for kind in KINDS if kind not in NOVEL_KINDS)
     n_novel = round(len(shared_ids) * NOVEL_SHARE)
@@ -126,7 +126,7 @@ def _place_blanks(n_sessions: int, rng: np.random.Generator) -> Array:
         for run in range(RUNS_PER_SESSION):
             n_trials = 63 if run % 2 == 0 else 62
             n_blanks = SLOTS_PER_RUN - 7 - n_trials
-            # never two blanks side by side: drawn without neighbours by closing up and opening again
+            # never two adjacent blanks: drawn in a shorter row, then spread by one slot each
             places = np.sort(rng.choice(SLOTS_PER_RUN - 9 - (n_blanks - 1), n_blanks, replace=False))
             pattern[session, run, 4 + places + np.arange(n_blanks)] = 0
     return pattern

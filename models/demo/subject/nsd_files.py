@@ -1,4 +1,4 @@
-"""Writers of the Natural Scenes Dataset's files, names, layouts and dtypes as NSD's manual gives them."""
+"""Writers of the Natural Scenes Dataset's files, with names, layouts and dtypes of NSD's manual."""
 
 import csv
 import json
@@ -82,7 +82,7 @@ def write_anatomy(root: Path, subject: int, anatomy: Anatomy) -> None:
 
 
 def write_behaviour(root: Path, subject: int, experiment: Experiment, seed: int) -> None:
-    """Write a subject's responses.tsv; what it pressed is drawn at random, right four times in five."""
+    """Write a subject's responses.tsv. Button presses are random, correct four times in five."""
     rng = generator(seed, f"subject {subject}: behaviour")
     path = _folder(root / f"nsddata/ppdata/subj{subject:02d}/behav") / "responses.tsv"
     last_seen: dict[tuple[str, int], int] = {}
@@ -153,7 +153,7 @@ def write_run_tables(
 
 
 def write_scenes(path: Path, experiment: Experiment) -> None:
-    """Write what each picture shows, a row an id; NSD has no such file."""
+    """Write a table of the pictures' contents, one row per id. NSD has no such file."""
     columns = ("kind", "category", "size", "place", "above", "below", "extent", "x", "y", "horizon")
     rows = ["\t".join(("nsd_id", *columns))]
     for id_, scene in enumerate(experiment.scenes):
@@ -172,7 +172,7 @@ def _timeseries_folder(root: Path, subject: int) -> Path:
 
 
 def _write_stim_info(path: Path, experiment: Experiment) -> None:
-    """Write the table of all pictures: where each comes from, who sees it, and on which trials (from 1)."""
+    """Write the table of all pictures: COCO source, subjects and trials (from 1)."""
     order = experiment.master_ordering
     trials = np.argsort(order, kind="stable").reshape(-1, REPEATS) + 1  # of each position in a subject's row
     subjects = range(1, len(experiment.subject_im) + 1)

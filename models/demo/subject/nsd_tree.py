@@ -49,7 +49,7 @@ computer-made scenes, its subjects a computer's model of visual cortex. It was w
 {marker} says with which seed and constants. Do not report anything found in it as a finding about brains.
 """
 
-Progress = Callable[[str, int, int], None]  # what is being done, steps done, steps in all
+Progress = Callable[[str, int, int], None]  # current work, finished steps, total steps
 
 
 class SimulationError(BraindError):
@@ -80,7 +80,7 @@ class _SimulatedSubject:
 
 @dataclass(frozen=True)
 class SubjectReport:
-    """What was made of one subject; `ncsnr` gives percentiles 5, 25, 50, 75 and 95 a region."""
+    """The files made for one subject. `ncsnr` has the percentiles 5, 25, 50, 75 and 95 of each region."""
 
     subject: int
     shape: tuple[int, int, int]

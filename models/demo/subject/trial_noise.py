@@ -19,10 +19,10 @@ from .brain import MEAN_RESPONSE, SIGNAL_SD
 from .seeds import generator
 
 # Calibrated once; docs/simulation.md tells how and against what. Not to be tuned to a decoder's scores.
-SNR_MEDIAN = 0.5  # standard deviation of the signal over that of the noise, median over visual voxels
+SNR_MEDIAN = 0.5  # sd of the signal over sd of the noise, median over visual voxels
 SNR_LOG_SD = 0.35
-ONGOING_RATIO = {"early": 1.3, "higher": 1.2}  # sd of ongoing activity in evoked patterns over that of the signal
-SMOOTH_SHARE = 0.35  # of the noise variance that is left, what is smooth over the whole brain
+ONGOING_RATIO = {"early": 1.3, "higher": 1.2}  # sd of ongoing activity in evoked patterns over sd of the signal
+SMOOTH_SHARE = 0.35  # of the remaining noise variance: smooth over the whole brain
 N_ONGOING = 100  # patterns of each of early and higher visual cortex
 N_SMOOTH = 20  # patterns of the whole brain
 SMOOTHNESS = 2.5  # voxels
@@ -62,7 +62,7 @@ class TrialNoise:
     independent_sd: Array
 
     def respond(self, evoked: Array, seed: int, subject: int, session: int) -> SessionResponses:
-        """Answer a session's trials, given the standardised evoked responses (n_trials, n_voxels)."""
+        """Return a session's responses, given the standardised evoked responses (n_trials, n_voxels)."""
         rng = generator(seed, f"subject {subject}, session {session}: trial noise")
         n_trials, n_voxels = evoked.shape
         gain = np.float32(rng.normal(1, SESSION_GAIN_SD))
@@ -98,7 +98,7 @@ def draw_trial_noise(anatomy: Anatomy, evoked: Array, seed: int, subject: int) -
         patterns = _evoked_patterns(evoked[:, voxels])
         ongoing[rows, voxels] = ONGOING_RATIO[group] * signal_sd[voxels] * patterns
 
-    # voxels with much signal keep some noise of their own, however little their SNR leaves
+    # voxels with a high SNR keep at least some independent noise
     left = np.maximum(noise_variance - (ongoing**2).sum(0), 0.1 * noise_variance)
     smooth = _smooth_patterns(anatomy, rng) * np.sqrt(SMOOTH_SHARE * left)
     return TrialNoise(
@@ -116,7 +116,7 @@ def _evoked_patterns(evoked: Array) -> Array:
     Each pattern keeps its share of the evoked variance, so ongoing activity looks like responses to unseen pictures.
     """
     n_patterns = min(N_ONGOING, *[side - 1 for side in evoked.shape])
-    # ARPACK starts from a random vector unless it is given one, and each processor's BLAS finds signs of its own
+    # ARPACK starts from a random vector by default, and signs differ between processors' BLAS
     decomposed: Any = svds(evoked.astype(np.float64), n_patterns, v0=np.ones(min(evoked.shape)))
     _, values, vectors = decomposed
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
