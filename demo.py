@@ -21,6 +21,7 @@ from .client.connection import NoDaemonError
 from .client.control import ControlClient
 from .client.endpoints import Endpoints, endpoints
 from .client.replay import replay
+from .client.replay_plan import ReplayPlan
 from .client.scanner import ScannerClient
 from .client.subscriber import DecodeSubscriber
 from .client.wire import Decode
@@ -130,7 +131,8 @@ def _send(where: Endpoints, tree: "NsdTree") -> "ReplaySummary":
         ScannerClient(*where.address("ingest")) as client,
         DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
     ):
-        return replay(tree, SUBJECT, client, subscriber, max_volumes=N_VOLUMES, pace_s=PACE_S, session_id="demo")
+        plan = ReplayPlan(SUBJECT, max_volumes=N_VOLUMES, pace_s=PACE_S)
+        return replay(tree, plan, client, subscriber, session_id="demo")
 
 
 def _collect(subscriber: DecodeSubscriber) -> list[list[Array]]:

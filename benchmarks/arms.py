@@ -7,7 +7,6 @@ pictures are the same but for rounding, which `pictures.py` checks.
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from diffusers.utils.logging import disable_progress_bar
 from numpy.typing import NDArray
 from PIL import Image
 
-from braind.models.engines import EngineName, load_engine
+from braind.models.decoding_pipeline import DecodingPipeline
 from braind.models.ldm import LatentDiffusionModel
+from braind.models.pipeline_settings import PipelineSettings
 from braind.models.presets import Preset
 from braind.models.reconstruct import Reconstructor
 
@@ -51,10 +51,10 @@ def timesteps_of(preset: Preset) -> list[int]:
     return [round(preset.start * (preset.n_calls - n) / preset.n_calls) for n in range(preset.n_calls)]
 
 
-def braind_arm(ldm: LatentDiffusionModel, preset: Preset, engine: EngineName, cache: Path) -> Arm:
-    """Return braind with one engine."""
-    reconstructor = Reconstructor(ldm, preset, SEED, engine=load_engine(engine, ldm, preset, cache))
-    return Arm(lambda z, c: reconstructor.picture(z, c), preset.start, 2)
+def braind_arm(ldm: LatentDiffusionModel, settings: PipelineSettings) -> Arm:
+    """Return braind with the settings' engine."""
+    reconstructor = DecodingPipeline.around(ldm, settings).reconstructor
+    return Arm(lambda z, c: reconstructor.picture(z, c), settings.preset.start, 2)
 
 
 # ── stock diffusers ─────────────────────────────────────────────────────────────────────────────────────────────────

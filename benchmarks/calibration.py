@@ -33,7 +33,8 @@ from braind.models.metrics import bootstrap_ci, identified_among_seen, mean_by_p
 from braind.models.weights import Weights
 from braind.offline.bold import final_estimates
 from braind.offline.calibrating import SessionFit, Shown, with_regions
-from braind.offline.fitting import encode_targets, load_ldm
+from braind.offline.from_settings import load_ldm
+from braind.offline.target_encoding import encode_targets
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parent

@@ -24,10 +24,10 @@ from gpu_models import FULL, TINY, random_autoencoder, random_model, random_weig
 from measuring import flops_of, origin, summary
 
 from braind.models.device_ridge import DeviceRidge
-from braind.models.engines import TorchEngine
 from braind.models.networks import Networks, networks_of
 from braind.models.presets import Preset
 from braind.models.reconstruct import Reconstructor
+from braind.models.torch_engine import TorchEngine
 from braind.models.volume_graph import Called, Recorded, Recorder, VolumeGraph, picture_maker
 from braind.models.weights import Weights
 

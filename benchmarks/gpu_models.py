@@ -9,7 +9,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from braind.models.fingerprint import EMBEDDED_LDM_PATH
 from braind.models.ldm import LatentDiffusionModel
-from braind.models.low_rank import LowRankMap, low_rank_map
+from braind.models.low_rank import LowRankMap, TargetStatistics, low_rank_map
 from braind.models.roi import mask_sha256
 from braind.models.weights import Weights, WeightsCard
 
@@ -93,5 +93,5 @@ def _random_map(generator: np.random.Generator, positions: Any, n_targets: int, 
     left = generator.normal(size=(len(positions), rank)) / np.sqrt(len(positions))
     right = generator.normal(size=(rank, n_targets)) / np.sqrt(rank)
     zeros = np.zeros(n_targets)
-    return low_rank_map(positions, left, right, np.zeros(len(positions)), value_at_mean=zeros, target_mean=zeros,
-                        target_std=zeros + 1, cv_correlation=zeros)  # fmt: skip
+    statistics = TargetStatistics(zeros, zeros + 1, zeros)
+    return low_rank_map(positions, left, right, np.zeros(len(positions)), zeros, statistics)

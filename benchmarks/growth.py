@@ -33,11 +33,18 @@ def measure(daemon: Serving, *, quick: bool) -> dict[str, Any]:
             acked_s = time.perf_counter() - began_s
             status = control.status()
             rows.append({
-                "volumes": status.n_acked - before.n_acked, "acks_per_s": round((last - first) / acked_s, 1),
-                "decoded": status.n_decoded - before.n_decoded, "skipped": status.n_skipped - before.n_skipped,
+                "volumes": _grown(before.n_acked, status.n_acked), "acks_per_s": round((last - first) / acked_s, 1),
+                "decoded": _grown(before.n_decoded, status.n_decoded),
+                "skipped": _grown(before.n_skipped, status.n_skipped),
                 "front_mb": round(daemon.front.memory_info().rss / MB, 1),
                 "decoder_mb": round(daemon.decoder.memory_info().rss / MB, 1),
                 "journal_mb": round(sum(path.stat().st_size for path in daemon.folder.rglob("bench.sqlite3*")) / MB, 1),
             })  # fmt: skip
         scanner.end_run(checkpoints[-1])
     return {"policy": before.policy, "preset": before.preset, "engine": before.engine, "rows": rows}
+
+
+def _grown(before: int | None, now: int | None) -> int:
+    assert before is not None, "the daemon cannot read its journal"
+    assert now is not None, "the daemon cannot read its journal"
+    return now - before

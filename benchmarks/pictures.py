@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from arms import (
+    SEED,
     Arm,
     as_written,
     at_its_best,
@@ -19,11 +20,13 @@ from arms import (
 )
 from held_out import Array, HeldOut, psnr
 from measuring import N_WARM_UPS, flops_of, peak_flops, summary
+from msgspec.structs import replace
 from names import AS_WRITTEN, AT_ITS_BEST, ONNX, STREAM_BATCH, TORCH
 
-from braind.client.config import Config, engines_path
+from braind.client.config import Config
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.presets import Preset
+from braind.offline.from_settings import pipeline_settings
 
 SUBJECT = 1
 START, GUIDANCE = 799, 3.0
@@ -70,13 +73,13 @@ def measure(config: Config, *, quick: bool) -> dict[str, Any]:
 
 def make_arms(ldm: LatentDiffusionModel, preset: Preset, config: Config, written: Any, best: Any) -> dict[str, Arm]:
     """Return the arms for one number of calls."""
-    cache = engines_path(config)
+    settings = replace(pipeline_settings(config), preset=preset, seed=SEED)
     arms = {
         AS_WRITTEN: as_written(written, ldm, preset),
         AT_ITS_BEST: at_its_best(best, ldm, preset),
         STREAM_BATCH: stream_batch(ldm, preset),
-        TORCH: braind_arm(ldm, preset, "torch", cache),
-        ONNX: braind_arm(ldm, preset, "onnx", cache),
+        TORCH: braind_arm(ldm, replace(settings, engine="torch")),
+        ONNX: braind_arm(ldm, replace(settings, engine="onnx")),
     }
     if preset.n_calls > LONGEST_STREAM:
         del arms[STREAM_BATCH]

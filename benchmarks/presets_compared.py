@@ -5,12 +5,13 @@ from typing import Any
 import numpy as np
 from held_out import HeldOut
 from measuring import N_WARM_UPS, seconds, summary
+from msgspec.structs import replace
 
-from braind.client.config import Config, engines_path
-from braind.models.engines import load_engine
+from braind.client.config import Config
+from braind.models.decoding_pipeline import DecodingPipeline
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.presets import PRESETS
-from braind.models.reconstruct import Reconstructor
+from braind.offline.from_settings import pipeline_settings
 
 SUBJECT = 1
 N_PICTURES = 60
@@ -21,10 +22,10 @@ def measure(config: Config, *, quick: bool) -> dict[str, Any]:
     names = ("live-4", "live-1") if quick else tuple(PRESETS)
     ldm = LatentDiffusionModel.load()
     held_out = HeldOut.load(config, SUBJECT, 2 if quick else N_PICTURES)
-    reconstructors = {}
-    for name in names:
-        engine = load_engine("torch" if quick else "auto", ldm, PRESETS[name], engines_path(config))
-        reconstructors[name] = Reconstructor(ldm, PRESETS[name], engine=engine)
+    settings = replace(pipeline_settings(config), engine="torch" if quick else "auto")
+    reconstructors = {
+        name: DecodingPipeline.around(ldm, replace(settings, preset=PRESETS[name])).reconstructor for name in names
+    }
     times: dict[str, list[float]] = {name: [] for name in names}
     pictures: dict[str, list[Any]] = {name: [] for name in names}
     for step in range(-N_WARM_UPS, len(held_out)):

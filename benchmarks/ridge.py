@@ -108,25 +108,27 @@ def write_targets(path: Path, hidden: np.ndarray, n_targets: int) -> None:
     file.flush()
 
 
-def alphas() -> np.ndarray:
+def live_penalties() -> np.ndarray:
     """Return the `live` profile's penalties."""
     from braind.models.fit_profiles import PROFILES
 
-    return np.array(PROFILES["live"].alphas, np.float32)
+    return np.array(PROFILES["live"].penalties, np.float32)
 
 
 def fit(folder: Path) -> dict[str, Any]:
     """Fit and compress what lies in a folder; run in a process of its own, so that its peak memory is the fit's."""
+    from braind.models.checkpoint import Checkpoint
     from braind.models.design import make_design
-    from braind.models.kept import Kept
-    from braind.models.low_rank import reduce_rank
-    from braind.models.ridge import fit_targets, picture_folds
+    from braind.models.folds import picture_folds
+    from braind.models.reduced_rank import reduce_rank
+    from braind.models.ridge import fit_targets
+    from braind.models.ridge_problem import RidgeProblem
 
     clock = time.process_time if os.environ.get("BENCH_CPU") else time.perf_counter
     began_s = clock()
     marks: dict[str, float] = {}
     voxels, targets = np.load(folder / "voxels.npy"), np.load(folder / "targets.npy", mmap_mode="r")
-    picture_of_trial, kept = np.arange(len(voxels)), Kept(folder / "work")
+    picture_of_trial, checkpoint = np.arange(len(voxels)), Checkpoint(folder / "work")
     folds = picture_folds(picture_of_trial, N_FOLDS, grouped=True)
 
     def mark(name: str) -> None:
@@ -138,11 +140,12 @@ def fit(folder: Path) -> dict[str, Any]:
 
     design = make_design(voxels, picture_of_trial, len(voxels))
     mark("design_s")
-    ridge = fit_targets(design, targets, picture_of_trial, alphas().tolist(), folds, kept=kept, progress=progress)
+    problem = RidgeProblem(design, folds, live_penalties().tolist())
+    ridge = fit_targets(problem, targets, checkpoint=checkpoint, progress=progress)
     mark("cross_validate_s")
     left, _, discarded = reduce_rank(ridge, np.ones(targets.shape[1]), 0.005)
     mark("reduce_rank_s")
-    chosen, counts = np.unique(ridge.alphas, return_counts=True)
+    chosen, counts = np.unique(ridge.penalties, return_counts=True)
     return {
         **marks,
         "total_s": round(sum(marks.values()), 1),
@@ -197,7 +200,7 @@ def himalaya_parts(n_trials: int, n_voxels: int, n_targets: int) -> dict[str, An
     shown = hidden @ rng.normal(size=(hidden.shape[1], SLICE)).astype(np.float32)
     held_out = n_trials // N_FOLDS
     training, test = voxels[held_out:], voxels[:held_out]
-    penalties = alphas()
+    penalties = live_penalties()
     steps = _decompose_ridge(training, penalties[:2], n_alphas_batch=1)
     first_s, _ = timed(lambda: next(steps))
     matrix_s, (matrix, _) = timed(lambda: next(steps))
@@ -225,7 +228,7 @@ def himalaya_whole(n_trials: int, n_voxels: int, n_targets: int) -> float:
     shown = hidden @ np.random.default_rng(1).normal(size=(hidden.shape[1], n_targets)).astype(np.float32)
     batches = {"n_targets_batch": SLICE, "n_targets_batch_refit": SLICE, "n_alphas_batch": 2}
     cv: Any = KFold(N_FOLDS)
-    model = RidgeCV(alphas=alphas(), fit_intercept=True, cv=cv, solver_params=batches)
+    model = RidgeCV(alphas=live_penalties(), fit_intercept=True, cv=cv, solver_params=batches)
     return timed(lambda: model.fit(voxels, shown))[0]
 
 
@@ -247,7 +250,7 @@ def sklearn_parts(n_trials: int, n_voxels: int, n_targets: int) -> dict[str, Any
     few_s, many_s = one(SLICE // 8), one(SLICE)
     by_target_s = max(many_s - few_s, 0) / (SLICE - SLICE // 8)
     fixed_s = max(few_s - by_target_s * SLICE // 8, 0)
-    n_fits = N_FOLDS * len(alphas()) + max(1, len(alphas()) // 2)
+    n_fits = N_FOLDS * len(live_penalties()) + max(1, len(live_penalties()) // 2)
     return {
         "fixed_s": fixed_s, "by_target_s": by_target_s, "n_fits": n_fits,
         "total_s": n_fits * (fixed_s + n_targets * by_target_s),

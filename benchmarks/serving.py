@@ -18,7 +18,7 @@ from braind.client import wire
 from braind.client.endpoints import Endpoints
 from braind.models.candidates import Candidates
 from braind.models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
-from braind.models.low_rank import LowRankMap, low_rank_map
+from braind.models.low_rank import LowRankMap, TargetStatistics, low_rank_map
 from braind.models.roi import mask_sha256
 from braind.models.weights import Weights, WeightsCard
 
@@ -115,5 +115,5 @@ def _random_map(generator: np.random.Generator, n_voxels: int, n_targets: int) -
     zeros = np.zeros(n_targets)
     return low_rank_map(
         np.arange(n_voxels), generator.normal(size=(n_voxels, rank)), generator.normal(size=(rank, n_targets)) / 10,
-        np.zeros(n_voxels), value_at_mean=zeros, target_mean=zeros, target_std=zeros + 1, cv_correlation=zeros,
+        np.zeros(n_voxels), zeros, TargetStatistics(zeros, zeros + 1, zeros),
     )  # fmt: skip

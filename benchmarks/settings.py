@@ -10,21 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from braind.client.config import engines_path, load_config
+from braind.client.config import load_config
 from braind.client.nsd import NsdTree
 from braind.models.clip import PictureClip
-from braind.models.engines import load_engine
+from braind.models.decoding_pipeline import DecodingPipeline, load_model
 from braind.models.low_rank import LowRankMap
 from braind.models.metrics import pixcorr, two_way
+from braind.models.pipeline_settings import Mode
 from braind.models.presets import PRESETS, Preset
-from braind.models.reconstruct import Mode, Reconstructor
+from braind.models.reconstruct import Reconstructor
 from braind.offline.data_sets import ensure_tree
 from braind.offline.decoding import kind_captions
-from braind.offline.fitting import load_ldm
-from braind.offline.left_out import ONE_PENALTY, TrainingTrials
+from braind.offline.from_settings import pipeline_settings
+from braind.offline.left_out import ONE_PENALTY, PictureSplits
 
 Array = NDArray[Any]
 
@@ -73,13 +75,13 @@ def left_out_trials(subject: int, n_pictures: int, path: Path) -> LeftOut:
 def decode_left_out_once(subject: int) -> dict[str, Array]:
     """Decode one trial each of pictures left out, with scales restored per channel and token, by one factor, or not."""
     config = load_config()
-    trials, tree = TrainingTrials.read(config, subject), ensure_tree(config)
-    chosen = np.sort(np.random.default_rng(2).choice(len(trials.nsd_ids), N_LEFT_OUT, replace=False))
-    left_out = np.isin(np.arange(len(trials.nsd_ids)), chosen)
-    restored = trials.fit_without(left_out, ONE_PENALTY)
-    plain = trials.fit_without(left_out, replace(ONE_PENALTY, restore_scale=False, prior=False))
-    first = [np.flatnonzero(trials.picture_of_trial == picture)[0] for picture in chosen]
-    voxels, ids = trials.voxels[first], trials.nsd_ids[chosen]
+    splits, tree = PictureSplits.read(config, subject), ensure_tree(config)
+    chosen = np.sort(np.random.default_rng(2).choice(len(splits.nsd_ids), N_LEFT_OUT, replace=False))
+    left_out = np.isin(np.arange(len(splits.nsd_ids)), chosen)
+    restored = splits.fit_without(left_out, ONE_PENALTY)
+    plain = splits.fit_without(left_out, replace(ONE_PENALTY, restore_scale=False, prior=False))
+    first = [np.flatnonzero(splits.trials.picture_of_trial == picture)[0] for picture in chosen]
+    voxels, ids = splits.trials.voxels[first], splits.nsd_ids[chosen]
     z, c = restored.predict(voxels)
     return {
         "seen": tree.pictures(ids),
@@ -153,12 +155,12 @@ def main(what: str, subject: int, n_pictures: int, prepare: bool, state: Path) -
     left_out = left_out_trials(subject, n_pictures, state / f"subj{subject:02d}.npz")
     if prepare:
         return
-    config = load_config()
-    ldm, judge = load_ldm(config), Judge(left_out)
+    settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx")
+    ldm, judge = load_model(settings), Judge(left_out)
 
     def reconstruct(preset: Preset, *, few_step: bool = False, tiny: bool = False) -> Reconstructor:
         preset = replace(preset, few_step=few_step, decoder="tiny" if tiny else "full")
-        return Reconstructor(ldm, preset, engine=load_engine("onnx", ldm, preset, engines_path(config)))
+        return DecodingPipeline.around(ldm, msgspec.structs.replace(settings, preset=preset)).reconstructor
 
     rows = scale_rows if what == "scale" else few_step_rows
     for row in rows(left_out, judge, reconstruct):

@@ -1,4 +1,4 @@
-"""What AFNI tells its realtime_receiver: six motion values a TR, and ROI means or voxels; hello v0 to v4."""
+"""AFNI's messages to realtime_receiver: six motion values per TR, and ROI means or voxels; versions 0 to 4."""
 
 import asyncio
 import math
@@ -19,18 +19,18 @@ VOXEL_FLOATS = 8
 
 @dataclass(frozen=True)
 class OfTr:
-    """One TR's block."""
+    """One TR's motion and ROI means."""
 
     motion: Motion
     roi_values: tuple[float, ...]
 
     def beside(self, incoming: Incoming) -> Incoming:
-        """Return the volume with these values."""
+        """Return the volume with this motion and these ROI means."""
         return replace(incoming, motion=self.motion, roi_values=self.roi_values)
 
 
 class MotionValues:
-    """The blocks of the run at hand, by their place in it."""
+    """The current run's motion, by TR."""
 
     def __init__(self) -> None:
         self._of_run: list[OfTr] = []
@@ -38,24 +38,24 @@ class MotionValues:
         self.is_connected = False
 
     async def begin(self) -> None:
-        """A run begins: AFNI makes a connection for each."""
+        """Begin a run: AFNI opens one connection per run."""
         async with self._changed:
             self._of_run, self.is_connected = [], True
 
     async def add(self, block: OfTr) -> None:
-        """Take the next TR's block."""
+        """Add the next TR's motion."""
         async with self._changed:
             self._of_run.append(block)
             self._changed.notify_all()
 
     async def end(self) -> None:
-        """The run is over: nobody waits for more."""
+        """End the run, so that no volume waits any longer."""
         async with self._changed:
             self.is_connected = False
             self._changed.notify_all()
 
     async def of(self, index: int, wait_s: float) -> OfTr | None:
-        """Return the block of a TR, if it comes in time."""
+        """Return the motion of a TR; None if it does not come within `wait_s` seconds or before the run's end."""
         async with self._changed:
             try:
                 async with asyncio.timeout(wait_s):
@@ -66,11 +66,14 @@ class MotionValues:
 
 
 async def read_motion(reader: Reader, values: MotionValues) -> None:
-    """Read one connection, a run, to its end.
+    """Read one connection, which is a run, to its end.
 
     Raises
     ------
     PeerError
+        The hello is not AFNI's, its counts are impossible, or motion values are not finite.
+    asyncio.IncompleteReadError
+        The connection closes inside a block.
     """
     hello = await reader.readexactly(4)
     version = hello[3] - 0xAB
@@ -93,7 +96,7 @@ async def read_motion(reader: Reader, values: MotionValues) -> None:
 
 
 async def _counts(reader: Reader, n: int) -> tuple[list[int], str]:
-    """Return the hello's counts, and the sender's byte order, which only they tell ("" if they do not)."""
+    """Return the hello's counts and the byte order that they imply; "" if all counts are 0 or there are none."""
     data = await reader.readexactly(4 * n)
     for order in "<>":
         counts = list(struct.unpack(f"{order}{n}i", data))
@@ -103,7 +106,7 @@ async def _counts(reader: Reader, n: int) -> tuple[list[int], str]:
 
 
 async def _block(reader: Reader, n_floats: int) -> bytes | None:
-    """Return one TR's bytes; None at the end. A displacement can look like a bye: then more bytes follow it."""
+    """Return one TR's bytes; None at the end. A displacement that looks like a bye is followed by more bytes."""
     try:
         start = await reader.readexactly(4)
     except asyncio.IncompleteReadError as error:
@@ -119,7 +122,7 @@ async def _block(reader: Reader, n_floats: int) -> bytes | None:
 
 
 def _order(block: bytes) -> str:
-    """Return the byte order in which a block's six motion values are ones that a head can make."""
+    """Return the byte order in which a head can make the block's six motion values."""
     for order in "<>":
         values = struct.unpack(f"{order}6f", block[:24])
         if all(value == 0 or 1e-9 < abs(value) < 1e3 for value in values):
@@ -128,6 +131,6 @@ def _order(block: bytes) -> str:
 
 
 def _motion(numbers: tuple[float, ...]) -> Motion:
-    """Return mm along and rad about x, y, z; AFNI rolls about z, pitches about x and yaws about y."""
+    """Return translations along x, y, z in mm, then rotations in rad; AFNI's pitch, yaw, roll turn about x, y, z."""
     x_mm, y_mm, z_mm, roll, pitch, yaw = numbers[:6]
     return (x_mm, y_mm, z_mm, math.radians(pitch), math.radians(yaw), math.radians(roll))

@@ -1,8 +1,7 @@
 """A laboratory's own data in BIDS: single-trial responses or preprocessed BOLD, with events, masks and stimuli.
 
-Events name the picture of each trial in `stim_file`. Responses are either `…_desc-singletrial_statmap.nii.gz` (one
-volume a trial, in the order of the events, % signal change; a file a run or a session) or are estimated from
-`…_desc-preproc_bold.nii.gz`.
+Events name each trial's picture in `stim_file`. Responses are `…_desc-singletrial_statmap.nii.gz`, one volume per trial
+in % signal change, one file per run or session; or they are estimated from `…_desc-preproc_bold.nii.gz`.
 """
 
 from collections.abc import Callable
@@ -13,8 +12,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bids_events import Run, read_runs
-from .bids_files import BidsError, BidsFile, data_roots, files_of_subject, numbered, read_json, sidecar
+from .bids_events import Run, images_of_runs, read_runs
+from .bids_files import (
+    BOLD,
+    SINGLE_TRIALS,
+    BidsError,
+    BidsFile,
+    data_roots,
+    files_of_subject,
+    images_of,
+    load_series,
+    makers,
+    missing_images,
+    numbered,
+    volume_times,
+)
 from .bids_regions import find_region, region_names
 from .bids_stimuli import Stimuli
 from .data_set import Trials, chosen_sessions, times_seen_before
@@ -23,7 +35,8 @@ from .trial_cache import TrialCache
 
 Array = NDArray[Any]
 
-SINGLE_TRIALS, BOLD = "singletrial", "bold"
+__all__ = ["BOLD", "SIMULATOR", "SINGLE_TRIALS", "BidsFolder", "EstimateTrials"]
+
 SIMULATOR = "braind simulate"
 
 EstimateTrials = Callable[[Array, float, Array, Array], Array]
@@ -31,7 +44,7 @@ EstimateTrials = Callable[[Array, float, Array, Array], Array]
 
 
 class BidsFolder:
-    """A BIDS folder, read for one task in one space. Methods raise BidsError (or DataSetError, for an image)."""
+    """A BIDS folder, read for one task in one space. Methods raise BidsError, or DataSetError for an image."""
 
     def __init__(
         self,
@@ -44,17 +57,17 @@ class BidsFolder:
         cache: Path | None = None,
         estimate_trials: EstimateTrials | None = None,
     ) -> None:
-        """Open a folder.
+        """Open a folder. Raises BidsError if it is not a BIDS data set.
 
         Parameters
         ----------
         root : a derivative, or a raw data set with derivatives below it
-        task, space : labels in the files' names; `space` is "" where the names have none
-        estimates : the `desc` label of single-trial responses, or "bold" to estimate them; without it, responses
-            labelled singletrial where there are any, else BOLD
-        sessions : those to read; all that are there if not given
-        cache : folder for responses trial by trial
-        estimate_trials : makes responses of a run's signal
+        task, space : labels in the file names; `space` is "" if the names have none
+        estimates : the `desc` label of single-trial responses, or "bold" to estimate them; "" takes responses labelled
+            singletrial if there are any, else "bold"
+        sessions : sessions to read; None is all sessions
+        cache : folder for responses trial by trial; None keeps no cache
+        estimate_trials : estimates responses from a run's BOLD
         """
         self.root = Path(root)
         if not (self.root / "dataset_description.json").is_file():
@@ -69,44 +82,42 @@ class BidsFolder:
         self._files: dict[int, list[BidsFile]] = {}
         self._runs: dict[int, list[Run]] = {}
 
-    # ── what is there ───────────────────────────────────────────────────────────────────────────────────────────────
+    # ── subjects and runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def subjects(self) -> list[int]:
-        """List the subjects, by the numbers in their labels (or, without numbers, in their order)."""
+        """List the subjects: the numbers in their labels, or 1, 2, … if a label has no number."""
         return sorted(self._labels)
 
     def is_simulated(self) -> bool:
         """Say whether the folder was made by `braind simulate`."""
-        made_by = read_json(self.root / "dataset_description.json").get("GeneratedBy", [])
-        return any(step.get("Name") == SIMULATOR for step in made_by if isinstance(step, dict))
+        return SIMULATOR in makers(self.root)
 
     @property
     def estimates(self) -> str:
-        """Which responses are read: a `desc` label, or "bold"."""
+        """The responses that are read: a `desc` label, or "bold"."""
         return self._wanted_estimates or self._default_estimates
 
     @cached_property
     def _default_estimates(self) -> str:
-        has_betas = any(self._images(subject, SINGLE_TRIALS) for subject in self.subjects())
-        return SINGLE_TRIALS if has_betas else BOLD
+        return SINGLE_TRIALS if any(self._images(subject, SINGLE_TRIALS) for subject in self.subjects()) else BOLD
 
     def sessions(self, subject: int) -> list[int]:
-        """List the chosen sessions, of those with responses."""
-        there = sorted({run.session for run in self.runs(subject)})
-        return chosen_sessions(there, self._wanted_sessions, f"subject {subject} of {self.root}")
+        """List the chosen sessions that have responses."""
+        with_responses = sorted({run.session for run in self.runs(subject)})
+        return chosen_sessions(with_responses, self._wanted_sessions, f"subject {subject} of {self.root}")
 
     def runs(self, subject: int) -> list[Run]:
-        """Return the runs that show pictures and have responses, in order, of all sessions."""
+        """Return the runs of all sessions that show pictures and have responses, in order."""
         if subject not in self._runs:
             runs = read_runs(self._files_of(subject), self.task, self.root)
             images = self._images(subject, self.estimates)
             if not images:
-                raise BidsError(self._no_images(subject))
-            there = {image.entities.get("ses", "") for image in images}
-            self._runs[subject] = [run for run in runs if run.session_label in there]
+                raise self._no_images(subject)
+            with_images = {image.entities.get("ses", "") for image in images}
+            self._runs[subject] = [run for run in runs if run.session_label in with_images]
             if not self._runs[subject]:
                 raise BidsError(
-                    f"{images[0].path}: no events of task {self.task} with pictures in its session: add them"
+                    f"{images[0].path}: no events of task {self.task} show pictures in its session: add them"
                 )
         return self._runs[subject]
 
@@ -121,29 +132,29 @@ class BidsFolder:
         return self._first_image(subject).affine.astype(np.float64)
 
     def brainmask(self, subject: int) -> Array:
-        """Return where the brain is: (X, Y, Z) bool."""
+        """Return the brain mask: (X, Y, Z) bool."""
         return self._volume(self.brainmask_path(subject), subject) > 0
 
     def brainmask_path(self, subject: int) -> Path:
         """Return the file of the brain mask."""
         masks = [file for file in self._in_space(subject) if file.suffix == "mask" and file.has(desc="brain")]
         if not masks:
-            raise BidsError(f"{self._place(subject)} has no …_desc-brain_mask.nii.gz{self._of_space()}: add it")
+            raise BidsError(f"{self._name(subject)} has no …_desc-brain_mask.nii.gz{self._of_space()}: add it")
         return masks[0].path
 
     def label(self, subject: int) -> str:
-        """Return the subject's label in names of files."""
+        """Return the subject's label in file names, such as 01."""
         return self._labels[subject]
 
     def regions(self, subject: int) -> list[str]:
-        """List the regions of all segmentations and masks of the subject in the space."""
+        """List the regions of the subject's segmentations and masks in the space."""
         return region_names(list(self._in_space(subject)), self.roots)
 
     def roi_mask(self, subject: int, labels: list[str]) -> Array:
-        """Return where any of the labels is: (X, Y, Z) bool.
+        """Return the union of labels: (X, Y, Z) bool.
 
-        A label is the name of a region in any segmentation (`_dseg.nii.gz` with its table), of a mask
-        (`_label-NAME_mask.nii.gz`), of a named segmentation ("streams:early"), or a NIfTI file of a mask.
+        A label is a region of any segmentation (`_dseg.nii.gz` with its table) or of a given one ("streams:early"), a
+        mask (`_label-NAME_mask.nii.gz`), or a NIfTI file of a mask.
         """
         mask = np.zeros(self.shape(subject), bool)
         files = list(self._in_space(subject))
@@ -151,7 +162,7 @@ class BidsFolder:
             if is_nifti_name(label):
                 mask |= mask_of_file(label, subject, self.shape(subject), self.affine(subject))
                 continue
-            path, value = find_region(files, self.roots, label, self._place(subject) + self._of_space())
+            path, value = find_region(files, self.roots, label, self._name(subject) + self._of_space())
             volume = self._volume(path, subject)
             mask |= volume > 0 if value is None else np.rint(volume) == value
         return mask
@@ -159,11 +170,11 @@ class BidsFolder:
     # ── trials and responses ────────────────────────────────────────────────────────────────────────────────────────
 
     def trials(self, subject: int) -> Trials:
-        """Return the trials of the chosen sessions, in the order of the responses."""
+        """Return the trials of the chosen sessions, in the order of `masked_betas`."""
         runs = self.runs(subject)
         n_trials = [len(run.stim_files) for run in runs]
         number = [self._stimuli.number(name, run.path) for run in runs for name in run.stim_files]
-        is_test = [self._stimuli.pictures[picture].split == "test" for picture in number]
+        is_test = [self._stimuli.pictures[n].split == "test" for n in number]
         trials = Trials(
             session=np.repeat([run.session for run in runs], n_trials),
             run=np.repeat([run.run for run in runs], n_trials),
@@ -176,21 +187,24 @@ class BidsFolder:
         return trials.of(np.isin(trials.session, self.sessions(subject)))
 
     def masked_betas(self, subject: int, sessions: list[int], voxel_index: Array) -> Array:
-        """Return chosen voxels of whole sessions: (n_trials, n_voxels) float32, % signal change."""
+        """Return chosen voxels of whole sessions: (n_trials, n_voxels) float32, % signal change.
+
+        `voxel_index` has positions in the flattened (C order) volume (X, Y, Z).
+        """
         return np.concatenate([self._session_voxels(subject, session, voxel_index) for session in sessions])
 
     # ── pictures ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def pictures(self, nsd_ids: Array | list[int]) -> Array:
-        """Return pictures in the order asked for, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
+        """Return pictures in the given order, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
         return self._stimuli.read(nsd_ids)
 
     def captions(self, nsd_id: int) -> list[str]:
         """Return a picture's captions."""
-        return self._stimuli.pictures[nsd_id].captions
+        return self._stimuli.picture(nsd_id).captions
 
     def novel_kind_ids(self) -> list[int]:
-        """List the test pictures of kinds of object that no training picture shows, as the table marks them."""
+        """List the test pictures that the table marks `novel`: no training picture shows this kind of object."""
         return [number for number, picture in enumerate(self._stimuli.pictures) if picture.novel]
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -204,7 +218,7 @@ class BidsFolder:
     def _stimuli(self) -> Stimuli:
         return Stimuli.of_bids(self.roots)
 
-    def _place(self, subject: int) -> str:
+    def _name(self, subject: int) -> str:
         return f"sub-{self._labels[subject]} of {self.root}"
 
     def _of_space(self) -> str:
@@ -219,61 +233,36 @@ class BidsFolder:
         return self._files[subject]
 
     def _in_space(self, subject: int) -> list[BidsFile]:
-        return [
-            file
-            for file in self._files_of(subject)
-            if is_nifti_name(file.path.name) and file.entities.get("space", "") == self.space
-        ]
+        images = [file for file in self._files_of(subject) if is_nifti_name(file.path.name)]
+        return [image for image in images if image.entities.get("space", "") == self.space]
 
     def _images(self, subject: int, estimates: str) -> list[BidsFile]:
-        """Return the files of responses (or of BOLD) of the task in the space."""
-        suffix, desc = ("bold", "preproc") if estimates == BOLD else ("statmap", estimates)
-        files = (file for file in self._in_space(subject) if file.suffix == suffix)
-        return [file for file in files if file.has(task=self.task, desc=desc)]
+        return images_of(self._in_space(subject), self.task, estimates)
 
-    def _no_images(self, subject: int) -> str:
-        what = "preprocessed BOLD" if self.estimates == BOLD else f"{self.estimates} responses"
+    def _no_images(self, subject: int) -> BidsError:
+        wanted = "preprocessed BOLD" if self.estimates == BOLD else f"{self.estimates} responses"
         if not self._wanted_estimates and self.estimates == BOLD:
-            what = f"{SINGLE_TRIALS} responses and no preprocessed BOLD"
-        images = [file for file in self._files_of(subject) if file.suffix in ("bold", "statmap")]
-        of_task = [file for file in images if file.has(task=self.task)]
-        if not of_task:
-            tasks = sorted({file.entities.get("task", "") for file in images})
-            return (
-                f"{self._place(subject)} has no images of task {self.task}; "
-                f"there are tasks {', '.join(tasks) or 'none'}: choose with --task"
-            )
-        spaces = sorted({file.entities.get("space", "none in the name") for file in of_task})
-        descs = sorted({desc for file in of_task if (desc := file.entities.get("desc"))})
-        return (
-            f"{self._place(subject)} has no {what} of task {self.task}{self._of_space()}; of this task there are the "
-            f"spaces {', '.join(spaces) or 'none'} and the descriptions {', '.join(descs) or 'none'}: "
-            "choose with --space and --betas (bold: estimated from preprocessed BOLD)"
-        )
+            wanted = f"{SINGLE_TRIALS} responses and no preprocessed BOLD"
+        wanted += f" of task {self.task}{self._of_space()}"
+        return BidsError(f"{self._name(subject)} {missing_images(self._files_of(subject), self.task, wanted)}")
 
     def _first_image(self, subject: int) -> Any:
         images = self._images(subject, self.estimates)
         if not images:
-            raise BidsError(self._no_images(subject))
-        return self._series(images[0].path)
-
-    def _series(self, path: Path) -> Any:
-        image = load_nifti(path)
-        if len(image.shape) != 4:
-            raise BidsError(
-                f"{path} is not a series: its shape is {image.shape}; X, Y, Z and time (or trial) are needed"
-            )
-        return image
+            raise self._no_images(subject)
+        return load_series(images[0].path)
 
     def _volume(self, path: Path, subject: int) -> Array:
-        image = load_nifti(path)
+        return scaled(self._on_grid(load_nifti(path), subject)).reshape(self.shape(subject))
+
+    def _on_grid(self, image: Any, subject: int) -> Any:
         check_grid(image, self.shape(subject), self.affine(subject), f"subject {subject}'s")
-        return scaled(image).reshape(self.shape(subject))
+        return image
 
     def _session_voxels(self, subject: int, session: int, voxel_index: Array) -> Array:
-        """Return a session's responses: (n_trials, n_voxels) float32, from the cache if there is one."""
+        """Return a session's responses, (n_trials, n_voxels) float32, from the cache if there is one."""
         runs = [run for run in self.runs(subject) if run.session == session]
-        images = self._images_of_runs(subject, runs)
+        images = images_of_runs(runs, self._images(subject, self.estimates), self.estimates, self._of_space())
 
         def read() -> Array:
             if self.estimates == BOLD:
@@ -287,29 +276,10 @@ class BidsFolder:
         sources = [image.path for _, image in images] + [run.path for run in runs]
         return np.asarray(self._cache.session(sources, voxel_index, self.estimates, read))
 
-    def _images_of_runs(self, subject: int, runs: list[Run]) -> list[tuple[Run, BidsFile]]:
-        """Pair a session's runs with their images; one image of a whole session goes with the first run."""
-        images = self._images(subject, self.estimates)
-        images = [image for image in images if image.entities.get("ses", "") == runs[0].session_label]
-        whole = [image for image in images if "run" not in image.entities]
-        if len(whole) == 1 and (len(runs) == 1 or self.estimates != BOLD):
-            return [(runs[0], whole[0])]
-        pairs = []
-        for run in runs:
-            own = [image for image in images if image.entities.get("run", "") == run.run_label]
-            if len(own) != 1:
-                raise BidsError(
-                    f"{run.path} belongs to {len(own)} files of {self.estimates}{self._of_space()}"
-                    f"{''.join(f', {image.path.name}' for image in own)}: there must be one"
-                )
-            pairs.append((run, own[0]))
-        return pairs
-
     def _read_betas(self, subject: int, runs: list[Run], run: Run, file: BidsFile, voxel_index: Array) -> Array:
         covered = [run] if "run" in file.entities else runs
         n_trials = sum(len(each.stim_files) for each in covered)
-        image = self._series(file.path)
-        check_grid(image, self.shape(subject), self.affine(subject), f"subject {subject}'s")
+        image = self._on_grid(load_series(file.path), subject)
         if image.shape[3] != n_trials:
             names = covered[0].path.name + (f" and {len(covered) - 1} more" if len(covered) > 1 else "")
             raise BidsError(
@@ -321,16 +291,10 @@ class BidsFolder:
     def _estimate_run(self, subject: int, run: Run, file: BidsFile, voxel_index: Array) -> Array:
         if self._estimate_trials is None:
             raise BidsError(f"{file.path} is BOLD, of which nothing here makes responses: give single-trial responses")
-        image = self._series(file.path)
-        check_grid(image, self.shape(subject), self.affine(subject), f"subject {subject}'s")
-        root = next(root for root in self.roots if root in file.path.parents)
-        metadata = sidecar(file, root)
-        tr_s = float(metadata.get("RepetitionTime") or image.header.get_zooms()[3])
-        if not tr_s > 0:
-            raise BidsError(f"{file.path}: neither its JSON nor its header says the RepetitionTime: add it, in seconds")
-        # Slice-timing correction moves the volumes' time; fMRIPrep says to where.
-        onsets_s = run.onsets_s - float(metadata.get("StartTime", 0))
+        image = self._on_grid(load_series(file.path), subject)
+        tr_s, first_volume_s = volume_times(file, self.roots, float(image.header.get_zooms()[3]))
+        signal, onsets_s = voxels_of(image, voxel_index), run.onsets_s - first_volume_s
         try:
-            return self._estimate_trials(voxels_of(image, voxel_index), tr_s, onsets_s, run.durations_s)
+            return self._estimate_trials(signal, tr_s, onsets_s, run.durations_s)
         except ValueError as error:
             raise BidsError(f"{run.path}: {error}") from error

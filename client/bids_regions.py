@@ -1,4 +1,4 @@
-"""Regions of a BIDS subject: segmentations with their tables, and masks."""
+"""Regions of a BIDS subject: segmentations with their label tables, and masks."""
 
 import difflib
 from pathlib import Path
@@ -7,19 +7,19 @@ from .bids_files import BidsError, BidsFile, bids_file, read_tsv
 
 
 def find_region(files: list[BidsFile], roots: list[Path], label: str, where: str) -> tuple[Path, int | None]:
-    """Return the image that has a region and the region's value in it; None for a mask.
+    """Return the image that has a region, and the region's value in the image; the value is None for a mask.
 
     Parameters
     ----------
     files : the subject's images in the space
-    roots : folders where segmentations' tables may be
-    label : "early", or of a named segmentation "streams:early"
-    where : the subject and the space, for people
+    roots : folders where label tables may be
+    label : "early", or "streams:early" for a given segmentation
+    where : the subject and the space, for the error
 
     Raises
     ------
     BidsError
-        With the nearest name if there is no such region.
+        There is no such region; the sentence has the nearest name.
     """
     segmentation, _, name = label.rpartition(":")
     known: list[str] = []
@@ -39,7 +39,7 @@ def find_region(files: list[BidsFile], roots: list[Path], label: str, where: str
 
 
 def region_names(files: list[BidsFile], roots: list[Path]) -> list[str]:
-    """List the regions that `find_region` finds by name alone, each once."""
+    """List the regions that `find_region` finds by their name alone, each once."""
     names: dict[str, None] = {}
     for file in files:
         if file.suffix == "dseg":
@@ -50,12 +50,16 @@ def region_names(files: list[BidsFile], roots: list[Path]) -> list[str]:
 
 
 def _name(file: BidsFile) -> str:
-    """Return a segmentation's name: "aparc" of `_seg-aparc_dseg`, or of the older `_desc-` and `_atlas-`."""
+    """Return a segmentation's name: "aparc" of `_seg-aparc_dseg`, `_atlas-aparc_dseg` or `_desc-aparc_dseg`."""
     return next((file.entities[key] for key in ("seg", "atlas", "desc") if key in file.entities), "")
 
 
 def _read_table(file: BidsFile, roots: list[Path]) -> dict[str, int]:
-    """Read a segmentation's labels, name → value: the table beside it, or the nearest that names no other image."""
+    """Read a segmentation's labels, name → value, without values below 1.
+
+    The table is the nearest: beside the image, then in the folders above, then in the roots. Its name must not
+    contradict the image's.
+    """
     folders = [file.path.parent, *(folder for folder in file.path.parents if folder in roots), *roots]
     for folder in folders:
         for path in sorted(folder.glob("*dseg.tsv"), key=lambda path: -len(path.name)):

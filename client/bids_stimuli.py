@@ -1,7 +1,7 @@
-"""Pictures in files, and the table of what each shows and what it is for; in BIDS both lie in `stimuli/`.
+"""Pictures in files, and the table with each picture's captions and split; in BIDS both lie in `stimuli/`.
 
-`stimuli/captions.tsv` has a row for each caption: `stim_file` (below stimuli/, as in events.tsv), `caption`, `split`
-(train or test) and, if wanted, `novel` (1: a test picture of a kind of object that no training picture shows).
+`stimuli/captions.tsv` has a row for each caption. Columns: `stim_file` (a path below stimuli/, as in events.tsv),
+`caption`, `split` (train or test) and, optionally, `novel` (1: no training picture shows this kind of object).
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ SPLITS = ("train", "test")
 
 @dataclass
 class Picture:
-    """One stimulus, as the table describes it."""
+    """One stimulus of the table."""
 
     stim_file: str
     captions: list[str]
@@ -33,12 +33,13 @@ class Picture:
 
 
 class Stimuli:
-    """Pictures numbered from 0, as they are given.
+    """The pictures of a data set, numbered from 0 in the given order.
 
     Parameters
     ----------
-    folders : where their files may be
-    table : what described them
+    pictures : list of Picture
+    folders : folders that are searched for the pictures' files
+    table : the table that described them, for errors
     """
 
     def __init__(self, pictures: list[Picture], folders: list[Path], table: Path) -> None:
@@ -47,7 +48,7 @@ class Stimuli:
 
     @classmethod
     def of_bids(cls, roots: list[Path]) -> Self:
-        """Return the pictures of a data set, in the order in which its table first names them."""
+        """Return the pictures of a BIDS data set, in the order of their first rows in the table."""
         tables = [path for root in roots if (path := root / TABLE).is_file()]
         if not tables:
             raise BidsError(
@@ -57,19 +58,25 @@ class Stimuli:
         return cls(read_pictures(tables[0]), [root / "stimuli" for root in roots], tables[0])
 
     def number(self, stim_file: str, events: Path) -> int:
-        """Return the number of a picture that an events table names."""
+        """Return the number of a picture. Raises BidsError, naming the events table, if the table lacks the picture."""
         if stim_file not in self._number:
             raise BidsError(f"{self.table} has no row for {stim_file}, which {events.name} shows: add its captions")
         return self._number[stim_file]
 
+    def picture(self, number: int) -> Picture:
+        """Return a picture by its number. Raises BidsError if there is none."""
+        if not 0 <= number < len(self.pictures):
+            raise BidsError(f"picture {number}: {self.table} has the pictures 0 to {len(self.pictures) - 1}")
+        return self.pictures[number]
+
     def read(self, numbers: Iterable[int]) -> Array:
-        """Return pictures, cropped to squares of one size (the first one's, 512 at most): (n, px, px, 3) uint8."""
+        """Return pictures, cropped to squares of `side_px`: (n_pictures, px, px, 3) uint8, RGB."""
         pictures = [self._square(int(number)) for number in numbers]
         return np.stack(pictures) if pictures else np.zeros((0, self.side_px, self.side_px, 3), np.uint8)
 
     @cached_property
     def side_px(self) -> int:
-        """The side of all pictures, in px."""
+        """The side of all pictures in px: the shorter side of the first picture, at most 512."""
         return min(*self._open(0).size, LARGEST_SIDE_PX)
 
     def _square(self, number: int) -> Array:
@@ -81,9 +88,7 @@ class Stimuli:
     def _open(self, number: int) -> Any:
         from PIL import Image, UnidentifiedImageError
 
-        if not 0 <= number < len(self.pictures):
-            raise BidsError(f"picture {number}: {self.table} has the pictures 0 to {len(self.pictures) - 1}")
-        stim_file = self.pictures[number].stim_file
+        stim_file = self.picture(number).stim_file
         path = next((path for folder in self._folders if (path := folder / stim_file).is_file()), None)
         if path is None:
             raise BidsError(f"{self._folders[0] / stim_file} is missing: put the picture there, or correct stim_file")
@@ -98,7 +103,12 @@ def read_pictures(table: Path, split_unless_said: str | None = None) -> list[Pic
 
     Parameters
     ----------
-    split_unless_said : of all pictures of a table without that column; None if it must have one
+    split_unless_said : the split of all pictures if the table has no column `split`; None requires the column
+
+    Raises
+    ------
+    BidsError
+        The table lacks a column, a caption or rows, or has an unknown or contradictory split.
     """
     advice = "say for each picture whether it is for training (train) or held out (test)"
     columns = ("stim_file", "caption", *(("split",) if split_unless_said is None else ()))

@@ -1,4 +1,4 @@
-"""What the bridges share: a peer's volumes become runs; what is wrong ends the peer's connection only."""
+"""The common part of all bridges: a peer's volumes become runs, and an error ends only the peer's connection."""
 
 import asyncio
 import logging
@@ -19,25 +19,30 @@ from .wire import Ack
 logger = logging.getLogger(__name__)
 
 PEER_PATIENCE_S = 10.0
-"""A peer that began to say something finishes within this."""
+"""The longest time for a peer to finish a message that it began."""
 
 
 class PeerError(BraindError):
-    """A peer that does not speak its protocol."""
+    """The peer does not follow its protocol, or the bridge cannot listen; `code` is peer, partial or in_use."""
 
     code = "peer"
 
 
 class BridgeRuns:
-    """Sends a bridge's volumes as runs NAME-1, NAME-2, … A volume is durable when `take` returns.
+    """Sends a bridge's volumes as runs NAME-1, NAME-2, …
 
-    A new run begins with another series. A peer that comes back goes on with its run, unless it begins again at 0 with
-    other voxels: then that is a new run too.
+    Another series begins a new run. A peer that reconnects continues its run, unless it begins again at volume 0 with
+    other voxels: that begins a new run too.
+
+    Parameters
+    ----------
+    plan : the runs' common fields; `plan.run` is NAME
+    say : called with sentences for the operator
     """
 
     def __init__(self, client: ScannerClient, plan: RunPlan, say: Callable[[str], None]) -> None:
         self._client, self._plan, self.say = client, plan, say
-        # The client is for one thread.
+        # A ScannerClient may be used from one thread only.
         self._thread = ThreadPoolExecutor(1, "scanner")
         self._grid = client.grid()
         self.largest_bytes = 8 * self._grid.shape[0] * self._grid.shape[1] * self._grid.shape[2] * 4
@@ -46,11 +51,11 @@ class BridgeRuns:
         self._may_begin = True
 
     def peer_came(self) -> None:
-        """Note that a peer connected: its first volume may begin a new run."""
+        """Note that a peer connected, so that its first volume may begin a new run."""
         self._may_begin = True
 
     async def take(self, incoming: Incoming) -> Ack:
-        """Send a volume.
+        """Send a volume; return when it is durable.
 
         Raises
         ------
@@ -59,7 +64,7 @@ class BridgeRuns:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._take, incoming)
 
     async def end_run(self) -> None:
-        """End the run, if one is open; the next volume begins another."""
+        """End the open run, if there is one; the next volume begins another run."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._end_run)
 
     def _take(self, incoming: Incoming) -> Ack:
@@ -91,7 +96,7 @@ class BridgeRuns:
 def serving(
     talk: Callable[[Reader, Writer], Awaitable[None]], runs: BridgeRuns
 ) -> Callable[[Reader, Writer], Awaitable[None]]:
-    """Return what serves one TCP peer: whatever goes wrong is said and closes this connection."""
+    """Return a server of one TCP peer; any error is reported and closes the peer's connection."""
 
     async def serve(reader: Reader, writer: Writer) -> None:
         name = "{}:{}".format(*writer.get_extra_info("peername")[:2])
@@ -102,7 +107,7 @@ def serving(
         except (BraindError, TimeoutError, OSError) as error:
             runs.say(f"{name}: {error or 'said nothing more'}; its connection is closed")
         except Exception:
-            # No peer ends the bridge.
+            # No peer may end the bridge.
             logger.exception("%s: its connection is closed", name)
         finally:
             writer.close()
@@ -113,7 +118,7 @@ def serving(
 async def listen(
     talk: Callable[[Reader, Writer], Awaitable[None]], host: str, port: int, runs: BridgeRuns
 ) -> asyncio.Server:
-    """Listen for a protocol's TCP peers; port 0 takes any that is free."""
+    """Listen for TCP peers; port 0 is any free port. Raises PeerError if the address cannot be listened at."""
     try:
         return await asyncio.start_server(serving(talk, runs), host, port, limit=2**16)
     except OSError as error:
@@ -123,11 +128,11 @@ async def listen(
 
 
 def port_of(server: asyncio.Server) -> int:
-    """Return where a server listens."""
+    """Return the port at which a server listens."""
     return server.sockets[0].getsockname()[1]
 
 
 def announce(words: str) -> None:
-    """Say on stdout that the bridge listens, for scripts to wait for."""
+    """Write a line to stdout that the bridge listens; scripts wait for it."""
     sys.stdout.write(words + "\n")
     sys.stdout.flush()

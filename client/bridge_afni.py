@@ -1,4 +1,4 @@
-"""AFNI's realtime channels: volumes as Dimon streams them, and what AFNI sends its realtime_receiver about each TR."""
+"""AFNI's realtime channels: Dimon's stream of volumes, and the motion that AFNI sends to realtime_receiver."""
 
 import asyncio
 
@@ -18,20 +18,26 @@ async def serve_afni(
     *,
     motion_wait_s: float = 0.0,
 ) -> None:
-    """Take runs, for ever.
+    """Serve AFNI's three channels for ever; each image connection is a run.
 
     Parameters
     ----------
-    motion_wait_s : how long a volume waits for its TR's motion, if AFNI is connected to send that
+    control_port, image_port, motion_port : TCP ports; 0 is any free port
+    motion_wait_s : how long a volume waits for its TR's motion while AFNI's motion channel is connected
+
+    Raises
+    ------
+    PeerError
+        A port cannot be listened at.
     """
     motion = MotionValues()
     one_at_a_time = asyncio.Lock()
 
     async def control(reader: Reader, writer: Writer) -> None:
-        # It says where the images will come from, and may name a command for AFNI to run: nothing is run here.
+        # The peer announces the source of the images, and may name a command for AFNI to run; nothing is run here.
         async with asyncio.timeout(PEER_PATIENCE_S):
-            said = await reader.read(1024)
-        runs.say(f"AFNI's control channel: {said.split(bytes(1))[0].splitlines()[:1]}")
+            announced = await reader.read(1024)
+        runs.say(f"AFNI's control channel: {announced.split(bytes(1))[0].splitlines()[:1]}")
 
     async def images(reader: Reader, writer: Writer) -> None:
         async with one_at_a_time:

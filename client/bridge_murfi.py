@@ -1,4 +1,4 @@
-"""MURFI's vsend: a TCP connection an image, a C struct of 616 bytes, maybe a pre-header before, then int16 pixels."""
+"""MURFI's vsend protocol: one TCP connection per image, an optional pre-header, a C struct, int16 pixels."""
 
 import asyncio
 import math
@@ -15,14 +15,14 @@ from .wire import Motion
 
 PORT = 15000
 HEADER_BYTES = 616
-# x86-64's layout, holes included: doubles lie at multiples of 8.
+# The struct's layout on x86-64, padding included: doubles are aligned to 8 bytes.
 LAYOUT = "5s3xi64s64s16s256s16s??2x4d3i16f4i?5s6x6d"
 MOST_VOXELS = 512**3
 
 
 @dataclass(frozen=True)
 class VsendHeader:
-    """What the struct says, as far as it is used."""
+    """The fields of the struct that are used. `affine` is (4, 4), RAS+; `number` counts from 0."""
 
     series: str
     dtype: str
@@ -36,13 +36,13 @@ class VsendHeader:
 
     @property
     def n_pixels(self) -> int:
-        """Return how many pixels follow: a mosaic has tiles for a whole square."""
+        """How many pixels follow; a mosaic is a full square of tiles."""
         x, y, z = self.shape
         return x * y * (math.ceil(math.sqrt(z)) ** 2 if self.is_mosaic else z)
 
 
 async def serve_murfi(runs: BridgeRuns, host: str, port: int = PORT) -> None:
-    """Take images, for ever."""
+    """Serve MURFI's image connections for ever. Raises PeerError if the port cannot be listened at."""
     one_at_a_time = asyncio.Lock()
 
     async def talk(reader: Reader, writer: Writer) -> None:
@@ -58,7 +58,15 @@ async def serve_murfi(runs: BridgeRuns, host: str, port: int = PORT) -> None:
 
 
 async def read_vsend(reader: Reader) -> Incoming:
-    """Read an image and return its volume."""
+    """Read one image and return its volume.
+
+    Raises
+    ------
+    PeerError
+        The header is not an image's.
+    asyncio.IncompleteReadError
+        The connection closes before the image is complete.
+    """
     start = await reader.readexactly(8)
     announced = None
     if HEADER_BYTES in (struct.unpack("<i", start[:4])[0], struct.unpack(">i", start[:4])[0]):
@@ -83,12 +91,7 @@ async def read_vsend(reader: Reader) -> Incoming:
 
 
 def parse_header(data: bytes) -> VsendHeader:
-    """Read the struct, of either byte order.
-
-    Raises
-    ------
-    PeerError
-    """
+    """Read the 616 bytes of the struct, of either byte order. Raises PeerError if they are not an image's."""
     order = "<" if struct.unpack_from("<i", data, 8)[0] < 2**16 else ">"
     values = struct.unpack(order + LAYOUT, data)
     series, dtype = _text(values[2]) or "no series UID", _text(values[6])

@@ -1,4 +1,4 @@
-"""Pyneal's scanner side sends here as to Pyneal: ZeroMQ PAIR, a JSON header and the array's bytes, an ack in words."""
+"""Pyneal's protocol: over a ZeroMQ PAIR socket, a JSON header and the array's bytes, answered by an ack in words."""
 
 import asyncio
 import json
@@ -16,12 +16,12 @@ from .incoming import Incoming, sendable
 
 PORT = 5555
 LONGEST_TR_S = 20.0
-"""A larger number is milliseconds: Pyneal's simulator sends those."""
+"""A larger TR is in milliseconds, as Pyneal's simulator sends it."""
 REBIND_S = 2.0
 
 
 class PynealHeader(msgspec.Struct, frozen=True):
-    """What Pyneal says of a volume; `affine` is JSON within the JSON, `TR` a string."""
+    """Pyneal's header of a volume; `affine` is JSON text, `TR` a string of seconds or milliseconds."""
 
     volIdx: int  # noqa: N815
     dtype: str
@@ -31,7 +31,7 @@ class PynealHeader(msgspec.Struct, frozen=True):
 
 
 async def serve_pyneal(runs: BridgeRuns, host: str, port: int = PORT) -> None:
-    """Take one Pyneal sender after another, for ever."""
+    """Serve one Pyneal sender after another, for ever. Raises PeerError if the port cannot be bound."""
     context = zmq.asyncio.Context()
     try:
         while True:
@@ -41,7 +41,7 @@ async def serve_pyneal(runs: BridgeRuns, host: str, port: int = PORT) -> None:
                 while True:
                     await _answer(socket, await socket.recv_multipart(), runs)
             except BraindError as error:
-                # A PAIR socket has one peer: closing it ends that peer's connection.
+                # A PAIR socket has one peer, so closing the socket ends the peer's connection.
                 runs.say(f"Pyneal's sender: {error}; its connection is closed")
             finally:
                 socket.close(linger=200)
@@ -65,6 +65,7 @@ def read_pyneal(message: list[bytes]) -> Incoming:
     Raises
     ------
     PeerError
+        The message has other parts, or the header contradicts itself or the array's bytes.
     """
     if len(message) != 2:
         raise PeerError(f"{len(message)} parts; Pyneal sends a JSON header and the array's bytes")
@@ -97,7 +98,7 @@ async def _bind(context: Any, host: str, port: int, largest_bytes: int) -> tuple
             socket.bind(f"tcp://{host}:{port or '*'}")
             return socket, int(socket.getsockopt(zmq.LAST_ENDPOINT).decode().rpartition(":")[2])
         except zmq.ZMQError as error:
-            # The last peer's socket is closed by another thread, a moment after we asked for it.
+            # ZeroMQ closes the last peer's socket in another thread, a moment after the call.
             if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline:
                 socket.close(linger=0)
                 raise PeerError(

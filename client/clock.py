@@ -1,8 +1,9 @@
-"""How far apart this machine's clock and the daemon's are: measured as NTP does, and the best measurement kept.
+"""The offset between the daemon's clock and this machine's, measured as the Network Time Protocol does.
 
-A request leaves at t0 of this clock, comes at t1 of the daemon's, is answered at t2 of the daemon's and is back at t3.
-The daemon's clock is then ((t1 - t0) + (t2 - t3)) / 2 ahead, wrong by at most half of the time spent on the way, which
-may have been all on one side. So the measurement that was fastest says most; it grows old as clocks drift apart.
+A request leaves at t0 of this clock and arrives at t1 of the daemon's clock. The answer leaves at t2 of the daemon's
+clock and arrives at t3 of this clock. The daemon's clock is ((t1 - t0) + (t2 - t3)) / 2 ahead. The error is at most
+half of the time on the way, because all of that time may be on one side. So the fastest measurement is the best; its
+uncertainty grows as the clocks drift apart. Source: RFC 5905, section 8.
 """
 
 import time
@@ -12,20 +13,20 @@ from typing import NamedTuple
 from .wire import Clock, ClockRequest
 
 DRIFT = 5e-5
-"""Seconds that two clocks may part in a second: twice what quartz is sold with."""
+"""Seconds per second by which two clocks may drift apart: twice a quartz clock's specification."""
 N_KEPT = 64
 DIGITS = 6
 
 
 class ClockOffset(NamedTuple):
-    """Seconds that the daemon's clock is ahead of this machine's, and by how much that may be wrong."""
+    """The seconds by which the daemon's clock is ahead of this machine's, and the largest possible error, s."""
 
     offset_s: float
     uncertainty_s: float
 
 
 class _Measured(NamedTuple):
-    at_s: float  # of the monotonic clock, which nobody sets
+    at_s: float  # monotonic clock, which is never set
     offset_s: float
     half_delay_s: float
 
@@ -41,13 +42,13 @@ class ClockWatch:
 
     @property
     def offset(self) -> ClockOffset | None:
-        """The best that is known now; None before the first measurement."""
+        """The offset with the smallest uncertainty now; None before the first measurement."""
         now_s = time.monotonic()
         best = min(self._measured, key=lambda one: one.uncertainty_s(now_s), default=None)
         return best and ClockOffset(round(best.offset_s, DIGITS), round(best.uncertainty_s(now_s), DIGITS))
 
     def request(self) -> ClockRequest:
-        """Return a request to send at once; it tells the daemon what is known so far."""
+        """Return a request to send at once; it reports the best offset so far to the daemon."""
         known = self.offset
         return ClockRequest(
             sent_s=time.time(),
@@ -56,13 +57,13 @@ class ClockWatch:
         )
 
     def take(self, answer: Clock, came_s: float) -> None:
-        """Take a request's answer, which came at `came_s` of this machine's clock."""
+        """Add the measurement of a request's answer, which came at `came_s` of this machine's clock."""
         delay_s = (came_s - answer.sent_s) - (answer.answered_s - answer.received_s)
         if delay_s < 0:
-            return  # a clock was set meanwhile
+            return  # a clock was set during the measurement
         ahead_s = ((answer.received_s - answer.sent_s) + (answer.answered_s - came_s)) / 2
         newest = _Measured(time.monotonic(), ahead_s, delay_s / 2)
-        # Where an older one contradicts the newest, a clock was set between them.
+        # If an older measurement contradicts the newest, a clock was set between them.
         agreeing = [
             one
             for one in self._measured

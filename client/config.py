@@ -1,7 +1,7 @@
-"""Settings: where each value comes from and what it may be. Defaults stand only in the packaged config.toml.
+"""Settings: the allowed values and the source of each value. Defaults are only in the packaged config.toml.
 
-A flag goes before an environment variable (`BRAIND_SERVE__INGEST_PORT`), that before the file (`--config`, else the
-user's own), that before the default.
+Sources, from the strongest: a flag, an environment variable (`BRAIND_SERVE__INGEST_PORT`), a file (`--config`, else the
+user's own), the default.
 """
 
 import os
@@ -20,6 +20,7 @@ ENVIRONMENT_PREFIX = "BRAIND_"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535, description="a port from 0 to 65535 (0: any free one)")]
 Kind = Literal["beta", "bold"]
+Mode = Literal["z", "c", "zc"]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 to 1")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, description="a whole number from 0 on")]
 Labels = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of ROI labels, at least one")]
@@ -28,7 +29,7 @@ Name = Annotated[str, msgspec.Meta(min_length=1, description="text that is not e
 
 
 class ConfigError(BraindError):
-    """A setting that does not exist or cannot have its value, or a file that cannot be read."""
+    """A setting does not exist or cannot have its value, or a settings file cannot be read."""
 
     code = "config"
 
@@ -71,7 +72,7 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Literal["bfloat16", "float16", "float32"], msgspec.Meta(description="bfloat16, float16 or float32")
     ]
     keep_warm_ms: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
-    mode: Annotated[Literal["z", "c", "zc"], msgspec.Meta(description="z, c or zc")]
+    mode: Annotated[Mode, msgspec.Meta(description="z, c or zc")]
     strength: Share
     guidance_scale: Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
     num_inference_steps: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
@@ -80,7 +81,7 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PresetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A preset of the user's own, as models/presets.py describes them."""
+    """A preset of the user's own; models/presets.py describes the fields."""
 
     start: int
     n_calls: int
@@ -102,7 +103,7 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Every setting, by section, as config.toml describes them."""
+    """Every setting, by section; config.toml describes them."""
 
     paths: PathsConfig
     dataset: DatasetConfig
@@ -120,7 +121,7 @@ SECTIONS: dict[str, dict[str, Any]] = {
 
 
 class Setting(NamedTuple):
-    """One setting's value and its source: `default`, a file's path, a variable's name, or `flag`."""
+    """A setting's value and the value's source: `default`, a file's path, a variable's name, or `flag`."""
 
     section: str
     key: str
@@ -134,12 +135,12 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Mapping[str, A
     Parameters
     ----------
     path : a TOML file; None is the user's own file, if there is one
-    overrides : flags, as {section: {key: value}}; None values are flags that were not given
+    overrides : flags, as {section: {key: value}}; a value of None is a flag that was not given
 
     Raises
     ------
     ConfigError
-        With the first problem: its file or variable, its section and key, and what to write instead.
+        The sentence has the first problem: its file or variable, its section and key, and the remedy.
     """
     settings, problems = _resolve(path, overrides)
     if problems:
@@ -152,19 +153,13 @@ def load_config(path: Path | None = None, overrides: Mapping[str, Mapping[str, A
 
 
 def config_sources(path: Path | None = None, overrides: Mapping[str, Mapping[str, Any]] | None = None) -> list[Setting]:
-    """Return every setting with where its value came from, in the order of config.toml.
-
-    Raises
-    ------
-    ConfigError
-        As `load_config` does.
-    """
+    """Return every setting with the source of its value, in the order of config.toml. Raises as `load_config` does."""
     load_config(path, overrides)
     return _resolve(path, overrides)[0]
 
 
 def config_problems(path: Path | None = None) -> list[str]:
-    """Return a sentence for every problem in the file and the environment; none means that both are right."""
+    """Return a sentence for every problem in the file and the environment."""
     try:
         return _resolve(path, None)[1]
     except ConfigError as error:
@@ -172,7 +167,7 @@ def config_problems(path: Path | None = None) -> list[str]:
 
 
 def user_config_path() -> Path:
-    """Return where a user's own settings are looked for."""
+    """Return the path of the user's own settings file, which need not exist."""
     return platformdirs.user_config_path("braind", appauthor=False) / "config.toml"
 
 
@@ -187,7 +182,7 @@ def data_path(config: Config) -> Path:
 
 
 def nsd_path(config: Config) -> Path:
-    """Return the Natural Scenes Dataset folder; the simulated one unless another is set."""
+    """Return the Natural Scenes Dataset folder; the default is the simulated one."""
     return Path(config.paths.nsd).expanduser() if config.paths.nsd else data_path(config) / "nsd-simulated"
 
 
@@ -198,27 +193,27 @@ def weights_path(config: Config, subject: int, kind: Kind = "beta") -> Path:
 
 
 def lagged_path(config: Config, subject: int) -> Path:
-    """Return the file of the lagged ridge that a subject's weights for BOLD are compared with."""
+    """Return the file of a subject's lagged ridge, the baseline of the weights for BOLD."""
     return data_path(config) / "weights" / f"{_weights_name(config, subject)}.lagged.safetensors"
 
 
 def candidates_path(config: Config, subject: int) -> Path:
-    """Return the file of the candidate pictures that a subject's decodes are compared with."""
+    """Return the file of the candidate pictures for a subject's retrieval."""
     return data_path(config) / "weights" / f"{_weights_name(config, subject)}.candidates.safetensors"
 
 
 def candidates_beside(path: Path) -> Path:
-    """Return the file of the candidate pictures that belongs to a file of weights."""
+    """Return the file of the candidate pictures beside a file of weights."""
     return path.with_name(f"{path.name.removesuffix('.safetensors').removesuffix('.bold')}.candidates.safetensors")
 
 
 def betas_path(config: Config) -> Path:
-    """Return the folder of responses kept trial by trial, which can be made again."""
+    """Return the folder of responses trial by trial, a cache that may be deleted."""
     return data_path(config) / "betas"
 
 
 def engines_path(config: Config) -> Path:
-    """Return the folder of exported networks and of the engines' measured times, which can be made again."""
+    """Return the folder of exported networks and measured engine times, a cache that may be deleted."""
     if config.paths.engines:
         return Path(config.paths.engines).expanduser()
     return platformdirs.user_cache_path("braind", appauthor=False) / "engines"
@@ -232,7 +227,7 @@ def journals_path(config: Config) -> Path:
 def _weights_name(config: Config, subject: int) -> str:
     if not config.paths.bids:
         return f"subj{subject:02d}"
-    # other people's subject 1 must not overwrite NSD's
+    # Weights of a BIDS data set's subject 1 must not overwrite the weights of NSD's subject 1.
     parts = [Path(config.paths.bids).resolve().name, f"sub-{subject:02d}", f"task-{config.dataset.task}"]
     return "_".join(parts + [f"space-{config.dataset.space}"] * bool(config.dataset.space))
 
@@ -241,7 +236,7 @@ def _weights_name(config: Config, subject: int) -> str:
 
 
 class _Given(NamedTuple):
-    """A value as one source gives it; `is_text` if it is still to be converted, as a variable's is."""
+    """A value from one source; `is_text` marks an environment variable's value, which must be converted."""
 
     section: str
     key: str

@@ -1,4 +1,4 @@
-"""What every client's socket shares: its options, and the errors of a daemon that is absent or says no."""
+"""The options of every client's socket, and the errors of a daemon that is absent or refuses."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from ..errors import BraindError
 if TYPE_CHECKING:
     from .wire import Refused
 
-# A peer that is silent for 3 s is gone (realtime systems' usual liveness of 3 at 1 s).
+# A peer is gone after three missed heartbeats, as is usual in realtime systems.
 HEARTBEAT_MS = 1000
 PEER_GONE_MS = 3000
 RECONNECT_MS = 100
@@ -17,13 +17,13 @@ RECONNECT_MAX_MS = 2000
 
 
 class NoDaemonError(BraindError):
-    """Nothing answers where the daemon should be."""
+    """No daemon answers at the address."""
 
     code = "no_daemon"
 
 
 class RefusedByDaemon(BraindError):
-    """The daemon said no; `code` and the sentence are its own."""
+    """The daemon refused a message; `code` and the sentence are the daemon's, `refused` is its answer."""
 
     def __init__(self, refused: "Refused") -> None:
         super().__init__(refused.sentence, code=refused.code)
@@ -31,16 +31,16 @@ class RefusedByDaemon(BraindError):
 
 
 def no_daemon(host: str, port: int, wanted: str) -> NoDaemonError:
-    """Return the error for a daemon that does not answer; `wanted` is what was asked of it."""
+    """Return the error for a daemon that does not answer; `wanted` describes the request."""
     return NoDaemonError(f"no daemon answers at {host}:{port} ({wanted}): start it with `braind serve`")
 
 
 def connect(context: zmq.Context, socket_type: int, host: str, port: int) -> zmq.Socket:
-    """Return a socket that connects to the daemon, now or as soon as it is there."""
+    """Return a socket that connects to the daemon now, or as soon as the daemon is there."""
     socket = context.socket(socket_type)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 4)
-    # Messages wait in the program, where they can be sent again, not in the queue of a connection that is not made.
+    # Without a connection, messages wait in the program, which can send them again, and not in ZeroMQ's queue.
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, PEER_GONE_MS)

@@ -1,4 +1,4 @@
-"""Ask the daemon: status, decodes again, pause, other weights, shutdown."""
+"""Requests to the daemon: status, published decodes, pause, other weights, shutdown."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,11 @@ from .connection import RefusedByDaemon, connect, no_daemon
 
 
 class ControlClient:
-    """Requests to the daemon's control socket, one at a time; not for use from several threads at once."""
+    """Sends requests to the daemon's control socket, one at a time; not for use from several threads at once.
+
+    Every request raises NoDaemonError if no answer comes within `timeout_s` seconds, and RefusedByDaemon with the
+    daemon's code and sentence if the daemon refuses.
+    """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 5562, *, timeout_s: float = 2.0) -> None:
         self.host, self.port, self.timeout_s = host, port, timeout_s
@@ -19,7 +23,7 @@ class ControlClient:
         self._socket: zmq.Socket | None = None
 
     def status(self) -> wire.Status:
-        """Return where the daemon is; state `ready` means warmed up."""
+        """Return the daemon's status; the state `ready` means warmed up."""
         return self._ask(wire.StatusRequest(), "its status", wire.Status)[-1][0]
 
     def fetch(self, from_seq: int, limit: int = 100) -> list[tuple[Any, list[bytes]]]:
@@ -28,23 +32,23 @@ class ControlClient:
         return [(message, payload) for message, payload in answers if not isinstance(message, wire.Done)]
 
     def pause(self, paused: bool = True) -> None:
-        """Stop decoding while volumes are still acked, or go on."""
+        """Stop decoding, while volumes are still acked; or, with `paused` false, go on."""
         self._ask(wire.Pause(paused=paused), "to pause" if paused else "to go on", wire.Done)
 
     def use(self, weights: Path, candidates: Path) -> None:
-        """Decode with other weights from the next run on; both are files on the daemon's machine."""
+        """Decode with other weights from the next run on; both paths are files on the daemon's machine."""
         self._ask(wire.Use(weights=str(weights), candidates=str(candidates)), "to use other weights", wire.Done)
 
     def tell(self, calibration: wire.Calibration) -> None:
-        """Have the daemon tell its viewers how well the trials recorded so far decode."""
+        """Have the daemon report a calibration's scores to its viewers."""
         self._ask(calibration, "to tell of a calibration", wire.Done)
 
     def shutdown(self) -> None:
-        """Let the daemon finish what it has acked and exit."""
+        """Have the daemon finish the acked volumes and exit."""
         self._ask(wire.Shutdown(), "to stop", wire.Done)
 
     def close(self) -> None:
-        """Close the socket; the client cannot be used after."""
+        """Close the socket; the client cannot be used afterwards."""
         self._drop_socket()
         self._context.term()
 
@@ -55,7 +59,7 @@ class ControlClient:
         self.close()
 
     def _ask(self, request: wire.Message, wanted: str, last: type[wire.Message]) -> list[tuple[Any, list[bytes]]]:
-        """Send a request and return its answers up to and with the one of type `last`."""
+        """Send a request; return its answers, the last of which has the type `last`."""
         answers: list[tuple[Any, list[bytes]]] = []
         try:
             socket = self._connected(wanted)
@@ -67,7 +71,7 @@ class ControlClient:
                 if isinstance(answers[-1][0], wire.Refused):
                     raise RefusedByDaemon(answers[-1][0])
         except BaseException:
-            # What is still to come would be taken for the next request's answer.
+            # A late answer would be taken for the next request's answer.
             self._drop_socket()
             raise
         return answers

@@ -1,4 +1,4 @@
-"""What the offline commands ask of a data set, whoever recorded it: NSD's folder and a BIDS folder both answer."""
+"""What the offline commands need of recorded data; NSD folders and BIDS folders both provide it."""
 
 import re
 from collections.abc import Iterable
@@ -15,18 +15,18 @@ Array = NDArray[Any]
 
 
 class DataSetError(BraindError):
-    """Recorded data that are missing, damaged or not what they should be: names the file and what to do."""
+    """Recorded data are missing, damaged or wrong: names the file and the remedy."""
 
     code = "data"
 
 
 @dataclass(frozen=True)
 class Trials:
-    """Trials in the order in which they were shown; all arrays have the shape (n_trials,).
+    """Trials in the order of their onsets; each field is an array of shape (n_trials,).
 
-    `session`, `run` and `trial_in_run` count from 1. `nsd_id` is the picture's number, from 0 (NSD's 73k id less 1);
-    `is_shared` marks the test set, in NSD the pictures that all subjects see; `repeat` is how often the subject has
-    seen the picture before; `onset_s` is the time since the run's first volume.
+    `session`, `run` and `trial_in_run` count from 1. `nsd_id` is the picture's number, from 0 (NSD's 73k id less 1).
+    `is_shared` (bool) marks the test set: in NSD the pictures that all subjects see. `repeat` is the number of earlier
+    trials with the same picture. `onset_s` is the time since the run's first volume, s.
     """
 
     session: Array
@@ -48,19 +48,21 @@ class Trials:
 
 @dataclass(frozen=True, eq=False)
 class BoldSignal:
-    """A run of BOLD as it was recorded.
+    """Chosen voxels of a recorded BOLD run.
 
     Parameters
     ----------
     index : array of shape (n_volumes,), int
-        Each volume's number in the run, rising; some may be missing.
+        Each volume's number in the run, rising; numbers may be missing.
     voxels : array of shape (n_volumes, n_voxels), float32
-        Raw.
-    onsets_s : array of shape (n_onsets,), float
-        Of the run's trials, in their order; then of what showed no picture, if that is known.
-    durations_s : array of shape (n_onsets,), float, optional
+        Scanner units.
+    onsets_s : array of shape (n_onsets,), float, s
+        The trials' onsets in their order, then the onsets of known events without a picture.
+    tr_s : float
+        Seconds from volume to volume.
+    durations_s : array of shape (n_onsets,), float, s, optional
     motion : array of shape (n_volumes, 6), float, optional
-        mm and rad.
+        Translations along x, y, z in mm, then rotations about x, y, z in rad.
     """
 
     index: Array
@@ -72,10 +74,10 @@ class BoldSignal:
 
 
 class DataSet(Protocol):
-    """Single-trial responses of some subjects, the pictures they saw, and what the pictures show.
+    """Single-trial responses of some subjects, the pictures they saw, and the pictures' captions.
 
-    Volumes are (X, Y, Z) as NIfTI orders them. Subjects, sessions and runs count from 1, pictures from 0. Every method
-    raises DataSetError for what is not there.
+    Volumes are (X, Y, Z) as NIfTI orders axes. Subjects, sessions and runs count from 1, pictures from 0. Every method
+    raises DataSetError if its data are missing.
     """
 
     @property
@@ -85,7 +87,7 @@ class DataSet(Protocol):
 
     @property
     def estimates(self) -> str:
-        """Which single-trial estimates these are, such as betas_fithrf."""
+        """The kind of single-trial estimates, such as betas_fithrf."""
         ...
 
     def subjects(self) -> list[int]:
@@ -93,7 +95,7 @@ class DataSet(Protocol):
         ...
 
     def is_simulated(self) -> bool:
-        """Say whether nobody was scanned."""
+        """Say whether the data are simulated."""
         ...
 
     def shape(self, subject: int) -> tuple[int, int, int]:
@@ -105,15 +107,15 @@ class DataSet(Protocol):
         ...
 
     def brainmask(self, subject: int) -> Array:
-        """Return where the brain is: (X, Y, Z) bool."""
+        """Return the brain mask: (X, Y, Z) bool."""
         ...
 
     def roi_mask(self, subject: int, labels: list[str]) -> Array:
-        """Return where any of the labels (or mask files) is: (X, Y, Z) bool."""
+        """Return the union of labels and mask files: (X, Y, Z) bool."""
         ...
 
     def trials(self, subject: int) -> Trials:
-        """Return the trials of the chosen sessions, in the order of their responses."""
+        """Return the trials of the chosen sessions, in the order of `masked_betas`."""
         ...
 
     def masked_betas(self, subject: int, sessions: list[int], voxel_index: Array) -> Array:
@@ -121,7 +123,7 @@ class DataSet(Protocol):
         ...
 
     def pictures(self, nsd_ids: Array | list[int]) -> Array:
-        """Return pictures in the order asked for: (n_pictures, px, px, 3) uint8, RGB."""
+        """Return pictures in the given order: (n_pictures, px, px, 3) uint8, RGB."""
         ...
 
     def captions(self, nsd_id: int) -> list[str]:
@@ -129,44 +131,44 @@ class DataSet(Protocol):
         ...
 
     def novel_kind_ids(self) -> list[int]:
-        """List the test pictures of kinds of object that no training picture shows, where that is known."""
+        """List the test pictures of object kinds that no training picture shows; empty if that is unknown."""
         ...
 
 
 @runtime_checkable
 class BoldDataSet(DataSet, Protocol):
-    """A data set whose runs have BOLD series, volume by volume."""
+    """A data set that also has BOLD series."""
 
     @property
     def bold_tr_s(self) -> float:
-        """Return the time from one volume to the next, s."""
+        """Seconds from volume to volume."""
         ...
 
     def bold_runs(self, subject: int, session: int) -> list[int]:
-        """List a session's runs with a BOLD series and trials, as `Trials.run` numbers them."""
+        """List a session's runs that have a BOLD series and trials, by the numbers of `Trials.run`."""
         ...
 
     def bold_signal(self, subject: int, session: int, run: int, voxel_index: Array) -> BoldSignal:
-        """Return chosen voxels of a run."""
+        """Return chosen voxels of a run, by positions in the flattened (C order) volume."""
         ...
 
     def bold_mean(self, subject: int, session: int, run: int) -> Array:
-        """Return a run's mean volume: (X, Y, Z) float32, NaN in voxels that were not recorded."""
+        """Return a run's mean volume: (X, Y, Z) float32, NaN in unrecorded voxels."""
         ...
 
 
 class BrainDataSet(DataSet, Protocol):
-    """A data set whose whole brain is mapped: its regions have names, and its files say whose and what they are."""
+    """A data set of whole-brain volumes with named regions and BIDS labels."""
 
     task: str
     space: str
 
     def label(self, subject: int) -> str:
-        """Return the subject's label in names of files, such as 01."""
+        """Return the subject's label in file names, such as 01."""
         ...
 
     def regions(self, subject: int) -> list[str]:
-        """List the regions that `roi_mask` knows and a table of regions has."""
+        """List the named regions that `roi_mask` knows."""
         ...
 
     def brainmask_path(self, subject: int) -> Path:
@@ -175,11 +177,12 @@ class BrainDataSet(DataSet, Protocol):
 
 
 def parse_sessions(text: str) -> list[int] | None:
-    """Read "1-12,14" (both ends in) into session numbers, rising; None, all of them, for "".
+    """Return the sorted session numbers of "1-12,14" (ends included); None, which means all, for "".
 
     Raises
     ------
     DataSetError
+        The text is not a list of numbers and ranges.
     """
     if not text:
         return None
@@ -193,19 +196,19 @@ def parse_sessions(text: str) -> list[int] | None:
     return sorted(sessions)
 
 
-def chosen_sessions(there: list[int], wanted: list[int] | None, whose: str) -> list[int]:
-    """Return the wanted sessions (None: all that are there); raises DataSetError if one is not there."""
-    missing = sorted(set(wanted or []) - set(there))
+def chosen_sessions(on_disk: list[int], wanted: list[int] | None, whose: str) -> list[int]:
+    """Return the wanted sessions; None wants all. Raises DataSetError if a wanted session is not on disk."""
+    missing = sorted(set(wanted or []) - set(on_disk))
     if missing:
         raise DataSetError(
-            f"{whose} has no session {', '.join(map(str, missing))}; it has {span(there) or 'none'}: "
+            f"{whose} has no session {', '.join(map(str, missing))}; it has {span(on_disk) or 'none'}: "
             "choose among those with --sessions"
         )
-    return there if wanted is None else wanted
+    return on_disk if wanted is None else wanted
 
 
 def span(numbers: Iterable[int]) -> str:
-    """Write numbers as people do: "1-12, 14"."""
+    """Write numbers as ranges: "1-12, 14"."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and number == parts[-1][1] + 1:
@@ -216,7 +219,7 @@ def span(numbers: Iterable[int]) -> str:
 
 
 def times_seen_before(nsd_id: Array) -> Array:
-    """Count, for each trial, the earlier trials with the same picture: (n_trials,) int64."""
+    """Count each trial's earlier trials with the same picture: (n_trials,) int64."""
     order = np.argsort(nsd_id, kind="stable")
     in_order = nsd_id[order]
     repeat = np.empty(len(nsd_id), np.int64)

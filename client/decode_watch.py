@@ -1,4 +1,4 @@
-"""Watch, in a thread of its own, which of the volumes that were sent are decoded, and how soon."""
+"""Watch which sent volumes are decoded, and how soon, in a thread of its own."""
 
 import threading
 import time
@@ -9,19 +9,19 @@ from typing import Self
 
 from .connection import NoDaemonError
 from .subscriber import DecodeSubscriber, Received
-from .wire import Decode, Skipped
+from .wire import Decode, Skipped, last_stage
 
 POLL_S = 0.1
 HEARTBEAT_WAIT_S = 5.0
 
 Volume = tuple[str, int]
-"""A run's name and an index in it."""
+"""A run's name, and a volume's index in it."""
 
 
 class DecodeWatch:
-    """Matches decodes of one session with the volumes sent; without a subscriber it watches nothing.
+    """Matches the decodes of one session with the volumes sent; without a subscriber it watches nothing.
 
-    Only volumes announced by `sent` count, each once: those of an earlier replay belong to that one's summary.
+    Only volumes that `sent` announced count, each once. An earlier replay's volumes are in the earlier summary.
     """
 
     def __init__(self, subscriber: DecodeSubscriber | None, session: str) -> None:
@@ -31,32 +31,34 @@ class DecodeWatch:
         self._decoded_s: dict[Volume, float] = {}
         self._skipped: set[Volume] = set()
         self._changed_s = time.monotonic()
-        self._heard = threading.Event()
+        self._received = threading.Event()
         self._stopping = threading.Event()
         self._executor = ThreadPoolExecutor(1, "decodes")
         self._listening: Future[None] | None = None
 
     @property
     def n_decoded(self) -> int:
+        """How many sent volumes have their last picture."""
         return len(self._decoded_s)
 
     @property
     def n_skipped(self) -> int:
+        """How many sent volumes were skipped."""
         return len(self._skipped)
 
     def sent(self, run: str, index: int) -> None:
-        """Note that a volume is being sent now."""
+        """Note that a volume is sent now."""
         self._sent_s.setdefault((run, index), time.monotonic())
         self._changed_s = time.monotonic()
 
     def latencies_s(self) -> list[float]:
-        """Return the seconds from sending to the last picture, of each decoded volume."""
+        """Return the seconds from sending to the last picture for each decoded volume."""
         return [decoded_s - self._sent_s[volume] for volume, decoded_s in self._decoded_s.items()]
 
     def wait_until_settled(self, n_acked: int | None, settle_s: float, report: Callable[[], None]) -> None:
-        """Wait until `n_acked` volumes are decoded or skipped, or for `settle_s` seconds none was.
+        """Wait until `n_acked` volumes are decoded or skipped, or until none was for `settle_s` seconds.
 
-        None for `n_acked`: how many decodes there will be is not known (BOLD).
+        `n_acked` None means that the number of decodes is unknown (BOLD). `report` is called while waiting.
         """
         while self._subscriber is not None and time.monotonic() - self._changed_s < settle_s:
             if n_acked is not None and self.n_decoded + self.n_skipped >= n_acked:
@@ -70,8 +72,8 @@ class DecodeWatch:
     def __enter__(self) -> Self:
         if self._subscriber is not None:
             self._listening = self._executor.submit(self._listen, self._subscriber)
-            # Until the first message is heard, the subscription may not be made and decodes go past it.
-            while not self._heard.wait(POLL_S):
+            # Decodes published before the subscription is made are lost; the first message shows that it is made.
+            while not self._received.wait(POLL_S):
                 if self._listening.done():
                     break
                 if time.monotonic() - self._changed_s > HEARTBEAT_WAIT_S:
@@ -96,7 +98,7 @@ class DecodeWatch:
         while not self._stopping.is_set():
             received = subscriber.receive(POLL_S)
             if received is not None:
-                self._heard.set()
+                self._received.set()
                 self._take(received)
 
     def _take(self, received: Received) -> None:
@@ -108,11 +110,6 @@ class DecodeWatch:
             return
         if isinstance(message, Skipped):
             self._skipped.add(volume)
-        elif message.stage == last_stage(message):
+        elif message.stage == last_stage(message.provenance.mode):
             self._decoded_s.setdefault(volume, time.monotonic())
         self._changed_s = time.monotonic()
-
-
-def last_stage(decode: Decode) -> str:
-    """Return the stage after which nothing more of a volume comes: mode `z` denoises nothing."""
-    return "xz" if decode.provenance.mode == "z" else "xzc"

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from .dicom_enhanced import read_enhanced
+from .dicom_geometry import plane_affine, series_of, stack_planes, tr_of
 from .incoming import LPS_TO_RAS, Array, Incoming, IncomingError, sendable
 
 SLICES_OF_GE = (0x0021, 0x104F)  # locations in acquisition
@@ -67,8 +69,6 @@ def read_dicom(path: Path, *, first_number: int = 1) -> list[Incoming] | Slice:
 
 
 def _volumes(dataset: Any, source: str, first_number: int) -> list[Incoming] | Slice:
-    from .dicom_enhanced import read_enhanced
-
     if int(dataset.get("SamplesPerPixel", 1)) != 1:
         raise IncomingError(f"{source}: a colour image, no volume; send the series of magnitude images")
     if "PerFrameFunctionalGroupsSequence" in dataset:
@@ -198,55 +198,3 @@ def _stack(slices: list[Slice]) -> Incoming:
     return Incoming(
         stored, LPS_TO_RAS @ affine, first.index, first.series, first.source, tr_s=first.tr_s, scale=scale
     )  # fmt: skip
-
-
-# ── geometry ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def stack_planes(planes: list[Array], affines: list[Array], source: str) -> tuple[Array, Array]:
-    """Stack planes in the order in which they lie along their normal.
-
-    Returns
-    -------
-    voxels : array of shape (I, J, n)
-    affine : array of shape (4, 4), float64, LPS
-    """
-    normal = affines[0][:3, 2] / np.linalg.norm(affines[0][:3, 2])
-    along_mm = np.array([affine[:3, 3] @ normal for affine in affines])
-    order = np.argsort(along_mm)
-    gaps_mm = np.diff(along_mm[order])
-    if len(gaps_mm) and gaps_mm.min() < 0.01:
-        raise IncomingError(f"{source}: two slices of one volume at the same place; send the magnitude series alone")
-    if len(gaps_mm) and np.ptp(gaps_mm) > 0.1:
-        raise IncomingError(
-            f"{source}: slices {gaps_mm.min():.2f} to {gaps_mm.max():.2f} mm apart: one is missing", code="partial"
-        )
-    affine = affines[order[0]].copy()
-    if len(order) > 1:
-        affine[:3, 2] = (affines[order[-1]][:3, 3] - affines[order[0]][:3, 3]) / (len(order) - 1)
-    return np.stack([planes[number] for number in order], axis=2), affine
-
-
-def plane_affine(place: Any, position: Any = None, measures: Any = None) -> Array:
-    """Return the (4, 4) LPS affine of a plane; its k axis is the unit normal.
-
-    `place`, `position` and `measures` have the orientation, the position and the pixel spacing.
-    """
-    position, measures = position or place, measures or place
-    row, column = np.array(place.ImageOrientationPatient, np.float64).reshape(2, 3)
-    down_mm, across_mm = map(float, measures.PixelSpacing)
-    affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = row * across_mm, column * down_mm, np.cross(row, column)
-    affine[:3, 3] = np.array(position.ImagePositionPatient, np.float64)
-    return affine
-
-
-def series_of(dataset: Any) -> str:
-    """Return the series' UID."""
-    return str(dataset.SeriesInstanceUID)
-
-
-def tr_of(dataset: Any) -> float | None:
-    """Return the repetition time in seconds, if it is there."""
-    tr_ms = dataset.get("RepetitionTime")
-    return float(tr_ms) / 1000 if tr_ms else None

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from .dicom import plane_affine, series_of, stack_planes, tr_of
+from .dicom_geometry import plane_affine, series_of, stack_planes, tr_of
 from .incoming import LPS_TO_RAS, Array, Incoming, IncomingError, sendable
 
 

@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
+from ..whole_file import write_whole
 from .config import Config, data_path
+
+Socket = Literal["ingest", "decodes", "control"]
+SOCKETS: tuple[Socket, ...] = get_args(Socket)
 
 # A daemon that listens everywhere is reached from its own machine through loopback.
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}
@@ -20,7 +24,7 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     pid: int | None = None
 
-    def address(self, socket: Literal["ingest", "decodes", "control"]) -> tuple[str, int]:
+    def address(self, socket: Socket) -> tuple[str, int]:
         """Return the host and port to connect to."""
         host, _, port = getattr(self, socket).removeprefix("tcp://").rpartition(":")
         host = host.strip("[]")
@@ -50,10 +54,8 @@ def endpoints_path(config: Config) -> Path:
 def write_endpoints(config: Config, listening: Endpoints) -> Path:
     """Say where this daemon listens; readers see the whole file or none."""
     path = endpoints_path(config)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path = path.with_name(f"{path.name}.{os.getpid()}")
-    partial_path.write_bytes(msgspec.json.encode(listening) + b"\n")
-    partial_path.replace(path)
+    with write_whole(path) as unfinished_path:
+        unfinished_path.write_bytes(msgspec.json.encode(listening) + b"\n")
     return path
 
 
@@ -69,11 +71,14 @@ def _reachable(host: str) -> str:
 
 
 def _read(path: Path) -> Endpoints | None:
-    """Return the file's endpoints; None if there is none, or one that no braind wrote, which a new daemon replaces."""
+    """Return the file's endpoints; None without a file, or if no braind wrote it. A new daemon replaces such a file."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Endpoints)
-    except (OSError, msgspec.MsgspecError):
+        found = msgspec.json.decode(path.read_bytes(), type=Endpoints)
+        for socket in SOCKETS:
+            found.address(socket)
+    except (OSError, ValueError):  # msgspec's errors are ValueErrors, and so is a port that is no number
         return None
+    return found
 
 
 def _is_alive(pid: int | None) -> bool:

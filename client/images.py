@@ -9,12 +9,11 @@ import numpy as np
 from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
 
+from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
+from .compressed import check_compressed
 from .data_set import DataSetError
 
 Array = NDArray[Any]
-
-# Affines pass through float32 headers and text, which moves a corner by some micrometres.
-MAX_CORNER_SHIFT_MM = 0.1
 
 
 def load_nifti(path: Path) -> Any:
@@ -50,8 +49,7 @@ def check_grid(image: Any, shape: tuple[int, ...], affine: Array, whose: str) ->
     path, own = image.get_filename(), tuple(image.shape[:3])
     if own != tuple(shape):
         raise DataSetError(f"{path} has the grid {own}, {whose} volumes {tuple(shape)}: resample it to them first")
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in own), 1]
-    shift_mm = float(np.linalg.norm((corners @ (image.affine - affine).T)[:, :3], axis=1).max())
+    shift_mm = corner_shift_mm(own, image.affine, affine)
     if not shift_mm <= MAX_CORNER_SHIFT_MM:
         raise DataSetError(
             f"{path} lies up to {shift_mm:.1f} mm away from {whose} volumes, by its affine: resample it to them first"
@@ -78,6 +76,9 @@ def mask_of_file(name: str, subject: int, shape: tuple[int, ...], affine: Array)
 
 def _read(image: Any, numbers: Any) -> Array:
     try:
+        check_compressed(Path(image.get_filename()))
         return np.asanyarray(numbers())
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DataSetError(f"{image.get_filename()} is cut short ({error}): download or copy it again") from error
+        raise DataSetError(
+            f"{image.get_filename()} is damaged or cut short ({error}): download or copy it again"
+        ) from error

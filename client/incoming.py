@@ -12,8 +12,6 @@ from .wire import VOLUME_DTYPES, Grid, Motion
 Array = NDArray[Any]
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-# As the daemon's own tolerance: affines pass through float32 headers and text.
-MAX_CORNER_SHIFT_MM = 0.1
 
 
 class IncomingError(BraindError):
@@ -71,12 +69,6 @@ def axis_codes(affine: Array) -> str:
     from nibabel.orientations import aff2axcodes
 
     return "".join(code or "?" for code in aff2axcodes(affine))
-
-
-def corner_shift_mm(shape: tuple[int, ...], affine: Array, other: Array) -> float:
-    """Return how far apart, at the farthest corner, two affines put a volume: mm."""
-    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in shape), 1]
-    return float(np.linalg.norm((corners @ (affine - other).T)[:, :3], axis=1).max())
 
 
 def sendable(voxels: Array, slope: float = 1.0, intercept: float = 0.0) -> tuple[Array, float]:

@@ -1,4 +1,4 @@
-"""NIfTI series: one 4-D file, or a folder's 3-D files that differ in their number."""
+"""Read NIfTI series: one 4-D file, or numbered 3-D files."""
 
 import re
 import zlib
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .compressed import check_compressed
 from .incoming import Incoming, IncomingError, sendable
 
 NUMBERED = re.compile(r"(.*?)(\d+)\.nii(?:\.gz)?$")
@@ -15,22 +16,20 @@ SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
 def read_nifti(path: Path, start: int = 0, *, first_number: int = 1) -> Iterator[Incoming]:
-    """Read a file's volumes, those of a 4-D file from number `start` on.
+    """Yield a file's volumes; a 4-D file is read from volume `start` on, one volume at a time.
 
     Parameters
     ----------
-    first_number : which number in its name a series' first 3-D file has
+    first_number : the number in the name of a series' first 3-D file
 
     Raises
     ------
     IncomingError
-        The file is cut short, is no NIfTI, or has other than 3 or 4 axes.
+        The file is cut short, is not NIfTI, does not have 3 or 4 axes, or is a 3-D file without a number.
     """
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.loadsave import load
-
+    image = _load(path)
     try:
-        image: Any = load(path)
+        check_compressed(path)
         shape, affine = image.shape, np.array(image.affine, np.float64)
         if len(shape) == 3:
             series, index = _number(path, first_number)
@@ -42,28 +41,43 @@ def read_nifti(path: Path, start: int = 0, *, first_number: int = 1) -> Iterator
                 yield _volume(voxels, image, affine, index, path.name, f"{path.name}[{index}]")
         else:
             raise IncomingError(f"{path}: {len(shape)} axes; a series is one 4-D file or several 3-D files")
-    except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise IncomingError(f"{path} cannot be read as NIfTI ({error}): it is cut short, or not one") from error
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error) as error:
+        # KeyError: a unit that NIfTI does not have; TypeError: voxels that are not numbers, such as RGB
+        raise _unreadable(path, error) from error
 
 
 def n_volumes(path: Path) -> int:
-    """Return how many volumes a NIfTI file's header announces."""
-    from nibabel.filebasedimages import ImageFileError
-    from nibabel.loadsave import load
-
-    try:
-        shape = load(path).shape  # pyright: ignore[reportAttributeAccessIssue]
-    except (ImageFileError, OSError, EOFError, zlib.error) as error:
-        raise IncomingError(f"{path} cannot be read as NIfTI ({error}): it is cut short, or not one") from error
+    """Return the number of volumes in a NIfTI file's header. Raises IncomingError if it is not NIfTI."""
+    shape = _load(path).shape
     return shape[3] if len(shape) > 3 else 1
 
 
+def _load(path: Path) -> Any:
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.loadsave import load
+    from nibabel.nifti1 import Nifti1Pair
+    from nibabel.spatialimages import HeaderDataError
+
+    try:
+        image: Any = load(path)
+    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+    # nibabel also opens other formats, and CIFTI-2 surfaces have names that end in .nii
+    if not isinstance(image, Nifti1Pair):
+        raise IncomingError(f"{path} is {type(image).__name__}, not a NIfTI volume; convert it to NIfTI")
+    return image
+
+
+def _unreadable(path: Path, error: Exception) -> IncomingError:
+    return IncomingError(f"{path} cannot be read as NIfTI ({error}): it is cut short, or not one")
+
+
 def _stored(image: Any) -> Any:
-    """Return what reads one volume at a time, unscaled: the rest of a 4-D file stays on disk."""
+    """Return a proxy of the unscaled numbers, which reads one volume at a time from disk."""
     from nibabel.arrayproxy import ArrayProxy
 
     proxy = image.dataobj
-    # Kept open, a compressed file is read once and not from its beginning for each volume.
+    # A compressed file that stays open is not decompressed from its beginning for each volume.
     return ArrayProxy(proxy.file_like, (proxy.shape, proxy.dtype, proxy.offset), keep_file_open=True)
 
 

@@ -1,24 +1,48 @@
-"""Names of NSD's regions: the label tables of its atlases, and which atlas a name belongs to."""
+"""NSD's regions: the volumes of its atlases, their label tables, and the atlas that has a name."""
 
 import difflib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from .images import load_nifti, scaled
 from .nsd_files import NsdError, existing
 
+Array = NDArray[Any]
+
 LABEL_TABLES = "nsddata/freesurfer/fsaverage/label"
-# Where a label that several atlases have is looked for first.
 FIRST_ATLASES = ("streams", "prf-visualrois", "nsdgeneral")
+"""The order of the search for a label that several atlases have."""
 
 
 def atlases_in(roi_folder: Path) -> list[str]:
-    """List the atlases of a subject's folder of ROI volumes, those to look in first at the front."""
+    """List the atlases in a subject's folder of ROI volumes, in the order of the search."""
     names = [path.name.removesuffix(".nii.gz") for path in roi_folder.glob("*.nii.gz")]
     both = sorted(name for name in names if not name.startswith(("lh.", "rh.")))
     return sorted(both, key=lambda name: FIRST_ATLASES.index(name) if name in FIRST_ATLASES else len(both))
 
 
+def read_roi(roi_folder: Path, atlas: str) -> Array:
+    """Return an atlas' labels: (X, Y, Z) int64, 0 in unlabelled cortex, below 0 outside cortex.
+
+    Raises
+    ------
+    NsdError
+        The atlas is missing; the sentence lists the atlases in the folder.
+    """
+    path = roi_folder / f"{atlas}.nii.gz"
+    if not path.exists():
+        raise NsdError(
+            f"{path} is missing; it holds the regions of atlas {atlas}: download it, or choose one of "
+            f"{', '.join(atlases_in(path.parent)) or 'none: the folder is empty'}"
+        )
+    return np.rint(scaled(load_nifti(path))).astype(np.int64)
+
+
 def read_labels(root: Path, atlas: str) -> dict[str, int]:
-    """Read an atlas' labels, name → value, without the one of value 0."""
+    """Read an atlas' labels, name → value, without the label of value 0. Raises NsdError if the table is missing."""
     path = existing(
         root / LABEL_TABLES / f"{atlas}.mgz.ctab",
         f"the label names of atlas {atlas}",
@@ -29,7 +53,13 @@ def read_labels(root: Path, atlas: str) -> dict[str, int]:
 
 
 def find_label(root: Path, atlases: list[str], label: str) -> tuple[str, int]:
-    """Return the atlas and the value of a label, "early" or, of a named atlas, "streams:early"."""
+    """Return the atlas and the value of a label: "early", or "streams:early" for a given atlas.
+
+    Raises
+    ------
+    NsdError
+        No atlas has the label; the sentence has the nearest name.
+    """
     atlas, _, name = label.rpartition(":")
     chosen = [atlas] if atlas else [each for each in atlases if (root / LABEL_TABLES / f"{each}.mgz.ctab").exists()]
     known: list[str] = []

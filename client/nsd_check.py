@@ -1,6 +1,6 @@
-"""What of the Natural Scenes Dataset a folder holds, what each command still lacks, and how that is obtained.
+"""Check a Natural Scenes Dataset folder: what it holds, what each command lacks, and how to obtain that.
 
-braind neither ships nor fetches NSD: it is given to people who sign its data agreement.
+braind neither ships nor fetches NSD: NSD is given to people who sign its data agreement.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,16 @@ from pathlib import Path
 from .data_set import DataSetError, span
 from .nsd import SPACE, NsdTree
 from .nsd_atlas import LABEL_TABLES, atlases_in
-from .nsd_design import CAPTION_FOLDERS, DESIGN_PATH, STIM_INFO_PATH, TRIALS_PER_SESSION
+from .nsd_design import CAPTION_FOLDERS, DESIGN_PATH, PICTURES_PATH, STIM_INFO_PATH, TRIALS_PER_SESSION
 
 COMMANDS = ("fit", "decode", "evaluate", "encode", "replay --kind beta", "replay --kind bold")
 OFFLINE = COMMANDS[:4]
-SESSIONS = (40, 40, 32, 30, 40, 32, 40, 30)  # scanned, by subject
+SESSIONS = (40, 40, 32, 30, 40, 32, 40, 30)
+"""Scanned sessions of subjects 1 to 8."""
 PICTURES_BYTES = 73_000 * 425 * 425 * 3
 RUNS, RUN_VOLUMES = 12, 226
-STORED_BYTES = 2  # a number of the betas or of the BOLD series
+STORED_BYTES = 2
+"""Bytes of a stored beta, and of a stored BOLD value."""
 
 AGREEMENT = "sign NSD's data agreement (naturalscenesdataset.org)"
 BUCKET = "s3://natural-scenes-dataset"
@@ -26,10 +28,17 @@ CAPTIONS = "take annotations_trainval2017.zip from cocodataset.org and put its c
 
 @dataclass(frozen=True)
 class Part:
-    """A part of NSD: what is there of it, which commands need it, and where it comes from.
+    """A part of NSD, the commands that need it, and where to get it.
 
-    `there` says what is there ("" if nothing); `n_bytes` is its size on disk, `missing_bytes` about how much would come
-    on top (0 where that is not known).
+    Parameters
+    ----------
+    name : the part's name, for people
+    path : where it belongs, below the NSD folder
+    commands : the commands that need it
+    there : what the folder has of it; "" if nothing
+    n_bytes : its size on disk
+    missing_bytes : about how many bytes are missing; 0 if that is unknown
+    how : how to obtain it
     """
 
     name: str
@@ -43,7 +52,7 @@ class Part:
 
 @dataclass(frozen=True)
 class SubjectCheck:
-    """One subject's parts, and what each command lacks."""
+    """One subject's parts, and the names of the missing parts of each command."""
 
     subject: int
     parts: list[Part]
@@ -51,13 +60,7 @@ class SubjectCheck:
 
 
 def check_tree(tree: NsdTree, subjects: list[int]) -> list[SubjectCheck]:
-    """Look at what a folder holds for some subjects; reads no more than names, sizes and one header a subject.
-
-    Raises
-    ------
-    NsdError
-        If the folder has none of these subjects.
-    """
+    """Check the parts of some subjects. Reads only names, sizes and one header per subject."""
     checks = []
     for subject in subjects:
         parts = [*_common_parts(tree.root), *_subject_parts(tree, subject)]
@@ -70,12 +73,11 @@ def check_tree(tree: NsdTree, subjects: list[int]) -> list[SubjectCheck]:
 
 
 def _common_parts(root: Path) -> list[Part]:
-    pictures = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
     captions = [path for folder in CAPTION_FOLDERS for path in sorted((root / folder).glob("captions_*2017.json"))]
     return [
         _file(root, "order of trials", DESIGN_PATH, COMMANDS),
         _file(root, "table of pictures", STIM_INFO_PATH, OFFLINE),
-        _file(root, "pictures", pictures, COMMANDS, PICTURES_BYTES),
+        _file(root, "pictures", PICTURES_PATH, COMMANDS, PICTURES_BYTES),
         Part("captions", CAPTION_FOLDERS[0], OFFLINE, _names(captions), _bytes(captions), 0, CAPTIONS),
     ]
 
@@ -115,7 +117,7 @@ def _subject_parts(tree: NsdTree, subject: int) -> list[Part]:
 
 
 def _n_voxels(tree: NsdTree, subject: int) -> int:
-    """Count the voxels of a subject's volumes; 0 where the brain mask is missing or damaged."""
+    """Count the voxels of a subject's volumes; 0 if the brain mask is missing or damaged."""
     try:
         x, y, z = tree.shape(subject)
     except DataSetError:

@@ -1,6 +1,6 @@
-"""NSD's experiment design and picture table: which trial shows which picture, and where a picture's captions are.
+"""NSD's experiment design: the picture of each trial, and the pictures with their captions.
 
-Everything is counted from 0 here; the files count 73k ids and positions from 1.
+Pictures count from 0 here; the files count 73k ids and positions from 1.
 """
 
 import csv
@@ -13,22 +13,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .data_set import Trials, times_seen_before
-from .nsd_files import NsdError, existing
+from .nsd_files import NsdError, dataset, existing, open_hdf5
 
 Array = NDArray[Any]
 
 TRIALS_PER_SESSION = 750
-SLOT_S = 4.0  # 3 s of picture, 1 s of grey
+SLOT_S = 4.0
+"""A slot is 3 s of picture and 1 s of grey."""
 DESIGN_PATH = "nsddata/experiments/nsd/nsd_expdesign.mat"
 STIM_INFO_PATH = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
-# COCO's own file names; the first folder is where nsd_access keeps them
+PICTURES_PATH = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 CAPTION_FOLDERS = ("nsddata_stimuli/stimuli/nsd/annotations", "annotations")
+"""Folders of COCO's caption files; nsd_access keeps them in the first."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """nsd_expdesign.mat: `master_ordering` (n_trials,), `subject_ids` (n_subjects, n_pictures) 0-based 73k ids,
-    `shared_ids` (n_shared,) and `stim_pattern` (n_sessions, 12, 75), 1 where a slot shows a picture.
+    """The contents of nsd_expdesign.mat.
+
+    Parameters
+    ----------
+    master_ordering : array of shape (n_trials,), int64
+        The position of each trial's picture among the subject's pictures.
+    subject_ids : array of shape (n_subjects, n_pictures), int64
+        0-based 73k ids.
+    shared_ids : array of shape (n_shared,), int64
+        0-based 73k ids of the pictures that all subjects see.
+    stim_pattern : array of shape (n_sessions, 12, 75)
+        1 where a slot of a run shows a picture.
     """
 
     master_ordering: Array
@@ -61,7 +73,10 @@ class Design:
 
 @dataclass(frozen=True)
 class PictureTable:
-    """nsd_stim_info_merged.csv: COCO id and split of each 73k id (row)."""
+    """The COCO id and split of each picture; row n is the picture with 0-based 73k id n.
+
+    Source: nsd_stim_info_merged.csv.
+    """
 
     coco_ids: Array
     coco_splits: list[str]
@@ -77,8 +92,8 @@ class _Annotations(msgspec.Struct):
 
 
 def read_design(root: Path) -> Design:
-    """Read nsd_expdesign.mat below an NSD folder. Raises NsdError if it is missing or not what it should be."""
-    from scipy.io import loadmat  # scipy: 0.1 s, and only design readers need it
+    """Read nsd_expdesign.mat of an NSD folder. Raises NsdError if it is missing or is another file."""
+    from scipy.io import loadmat  # importing scipy takes 0.1 s, and only this function needs it
 
     path = existing(root / DESIGN_PATH, "the order of trials", "download nsddata/experiments/nsd")
     try:
@@ -101,7 +116,7 @@ def read_design(root: Path) -> Design:
 
 
 def read_picture_table(root: Path) -> PictureTable:
-    """Read which COCO picture each 73k id is. Raises NsdError if the table is missing or has other columns."""
+    """Read the COCO picture of each 73k id. Raises NsdError if the table is missing or has other columns."""
     path = existing(root / STIM_INFO_PATH, "the COCO ids of pictures", "download nsddata/experiments/nsd")
     with path.open(newline="") as file:
         rows = csv.DictReader(file)
@@ -112,7 +127,13 @@ def read_picture_table(root: Path) -> PictureTable:
 
 
 def read_captions(root: Path, split: str) -> dict[int, list[str]]:
-    """Read all captions of a COCO split ("train2017" or "val2017"): COCO id → captions, in the file's order."""
+    """Read all captions of a COCO split ("train2017" or "val2017"): COCO id → captions, in the file's order.
+
+    Raises
+    ------
+    NsdError
+        The file is missing or damaged.
+    """
     name = f"captions_{split}.json"
     found = [path for folder in CAPTION_FOLDERS if (path := root / folder / name).exists()]
     path = existing(
@@ -128,3 +149,53 @@ def read_captions(root: Path, split: str) -> dict[int, list[str]]:
     for row in rows:
         captions.setdefault(row.image_id, []).append(row.caption)
     return captions
+
+
+class Captions:
+    """The captions of an NSD folder's pictures; a COCO split is read when its first picture is asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._table: PictureTable | None = None
+        self._of_split: dict[str, dict[int, list[str]]] = {}
+
+    def of(self, nsd_id: int) -> list[str]:
+        """Return the captions of a picture. Raises NsdError if the picture or its captions are missing."""
+        self._table = table = self._table or read_picture_table(self._root)
+        if not 0 <= nsd_id < len(table.coco_ids):
+            raise NsdError(f"picture {nsd_id}: the table of pictures has 0 to {len(table.coco_ids) - 1}")
+        split = table.coco_splits[nsd_id]
+        if split not in self._of_split:
+            self._of_split[split] = read_captions(self._root, split)
+        coco_id = int(table.coco_ids[nsd_id])
+        if coco_id not in self._of_split[split]:
+            raise NsdError(f"captions_{split}.json has nothing for COCO picture {coco_id}: download the whole file")
+        return self._of_split[split][coco_id]
+
+
+def read_pictures(root: Path, nsd_ids: Array | list[int]) -> Array:
+    """Return pictures in the given order: (n_pictures, px, px, 3) uint8, RGB.
+
+    Raises
+    ------
+    NsdError
+        The file is missing or damaged, or has no such picture.
+    """
+    path = existing(root / PICTURES_PATH, "the pictures", "download nsddata_stimuli")
+    with open_hdf5(path) as file:
+        brick = dataset(file, "imgBrick")
+        beyond = [int(nsd_id) for nsd_id in nsd_ids if not 0 <= nsd_id < len(brick)]
+        if beyond:
+            raise NsdError(f"picture {beyond[0]}: {path} has the pictures 0 to {len(brick) - 1}")
+        return np.stack([brick[int(nsd_id)] for nsd_id in nsd_ids]) if len(nsd_ids) else brick[:0]
+
+
+def read_onsets(path: Path, tr_s: float) -> list[tuple[float, int]]:
+    """Return the trials of a BOLD run's design file: seconds since the first volume, and 0-based 73k id.
+
+    The file has one row per volume: the 1-based 73k id of the picture that appears, or 0. Raises NsdError if the file
+    is missing.
+    """
+    existing(path, "the onsets of a run's trials", "download nsddata_timeseries/…/design of this session")
+    ids = np.loadtxt(path, dtype=np.int64, ndmin=1)
+    return [(float(volume * tr_s), int(ids[volume]) - 1) for volume in np.flatnonzero(ids)]

@@ -1,6 +1,6 @@
-"""Scores on their way to other programs: follow the daemon, and hand on the first message of each decode.
+"""Hand each decode's scores to other programs.
 
-An outlet is only a subscriber; it may come and go, and delays nobody.
+An outlet is only a subscriber: it may come and go, and it delays no decode.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ SILENCE_S = 3.0
 
 
 class OutletError(BraindError):
-    """An outlet that cannot be opened."""
+    """The outlet cannot be opened."""
 
     code = "outlet"
 
 
 @dataclass(frozen=True)
-class Given:
-    """What an outlet gives of a decode, in this order; None where there is nothing to say.
+class ScoreSample:
+    """The fields of a decode that an outlet sends, in this order; None if a decode lacks the value.
 
-    `score`, `nsd_id` and `label` are the best candidate's; the other fields are those of `wire.Decode`.
+    `score`, `nsd_id` and `label` belong to the best candidate. `wire.Decode` describes the other fields.
     """
 
     seq: int
@@ -44,7 +44,7 @@ class Given:
 
     @classmethod
     def of(cls, decode: Decode) -> Self:
-        """Take it from a decode of stage `scores`."""
+        """Return the sample of a decode of stage `scores`."""
         best = decode.retrieved[0] if decode.retrieved else None
         return cls(
             seq=decode.seq,
@@ -62,8 +62,8 @@ class Given:
         )
 
 
-def follow_scores(where: Endpoints, give: Callable[[Given], None], say: Callable[[str], None]) -> None:
-    """Hand on every decode's scores, for ever; say when the daemon comes and goes."""
+def follow_scores(where: Endpoints, send: Callable[[ScoreSample], None], say: Callable[[str], None]) -> None:
+    """Call `send` with every decode's scores, for ever; call `say` when the daemon comes and goes."""
     is_heard: bool | None = None
     with DecodeSubscriber(*where.address("decodes"), where.address("control")[1], stages=("scores",)) as subscriber:
         while True:
@@ -72,4 +72,4 @@ def follow_scores(where: Endpoints, give: Callable[[Given], None], say: Callable
                 is_heard = received is not None
                 say(f"the daemon at {where.decodes} is heard" if is_heard else f"no daemon at {where.decodes}; waiting")
             if received is not None and isinstance(received.message, Decode):
-                give(Given.of(received.message))
+                send(ScoreSample.of(received.message))

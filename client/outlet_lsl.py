@@ -1,23 +1,28 @@
-"""Scores as a Lab Streaming Layer stream, which LabRecorder writes beside EEG, eyes and markers."""
+"""Scores as a Lab Streaming Layer stream, which LabRecorder records with EEG, eye tracking and markers."""
 
 import math
 from types import ModuleType
 from typing import Any
 
 from .endpoints import Endpoints
-from .outlet import Given, OutletError
+from .outlet import OutletError, ScoreSample
 
 CHANNELS = ("seq", "index", "trial", "event", "since_onset_s", "is_final", "feedback", "score", "nsd_id")
 STREAM_TYPE = "Decode"
 
 
 class LslOutlet:
-    """A stream of `CHANNELS`, doubles, NaN where there is nothing to say; its time is when the scores came here.
+    """A stream of `CHANNELS`, float64, NaN if a decode lacks the value. A sample's time is the scores' arrival here.
 
     Parameters
     ----------
-    name : the stream's
-    where : the daemon's addresses; programs that read the stream find it again by them after a restart
+    name : the stream's name
+    where : the daemon's addresses, which identify the stream to its readers after a restart
+
+    Raises
+    ------
+    OutletError
+        pylsl or liblsl is missing.
     """
 
     def __init__(self, name: str, where: Endpoints) -> None:
@@ -28,14 +33,14 @@ class LslOutlet:
         info.set_channel_labels(list(CHANNELS))
         self._outlet: Any = pylsl.StreamOutlet(info)
 
-    def give(self, given: Given) -> None:
+    def give(self, sample: ScoreSample) -> None:
         """Push one sample."""
-        self._outlet.push_sample(sample(given))
+        self._outlet.push_sample(values_of(sample))
 
 
-def sample(given: Given) -> list[float]:
-    """Return the values of `CHANNELS`."""
-    values = (getattr(given, channel) for channel in CHANNELS)
+def values_of(sample: ScoreSample) -> list[float]:
+    """Return the sample's values of `CHANNELS`; NaN for None."""
+    values = (getattr(sample, channel) for channel in CHANNELS)
     return [math.nan if value is None else float(value) for value in values]
 
 
@@ -45,14 +50,14 @@ def load_pylsl() -> ModuleType:
     Raises
     ------
     OutletError
-        One of the two is not there; it says what to do.
+        pylsl or liblsl is missing; the sentence has the remedy.
     """
     try:
         import pylsl
     except ImportError as error:
         raise OutletError(f"pylsl is not installed ({error}): pip install 'braind[lsl]'") from error
     except RuntimeError as error:
-        # its own words are a paragraph of links
+        # pylsl's own message is a paragraph of links.
         words = " ".join(str(error).split())
         raise OutletError(
             f"pylsl finds no liblsl that it can load ({words:.120}…): install liblsl, or name its file in the "

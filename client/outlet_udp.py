@@ -1,21 +1,26 @@
-"""Scores as lines of text in UDP datagrams, which PsychoPy, Presentation, MATLAB and all others can read."""
+"""Scores as lines of text in UDP datagrams, which PsychoPy, Presentation and MATLAB can read."""
 
 import socket
 from collections.abc import Callable
 
-from .outlet import Given, OutletError
+from .outlet import OutletError, ScoreSample
 
 MISSING = "n/a"
 DIGITS = {"since_onset_s": 3, "feedback": 4, "score": 4}
 
 
 class UdpOutlet:
-    """Sends a datagram a decode to one address, which need not be listened at.
+    """Sends one datagram per decode to one address, at which nobody needs to listen.
 
     Parameters
     ----------
     address : HOST:PORT
-    say : called with what could not be sent
+    say : called with a sentence if a datagram could not be sent
+
+    Raises
+    ------
+    OutletError
+        The address is not HOST:PORT, or the host is unknown.
     """
 
     def __init__(self, address: str, say: Callable[[str], None]) -> None:
@@ -32,21 +37,21 @@ class UdpOutlet:
         self._socket = socket.socket(family, kind, protocol)
         self._address, self._say = address, say
 
-    def give(self, given: Given) -> None:
-        """Send one line; a network that is away costs that line only."""
+    def give(self, sample: ScoreSample) -> None:
+        """Send one line; a network error costs only this line."""
         try:
-            self._socket.sendto(line(given), self._to)
+            self._socket.sendto(line(sample), self._to)
         except OSError as error:
-            self._say(f"decode {given.seq} was not sent to {self._address}: {error.strerror}")
+            self._say(f"decode {sample.seq} was not sent to {self._address}: {error.strerror}")
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
 
-def line(given: Given) -> bytes:
-    """Return the fields of `Given` in their order, tabs between, UTF-8, with a newline."""
-    return ("\t".join(_field(name, value) for name, value in vars(given).items()) + "\n").encode()
+def line(sample: ScoreSample) -> bytes:
+    """Return the sample's fields in their order, separated by tabs: UTF-8 text with a newline."""
+    return ("\t".join(_field(name, value) for name, value in vars(sample).items()) + "\n").encode()
 
 
 def _field(name: str, value: object) -> str:
@@ -56,5 +61,5 @@ def _field(name: str, value: object) -> str:
         return str(int(value))
     if isinstance(value, float):
         return f"{value:.{DIGITS[name]}f}"
-    # a label may hold tabs and line ends
+    # A label may contain tabs and line ends.
     return " ".join(str(value).split()) or MISSING

@@ -1,4 +1,4 @@
-"""Pictures from the wire as arrays."""
+"""Read pictures that came over the wire."""
 
 import io
 
@@ -9,17 +9,17 @@ from ..errors import BraindError
 from .wire import Array
 
 MAX_PICTURE_PX = 4096
-"""Longer side of the largest picture taken from the wire."""
+"""The longer side of the largest picture that is read."""
 
 
 class PictureError(BraindError):
-    """Bytes that are no picture."""
+    """The bytes are not a picture."""
 
     code = "picture"
 
 
 def read_picture(png: bytes, largest_px: int = MAX_PICTURE_PX) -> Array:
-    """Return the picture of a PNG, its longer side at most `largest_px`.
+    """Return the picture of a PNG file's bytes, scaled down to a longer side of at most `largest_px`.
 
     Returns
     -------
@@ -29,9 +29,9 @@ def read_picture(png: bytes, largest_px: int = MAX_PICTURE_PX) -> Array:
     Raises
     ------
     PictureError
-        When the bytes are no PNG, are cut short, or are larger than any decoder makes.
+        The bytes are not a PNG or are cut short, or a side is longer than `MAX_PICTURE_PX`.
     """
-    # the header's size is read before Pillow sees the bytes: a few bytes may announce gigabytes of pixels
+    # A header of a few bytes may announce gigabytes of pixels, so its size is checked before Pillow reads it.
     width, height = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
     if max(width, height) > MAX_PICTURE_PX:
         raise PictureError(f"a picture of {width} × {height} pixels; at most {MAX_PICTURE_PX} a side are shown")

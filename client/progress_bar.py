@@ -1,21 +1,15 @@
-"""A replay's words on stderr, and a progress bar if that is a terminal."""
+"""A replay's progress bar on stderr, if stderr is a terminal."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from .replay import ReplayProgress
 
 
-def say(sentence: str) -> None:
-    """Write a sentence to stderr."""
-    sys.stderr.write(f"braind: {sentence}\n")
-
-
 @contextmanager
 def progress_bar() -> Iterator[Callable[[ReplayProgress], None] | None]:
-    """Give a function that draws a replay's counts; None without a terminal."""
-    # rich: 70 ms, only a replay at a terminal pays.
+    """Yield a function that draws a replay's counts; None if stderr is not a terminal."""
+    # Importing rich takes 70 ms, and only a replay at a terminal needs it.
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 

@@ -1,8 +1,8 @@
-"""Send a dataset's held-out trials to the daemon as a scanner would, and measure what comes back.
+"""Send a data set's held-out trials to the daemon as a scanner would, and measure the decodes that come back.
 
 1. Open the run: the daemon says where to go on.  2. Prepare the next volume.  3. Wait for its time.
-4. Send the onsets that come before it.  5. Send it.  6. Count the answers.  7. End the run.
-8. Wait for the pictures of what was acked.
+4. Send the onsets before it.  5. Send it.  6. Count the answers.  7. End the run.
+8. Wait for the pictures of the acked volumes.
 """
 
 import time
@@ -16,29 +16,30 @@ import numpy as np
 
 from .connection import RefusedByDaemon
 from .decode_watch import DecodeWatch
-from .replay_runs import Repeats, ReplayRun, ReplayTrial, ReplayVolume, beta_runs, bold_runs, foils, picture_png
+from .replay_plan import ReplayPlan
+from .replay_runs import ReplayRun, ReplayTrial, ReplayVolume, beta_runs, bold_runs, foils, picture_png
 from .scanner import ScannerClient
 from .subscriber import DecodeSubscriber
-from .wire import Ack, Kind, Refused
+from .wire import Ack, Refused
 
 if TYPE_CHECKING:
     from .nsd import NsdTree
 
 SETTLE_S = 60.0
-"""With nothing decoded for so long after the last volume, nothing more is expected."""
+"""A replay ends when no decode has come for so long after the last volume."""
 BOLD_SETTLE_S = 10.0
-"""The same for BOLD, where it is not known how many decodes there will be."""
+"""The same for BOLD, whose number of decodes is unknown."""
 
 
 @dataclass
 class ReplayProgress:
-    """How far a replay is; the counts are of volumes."""
+    """How far a replay is, in numbers of volumes."""
 
     session: str
     n_planned: int = 0
-    """Of the runs opened so far; the others' are not known yet."""
+    """Volumes of the runs opened so far."""
     n_resumed: int = 0
-    """Acked already when the run was opened."""
+    """Volumes that the daemon had when the run was opened."""
     n_sent: int = 0
     n_acked: int = 0
     n_duplicates: int = 0
@@ -46,11 +47,14 @@ class ReplayProgress:
     n_decoded: int = 0
     n_skipped: int = 0
     refusals: dict[str, str] = field(default_factory=dict)
-    """The first sentence of each code."""
+    """Code → the first sentence with that code."""
 
 
 class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a replay's volumes. Latency is from the volume's sending to its last picture's arrival here."""
+    """The numbers of volumes sent, acked, refused, decoded and skipped, and the latency.
+
+    Latency is the time from a volume's sending to the arrival of its last picture at this program.
+    """
 
     session: str
     n_resumed: int
@@ -61,7 +65,7 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
     n_decoded: int
     n_skipped: int
     n_outstanding: int
-    """Acked betas that were neither decoded nor skipped in time; with BOLD not every volume has a decode."""
+    """Acked betas that were neither decoded nor skipped in time; 0 for BOLD, where not every volume has a decode."""
     latency_p50_s: float | None
     latency_p99_s: float | None
     wall_s: float
@@ -84,61 +88,46 @@ class ReplaySummary(msgspec.Struct, frozen=True, kw_only=True):
 
 def replay(
     tree: "NsdTree",
-    subject: int,
+    plan: ReplayPlan,
     client: ScannerClient,
     subscriber: DecodeSubscriber | None = None,
     *,
-    session: int | None = None,
-    kind: Kind = "beta",
-    repeats: Repeats = "single",
-    with_foils: bool = False,
-    pace_s: float | None = None,
-    max_volumes: int | None = None,
     session_id: str = "1",
     progress: Callable[[ReplayProgress], None] | None = None,
     settle_s: float = SETTLE_S,
 ) -> ReplaySummary:
-    """Stream a subject's held-out test trials, and go on where an earlier replay of this `session_id` stopped.
-
-    With `repeats` calibration all trials are streamed, each naming its picture.
+    """Stream a plan's trials; continue where an earlier replay of this plan and `session_id` stopped.
 
     Parameters
     ----------
-    session : an NSD session from 1; None is all
-    with_foils : name each held-out picture, and another as its foil, for the decodes' `feedback`
-    pace_s : seconds from volume to volume; None is as fast as they are acked
-    max_volumes : of the replay's first volumes, those acked earlier included
-    session_id : tells one replay of the same trials from another
+    subscriber : hears the decodes, which are counted; None counts none
+    session_id : distinguishes replays of the same trials
     progress : called with the counts after each volume and while waiting for decodes
+    settle_s : how long to wait after the last volume while no decode comes
 
     Raises
     ------
     RefusedByDaemon
-        When a run is refused. A refused volume is counted and the next one sent.
+        A run is refused. A refused volume is counted and the next volume sent.
     NoDaemonError, ReplayError, NsdError
     """
     began_s = time.monotonic()
-    name = f"{replay_name(subject, kind, repeats, session)}-{session_id}"
-    runs = (
-        bold_runs(tree, subject, name, session, repeats)
-        if kind == "bold"
-        else beta_runs(tree, subject, name, session, repeats)
-    )
+    name = f"{plan.name}-{session_id}"
+    read_runs = bold_runs if plan.kind == "bold" else beta_runs
     counts = ReplayProgress(name)
-    pace = _Pace(pace_s)
     with DecodeWatch(subscriber, name) as watch:
-        foil_of = foils(tree, subject) if with_foils else {}
-        sender = _Sender(tree, client, watch, counts, pace, progress or (lambda counts: None), foil_of)
-        for run in runs:
-            sender.send_run(run, max_volumes)
-            if max_volumes is not None and counts.n_planned >= max_volumes:
+        sender = _Sender(tree, client, watch, counts, plan, progress or (lambda counts: None))
+        for run in read_runs(tree, plan.subject, name, plan.session, plan.repeats):
+            sender.send_run(run)
+            if plan.max_volumes is not None and counts.n_planned >= plan.max_volumes:
                 break
-        if kind == "beta":
+        if plan.kind == "beta":
             watch.wait_until_settled(counts.n_acked, settle_s, sender.report)
         else:
             watch.wait_until_settled(None, min(settle_s, BOLD_SETTLE_S), sender.report)
         latencies_s = watch.latencies_s()
     n_settled = counts.n_decoded + counts.n_skipped
+    expects_decodes = subscriber is not None and plan.kind == "beta"
     return ReplaySummary(
         session=name,
         n_resumed=counts.n_resumed,
@@ -148,7 +137,7 @@ def replay(
         n_refused=counts.n_refused,
         n_decoded=counts.n_decoded,
         n_skipped=counts.n_skipped,
-        n_outstanding=max(0, counts.n_acked - n_settled) if subscriber is not None and kind == "beta" else 0,
+        n_outstanding=max(0, counts.n_acked - n_settled) if expects_decodes else 0,
         latency_p50_s=float(np.percentile(latencies_s, 50)) if latencies_s else None,
         latency_p99_s=float(np.percentile(latencies_s, 99)) if latencies_s else None,
         wall_s=time.monotonic() - began_s,
@@ -156,14 +145,8 @@ def replay(
     )
 
 
-def replay_name(subject: int, kind: Kind, repeats: Repeats, session: int | None) -> str:
-    """Return what all replays of the same trials have in their session's name."""
-    how = f"beta-{repeats}" if kind == "beta" else "bold-calibration" if repeats == "calibration" else "bold"
-    return f"replay-subj{subject:02d}-{how}" + (f"-ses{session:02d}" if session is not None else "")
-
-
 class _Sender:
-    """Sends runs and keeps the counts."""
+    """Sends runs and counts the answers."""
 
     def __init__(
         self,
@@ -171,23 +154,24 @@ class _Sender:
         client: ScannerClient,
         watch: DecodeWatch,
         counts: ReplayProgress,
-        pace: "_Pace",
+        plan: ReplayPlan,
         progress: Callable[[ReplayProgress], None],
-        foil_of: dict[int, int],
     ) -> None:
-        self.foil_of = foil_of
         self.tree, self.client, self.watch = tree, client, watch
-        self.counts, self.pace, self.progress = counts, pace, progress
+        self.counts, self.max_volumes, self.progress = counts, plan.max_volumes, progress
+        self.pace = _Pace(plan.pace_s)
+        self.foil_of = foils(tree, plan.subject) if plan.with_foils else {}
 
-    def send_run(self, run: ReplayRun, max_volumes: int | None) -> None:
-        """Send what the daemon does not have of a run, up to `max_volumes` in all runs."""
+    def send_run(self, run: ReplayRun) -> None:
+        """Send the volumes of a run that the daemon does not have, up to `max_volumes` in all runs."""
         counts, hello = self.counts, run.hello
         if run.n_volumes == 0:
-            # No picture has its last repeat in this session, but its trials count in later means.
+            # No picture has its last repeat in this session, but later means need its trials.
             deque(run.volumes_from(0), maxlen=0)
             return
         next_index = min(self.client.open_run(hello).next_index, run.n_volumes)
-        n_wanted = run.n_volumes if max_volumes is None else min(run.n_volumes, max_volumes - counts.n_planned)
+        left = run.n_volumes if self.max_volumes is None else self.max_volumes - counts.n_planned
+        n_wanted = min(run.n_volumes, left)
         counts.n_planned += n_wanted
         counts.n_resumed += min(next_index, n_wanted)
         events = list(run.events)
@@ -207,7 +191,7 @@ class _Sender:
             self._end(run)
 
     def report(self) -> None:
-        """Bring the counts of decodes up to date and tell of them."""
+        """Update the counts of decodes and report the progress."""
         self.counts.n_decoded, self.counts.n_skipped = self.watch.n_decoded, self.watch.n_skipped
         self.progress(self.counts)
 
@@ -243,7 +227,7 @@ class _Sender:
         try:
             self.client.end_run(run.n_volumes)
         except RefusedByDaemon as error:
-            # Volumes that were refused are missing: known already, and the next run may still go well.
+            # The refused volumes are missing: that is counted already, and the next run may succeed.
             self.counts.refusals.setdefault(error.refused.code, error.refused.sentence)
 
     def _shown_fields(self, shown: ReplayTrial | None) -> dict[str, Any]:
@@ -257,7 +241,7 @@ class _Sender:
 
 
 class _Pace:
-    """Lets one volume go each `pace_s` seconds; after a delay it goes on at that pace, without catching up."""
+    """Waits until the next volume is due, one per `pace_s` seconds; does not catch up after a delay."""
 
     def __init__(self, pace_s: float | None) -> None:
         self.pace_s = pace_s

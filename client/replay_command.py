@@ -1,17 +1,19 @@
-"""`braind replay`: a replay to the daemon of this data folder, with a progress bar, resumed if it was interrupted."""
+"""`braind replay`: a replay to the running daemon, with a progress bar, that can be interrupted and continued."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .config import Config
 from .control import ControlClient
 from .endpoints import endpoints
-from .progress_bar import progress_bar, say
+from .progress_bar import progress_bar
 from .replay import ReplaySummary, replay
-from .replay_runs import TRIAL_S, Repeats
+from .replay_plan import ReplayPlan
+from .replay_runs import TRIAL_S
 from .scanner import ScannerClient
+from .stderr import say
 from .subscriber import DecodeSubscriber
 from .unfinished import UnfinishedReplay
-from .wire import Kind
 
 if TYPE_CHECKING:
     from .nsd import NsdTree
@@ -20,28 +22,30 @@ if TYPE_CHECKING:
 def replay_subject(
     config: Config,
     tree: "NsdTree",
-    subject: int,
+    plan: ReplayPlan,
     *,
-    session: int | None = None,
-    kind: Kind = "beta",
-    repeats: Repeats = "single",
-    with_foils: bool = False,
     speed: float | None = 1.0,
-    max_volumes: int | None = None,
     session_id: str | None = None,
     fresh: bool = False,
 ) -> ReplaySummary:
-    """Replay a subject's test trials at `speed` times NSD's pace (None: flat out); see `replay` for the rest.
+    """Replay a plan's trials at `speed` times NSD's pace; None is as fast as volumes are acked.
 
-    Without `session_id` an interrupted replay of the same trials is gone on with, unless `fresh`.
+    Parameters
+    ----------
+    session_id : names this replay; None continues an interrupted replay of the same trials
+    fresh : start anew instead of continuing
+
+    Raises
+    ------
+    RefusedByDaemon, NoDaemonError, ReplayError, NsdError
     """
     where = endpoints(config)
     with ControlClient(*where.address("control")) as control:
         status = control.status()
-    volume_s = tree.bold_tr_s if kind == "bold" else TRIAL_S
+    volume_s = tree.bold_tr_s if plan.kind == "bold" else TRIAL_S
     unfinished = None
     if session_id is None:
-        unfinished = UnfinishedReplay(config, subject, kind, repeats, session, fresh=fresh)
+        unfinished = UnfinishedReplay(config, plan, fresh=fresh)
         session_id = unfinished.session_id
         if unfinished.is_resumed:
             say(f"going on with the interrupted replay {session_id}; --fresh starts anew")
@@ -54,16 +58,10 @@ def replay_subject(
     ):
         summary = replay(
             tree,
-            subject,
+            replace(plan, pace_s=None if speed is None else volume_s / speed),
             client,
-            # one that only records decodes nothing that could be waited for
+            # A daemon that only records decodes nothing that could be awaited.
             None if status.state == "recording" else subscriber,
-            session=session,
-            kind=kind,
-            repeats=repeats,
-            with_foils=with_foils,
-            pace_s=None if speed is None else volume_s / speed,
-            max_volumes=max_volumes,
             session_id=session_id,
             progress=progress,
         )

@@ -1,41 +1,40 @@
 """What a replay sends: NSD's held-out test trials as runs of volumes, in the order in which they were seen.
 
-A picture's repeats are sent one by one (`single`), each as the mean of the repeats so far (`running`), or as one volume
-at the last repeat, the mean of all (`mean`). A `calibration` has all trials one by one, not only the held-out ones, and
-says which picture each shows, and its captions. It knows no sockets.
+`single` sends each repeat of a picture. `running` sends each repeat as the mean of the repeats so far. `mean` sends one
+volume at a picture's last repeat, the mean of all repeats. `calibration` sends every trial, held out or not, with its
+picture's file name and captions. This module knows no sockets.
 """
 
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
 from ..errors import BraindError
 from .data_set import span
+from .replay_plan import Repeats
 from .wire import Array, Hello, Kind
 
 if TYPE_CHECKING:
     from .nsd import NsdTree
-
-Repeats = Literal["single", "running", "mean", "calibration"]
 
 TRIAL_S = 4.0
 """NSD shows a picture for 3 s and nothing for 1 s."""
 
 
 class ReplayError(BraindError):
-    """A replay of something that the dataset does not have."""
+    """The data set does not have the trials or the volumes that the replay asks for."""
 
     code = "replay"
 
 
 class ReplayTrial(NamedTuple):
-    """What was on screen; `trial` counts a subject's trials of all sessions from 0.
+    """The picture on screen. `trial` counts a subject's trials over all sessions, from 0.
 
-    `stimulus` and `captions` are those of `wire.Event`.
+    `stimulus` and `captions` have the meaning that they have in `wire.Event`.
     """
 
     trial: int
@@ -46,7 +45,7 @@ class ReplayTrial(NamedTuple):
 
 @dataclass(frozen=True)
 class ReplayVolume:
-    """A volume to send: (X, Y, Z) of the run's dtype; `scale` makes % signal change of it. BOLD has no trial."""
+    """A volume to send: (X, Y, Z), of the run's dtype; times `scale` it is % signal change. BOLD has no trial."""
 
     index: int
     voxels: Array
@@ -56,7 +55,7 @@ class ReplayVolume:
 
 
 class ReplayEvent(NamedTuple):
-    """A trial's onset, seconds after the run's first volume."""
+    """A trial's onset: seconds after the run's first volume."""
 
     event: int
     onset_s: float
@@ -72,14 +71,12 @@ class ReplayRun(NamedTuple):
     volumes_from: Callable[[int], Iterator[ReplayVolume]]
 
 
-class TestTrials(NamedTuple):
-    """Trials of the shared pictures (or of all), each an array of shape (n_trials,).
+class ReplayedTrials(NamedTuple):
+    """The trials that a replay sends; each field is an array of shape (n_trials,).
 
-    `session` counts from 1, `row` from 0 in its session, `trial` from 0 in all sessions; `nsd_id` is the 0-based 73k
-    id; `is_last` marks a picture's last repeat.
+    `session` counts from 1; `row` counts from 0 within the session, `trial` from 0 over all sessions. `nsd_id` is the
+    0-based 73k id. `is_last` marks a picture's last repeat.
     """
-
-    __test__ = False  # pytest would take the name for a test's
 
     session: Array
     row: Array
@@ -89,12 +86,12 @@ class TestTrials(NamedTuple):
 
     @classmethod
     def of(cls, tree: "NsdTree", subject: int, session: int | None, *, all_pictures: bool = False) -> Self:
-        """Return a subject's test trials, in order, of one session or all; or the trials of all pictures.
+        """Return a subject's held-out trials in order, of one session or all; with `all_pictures` every trial.
 
         Raises
         ------
         ReplayError
-            If there are none.
+            There are none.
         """
         trials = tree.trials(subject)
         wanted = np.full(len(trials), True) if all_pictures else trials.is_shared
@@ -112,14 +109,23 @@ class TestTrials(NamedTuple):
         return cls(trials.session[trial], row, trial, nsd_id, is_last)
 
     def of_session(self, session: int) -> Self:
-        """Return those of one session."""
+        """Return the trials of one session."""
         return self._make(values[self.session == session] for values in self)
 
 
 def beta_runs(tree: "NsdTree", subject: int, name: str, session: int | None, repeats: Repeats) -> Iterator[ReplayRun]:
-    """Return one run for each NSD session with test trials, of single-trial betas or means of a picture's repeats."""
+    """Yield one run for each NSD session: single-trial betas, or means of a picture's repeats.
+
+    `name` becomes the runs' session name.
+
+    Raises
+    ------
+    ReplayError
+        The subject has no such trials.
+    """
     is_calibration = repeats == "calibration"
-    trials = TestTrials.of(tree, subject, session, all_pictures=is_calibration)
+    trials = ReplayedTrials.of(tree, subject, session, all_pictures=is_calibration)
+    recording = _Recording(tree, subject, name, "beta", TRIAL_S)
     means = _Means(tree.brainmask(subject))
     for number in np.unique(trials.session).tolist():
         these = trials.of_session(number)
@@ -129,20 +135,23 @@ def beta_runs(tree: "NsdTree", subject: int, name: str, session: int | None, rep
         else:
             n_volumes = int(these.is_last.sum()) if repeats == "mean" else len(these.row)
             dtype, volumes_from = "float32", partial(_mean_betas, tree, subject, these, means, repeats)
-        hello = _hello(tree, subject, name, f"ses-{number:02d}", "beta", TRIAL_S, dtype, n_volumes)
+        hello = recording.hello(f"ses-{number:02d}", dtype, n_volumes)
         yield ReplayRun(hello, n_volumes, [], volumes_from)
 
 
 def bold_runs(
     tree: "NsdTree", subject: int, name: str, session: int | None, repeats: Repeats = "single"
 ) -> Iterator[ReplayRun]:
-    """Return the runs of BOLD volumes, one for each TR, with the onsets of all their trials.
+    """Yield the runs of BOLD volumes, one volume per TR, with the onsets of all their trials.
+
+    `name` becomes the runs' session name.
 
     Raises
     ------
     ReplayError
-        If the dataset has no time series there.
+        The data set has no time series there.
     """
+    recording = _Recording(tree, subject, name, "bold", tree.bold_tr_s)
     all_trials = tree.trials(subject)
     sessions = [session] if session is not None else tree.sessions(subject)
     n_runs = 0
@@ -157,9 +166,7 @@ def bold_runs(
                 ReplayEvent(event, float(onset_s), _shown(tree, int(row), nsd_id, repeats == "calibration"))
                 for event, (row, (onset_s, nsd_id)) in enumerate(zip(rows, onsets, strict=True))
             ]
-            run_name = f"ses-{number:02d}_run-{run:02d}"
-            hello = _hello(tree, subject, name, run_name, "bold", tree.bold_tr_s, bold.dtype.name, bold.shape[3])
-
+            hello = recording.hello(f"ses-{number:02d}_run-{run:02d}", bold.dtype.name, bold.shape[3])
             yield ReplayRun(hello, bold.shape[3], events, partial(_bold_volumes, bold))
     if not n_runs:
         where = f"session {session}" if session is not None else "any session"
@@ -167,14 +174,14 @@ def bold_runs(
 
 
 def foils(tree: "NsdTree", subject: int) -> dict[int, int]:
-    """Return for each held-out picture another one that a decode of it is compared with: the next by nsd_id."""
+    """Return nsd_id → foil for each held-out picture: the held-out picture with the next nsd_id."""
     trials = tree.trials(subject)
     held_out = np.unique(trials.nsd_id[trials.is_shared]).tolist()
     return dict(zip(held_out, held_out[1:] + held_out[:1], strict=True)) if len(held_out) > 1 else {}
 
 
 def picture_png(tree: "NsdTree", nsd_id: int) -> bytes:
-    """Return the picture that was seen, as a PNG file's bytes."""
+    """Return a picture as a PNG file's bytes."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -184,7 +191,7 @@ def picture_png(tree: "NsdTree", nsd_id: int) -> bytes:
 
 
 def picture_file(nsd_id: int) -> str:
-    """Return the name of a picture's file, where NSD's pictures are written as files."""
+    """Return the file name of an NSD picture that is written as a file."""
     return f"picture-{int(nsd_id):05d}.png"
 
 
@@ -194,15 +201,46 @@ def _shown(tree: "NsdTree", trial: int, nsd_id: int, is_calibration: bool) -> Re
     return ReplayTrial(int(trial), int(nsd_id), picture_file(nsd_id), tuple(tree.captions(int(nsd_id))))
 
 
+@dataclass(frozen=True)
+class _Recording:
+    """The fields that all runs of a replay have in common."""
+
+    tree: "NsdTree"
+    subject: int
+    name: str
+    kind: Kind
+    tr_s: float
+
+    def hello(self, run: str, dtype: str, n_volumes: int) -> Hello:
+        x, y, z = self.tree.shape(self.subject)
+        affine = self.tree.affine(self.subject)
+        return Hello(
+            session=self.name,
+            run=run,
+            subject=self.subject,
+            kind=self.kind,
+            shape=(int(x), int(y), int(z)),
+            affine=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in affine),
+            tr_s=self.tr_s,
+            dtype=dtype,
+            simulated=self.tree.is_simulated(),
+            producer="braind replay",
+            n_volumes=n_volumes,
+        )
+
+
 class _Means:
-    """Sums of the repeats so far, of the voxels in the brain mask: a third of a volume, for a thousand pictures."""
+    """Running means of each picture's repeats.
+
+    Only voxels in the brain mask are kept: a third of a volume, for up to a thousand pictures.
+    """
 
     def __init__(self, brainmask: Array) -> None:
         self._brainmask = brainmask
         self._sums: dict[int, tuple[Array, int]] = {}
 
     def add(self, nsd_id: int, stored: Array, scale: float, *, is_last: bool) -> tuple[Array, int]:
-        """Add a repeat; return the mean, (X, Y, Z) float32 in % signal change, and how many repeats are in it."""
+        """Add a repeat; return the mean, (X, Y, Z) float32 in % signal change, and the number of repeats in it."""
         inside = stored[self._brainmask].astype(np.int32)
         earlier, n_earlier = self._sums.pop(nsd_id, (np.zeros_like(inside), 0))
         total, n_averaged = earlier + inside, n_earlier + 1
@@ -214,7 +252,7 @@ class _Means:
 
 
 def _single_betas(
-    tree: "NsdTree", subject: int, trials: TestTrials, is_calibration: bool, next_index: int
+    tree: "NsdTree", subject: int, trials: ReplayedTrials, is_calibration: bool, next_index: int
 ) -> Iterator[ReplayVolume]:
     from .nsd import BETA_SCALE
 
@@ -227,14 +265,14 @@ def _single_betas(
 
 
 def _mean_betas(
-    tree: "NsdTree", subject: int, trials: TestTrials, means: _Means, repeats: Repeats, next_index: int
+    tree: "NsdTree", subject: int, trials: ReplayedTrials, means: _Means, repeats: Repeats, next_index: int
 ) -> Iterator[ReplayVolume]:
     from .nsd import BETA_SCALE
 
     volumes = tree.beta_volumes(subject, int(trials.session[0]), trials.row)
     index = 0
     for volume, trial, nsd_id, is_last in zip(volumes, trials.trial, trials.nsd_id, trials.is_last, strict=True):
-        # Repeats that were sent before a restart count in the means too.
+        # Means after a restart must include the repeats that were sent before it.
         mean, n_averaged = means.add(int(nsd_id), volume, BETA_SCALE, is_last=bool(is_last))
         if repeats == "running" or is_last:
             if index >= next_index:
@@ -245,22 +283,3 @@ def _mean_betas(
 def _bold_volumes(bold: Array, next_index: int) -> Iterator[ReplayVolume]:
     for index in range(next_index, bold.shape[3]):
         yield ReplayVolume(index, bold[..., index], 1.0, None)
-
-
-def _hello(
-    tree: "NsdTree", subject: int, name: str, run: str, kind: Kind, tr_s: float, dtype: str, n_volumes: int
-) -> Hello:
-    x, y, z = tree.shape(subject)
-    return Hello(
-        session=name,
-        run=run,
-        subject=subject,
-        kind=kind,
-        shape=(int(x), int(y), int(z)),
-        affine=tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in tree.affine(subject)),
-        tr_s=tr_s,
-        dtype=dtype,
-        simulated=tree.is_simulated(),
-        producer="braind replay",
-        n_volumes=n_volumes,
-    )

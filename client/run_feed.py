@@ -7,8 +7,9 @@ from zlib import crc32
 
 import numpy as np
 
+from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from .connection import RefusedByDaemon
-from .incoming import MAX_CORNER_SHIFT_MM, Array, Incoming, IncomingError, axis_codes, corner_shift_mm, onto_grid
+from .incoming import Array, Incoming, IncomingError, axis_codes, onto_grid
 from .scanner import Onset, OpenRun, ScannerClient
 from .wire import Ack, Candidate, Grid, Hello, Kind
 

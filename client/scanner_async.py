@@ -1,4 +1,4 @@
-"""The scanner client for asyncio programs: the same calls, awaited, made one after another by a thread of its own.
+"""The scanner client for asyncio programs: the same calls, awaited. One thread makes them, one after another.
 
 ```python
 async with AsyncScannerClient("tcp://127.0.0.1:5560") as client:
@@ -20,9 +20,9 @@ Result = TypeVar("Result")
 
 
 class AsyncScannerClient:
-    """A `ScannerClient` whose waiting does not hold up the event loop; calls are carried out in the order made.
+    """A `ScannerClient` that does not block the event loop; calls are carried out in the order in which they are made.
 
-    Cancelling an awaiting task does not take back what was sent.
+    `ScannerClient` describes the parameters and errors. Cancelling a task that awaits a call does not cancel the call.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 5560, **options: Any) -> None:
@@ -30,19 +30,19 @@ class AsyncScannerClient:
         self._client = ScannerClient(host, port, **options)
 
     async def grid(self) -> wire.Grid:
-        """Ask on which grid the daemon wants volumes."""
+        """Ask for the grid on which the daemon takes volumes."""
         return await self.call(self._client.grid)
 
     async def open_run(self, hello: wire.Hello | None = None, **fields: Any) -> "AsyncOpenRun":
-        """Open a run, or come back to one."""
+        """Open a run, or reopen an interrupted one; send from its `next_index` on."""
         return AsyncOpenRun(self, await self.call(self._client.open_run, hello, **fields))
 
     async def call(self, function: Callable[..., Result], *arguments: Any, **fields: Any) -> Result:
-        """Carry out a call in the blocking client's thread."""
+        """Call a function in the blocking client's thread; return its result or raise its error."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *arguments, **fields))
 
     async def close(self) -> None:
-        """Close the connection when the calls made so far are done."""
+        """Close the connection after the calls made so far."""
         await self.call(self._client.close)
         self._thread.shutdown()
 
@@ -54,14 +54,14 @@ class AsyncScannerClient:
 
 
 class AsyncOpenRun:
-    """`OpenRun`, awaited."""
+    """An open run, as `OpenRun`, awaited."""
 
     def __init__(self, client: AsyncScannerClient, run: OpenRun) -> None:
         self._client, self._run = client, run
 
     @property
     def next_index(self) -> int:
-        """Where to go on."""
+        """The number after the last volume."""
         return self._run.next_index
 
     async def send(
@@ -75,5 +75,5 @@ class AsyncOpenRun:
         return await self._client.call(self._run.send_onset, onset)
 
     async def end(self, n_volumes: int | None = None) -> wire.Ack:
-        """Say that the run is over."""
+        """End the run; return when that is durable. The run has `next_index` volumes unless `n_volumes` is given."""
         return await self._client.call(self._run.end, n_volumes)

@@ -1,4 +1,4 @@
-"""`braind send`: a file, or what comes into a folder, as a run."""
+"""`braind send`: send a file, or the new files of a folder, as a run."""
 
 import io
 import time
@@ -19,19 +19,20 @@ Say = Callable[[str], None]
 
 
 def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = None) -> list[Onset]:
-    """Read a BIDS events.tsv: `onset`, `duration`, and where there are such columns `trial`, `nsd_id`, `right`, `foil`.
+    """Return the onsets of a BIDS events.tsv, sorted by time.
 
-    `stim_file` is the onset's `stimulus`.
+    The columns `onset` and `duration` are required. `trial`, `nsd_id`, `right`, `foil` and `stim_file` are optional;
+    `stim_file` becomes the onset's `stimulus`.
 
     Parameters
     ----------
-    trigger_at_s : when the run's first volume was taken, by the clock that the file's onsets are of; 0 in BIDS
-    stimuli : folder of the pictures that the column `stim_file` names, to be shown beside what is decoded
+    trigger_at_s : the time of the run's first volume, by the clock of the file's onsets; 0 in BIDS
+    stimuli : folder of the pictures that `stim_file` names, which viewers show beside the decodes
 
     Raises
     ------
     IncomingError
-        `code` events, naming the file and the row.
+        A column, a value or a picture is wrong; `code` is events, and the sentence has the file and the row.
     """
     try:
         rows = read_tsv(path, ("onset", "duration"), "give both in seconds, with tabs between")
@@ -54,7 +55,7 @@ def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = No
 
 
 def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path | None) -> Onset:
-    """Return a row's onset; a `ValueError` or `OSError` says what of it is wrong."""
+    """Return a row's onset. Raises ValueError or OSError with the wrong value."""
     onset_s, duration_s = seconds_in(row, "onset"), seconds_in(row, "duration")
     if duration_s < 0:
         raise ValueError(f"a duration of {duration_s:g} s; give 0 or more")
@@ -68,13 +69,13 @@ def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path |
                 raise ValueError(f"{name} is {given[name]!r}; give a whole number, or n/a")
             shown[name] = int(given[name])
     if row.get("stim_file"):
-        shown["stimulus"] = row["stim_file"]  # also n/a: no picture was shown
+        shown["stimulus"] = row["stim_file"]  # "n/a" too: it means that no picture was shown
     seen_png = _png(stimuli / given["stim_file"]) if stimuli and "stim_file" in given else None
     return Onset(event, onset_s - trigger_at_s, duration_s, seen_png, shown)
 
 
 def _png(path: Path) -> bytes:
-    """Return a picture's file as a PNG; `OSError` if it cannot be read."""
+    """Return a picture file as PNG bytes. Raises OSError if it cannot be read."""
     from PIL import Image
 
     with Image.open(path) as image, io.BytesIO() as content:
@@ -83,22 +84,27 @@ def _png(path: Path) -> bytes:
 
 
 def candidate(name: str) -> int | str:
-    """Return how a message names a picture that a person names: by an nsd_id, or a label."""
+    """Return a candidate picture as messages name it: an nsd_id if the text is a number, else a label."""
     return int(name) if name.isdecimal() else name
 
 
 def send_file(
     path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, pace_s: float | None = None
 ) -> int:
-    """Send a NIfTI file's volumes, from where the daemon has them on; return how many it acked.
+    """Send the volumes of a NIfTI file that the daemon does not have; return how many were acked.
 
     Parameters
     ----------
-    pace_s : from volume to volume; None is as fast as they are acked
+    plan : the run
+    say : called with sentences for the operator
+    onsets : the run's trials, sorted by time
+    pace_s : seconds from volume to volume; None sends as fast as volumes are acked
 
     Raises
     ------
-    IncomingError, RefusedByDaemon, NoDaemonError
+    IncomingError
+        A volume cannot be sent, or the daemon did not take an onset.
+    RefusedByDaemon, NoDaemonError
     """
     feed = RunFeed(client, client.grid(), replace(plan, n_volumes=n_volumes(path)), say, onsets)
     first = next(read_nifti(path))
@@ -122,7 +128,11 @@ class FolderSender:
 
     Parameters
     ----------
-    series : the only series to take; the first that comes if None
+    watch : the folder
+    plan : the run; with `each_series` later runs are named RUN-2, RUN-3, …
+    say : called with sentences for the operator
+    onsets : the run's trials, sorted by time
+    series : the only series to take; None takes the first series that comes
     """
 
     def __init__(
@@ -146,20 +156,20 @@ class FolderSender:
         self.n_refused = 0
 
     def run(self, *, max_volumes: int | None = None, quiet_s: float | None = None) -> None:
-        """Send what comes until `max_volumes` are acked, or nothing came for `quiet_s`; then end the run."""
-        heard_s = time.monotonic()
+        """Send new volumes until `max_volumes` are acked, or no file came for `quiet_s` seconds; then end the run."""
+        came_s = time.monotonic()
         while max_volumes is None or self.n_acked < max_volumes:
             began_s = time.monotonic()
             for found in self._watch.poll():
-                heard_s = time.monotonic()
+                came_s = time.monotonic()
                 self._take(found)
-            if quiet_s is not None and time.monotonic() - heard_s > quiet_s:
+            if quiet_s is not None and time.monotonic() - came_s > quiet_s:
                 break
             time.sleep(max(0.0, began_s + POLL_S - time.monotonic()))
         self.end()
 
     def end(self) -> None:
-        """End the run, naming what is not whole."""
+        """End the run; report each incomplete file and volume."""
         for sentence in self._watch.unfinished():
             self.n_refused += 1
             self._say(sentence)
@@ -172,11 +182,11 @@ class FolderSender:
             self._choose_series(found)
             self._feed.take(found)
             self.n_acked += 1
-        except _NotOurs:
+        except _KnownStranger:
             return
         except RefusedByDaemon as error:
             if self._feed.series is None:
-                raise  # the run itself
+                raise  # the daemon refuses the run
             self._name(f"{found.source if isinstance(found, Incoming) else ''}: {error}")
         except IncomingError as error:
             self._name(str(error))
@@ -192,7 +202,7 @@ class FolderSender:
             self._feed = self._new_feed(replace(self._plan, run=f"{self._plan.run}-{self._n_runs}"))
             return
         if found.series in self._strangers:
-            raise _NotOurs
+            raise _KnownStranger
         self._strangers.add(found.series)
         raise IncomingError(
             f"{found.source} is of another series, {found.series}, than run {self._plan.run}'s, {bound}: this and what "
@@ -213,11 +223,11 @@ class FolderSender:
         self._say(sentence)
 
 
-class _NotOurs(Exception):
-    """A file of a series that was named already."""
+class _KnownStranger(Exception):
+    """The file belongs to a series that was reported already."""
 
 
 def stale(watch: FolderWatch) -> Iterator[str]:
-    """Say what is passed over."""
+    """Yield a sentence if files lay in the folder at the start and are not sent."""
     if watch.n_stale:
         yield f"{watch.n_stale} files that lie in {watch.folder} already are passed over; --existing sends them too"

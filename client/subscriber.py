@@ -1,4 +1,4 @@
-"""Hear what the daemon publishes, without holes: what the network loses is fetched again."""
+"""Receive what the daemon publishes, without gaps: messages that the network loses are fetched again."""
 
 import asyncio
 import logging
@@ -21,21 +21,24 @@ FETCH_LIMIT = 100
 
 
 class Received(NamedTuple):
-    """A published message; `png` is the picture that came with it: of stage `scores` the seen one, else the decoded."""
+    """A published message and its picture, a PNG file's bytes.
+
+    The picture of stage `scores` is the seen picture; the picture of any other stage is the decoded one.
+    """
 
     message: wire.Decode | wire.Skipped | wire.Heartbeat
     png: bytes | None = None
 
     @property
     def picture(self) -> wire.Array | None:
-        """The picture, of shape (height, width, 3), uint8; `PictureError` if the bytes are no PNG."""
+        """The picture: (height, width, 3) uint8, sRGB; None without one. Raises PictureError if it is not a PNG."""
         from .pictures import read_picture
 
         return None if self.png is None else read_picture(self.png)
 
     @property
     def scores(self) -> wire.Array:
-        """The best candidates' scores, of shape (k,), float32, best first; empty but for stage `scores`."""
+        """The best candidates' scores (correlations): (k,) float32, best first; empty unless the stage is `scores`."""
         retrieved = self.message.retrieved if isinstance(self.message, wire.Decode) else ()
         return np.array([one.score for one in retrieved], np.float32)
 
@@ -46,7 +49,7 @@ class Received(NamedTuple):
 
 
 class DecodeSubscriber:
-    """Decodes, skipped volumes and heartbeats, in the order in which they were published.
+    """Receives decodes, skipped volumes and heartbeats in the order in which they were published.
 
     ```python
     with DecodeSubscriber(stages=("scores", "xzc")) as subscriber:
@@ -58,16 +61,18 @@ class DecodeSubscriber:
                 received.picture  # (height, width, 3), uint8
     ```
 
-    Every decode and skipped volume has a number `seq`, counted from 1. A hole before a message, or before a
-    heartbeat's `last_seq`, is fetched from the control socket and delivered first.
+    Every decode and every skipped volume has a number `seq`, from 1. Numbers that are missing before a message, or
+    before a heartbeat's `last_seq`, are fetched from the control socket and delivered first. A number lower than the
+    last one means that another daemon counts, from 1.
 
     Parameters
     ----------
-    from_seq : the first message wanted; None is what comes from now on
-    history : with `from_seq` None, how many earlier messages are wanted too
-    stages : only decodes of these stages are delivered (skipped volumes and heartbeats are, too); None is all
-    newest_only : pass over what came while the program was busy, but for the newest decode of each stage and the newest
-        other message; then nothing is fetched, and `from_seq` and `history` mean nothing
+    host, decodes_port, control_port : the daemon's sockets
+    from_seq : the first message wanted; None begins with the next message
+    history : how many earlier messages are wanted too, if `from_seq` is None
+    stages : deliver only decodes of these stages, skipped volumes and heartbeats; None delivers every stage
+    newest_only : of the messages that came while the program was busy, deliver only the newest decode of each stage and
+        the newest message of each other type; nothing is fetched, and `from_seq` and `history` have no effect
     """
 
     def __init__(
@@ -91,31 +96,31 @@ class DecodeSubscriber:
         self._stages, self._newest_only = stages, newest_only
         self._pending: deque[Received] = deque()
         self.n_lost = 0
-        """Messages that the daemon no longer had when they were fetched."""
+        """How many messages the daemon no longer had when they were fetched."""
 
     def receive(self, timeout_s: float | None = None) -> Received | None:
-        """Return the next message, or None if none comes within `timeout_s` seconds."""
+        """Return the next message; None if none comes within `timeout_s` seconds. Without a limit, wait for ever."""
         deadline = _deadline(timeout_s)
         while not self._has_pending():
             if not self._socket.poll(_milliseconds_to(deadline)):
                 return None
-            heard = self._hear()
-            if heard is not None:
-                self._deliver(heard, self._fetch(self._missing_before(heard.message)))
+            received = self._read()
+            if received is not None:
+                self._deliver(received, self._fetch(self._missing_before(received.message)))
         return self._pending.popleft()
 
     async def receive_async(self, timeout_s: float | None = None) -> Received | None:
-        """Do as `receive` without blocking the event loop."""
+        """Return the next message as `receive` does, without blocking the event loop."""
         if self._async_socket is None:
             self._async_socket = zmq.asyncio.Socket.shadow(self._socket)
         deadline = _deadline(timeout_s)
         while not self._has_pending():
             if not await self._async_socket.poll(_milliseconds_to(deadline)):
                 return None
-            heard = self._hear()
-            if heard is not None:
-                missing = self._missing_before(heard.message)
-                self._deliver(heard, await asyncio.to_thread(self._fetch, missing) if missing else [])
+            received = self._read()
+            if received is not None:
+                missing = self._missing_before(received.message)
+                self._deliver(received, await asyncio.to_thread(self._fetch, missing) if missing else [])
         return self._pending.popleft()
 
     def __iter__(self) -> Iterator[Received]:
@@ -137,15 +142,15 @@ class DecodeSubscriber:
         self.close()
 
     def _has_pending(self) -> bool:
-        """Say whether a message can be delivered now; with `newest_only`, leave only the newest ones to be."""
+        """Say whether a message can be delivered now; with `newest_only`, drop all but the newest messages."""
         while self._newest_only and self._socket.poll(0):
-            heard = self._hear()
-            if heard is not None:
-                self._deliver(heard, [])
+            received = self._read()
+            if received is not None:
+                self._deliver(received, [])
         return bool(self._pending)
 
-    def _hear(self) -> Received | None:
-        """Read one message; None if it is none of those that are published."""
+    def _read(self) -> Received | None:
+        """Read one message; return None, and log a warning, if it is not a published message."""
         try:
             message, payload = wire.decode(self._socket.recv_multipart())
         except wire.WireError as error:
@@ -157,7 +162,7 @@ class DecodeSubscriber:
         return Received(message, payload[0] if payload else None)
 
     def _missing_before(self, message: wire.Decode | wire.Skipped | wire.Heartbeat) -> range:
-        """Return the numbers not heard that come before this message, and take the message's as the last one heard."""
+        """Return the missing numbers before this message, and note the message's number as the last one."""
         if self._newest_only:
             return range(0)
         is_heartbeat = isinstance(message, wire.Heartbeat)
@@ -165,7 +170,7 @@ class DecodeSubscriber:
         before = newest if is_heartbeat else newest - 1
         if self._last_seq is None:
             self._last_seq = max(0, before - self._history)
-        # One publisher's numbers only grow: a smaller one means that another counts, from 1.
+        # One daemon's numbers only grow. A smaller number means that another daemon counts, from 1.
         elif before < self._last_seq:
             self._last_seq = 0
         missing = range(self._last_seq + 1, before + 1)
@@ -188,8 +193,8 @@ class DecodeSubscriber:
         self.n_lost += len(missing) - len(fetched)
         return fetched
 
-    def _deliver(self, heard: Received, fetched: list[Received]) -> None:
-        for received in (*fetched, heard):
+    def _deliver(self, newest: Received, fetched: list[Received]) -> None:
+        for received in (*fetched, newest):
             message = received.message
             if isinstance(message, wire.Decode) and self._stages is not None and message.stage not in self._stages:
                 continue

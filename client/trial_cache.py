@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..whole_file import write_whole
 from .data_set import DataSetError
 
 Array = NDArray[Any]
@@ -72,18 +73,13 @@ def _key(sources: list[Path], voxel_index: Array, how: str) -> str:
 
 
 def _save(path: Path, responses: Array) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with write_whole(path) as unfinished_path:
         with unfinished_path.open("wb") as file:
             np.save(file, responses)
         with unfinished_path.open("rb+") as file:
             checksum = _checksum(np.memmap(file, np.uint8, "r"))
             file.seek(0, os.SEEK_END)
             file.write(checksum)
-        unfinished_path.replace(path)
-    finally:
-        unfinished_path.unlink(missing_ok=True)
 
 
 def _load(path: Path) -> Array | None:

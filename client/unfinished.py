@@ -1,25 +1,21 @@
-"""Remember the replay that was interrupted, so that the same command goes on with it and a finished one starts anew."""
+"""Remember an interrupted replay: the same command continues it, and a finished replay starts anew."""
 
 import time
 
 from .config import Config, data_path
-from .replay import replay_name
-from .replay_runs import Repeats
-from .wire import Kind
+from .replay_plan import ReplayPlan
 
 
 class UnfinishedReplay:
-    """The session id of the replay of these trials that was begun and not finished, in a small file.
+    """The session id of a replay that began and did not finish, kept in a small file of the data folder.
 
     Parameters
     ----------
-    fresh : forget an unfinished one
+    fresh : forget an unfinished replay of these trials
     """
 
-    def __init__(
-        self, config: Config, subject: int, kind: Kind, repeats: Repeats, session: int | None, *, fresh: bool = False
-    ) -> None:
-        self._path = data_path(config) / "replays" / replay_name(subject, kind, repeats, session)
+    def __init__(self, config: Config, plan: ReplayPlan, *, fresh: bool = False) -> None:
+        self._path = data_path(config) / "replays" / plan.name
         self.is_resumed = not fresh and self._path.exists()
         if self.is_resumed:
             self.session_id = self._path.read_text(encoding="utf-8").strip()
@@ -29,5 +25,5 @@ class UnfinishedReplay:
             self._path.write_text(self.session_id + "\n", encoding="utf-8")
 
     def finish(self) -> None:
-        """Forget it: all its volumes were sent."""
+        """Forget the replay: all its volumes were sent."""
         self._path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""`braind use`: other weights for a running daemon, between two runs."""
+"""`braind use`: give a running daemon other weights between two runs."""
 
 import time
 from pathlib import Path
@@ -10,18 +10,18 @@ from .endpoints import Endpoints
 from .subscriber import DecodeSubscriber
 
 ANSWER_S = 10.0
-"""The daemon reads and checks the files before it answers."""
+"""The daemon reads and checks both files before it answers."""
 
 
 def use_weights(where: Endpoints, weights: Path, candidates: Path, wait_s: float) -> wire.Status:
     """Have the daemon use other weights; return its status when it is warmed up, or after `wait_s` seconds.
 
-    While it still decodes earlier runs it is asked again at each heartbeat.
+    While the daemon decodes earlier runs, the request is repeated at each heartbeat.
 
     Raises
     ------
     RefusedByDaemon
-        A run is open; weights, candidates or grid that do not fit; still busy after `wait_s`.
+        A run is open; the weights, the candidates or the grid do not fit; or the daemon is busy after `wait_s`.
     NoDaemonError
     """
     deadline_s = time.monotonic() + wait_s

@@ -1,6 +1,7 @@
-"""Watch a folder for a scanner's files: polling, so that it works on SMB and NFS, where notices of changes do not come.
+"""Watch a folder for a scanner's files.
 
-A file is read when two looks in a row find the same size, and again later while it cannot be read but grows.
+The folder is polled, because SMB and NFS send no change notifications. A file is read when two looks in a row find the
+same size and time. A file that cannot be read is read again while it grows.
 """
 
 import os
@@ -16,7 +17,7 @@ from .nifti import read_nifti
 
 POLL_S = 0.04
 PARSE_PATIENCE_S = 2.0
-"""A file that cannot be read and has not grown for so long is named, and read again if it does grow."""
+"""An unreadable file that has not grown for so long is reported; it is read again if it grows."""
 NIFTI = (".nii", ".nii.gz")
 NO_VOLUMES = (".json", ".txt", ".tsv", ".bval", ".bvec", ".log", ".xml", ".tmp", ".part", ".partial")
 
@@ -28,7 +29,7 @@ class _Seen(NamedTuple):
 
 @dataclass
 class _Pending:
-    """A file that is not done with."""
+    """A file that is not read yet."""
 
     seen: _Seen
     unchanged_since_s: float
@@ -36,15 +37,18 @@ class _Pending:
 
 
 class FolderWatch:
-    """A folder's new volumes.
+    """Finds a folder's new volumes.
 
     Parameters
     ----------
-    folder : Path
-    existing : bool
-        Take files that lie there at the start too; without it they are stale.
-    first_number : int
-        What a series' first volume is numbered.
+    folder : the folder that the scanner's export writes to
+    existing : take the files that lie there at the start too; otherwise they are stale and counted in `n_stale`
+    first_number : the number of a series' first volume in file names or DICOM headers
+
+    Raises
+    ------
+    IncomingError
+        The folder does not exist, or cannot be listed.
     """
 
     def __init__(self, folder: Path, *, existing: bool = False, first_number: int = 1) -> None:
@@ -59,7 +63,7 @@ class FolderWatch:
         self.n_stale = len(self._done)
 
     def poll(self) -> Iterator[Incoming | IncomingError]:
-        """Look once; give the volumes that are complete now, in the order of their numbers, and what cannot be read."""
+        """Look once; yield an error for each unreadable file, then the complete volumes by series and number."""
         now_s = time.monotonic()
         volumes: list[Incoming] = []
         for name, seen in sorted(self._look().items()):
@@ -83,7 +87,7 @@ class FolderWatch:
         yield from sorted(volumes, key=lambda volume: (volume.series, volume.index))
 
     def unfinished(self) -> list[str]:
-        """Name what began to come and is not whole."""
+        """Return a sentence for each half-written file and each incomplete volume."""
         half = [
             f"{name} is half-written, {pending.seen.size} bytes; not sent" for name, pending in self._pending.items()
         ]
@@ -99,7 +103,7 @@ class FolderWatch:
         return [whole] if whole else []
 
     def _look(self) -> dict[str, _Seen]:
-        """Return the folder's files; one that vanishes meanwhile was a temporary one."""
+        """Return the folder's files. A file that vanishes meanwhile was temporary and is left out."""
         found: dict[str, _Seen] = {}
         try:
             with os.scandir(self.folder) as entries:
@@ -108,7 +112,7 @@ class FolderWatch:
                         continue
                     try:
                         if entry.is_file():
-                            # A share's directory listing may have an old size; the file itself does not.
+                            # A network share's listing may have an old size, so the file itself is asked.
                             status = os.stat(entry.path)
                             found[entry.name] = _Seen(status.st_size, status.st_mtime_ns)
                     except FileNotFoundError:

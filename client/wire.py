@@ -1,8 +1,8 @@
-"""The wire protocol: every message that crosses a braind socket, defined once.
+"""The wire protocol: the definition of every message that crosses a braind socket.
 
-A message is ZeroMQ multipart: `[b"BRD1", JSON header, payload…]`. Headers are JSON objects with a `type`; payloads are
-raw C-order little-endian array bytes or PNG files. Unknown header fields are ignored, unknown types are refused by
-name. docs/protocol.md describes the same for writers of clients in other languages.
+A message is ZeroMQ multipart: `[b"BRD1", JSON header, payload…]`. A header is a JSON object with a `type`. A payload is
+an array's bytes (C order, little-endian) or a PNG file. Unknown header fields are ignored; an unknown type is refused
+by name. docs/protocol.md describes the protocol for clients in other languages. Names that end in `_s` are seconds.
 """
 
 from typing import Any, Literal
@@ -24,29 +24,48 @@ VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 Kind = Literal["beta", "bold"]
 Motion = tuple[float, float, float, float, float, float]
 Stage = Literal["scores", "xz", "xzc", "refined"]
+STAGES_OF_MODE: dict[str, tuple[Stage, ...]] = {
+    "z": ("scores", "xz"),
+    "c": ("scores", "xzc"),
+    "zc": ("scores", "xz", "xzc"),
+}
+"""A volume's stages, in order. A refined picture may follow them."""
 Candidate = int | str
-"""A picture of the candidate set: its nsd_id, or its label."""
+"""A picture of the candidate set, by its nsd_id or its label."""
 
 
 class WireError(BraindError):
-    """A message that does not follow the protocol."""
+    """The message does not follow the protocol; `code` is malformed, dtype, shape, length or crc."""
 
     code = "malformed"
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """A header; payload frames travel beside it."""
+    """A message's header; payload frames follow it."""
 
 
 # ── ingest: scanner client ⇄ front ──────────────────────────────────────────────────────────────────────────────────
 
 
 class Hello(Message, frozen=True, kw_only=True, tag="hello"):
-    """Open a run, or come back to one.
+    """Open a run, or reopen an interrupted one.
 
-    `shape` is (X, Y, Z) as NIfTI orders it; `affine` maps voxel indices to mm; `kind` says whether a volume is one
-    single-trial response estimate (`beta`, % signal change) or one preprocessed volume per TR (`bold`). `right` and
-    `foil` are the two candidates that each trial of the run is compared with, unless the volume or event names its own.
+    Parameters
+    ----------
+    session, run : names
+    subject : the subject's number, from 1
+    kind : `beta`, one single-trial response estimate per volume; or `bold`, one preprocessed volume per TR
+    shape : (X, Y, Z), as NIfTI orders axes
+    affine : the four rows of the map from voxel indices to mm (RAS+)
+    tr_s : the time from volume to volume
+    dtype : the dtype of the voxels, one of `VOLUME_DTYPES`
+    space : the name of the space of the volumes
+    protocol : the version of the protocol
+    simulated : whether the data are simulated
+    producer : the sending program, for people
+    n_volumes : the run's length, if it is known
+    right, foil : the two candidates that each trial of the run is compared with, unless the volume or event names its
+        own
     """
 
     session: str
@@ -67,11 +86,11 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class GridRequest(Message, frozen=True, kw_only=True, tag="grid_request"):
-    """Ask on which grid, and of whom, the daemon wants volumes; before `Hello`, to turn volumes onto it."""
+    """Ask for the grid and the subject of the daemon's weights, before `Hello`."""
 
 
 class Grid(Message, frozen=True, kw_only=True, tag="grid"):
-    """Answer to `GridRequest`: what the daemon's weights were fitted on."""
+    """Answer to `GridRequest`: the subject, kind and grid on which the daemon's weights were fitted."""
 
     subject: int
     kind: Kind
@@ -81,10 +100,10 @@ class Grid(Message, frozen=True, kw_only=True, tag="grid"):
 
 
 class ClockRequest(Message, frozen=True, kw_only=True, tag="clock_request"):
-    """Ask for the daemon's time; `sent_s` is the sender's. Times are seconds since 1970.
+    """Ask for the daemon's time; `sent_s` is the sender's time. Times are seconds since 1970.
 
-    `offset_s` is how far the daemon's clock is ahead, by what the sender has found so far, and `uncertainty_s` by how
-    much that may be wrong; the daemon shows both to people and does nothing else with them.
+    `offset_s` is the sender's estimate of how far the daemon's clock is ahead, and `uncertainty_s` the largest possible
+    error of the estimate. The daemon shows both to people and does nothing else with them.
     """
 
     sent_s: float
@@ -93,7 +112,7 @@ class ClockRequest(Message, frozen=True, kw_only=True, tag="clock_request"):
 
 
 class Clock(Message, frozen=True, kw_only=True, tag="clock"):
-    """Answer to `ClockRequest`: its `sent_s`, and when it was received and answered by the daemon's clock."""
+    """Answer to `ClockRequest`: its `sent_s`, and the daemon's times of receipt and answer."""
 
     sent_s: float
     received_s: float
@@ -101,7 +120,7 @@ class Clock(Message, frozen=True, kw_only=True, tag="clock"):
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
-    """The run is open; send from `next_index` on (0, or where an interrupted run stopped)."""
+    """Answer to `Hello`: the run is open. Send from `next_index` on: 0, or the next volume of an interrupted run."""
 
     session: str
     run: str
@@ -112,13 +131,23 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
 
 
 class Volume(Message, frozen=True, kw_only=True, tag="volume"):
-    """One volume. Payload: its bytes (`shape`, C order, `dtype`, little-endian); then, if `seen`, a PNG of the picture.
+    """One volume. Payload: the voxels (C order, little-endian); then, if `seen`, a PNG of the picture.
 
-    `scale` turns stored numbers into % signal change (NSD stores int16 × 300, so 1/300). `trial` and `nsd_id` name what
-    was on screen, when the sender knows; the decoder never reads them. A calibration run names it so that a fit finds
-    it: `stimulus` is a picture's file or id, `captions` what it shows. `motion` is what the sender's realignment
-    found: translations along x, y, z in mm (RAS+), then rotations about them in rad; `roi_values` are means that the
-    sender computed itself. `right` and `foil`: see `Decode`.
+    Parameters
+    ----------
+    index : the volume's number in the run, from 0
+    shape : (X, Y, Z), as NIfTI orders axes
+    dtype : one of `VOLUME_DTYPES`
+    crc32 : the checksum of the voxels' bytes
+    scale : voxels times `scale` are % signal change; 1/300 for NSD's int16 betas
+    trial, nsd_id : the trial and its picture, if the sender knows them; the decoder never reads them
+    stimulus : in a calibration run, the picture's file name or id, which a fit looks up
+    captions : in a calibration run, descriptions of the picture
+    n_averaged : how many repeats a mean response contains
+    sent_s : the sender's time, seconds since 1970
+    motion : the sender's realignment: translations along x, y, z in mm (RAS+), then rotations about x, y, z in rad
+    roi_values : ROI means that the sender computed
+    right, foil : the two candidates of `Decode.feedback`
     """
 
     session: str
@@ -144,7 +173,8 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
 class Event(Message, frozen=True, kw_only=True, tag="event"):
     """A trial's onset in a `bold` run, seconds after the first volume. Payload, if `seen`: a PNG of the picture.
 
-    `stimulus` and `captions` are as a beta `Volume` has them; a trial that shows no picture says so: "n/a".
+    `event` is the trial's number in the run, from 0. `Volume` describes the other fields. The `stimulus` of
+    an event without a picture is "n/a".
     """
 
     session: str
@@ -162,7 +192,7 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
 
 
 class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
-    """The run is over after `n_volumes` volumes."""
+    """End the run after `n_volumes` volumes."""
 
     session: str
     run: str
@@ -170,7 +200,10 @@ class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
 
 
 class Ack(Message, frozen=True, kw_only=True, tag="ack"):
-    """The volume (or event, or end of run) is durable: the sender may forget it."""
+    """Answer to a volume, event or end of run: it is durable, and the sender may forget it.
+
+    `duplicate` says that the daemon had it already.
+    """
 
     session: str
     run: str
@@ -180,7 +213,10 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
 
 
 class Refused(Message, frozen=True, kw_only=True, tag="refused"):
-    """What was wrong, where, and what to do; `code` is stable. `retryable`: the same message may be sent again."""
+    """Answer to a wrong message: what was wrong, where, and the remedy.
+
+    `code` is stable between versions. `retryable` says that the same message may be sent again.
+    """
 
     code: str
     sentence: str
@@ -194,9 +230,10 @@ class Refused(Message, frozen=True, kw_only=True, tag="refused"):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """What made a decode: enough to make it again.
+    """The origin of a decode, enough to make it again.
 
-    `ldm` is a fingerprint of what z and c mean (autoencoder, text encoder), `denoiser` of what makes zc of them.
+    `ldm` is a fingerprint of the autoencoder and the text encoder, which define z and c. `denoiser` is a fingerprint of
+    the denoiser, which makes zc from them. `mode` is z, c or zc.
     """
 
     subject: int
@@ -212,7 +249,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
-    """One candidate picture, by its caption, and the correlation of its z and c with the decoded ones."""
+    """A candidate picture's caption, and the correlation of its z and c with the decoded z and c."""
 
     label: str
     score: float
@@ -220,19 +257,24 @@ class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decode(Message, frozen=True, kw_only=True, tag="decode"):
-    """One stage of one volume's decode, in the order scores, xz, xzc, and refined where that is asked for.
+    """One stage of one volume's decode. The stages come in the order scores, xz, xzc, refined (only if configured).
 
-    Payload: for `scores`, a PNG of the seen picture if `seen`; for the others, a PNG of the picture.
-    `timings_s` holds seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
-    `xzc`), as far as known at this stage.
+    Payload: a PNG. Stage `scores` has the seen picture, only if `seen`; any other stage has the decoded picture.
 
-    `feedback`, of `scores`, compares two candidates that the sender named: the cosine of the decoded c to the `right`
-    one minus that to the `foil`, −2 to 2, above 0 when the right one fits better; c is standardised over the candidate
-    set, as for `retrieved`.
+    A BOLD trial is decoded again with each volume after its onset. A later decode of an `event` supersedes an earlier
+    one, and only the decode with `is_final` has pictures.
 
-    A trial of a BOLD run is decoded anew while it unfolds: `event` names it, `since_onset_s` says how long after its
-    onset, `uncertainty` how much of the response is unknown yet (0–1); a later decode of an event supersedes earlier
-    ones, and only the one that `is_final` has pictures. `spike`, `misaligned`: a volume since its onset was so.
+    Parameters
+    ----------
+    seq : the message's number, from 1, shared with `Skipped`
+    timings_s : seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
+        `xzc`), for the steps that are done
+    retrieved : the best candidates, best first; only in stage `scores`
+    feedback : cosine of the decoded c to the `right` candidate minus cosine to the `foil`: −2 to 2, above 0 if the
+        right candidate fits better; c is standardised over the candidate set, as for `retrieved`; only in `scores`
+    event, since_onset_s : of a BOLD trial, its number and the time since its onset
+    uncertainty : of a BOLD trial, the unknown share of the response, 0 to 1
+    spike, misaligned : whether a volume since the trial's onset was a spike, or was misaligned
     """
 
     seq: int
@@ -259,20 +301,29 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
 
 
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
-    """A volume whose picture was not made in time (policy `latest`); its voxels stay in the journal."""
+    """A volume without a picture: `failed` says whether it cannot be decoded or was not decoded in time.
+
+    A volume that was not decoded in time (policy `latest`) may be decoded later. The voxels stay in the journal.
+    """
 
     seq: int
     session: str
     run: str
     index: int
     reason: str
+    failed: bool = False
+
+    def __post_init__(self) -> None:
+        # Journals of earlier versions have no `failed`: there the reason begins with the word.
+        if self.reason.startswith("failed"):
+            msgspec.structs.force_setattr(self, "failed", True)
 
 
 class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
-    """How well the trials recorded so far decode, cross-validated; who fitted them says it, the daemon passes it on.
+    """The cross-validated score of the trials recorded so far; the fitting program sends it, the daemon passes it on.
 
-    `two_way` is the share of other left-out pictures that fit the z and c of a left-out trial worse than its own does,
-    0–1, by chance 0.5; `low` to `high` is its 95 % interval over pictures.
+    `two_way` is the two-way identification accuracy: the share of other left-out pictures whose z and c fit a left-out
+    trial worse than its own picture's, 0 to 1, chance 0.5. `low` to `high` is its 95 % interval over pictures.
     """
 
     session: str
@@ -285,7 +336,10 @@ class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Once a second: where the daemon is. `last_seq` lets a viewer notice a lost tail. The clock is as in `Status`."""
+    """The daemon's state and counts, once a second. By `last_seq` a viewer notices that it lost the newest messages.
+
+    The fields have the meaning that they have in `Status`.
+    """
 
     last_seq: int
     state: str
@@ -293,9 +347,9 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     run: str = ""
     subject: int | None = None
     simulated: bool = False
-    n_acked: int = 0
-    n_decoded: int = 0
-    n_skipped: int = 0
+    n_acked: int | None = None
+    n_decoded: int | None = None
+    n_skipped: int | None = None
     n_refused: int = 0
     calibration: Calibration | None = None
     clock_offset_s: float | None = None
@@ -306,14 +360,15 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 class StatusRequest(Message, frozen=True, kw_only=True, tag="status_request"):
-    """Ask where the daemon is."""
+    """Ask for the daemon's status."""
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
     """Answer to `StatusRequest`. `state` is recording, starting, ready, paused or stopping.
 
-    recording: there are no weights yet, volumes are kept for a fit; ready: warmed up. `clock_offset_s` is how far the
-    daemon's clock is ahead of the scanner client's, as that has measured it.
+    In state `recording` there are no weights, and volumes are kept for a fit. In state `ready` the decoder is warmed
+    up. `clock_offset_s` is how far the daemon's clock is ahead of the scanner client's, as measured by the client.
+    A number of volumes is None while a journal cannot be read.
     """
 
     state: str
@@ -330,11 +385,11 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     journal: str
     session: str
     run: str
-    n_acked: int
-    n_decoded: int
-    n_skipped: int
+    n_acked: int | None
+    n_decoded: int | None
+    n_skipped: int | None
     n_refused: int
-    n_waiting: int
+    n_waiting: int | None
     decoder_restarts: int
     last_seq: int
     latency_p50_s: float | None = None
@@ -351,20 +406,20 @@ class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):
 
 
 class Pause(Message, frozen=True, kw_only=True, tag="pause"):
-    """Keep acking volumes, stop decoding (`paused` true), or go on (`paused` false)."""
+    """Stop decoding while volumes are still acked (`paused` true), or go on (`paused` false)."""
 
     paused: bool
 
 
 class Use(Message, frozen=True, kw_only=True, tag="use"):
-    """Decode with other weights from the next run on; both are files on the daemon's machine."""
+    """Decode with other weights from the next run on; both paths are files on the daemon's machine."""
 
     weights: str
     candidates: str
 
 
 class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
-    """Stop: ack, commit and publish what is done, then exit."""
+    """Stop the daemon: it acks, commits and publishes finished work, then exits."""
 
 
 class Done(Message, frozen=True, kw_only=True, tag="done"):
@@ -394,8 +449,8 @@ def decode(frames: list[bytes]) -> tuple[Any, list[bytes]]:
     Raises
     ------
     WireError
-        With what was wrong: too few frames, another protocol, a header that is no JSON object, an unknown type, a
-        field missing or of the wrong type (named by its path).
+        There are too few frames; the first frame is not `MAGIC`; the header is too long or not a JSON object; its type
+        is unknown; or a field, named by its path, is missing or has the wrong type.
     """
     if len(frames) < 2:
         raise WireError(f"a message has at least 2 frames, BRD1 and a JSON header; got {len(frames)}")
@@ -410,8 +465,20 @@ def decode(frames: list[bytes]) -> tuple[Any, list[bytes]]:
         raise WireError(f"JSON header: {error}") from error
 
 
+def last_stage(mode: str) -> Stage:
+    """Return a mode's last stage: mode z has no Xzc. An unknown mode is read as zc."""
+    return STAGES_OF_MODE.get(mode, STAGES_OF_MODE["zc"])[-1]
+
+
 def volume_frames(voxels: Array, *, seen_png: bytes | None = None, **fields: Any) -> list[bytes | memoryview]:
-    """Return the frames of a `Volume` message for an (X, Y, Z) array; `fields` are the header's other fields."""
+    """Return the frames of a `Volume` message.
+
+    Parameters
+    ----------
+    voxels : array of shape (X, Y, Z), of a dtype of `VOLUME_DTYPES`, in any byte order and memory layout
+    seen_png : the picture that was on screen, as a PNG file's bytes
+    fields : the header's other fields
+    """
     payload = np.ascontiguousarray(voxels, dtype=voxels.dtype.newbyteorder("<")).tobytes()
     header = Volume(
         shape=voxels.shape,
@@ -424,12 +491,12 @@ def volume_frames(voxels: Array, *, seen_png: bytes | None = None, **fields: Any
 
 
 def volume_array(volume: Volume, payload: list[bytes]) -> Array:
-    """Return the (X, Y, Z) array of a `Volume`, as sent (not scaled), after checking length and checksum.
+    """Return the voxels of a `Volume` as sent, not scaled: (X, Y, Z), of the header's dtype, read-only.
 
     Raises
     ------
     WireError
-        `code` dtype, length or crc.
+        The payload contradicts the header; `code` is dtype, shape, length or crc.
     """
     where = f"run {volume.run}, volume {volume.index}"
     if volume.dtype not in VOLUME_DTYPES:

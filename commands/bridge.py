@@ -45,10 +45,10 @@ def bridge(
     from ..client.bridge_pyneal import PORT as PYNEAL_PORT
     from ..client.bridge_pyneal import serve_pyneal
     from ..client.endpoints import endpoints
-    from ..client.progress_bar import say
     from ..client.run_feed import RunPlan
     from ..client.scanner import ScannerClient
     from ..client.send import candidate
+    from ..client.stderr import say
 
     plan = RunPlan(
         session=options["session"] or time.strftime("%Y-%m-%d"),

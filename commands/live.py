@@ -66,8 +66,9 @@ def serve(
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
     from ..client import config as paths
+    from ..daemon.link import DecoderSettings
     from ..daemon.serve import serve as run
-    from ..offline.fitting import preset_of, refining_preset_of
+    from ..offline.from_settings import pipeline_settings, refining_preset_of
 
     in_decode = (
         "mode",
@@ -85,18 +86,13 @@ def serve(
     config = config_of(
         config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=decode, serve=settings
     )
-    status = run(
-        config,
-        subject=subject,
-        weights_path=weights_path or paths.weights_path(config, subject, kind),
-        candidates_path=candidates_path or paths.candidates_path(config, subject),
-        ldm_path=Path(config.paths.ldm).expanduser() if config.paths.ldm else None,
-        preset=preset_of(config),
+    decoder = DecoderSettings(
+        weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
+        candidates_path=str(candidates_path or paths.candidates_path(config, subject)),
+        pipeline=pipeline_settings(config),
         refine=refining_preset_of(config),
-        mask_paths=mask_paths,
-        kind=kind,
     )
-    raise SystemExit(status)
+    raise SystemExit(run(config, subject=subject, decoder=decoder, mask_paths=mask_paths, kind=kind))
 
 
 @click.command()
@@ -160,19 +156,23 @@ def replay(
 ) -> None:
     """Send a subject's held-out test trials to the daemon, as a scanner would."""
     from ..client.replay_command import replay_subject
+    from ..client.replay_plan import ReplayPlan
     from ..offline.data_sets import ensure_tree
 
     config = config_of(config_path, data, paths={"nsd": nsd})
+    plan = ReplayPlan(
+        subject,
+        kind=kind,
+        repeats="calibration" if calibration else repeats,
+        session=session,
+        with_foils=with_foils,
+        max_volumes=pace["max_volumes"],
+    )
     summary = replay_subject(
         config,
         ensure_tree(config),
-        subject,
-        session=session,
-        kind=kind,
-        repeats="calibration" if calibration else repeats,
-        with_foils=with_foils,
+        plan,
         speed=None if pace["flat_out"] else pace["speed"],
-        max_volumes=pace["max_volumes"],
         session_id=session_id,
         fresh=fresh,
     )
@@ -221,4 +221,6 @@ def status(config_path: Path | None, data: Path | None, as_json: bool) -> None:
         return
     for key, value in answer.items():
         if key != "type":
-            click.echo(f"{key:18} {'-' if value in (None, '') else value}")
+            # a number of volumes is null while a journal cannot be read
+            nothing = "unknown" if key.startswith("n_") else "-"
+            click.echo(f"{key:18} {nothing if value in (None, '') else value}")

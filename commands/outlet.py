@@ -21,7 +21,7 @@ def udp(config_path: Path | None, data: Path | None, address: str) -> None:
     from ..client.endpoints import endpoints
     from ..client.outlet import follow_scores
     from ..client.outlet_udp import UdpOutlet
-    from ..client.progress_bar import say
+    from ..client.stderr import say
 
     with closing(UdpOutlet(address, say)) as outlet:
         follow_scores(endpoints(config_of(config_path, data)), outlet.give, say)
@@ -35,7 +35,7 @@ def lsl(config_path: Path | None, data: Path | None, name: str) -> None:
     from ..client.endpoints import endpoints
     from ..client.outlet import follow_scores
     from ..client.outlet_lsl import LslOutlet
-    from ..client.progress_bar import say
+    from ..client.stderr import say
 
     where = endpoints(config_of(config_path, data))
     follow_scores(where, LslOutlet(name, where).give, say)

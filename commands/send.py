@@ -45,10 +45,10 @@ def send(
     import time
 
     from ..client.endpoints import endpoints
-    from ..client.progress_bar import say
     from ..client.run_feed import RunPlan
     from ..client.scanner import ScannerClient
     from ..client.send import FolderSender, candidate, read_onsets, send_file, stale
+    from ..client.stderr import say
     from ..client.volume_files import FolderWatch
 
     if (nifti is None) == (watch is None):

@@ -1,4 +1,4 @@
-"""Who may reach the daemon: by default only programs on the same machine, and only one daemon a data folder."""
+"""Access to the daemon: only programs on the same machine reach it, and a data folder has one daemon."""
 
 import fcntl
 import ipaddress
@@ -12,18 +12,18 @@ LAST_BREATH_S = 5.0
 
 
 class AccessError(BraindError):
-    """An address that must not be bound, or a data folder that another daemon is using."""
+    """An address that must not be bound, or a data folder that another daemon uses."""
 
     code = "access"
 
 
 def check_loopback(host: str) -> None:
-    """Refuse to listen where other machines can connect.
+    """Refuse an address that other machines can reach.
 
     Raises
     ------
     AccessError
-        `code` loopback, unless `host` is a numeric loopback address.
+        `code` loopback if `host` is no numeric loopback address.
     """
     try:
         loopback = ipaddress.ip_address(host).is_loopback
@@ -33,22 +33,22 @@ def check_loopback(host: str) -> None:
     if not loopback:
         raise AccessError(
             f"[serve] host = {host!r} is no loopback address, and anybody who can reach it could send volumes, watch "
-            "decodes and stop the daemon: without keys only 127.0.0.1 is served; for other machines tunnel its ports "
-            "through SSH",
+            "decodes and stop the daemon: give a numeric loopback address, such as 127.0.0.1; for other machines "
+            "tunnel its ports through SSH",
             code="loopback",
         )
 
 
 def lock_data_path(data_path: Path) -> int:
-    """Keep other daemons off a data folder for as long as the returned file descriptor is open, here or in a child.
+    """Lock a data folder while the returned file descriptor is open, in this process or in a child.
 
     Raises
     ------
     AccessError
-        `code` in_use, naming the daemon that holds the folder.
+        `code` in_use, with the process id of the daemon that holds the folder.
     """
     descriptor = os.open(data_path / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    # The decoder of a daemon that was killed holds the lock for the moment it needs to notice.
+    # After a daemon was killed, its decoder holds the lock until it notices.
     give_up_s = time.monotonic() + LAST_BREATH_S
     while not _locked(descriptor):
         pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()

@@ -1,4 +1,4 @@
-"""What the front takes and what it refuses: names, runs, indices, pictures. The grid is checked by the weights."""
+"""The front's checks: names, runs, indices, pictures. The weights check the grid."""
 
 import math
 import re
@@ -7,26 +7,27 @@ from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, ClockRequest, EndRun,
 from ..errors import BraindError
 from ..models.candidate_names import CandidateNames
 from ..models.weights import Weights
+from .active_run import ActiveRun
 from .records import RunRecord
 from .sockets import LARGEST_PICTURE_BYTES
 
-# They become file names, and words in logs and on screens.
+# Names become file names, and words in logs and on screens.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HIGHEST_INDEX = 2**31 - 1
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
 class Refusal(BraindError):
-    """A message that is well-formed but cannot be taken; `code` says why."""
+    """A well-formed message that is refused; `code` says why."""
 
 
-def check_hello(hello: Hello, weights: Weights) -> None:
+def check_hello(hello: Hello, weights: Weights, candidates: CandidateNames) -> None:
     """Refuse a run that these weights cannot decode.
 
     Raises
     ------
     BraindError
-        `code` protocol, name, subject, shape, affine, dtype, tr or index.
+        `code` protocol, name, subject, shape, affine, dtype, tr, index or candidate.
     """
     if hello.protocol != PROTOCOL_VERSION:
         raise Refusal(
@@ -50,10 +51,11 @@ def check_hello(hello: Hello, weights: Weights) -> None:
         weights.check_tr(hello.tr_s)
     if hello.n_volumes is not None and not 0 < hello.n_volumes <= HIGHEST_INDEX:
         raise Refusal(f"run {hello.run}: n_volumes {hello.n_volumes}; give the number of volumes or null", code="index")
+    check_pair(f"run {hello.run}", hello, candidates)
 
 
 def check_pair(where: str, message: Hello | Volume | Event, names: CandidateNames) -> None:
-    """Refuse a pair of candidates of which one is missing, unknown, or the other one again (`code` candidate)."""
+    """Refuse a pair that lacks a candidate, names an unknown one or names one twice (`code` candidate)."""
     if message.right is None and message.foil is None:
         return
     if message.right is None or message.foil is None:
@@ -66,8 +68,8 @@ def check_pair(where: str, message: Hello | Volume | Event, names: CandidateName
         raise Refusal(f"{where}: right and foil are the same picture, {message.right!r:.80}", code="candidate")
 
 
-def check_same_run(hello: Hello, record: RunRecord, weights: Weights) -> None:
-    """Refuse to go on with a run as another one (`code` conflict) or under other weights (`code` weights)."""
+def check_same_run(hello: Hello, record: RunRecord) -> None:
+    """Refuse a second `Hello` that contradicts the run's first one (`code` conflict)."""
     for field in ("subject", "kind", "tr_s", "simulated", "right", "foil"):
         before, now = getattr(record.hello, field), getattr(hello, field)
         if before != now:
@@ -75,21 +77,20 @@ def check_same_run(hello: Hello, record: RunRecord, weights: Weights) -> None:
                 f"run {hello.run} was opened with {field} {before}, now it says {now}; open it under another name",
                 code="conflict",
             )
-    check_weights(hello.run, record, weights)
 
 
-def check_weights(run: str, record: RunRecord, weights: Weights) -> None:
-    """Refuse to mix, in one run, voxels kept under different weights (`code` weights)."""
+def check_weights(record: RunRecord, weights: Weights) -> None:
+    """Refuse to keep one run's voxels under different weights (`code` weights)."""
     if record.weights != weights.fingerprint:
         raise Refusal(
-            f"run {run} was recorded under weights {record.weights}, this daemon has {weights.fingerprint}; open a "
-            "run under another name, or serve the weights it began with",
+            f"run {record.name} was recorded under weights {record.weights}, this daemon has {weights.fingerprint}; "
+            "open a run under another name, or serve the weights it began with",
             code="weights",
         )
 
 
 def check_idle(in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
-    """Refuse other weights while a run is being sent (`code` run_open) or waits to be decoded (`code` busy)."""
+    """Refuse other weights while a run is being sent (`code` run_open) or decodes are pending (`code` busy)."""
     if run_at_hand:
         raise Refusal(
             f"run {run_at_hand} is open: its volumes are kept under weights {in_use.fingerprint}; use others when it "
@@ -105,7 +106,7 @@ def check_idle(in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
 
 
 def check_same_grid(weights: Weights, in_use: Weights) -> None:
-    """Refuse weights of another grid than the daemon's (`code` shape or affine)."""
+    """Refuse weights whose grid is not the daemon's (`code` shape or affine)."""
     try:
         in_use.check_volume(weights.card.shape, weights.card.affine)
     except BraindError as error:
@@ -116,24 +117,24 @@ def check_same_grid(weights: Weights, in_use: Weights) -> None:
         ) from error
 
 
-def check_volume(volume: Volume, payload: list[bytes], record: RunRecord, weights: Weights) -> None:
-    """Refuse a volume that does not belong to its run, by its header alone.
+def check_volume(volume: Volume, payload: list[bytes], run: ActiveRun) -> None:
+    """Refuse a volume whose header does not fit its run.
 
     Raises
     ------
     BraindError
-        `code` index, run_ended, shape, scale or seen.
+        `code` index, run_ended, shape, scale, seen or candidate.
     """
     where = f"run {volume.run}, volume {volume.index}"
     if not 0 <= volume.index <= HIGHEST_INDEX:
         raise Refusal(f"{where}: the index must be from 0 to {HIGHEST_INDEX}", code="index")
-    if record.n_volumes is not None and volume.index >= record.n_volumes:
-        raise Refusal(f"{where}: the run ended after {record.n_volumes} volumes; open another", code="run_ended")
-    if record.hello.n_volumes is not None and volume.index >= record.hello.n_volumes:
-        raise Refusal(f"{where}: its Hello announced {record.hello.n_volumes} volumes", code="index")
-    if tuple(volume.shape) != weights.card.shape:
+    if run.n_volumes is not None and volume.index >= run.n_volumes:
+        raise Refusal(f"{where}: the run ended after {run.n_volumes} volumes; open another", code="run_ended")
+    if run.hello.n_volumes is not None and volume.index >= run.hello.n_volumes:
+        raise Refusal(f"{where}: its Hello announced {run.hello.n_volumes} volumes", code="index")
+    if tuple(volume.shape) != run.weights.card.shape:
         try:
-            weights.check_volume(volume.shape, weights.card.affine)
+            run.weights.check_volume(volume.shape, run.weights.card.affine)
         except BraindError as error:
             raise Refusal(f"{where}: {error}", code=error.code) from error
     if not (math.isfinite(volume.scale) and volume.scale != 0):
@@ -142,12 +143,13 @@ def check_volume(volume: Volume, payload: list[bytes], record: RunRecord, weight
         )
     if volume.seen:
         check_picture(where, payload)
+    check_pair(where, volume, run.candidates)
 
 
-def check_event(event: Event, payload: list[bytes], record: RunRecord) -> None:
-    """Refuse an onset that cannot be used (`code` kind, index, onset, length or seen)."""
+def check_event(event: Event, payload: list[bytes], run: ActiveRun) -> None:
+    """Refuse an onset that cannot be used (`code` kind, index, onset, length, seen or candidate)."""
     where = f"run {event.run}, event {event.event}"
-    if record.hello.kind != "bold":
+    if run.hello.kind != "bold":
         raise Refusal(f"{where}: the run's volumes are betas, one a trial; only BOLD runs have onsets", code="kind")
     if not 0 <= event.event <= HIGHEST_INDEX:
         raise Refusal(f"{where}: the number must be from 0 to {HIGHEST_INDEX}", code="index")
@@ -157,10 +159,11 @@ def check_event(event: Event, payload: list[bytes], record: RunRecord) -> None:
         raise Refusal(f"{where}: {len(payload)} payload frames, the header announces {int(event.seen)}", code="length")
     if event.seen:
         check_picture(where, payload)
+    check_pair(where, event, run.candidates)
 
 
 def check_picture(where: str, payload: list[bytes]) -> None:
-    """Refuse, as the last payload frame, what is no PNG of a sensible size (`code` seen)."""
+    """Refuse a last payload frame that is no PNG or too large (`code` seen)."""
     picture = payload[-1] if payload else b""
     if len(picture) > LARGEST_PICTURE_BYTES or not picture.startswith(PNG_START):
         raise Refusal(
@@ -169,24 +172,24 @@ def check_picture(where: str, payload: list[bytes]) -> None:
 
 
 def check_clock(request: ClockRequest) -> None:
-    """Refuse an estimate without its uncertainty, or one that is no time (`code` clock)."""
+    """Refuse a clock estimate without its uncertainty, or a negative uncertainty (`code` clock)."""
     if (request.offset_s is None) != (request.uncertainty_s is None):
         raise Refusal("clock_request: give offset_s and uncertainty_s, or neither", code="clock")
     if request.uncertainty_s is not None and request.uncertainty_s < 0:
         raise Refusal(f"clock_request: uncertainty_s {request.uncertainty_s}; give seconds, 0 or more", code="clock")
 
 
-def check_end(message: EndRun, record: RunRecord, highest_index: int) -> None:
-    """Refuse an end of run that contradicts what is journaled (`code` index or conflict)."""
+def check_end(message: EndRun, run: ActiveRun) -> None:
+    """Refuse an end of run that contradicts the journal (`code` index or conflict)."""
     if not 0 <= message.n_volumes <= HIGHEST_INDEX:
         raise Refusal(f"run {message.run}: n_volumes {message.n_volumes}; give the number of volumes", code="index")
-    if record.n_volumes is not None and record.n_volumes != message.n_volumes:
+    if run.n_volumes is not None and run.n_volumes != message.n_volumes:
         raise Refusal(
-            f"run {message.run} ended after {record.n_volumes} volumes already, now it says {message.n_volumes}",
+            f"run {message.run} ended after {run.n_volumes} volumes already, now it says {message.n_volumes}",
             code="conflict",
         )
-    if highest_index >= message.n_volumes:
+    if run.highest_index >= message.n_volumes:
         raise Refusal(
-            f"run {message.run}: {message.n_volumes} volumes, but volume {highest_index} is acked; count from 0",
+            f"run {message.run}: {message.n_volumes} volumes, but volume {run.highest_index} is acked; count from 0",
             code="conflict",
         )

@@ -10,7 +10,7 @@ import zmq.asyncio
 from ..client import wire
 from ..errors import BraindError
 from .checks import Refusal
-from .publish import frames
+from .publish import frames, message_of
 from .sessions import Sessions
 from .status import Standing
 
@@ -93,5 +93,5 @@ class Control:
         limit = min(max(request.limit, 0), MOST_FETCHED)
         found = self._sessions.published(from_seq, limit)
         # What is not published yet comes by itself; sent from here it would come twice.
-        found = [message for message in found if message.seq <= self._standing.last_seq]
+        found = [one for one in found if one.seq <= self._standing.last_seq and message_of(one)]
         return [*map(frames, found), wire.encode(wire.Done(note=f"{len(found)} messages"))]

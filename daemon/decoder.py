@@ -15,11 +15,11 @@ from ..client.wire import Decode, Skipped
 from ..models.bold_prior import BoldPrior
 from . import link
 from .cadence import Cadence
-from .database import JournalError
+from .database import JournalError, RecordError
 from .journal import Journal
 from .records import END_OF_RUN, NO_EVENT, Waiting
 from .sessions import Sessions
-from .trials import BoldRun, Trial, beta_trial
+from .trials import RunEstimates, Trial, beta_trial
 
 if TYPE_CHECKING:
     from .stages import Stages
@@ -48,18 +48,20 @@ class Decoder:
         self._policy = setup.policy
         self._stages, self._say = stages, say
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
-        for session in setup.sessions:
-            self._sessions.open(session)
+        self._sessions.open_all(setup.sessions)
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
-        self._bold_runs: dict[tuple[str, str], BoldRun] = {}
+        self._bold_runs: dict[tuple[str, str], RunEstimates] = {}
         self._heard: dict[tuple[str, str, int], link.Wake] = {}
+        self._to_open: dict[str, None] = {}
+        """Sessions of which volumes arrived since the last step, the newest last."""
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
         """The newest decode's last message, its event, and when its volume arrived, until a refined picture is made."""
 
     def hear(self, wake: link.Wake) -> None:
         """Take note of a volume's arrival."""
-        self._sessions.open(wake.session)
+        self._to_open.pop(wake.session, None)
+        self._to_open[wake.session] = None
         self._heard[wake.session, wake.run, wake.index] = wake
         self._cadence.add_arrival(wake.arrived_s)
 
@@ -112,8 +114,10 @@ class Decoder:
             provenance=msgspec.structs.replace(provenance, simulated=decode.provenance.simulated),
             timings_s=decode.timings_s | {"refined": round(time.monotonic() - arrived_s, 6)},
         )
+        journal = self._sessions.find(decode.session)
+        if journal is None:  # its file turned out to be damaged in the meantime
+            return
         with self._sessions.without_if_damaged(decode.session):
-            journal = self._sessions[decode.session]
             self._committed(journal, journal.add_decode(message, png, event=event))
 
     def keep_warm(self) -> float | None:
@@ -134,13 +138,29 @@ class Decoder:
 
     def _waiting(self) -> list[Waiting]:
         """Return what can be decoded now, in order: beta volumes, and places where BOLD completes an estimate."""
-        # Each holds the signal of its whole run.
-        self._bold_runs = {key: bold_run for key, bold_run in self._bold_runs.items() if not bold_run.is_over}
+        self._open_sessions()
+        # Each holds the signal of its whole run, and the journal that was open when it began.
+        self._bold_runs = {
+            (session, run): bold_run
+            for (session, run), bold_run in self._bold_runs.items()
+            if not bold_run.is_over and bold_run.journal is self._sessions.find(session)
+        }
         found: list[Waiting] = []
         for journal in self._sessions.all():
             with self._sessions.without_if_damaged(journal.session):
                 found += self._waiting_in(journal)
         return found
+
+    def _open_sessions(self) -> None:
+        """Open the journals of the sessions that were heard of; one that cannot be opened now is tried again."""
+        for session in list(self._to_open):
+            try:
+                self._sessions.open(session)
+            except JournalError as error:
+                if error.code == "storage":
+                    raise
+                logger.error("%s", error)
+            del self._to_open[session]
 
     def _waiting_in(self, journal: Journal) -> list[Waiting]:
         weights = self._stages.weights.fingerprint
@@ -165,9 +185,11 @@ class Decoder:
         complete = [place for place in waiting if not self._is_provisional(place)]
         for place in provisional if complete else provisional[:-1]:
             if place != waiting[-1]:
-                self._settle_used(place)
+                with self._sessions.without_if_damaged(place.session):
+                    self._settle_used(place)
         for place in complete[:-1]:
-            self._skip(place, "a newer volume was waiting")
+            with self._sessions.without_if_damaged(place.session):
+                self._skip(place, "a newer volume was waiting")
         return complete[-1] if complete else provisional[-1]
 
     def _is_provisional(self, place: Waiting) -> bool:
@@ -180,13 +202,13 @@ class Decoder:
         self._let_go(place)
 
     def _is_bold(self, journal: Journal, run: str) -> bool:
-        record = journal.run(run)
-        if record is None or record.hello.kind != "bold":
+        hello = journal.hello(run)
+        if hello.kind != "bold":
             return False
         if (journal.session, run) not in self._bold_runs:
             weights = self._stages.weights
             prior = weights.bold or BoldPrior.vague(len(weights.voxel_index))
-            self._bold_runs[journal.session, run] = BoldRun(journal, run, record.hello.tr_s, prior)
+            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior)
         return True
 
     def _decode(self, place: Waiting) -> None:
@@ -212,8 +234,11 @@ class Decoder:
                 )  # fmt: skip
             if place.is_end:
                 journal.finish_run(place.run)
-        except JournalError:
-            raise
+        except JournalError as error:
+            if not isinstance(error, RecordError):
+                raise
+            logger.error("run %s, volume %d: cannot be decoded: %s", place.run, place.index, error)
+            self._skip(place, f"failed: {error}", failed=True)
         except Exception as error:
             logger.exception("run %s, volume %d: cannot be decoded", place.run, place.index)
             self._skip(place, f"failed: {error}", failed=True)
@@ -243,8 +268,7 @@ class Decoder:
         # A volume that an earlier daemon acked counts from when it was found again.
         arrived_s = heard.arrived_s if heard else taken_s
         before_s = {"ack": heard.ack_s} if heard else {}
-        record = journal.run(place.run)
-        simulated = record is not None and record.hello.simulated
+        simulated = journal.hello(place.run).simulated
         for result in self._stages.run(trial.voxels, trial.pair, has_pictures=has_pictures):
             done_s = {"decoder": taken_s} | result.steps_s | (steps_s or {})
             provenance = self._stages.provenance
@@ -283,7 +307,9 @@ class Decoder:
 
     def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
         journal = self._sessions[place.session]
-        skipped = Skipped(seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason)
+        skipped = Skipped(
+            seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason, failed=failed
+        )
         if place.is_end:
             self._committed(journal, journal.add_decode(skipped, event=END_OF_RUN))
             journal.finish_run(place.run)

@@ -17,9 +17,10 @@ from ..errors import BraindError
 from . import link
 from .database import JournalError
 from .decoder import Decoder
-from .logs import configure_logging
+from .logs import Outage, Throttle, configure_logging
 
 STORAGE_RETRY_S = 1.0
+SHOWN_BYTES = 80
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -30,19 +31,18 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logging()
     to_front = _only_for_the_front()
+    setup = _setup(sys.stdin.buffer)
     lines: queue.SimpleQueue[link.ToDecoder] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, lines), daemon=True).start()
 
     def say(line: link.ToFront) -> None:
         to_front.write(link.encode(line))
 
-    setup = lines.get()
-    assert isinstance(setup, link.Setup)
     try:
         started_s = time.monotonic()
         from .stages import Stages  # torch, diffusers: seconds, so imported when the front is being listened to
 
-        stages = Stages(setup)
+        stages = Stages(setup.decoder)
         loaded_s = time.monotonic()
         stages.warm_up()
         decoder = Decoder(setup, stages, say)
@@ -65,6 +65,7 @@ def main() -> None:
 
 def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
     may_have_work, wait_s = True, None
+    journals = Outage(logger, "decoding waits for a journal")
     while True:
         try:
             while True:
@@ -79,21 +80,38 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
                 # EndOfRun is only a reason to look into the journal.
         except queue.Empty:
             pass
-        except JournalError as error:
-            logger.error("%s", error)
         try:
             may_have_work, wait_s = decoder.step(), None
+            journals.passed()
             if not may_have_work:
                 decoder.refine(lambda: not lines.empty())
                 wait_s = decoder.keep_warm()
         except JournalError as error:
-            logger.error("%s", error)
+            journals.failed(error)
             may_have_work, wait_s = False, STORAGE_RETRY_S
 
 
+def _setup(from_front: BinaryIO) -> link.Setup:
+    """Return the first line; without it there is nothing to do, and the front starts another process."""
+    text = from_front.readline()
+    try:
+        setup = link.decode_for_decoder(text)
+        if isinstance(setup, link.Setup):
+            return setup
+        logger.error("the front's first line is no setup but a %s", type(setup).__name__)
+    except ValueError as error:
+        if text:
+            logger.error("the front's first line is no setup: %s", error)
+    _leave(1)
+
+
 def _listen(from_front: BinaryIO, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
-    for line in from_front:
-        lines.put(link.decode_for_decoder(line))
+    unreadable = Throttle(logger)
+    for text in from_front:
+        try:
+            lines.put(link.decode_for_decoder(text))
+        except ValueError as error:
+            unreadable.warn(f"ignored a line of the front: {error}: {text[:SHOWN_BYTES]!r}")
     # The front is gone. Its successor starts a decoder of its own, and two must not take the same volume.
     os._exit(1)
 

@@ -1,6 +1,6 @@
-"""The front process's main loop: every message of a scanner client is checked, kept and answered here.
+"""The front process's main loop: it checks, journals and answers every message of a scanner client.
 
-It never imports torch, so neither a GPU nor a model can take it down. Every message gets exactly one answer.
+The front never imports torch, so neither a GPU nor a model can take it down. Every message gets exactly one answer.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ from ..models import roi
 from ..models.candidate_names import CandidateNames
 from ..models.weights import Weights
 from . import checks, link
+from .active_run import ActiveRun
 from .checks import Refusal
-from .journal import Journal
 from .records import RunRecord
 from .sessions import Sessions
 from .status import Standing
 
 LOG_EVERY_S = 1.0
 SILENT_S = 60.0
-"""A run of which nothing came for so long was broken off, though nobody said that it ended."""
+"""A run counts as broken off when no volume of it has come for this long."""
 MANY_MISSING = 10
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ class Front:
     sessions : Sessions
     standing : Standing
     weights : Weights
-        They say which subject's volumes, on which grid, and which voxels are kept.
+        They name the subject, the grid and the voxels to keep.
     candidates : CandidateNames
-        What trials can be compared with.
+        The pictures that trials can be compared with.
     store_volumes : bool
         Keep the whole volumes too.
     wake : function
@@ -68,14 +68,17 @@ class Front:
         self._store_volumes, self._wake = store_volumes, wake
         self._last_logged_s: dict[str, float] = {}
         self._heard_s = -math.inf
-        """When a run was last opened, or a volume of one taken."""
+        """When a run was last opened or a volume last taken."""
+        self._runs: dict[tuple[str, str], ActiveRun] = {}
+        """The runs that have not ended, by session and run."""
 
     def use(self, weights: Weights, candidates: CandidateNames) -> None:
-        """Take other weights' volumes from now on."""
+        """Take volumes for other weights from now on."""
         self._weights, self._candidates = weights, candidates
+        self._runs.clear()
 
     def run_at_hand(self) -> str:
-        """Return the run that is being sent, "" if there is none: the last one ended, or nothing came for a while."""
+        """Return the run that is being sent; "" if the last run has ended or nothing has come for a while."""
         if time.monotonic() - self._heard_s > SILENT_S:
             return ""
         journal = self._sessions.find(self._standing.session)
@@ -104,7 +107,7 @@ class Front:
             await asyncio.sleep(0)
 
     def take(self, frames: list[bytes]) -> wire.Message:
-        """Return the answer to one message; what must be durable is, when this returns."""
+        """Return the answer to one message. An acked message is durable when this returns."""
         message: Any = None
         try:
             message, payload = wire.decode(frames)  # 1. refuse what is malformed
@@ -133,31 +136,29 @@ class Front:
             return self._refuse(message, "internal", "the daemon could not handle this; its log says what went wrong")
 
     def _take_volume(self, volume: Volume, payload: list[bytes]) -> Ack:
-        journal, record = self._find_run(volume)
-        checks.check_volume(volume, payload, record, self._weights)
-        checks.check_pair(f"run {volume.run}, volume {volume.index}", volume, self._candidates)
+        run = self._find_run(volume)
+        checks.check_volume(volume, payload, run)
         values = wire.volume_array(volume, payload)
-        voxels = self._keep_voxels(volume, values)  # 2. keep the decoder's voxels
-        same = journal.same_volume(volume, voxels)
+        voxels = _keep_voxels(volume, values, run.weights)  # 2. keep the decoder's voxels
+        same = run.same_volume(volume, voxels)
         if same is False:
             raise Refusal(
                 f"run {volume.run}, volume {volume.index}: other bytes were acked under this index; the first are kept",
                 code="conflict",
             )
         if same is None:
-            self._note_gap(volume, journal)
+            _note_gap(volume, run)
             whole = payload[0] if self._store_volumes else None
             seen = payload[1] if volume.seen else None
-            state = "recorded" if self._weights.is_blank else "waiting"
-            journal.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. durable from here
+            state = "recorded" if run.weights.is_blank else "waiting"
+            run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. durable from here
         self._heard_s = time.monotonic()
         return Ack(session=volume.session, run=volume.run, index=volume.index, duplicate=same is True)
 
     def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
-        journal, record = self._find_run(event)
-        checks.check_event(event, payload, record)
-        checks.check_pair(f"run {event.run}, event {event.event}", event, self._candidates)
-        is_new = journal.add_event(event, payload[0] if event.seen else None)
+        run = self._find_run(event)
+        checks.check_event(event, payload, run)
+        is_new = run.add_event(event, payload[0] if event.seen else None)
         return Ack(session=event.session, run=event.run, index=event.event, of="event", duplicate=not is_new)
 
     def _grid(self) -> Grid:
@@ -179,15 +180,17 @@ class Front:
         return Clock(sent_s=request.sent_s, received_s=received_s, answered_s=time.time())
 
     def _open_run(self, hello: Hello) -> Welcome:
-        checks.check_hello(hello, self._weights)
-        checks.check_pair(f"run {hello.run}", hello, self._candidates)
+        checks.check_hello(hello, self._weights, self._candidates)
         journal = self._sessions.open(hello.session)
         record = journal.run(hello.run)
         if record:
-            checks.check_same_run(hello, record, self._weights)
+            checks.check_same_run(hello, record)
+            checks.check_weights(record, self._weights)
         else:
-            journal.keep_mask(self._weights.fingerprint, self._weights.voxel_index)
-            journal.open_run(hello, self._weights.fingerprint)
+            record = RunRecord(hello, self._weights.fingerprint, n_volumes=None)
+            journal.keep_mask(record.weights, self._weights.voxel_index)
+            journal.open_run(hello, record.weights)
+        self._hold(ActiveRun.of_record(journal, record, self._weights, self._candidates))
         self._heard_s = time.monotonic()
         simulated = self._weights.card.simulated or hello.simulated
         standing = self._standing
@@ -207,13 +210,14 @@ class Front:
         )
 
     def _end_run(self, message: EndRun) -> Ack:
-        journal, record = self._find_run(message)
-        checks.check_end(message, record, journal.highest_index(message.run))
-        if record.n_volumes is None:
-            is_decoded = record.hello.kind == "bold" and not self._weights.is_blank
-            journal.end_run(message, has_estimates=is_decoded)
+        run = self._find_run(message)
+        checks.check_end(message, run)
+        is_new = run.n_volumes is None
+        if is_new:
+            run.end(message)
+            self._hold(run)
             self._wake(link.EndOfRun(session=message.session, run=message.run))
-            n_missing, missing = journal.missing(message.run, message.n_volumes, MANY_MISSING)
+            n_missing, missing = run.journal.missing(message.run, message.n_volumes, MANY_MISSING)
             which = ": " + ", ".join(map(str, missing)) + (", …" if n_missing > len(missing) else "") if missing else ""
             logger.info("run %s ended: %d volumes, %d missing%s", message.run, message.n_volumes, n_missing, which)
         return Ack(
@@ -221,34 +225,32 @@ class Front:
             run=message.run,
             index=message.n_volumes,
             of="end_run",
-            duplicate=record.n_volumes is not None,
+            duplicate=not is_new,
         )
 
-    def _find_run(self, message: Volume | Event | EndRun) -> tuple[Journal, RunRecord]:
+    def _find_run(self, message: Volume | Event | EndRun) -> ActiveRun:
+        """Return a message's run: the run held since its `Hello`, or a run that an earlier daemon journaled."""
         journal = self._sessions.find(message.session)
+        run = self._runs.get((message.session, message.run))
+        # The session's journal is another object if it was damaged and opened anew.
+        if run and run.journal is journal:
+            return run
         record = journal.run(message.run) if journal else None
         if journal is None or record is None:
             raise Refusal(
                 f"session {message.session[:80]!r}, run {message.run[:80]!r} is not open; send Hello first", code="run"
             )
-        checks.check_weights(message.run, record, self._weights)
-        return journal, record
+        checks.check_weights(record, self._weights)
+        return self._hold(ActiveRun.of_record(journal, record, self._weights, self._candidates))
 
-    def _keep_voxels(self, volume: Volume, values: wire.Array) -> wire.Array:
-        with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
-            voxels = roi.gather(values, self._weights.voxel_index, volume.scale)
-        try:
-            roi.check_finite(voxels)
-        except roi.RoiError as error:
-            raise Refusal(f"run {volume.run}, volume {volume.index}: {error}", code="not_finite") from error
-        return voxels
-
-    def _note_gap(self, volume: Volume, journal: Journal) -> None:
-        expected = journal.highest_index(volume.run) + 1
-        if volume.index > expected:
-            logger.warning(
-                "run %s: %d volumes missing before volume %d", volume.run, volume.index - expected, volume.index
-            )
+    def _hold(self, run: ActiveRun) -> ActiveRun:
+        """Hold a run until it ends, so that its next message finds it."""
+        key = (run.journal.session, run.name)
+        if run.n_volumes is None:
+            self._runs[key] = run
+        else:
+            self._runs.pop(key, None)
+        return run
 
     def _refuse(self, message: Any, code: str, sentence: str) -> Refused:
         self._standing.n_refused += 1
@@ -265,3 +267,19 @@ class Front:
             index=getattr(message, "index", getattr(message, "event", None)),
             retryable=code in ("storage", "crc"),
         )
+
+
+def _keep_voxels(volume: Volume, values: wire.Array, weights: Weights) -> wire.Array:
+    with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are refused
+        voxels = roi.gather(values, weights.voxel_index, volume.scale)
+    try:
+        roi.check_finite(voxels)
+    except roi.RoiError as error:
+        raise Refusal(f"run {volume.run}, volume {volume.index}: {error}", code="not_finite") from error
+    return voxels
+
+
+def _note_gap(volume: Volume, run: ActiveRun) -> None:
+    expected = run.highest_index + 1
+    if volume.index > expected:
+        logger.warning("run %s: %d volumes missing before volume %d", volume.run, volume.index - expected, volume.index)

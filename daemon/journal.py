@@ -1,7 +1,7 @@
-"""The session's journal: what was acked, what was made of it. One SQLite file a session, shared by both processes.
+"""A session's journal: acked volumes and events, and their decodes. One SQLite file, shared by both processes.
 
-It is the only queue between front and decoder: the front adds volumes and events, the decoder takes what waits and adds
-decodes, the front publishes those. So a crash of either is a replay. It knows no sockets and decides nothing.
+The journal is the only queue between front and decoder. The front adds volumes and events. The decoder takes waiting
+volumes and adds decodes. The front publishes the decodes. So a crash of either process is a replay.
 """
 
 import time
@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from ..client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
 from .database import Database, JournalError
-from .records import NO_EVENT, JournaledEvent, JournaledVolume, Published, RunRecord, State, Waiting
+from .journal_reader import SCHEMA, JournalReader
+from .records import NO_EVENT, JournaledEvent, JournaledVolume, State, Waiting
 
 Array = NDArray[Any]
-
-SCHEMA = 1
 
 _TABLES = """
 CREATE TABLE runs (
@@ -38,12 +37,12 @@ CREATE TABLE decodes (
     seq INTEGER PRIMARY KEY, run TEXT NOT NULL, volume_index INTEGER NOT NULL, event INTEGER NOT NULL,
     stage TEXT NOT NULL, header BLOB NOT NULL, payload BLOB, UNIQUE (run, volume_index, event, stage));
 """
-# Which voxels were kept under which weights: a fit on recorded sessions has the journal only. Made when it is first
-# needed, so that a session which an earlier braind began goes on.
+# The voxels that are kept under each weights: a fit on recorded sessions has only the journal. The table is made when
+# it is first needed, because sessions of an earlier braind lack it.
 _MASKS = "CREATE TABLE IF NOT EXISTS masks (weights TEXT PRIMARY KEY, voxel_index BLOB NOT NULL)"
 
 
-class Journal:
+class Journal(JournalReader):
     """One session's journal.
 
     Parameters
@@ -56,18 +55,19 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, wait_for_disk: bool = True) -> None:
-        self.path = path
-        self.session = path.stem
-        self._database = Database(path, tables=_TABLES, schema=SCHEMA, wait_for_disk=wait_for_disk)
+        self._database: Database
+        super().__init__(path, Database(path, tables=_TABLES, schema=SCHEMA, wait_for_disk=wait_for_disk))
 
-    def close(self) -> None:
-        """Close the file; the last one to close it folds the write-ahead log into it."""
-        self._database.close()
+    def check_readable(self) -> None:
+        """Read what a daemon reads at its start; raise JournalError if the file is damaged there."""
+        self.run(self.newest_run())
+        self.counts()
+        self.waiting("")
 
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def keep_mask(self, weights: str, voxel_index: Array) -> None:
-        """Remember which voxels, (n_voxels,) int64 into the flattened volume, are kept under these weights."""
+        """Commit the voxels that are kept under these weights: (n_voxels,) int64 into the flattened volume."""
         with self._database.commit() as database:
             database.execute(_MASKS)
             database.execute(
@@ -75,25 +75,15 @@ class Journal:
             )
 
     def open_run(self, hello: Hello, weights: str) -> None:
-        """Remember a run, once: a second `Hello` of the same run changes nothing."""
+        """Commit a run. A second `Hello` of the same run changes nothing."""
         with self._database.commit() as database:
             database.execute(
                 "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, NULL)",
                 (hello.run, msgspec.json.encode(hello), weights, time.time()),
             )
 
-    def run(self, run: str) -> RunRecord | None:
-        """Return a run's record, or None when it was never opened."""
-        row = self._database.row("SELECT hello, weights, n_volumes FROM runs WHERE run = ?", run)
-        return row and RunRecord(msgspec.json.decode(row[0], type=Hello), row[1], row[2])
-
-    def newest_run(self) -> str:
-        """Return the run that was opened last, "" when there is none."""
-        row = self._database.row("SELECT run FROM runs ORDER BY rowid DESC LIMIT 1")
-        return row[0] if row else ""
-
     def end_run(self, message: EndRun, *, has_estimates: bool) -> None:
-        """Remember how many volumes a run has; a BOLD run's end may complete its last trials' estimates."""
+        """Commit a run's number of volumes. `has_estimates`: its end may complete estimates of its last trials."""
         with self._database.commit() as database:
             database.execute(
                 "UPDATE runs SET n_volumes = ?, finish = ? WHERE run = ?",
@@ -101,7 +91,7 @@ class Journal:
             )
 
     def missing(self, run: str, n_volumes: int, most: int) -> tuple[int, list[int]]:
-        """Return how many of a run's indices below `n_volumes` are not journaled, and at most `most` of them."""
+        """Return the number of indices below `n_volumes` that are not journaled, and at most `most` of them."""
         stored = [index for (index,) in self._database.rows(
             "SELECT volume_index FROM volumes WHERE run = ? AND volume_index < ? ORDER BY volume_index", run, n_volumes
         )]  # fmt: skip
@@ -110,7 +100,7 @@ class Journal:
         return n_volumes - len(stored), list(islice(chain.from_iterable(gaps), most))
 
     def next_index(self, run: str) -> int:
-        """Return the first index of a run that is not journaled."""
+        """Return the lowest index of a run that is not journaled."""
         row = self._database.row(
             # 0 if it is missing, else the lowest index whose successor is.
             "SELECT min(candidate) FROM ("
@@ -129,7 +119,7 @@ class Journal:
     # ── volumes and events, written by the front ────────────────────────────────────────────────────────────────────
 
     def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
-        """Return whether the journal has this volume: None if not, False if it has other bytes at the same index."""
+        """Return True if the journal has this volume, False if it has other bytes at the index, None if it has none."""
         row = self._database.row(
             "SELECT crc32, masked FROM volumes JOIN voxels USING (arrival) WHERE run = ? AND volume_index = ?",
             volume.run,
@@ -140,12 +130,12 @@ class Journal:
     def add_volume(
         self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State = "waiting"
     ) -> None:
-        """Commit a volume; from here on it may be acked.
+        """Commit a volume. The front may ack it afterwards.
 
         Raises
         ------
         JournalError
-            `code` storage when the disk is full or fails; nothing of the volume is kept then.
+            `code` storage when the disk is full or fails. Nothing of the volume is kept then.
         """
         with self._database.commit() as database:
             arrival = database.execute(
@@ -156,7 +146,13 @@ class Journal:
             database.execute("INSERT INTO voxels VALUES (?, ?, ?, ?)", (arrival, voxels.tobytes(), whole, seen))
 
     def add_event(self, event: Event, seen: bytes | None) -> bool:
-        """Commit a trial's onset. False if the journal has the same one; `JournalError` (conflict) if another."""
+        """Commit a trial's onset; return False if the journal has it already.
+
+        Raises
+        ------
+        JournalError
+            `code` conflict if the journal has another onset under this number.
+        """
         header = msgspec.json.encode(event)
         row = self._database.row("SELECT header FROM events WHERE run = ? AND event = ?", event.run, event.event)
         if row:
@@ -174,7 +170,7 @@ class Journal:
         return True
 
     def count_crash(self, run: str, index: int) -> int:
-        """Note that the decoder died over a volume; return how often it has."""
+        """Add one to the number of times that the decoder died over a volume; return that number."""
         with self._database.commit() as database:
             database.execute(
                 "UPDATE volumes SET n_crashes = n_crashes + 1 WHERE run = ? AND volume_index = ?", (run, index)
@@ -185,7 +181,7 @@ class Journal:
     # ── what the decoder takes and hands back ───────────────────────────────────────────────────────────────────────
 
     def waiting(self, weights: str) -> list[Waiting]:
-        """Return the volumes that wait, in the order they came, of the runs masked by these weights."""
+        """Return the waiting volumes of the runs recorded under these weights, in the order of arrival."""
         rows = self._database.rows(
             "SELECT arrival, run, volume_index FROM volumes JOIN runs USING (run) "
             "WHERE state = 'waiting' AND weights = ? ORDER BY arrival",
@@ -194,17 +190,17 @@ class Journal:
         return [Waiting(arrival, self.session, run, index) for arrival, run, index in rows]
 
     def runs_to_finish(self, weights: str) -> list[str]:
-        """Return the runs that ended and whose last trials were not asked for yet."""
+        """Return the ended runs whose last trials are not decoded yet."""
         rows = self._database.rows("SELECT run FROM runs WHERE finish = 'waiting' AND weights = ?", weights)
         return [run for (run,) in rows]
 
     def finish_run(self, run: str) -> None:
-        """Remember that nothing is to come of a run any more."""
+        """Commit that no decode of a run is to come any more."""
         with self._database.commit() as database:
             database.execute("UPDATE runs SET finish = 'done' WHERE run = ?", (run,))
 
     def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Waiting, State]]:
-        """Return a run's volumes that came after `after_arrival`, in the order they came, with their states."""
+        """Return a run's volumes after `after_arrival`, in the order of arrival, with their states."""
         rows = self._database.rows(
             "SELECT arrival, run, volume_index, state FROM volumes WHERE run = ? AND arrival > ? ORDER BY arrival",
             run,
@@ -219,10 +215,11 @@ class Journal:
         )
         if row is None:
             raise JournalError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
-        return JournaledVolume(msgspec.json.decode(row[0], type=Volume), np.frombuffer(row[1], np.float32), row[2])
+        header = self._parsed(row[0], Volume, f"arrival {arrival}")
+        return JournaledVolume(header, np.frombuffer(row[1], np.float32), row[2])
 
     def events(self, run: str, from_arrival: int, before_arrival: int) -> list[JournaledEvent]:
-        """Return a run's onsets with from_arrival ≤ after_arrival < before_arrival, in the order they came."""
+        """Return a run's onsets with from_arrival ≤ after_arrival < before_arrival, in the order of arrival."""
         rows = self._database.rows(
             "SELECT header, seen, after_arrival FROM events "
             "WHERE run = ? AND after_arrival >= ? AND after_arrival < ? ORDER BY rowid",
@@ -230,7 +227,7 @@ class Journal:
             from_arrival,
             before_arrival,
         )
-        return [JournaledEvent(msgspec.json.decode(row[0], type=Event), row[1], row[2]) for row in rows]
+        return [JournaledEvent(self._parsed(row[0], Event, f"an event of run {run}"), row[1], row[2]) for row in rows]
 
     def event(self, run: str, event: int) -> JournaledEvent:
         """Read an onset back."""
@@ -239,7 +236,7 @@ class Journal:
         )
         if row is None:
             raise JournalError(f"{self.path}: run {run} has no event {event}; was the file changed by hand?")
-        return JournaledEvent(msgspec.json.decode(row[0], type=Event), row[1], row[2])
+        return JournaledEvent(self._parsed(row[0], Event, f"event {event} of run {run}"), row[1], row[2])
 
     def add_decode(
         self,
@@ -250,10 +247,10 @@ class Journal:
         at_end: bool = False,
         outcome: State | None = None,
     ) -> bool:
-        """Commit one message for the viewers, and with it what became of its volume, if that is settled now.
+        """Commit one message for the viewers and, if `outcome` is given, the new state of its volume.
 
-        False if the journal has this stage of this volume already: then the message is not kept. `at_end`: it is of the
-        run's end, whose last volume may have told of the same trial.
+        Returns False if the journal has this stage of this volume already. Then the message is not kept. `at_end`: the
+        message belongs to the run's end, not to its last volume, which may have the same trial.
         """
         stage = message.stage if isinstance(message, Decode) else "skipped"
         stage += " at the end" if at_end else ""
@@ -269,36 +266,11 @@ class Journal:
                     (outcome, message.run, message.index),
                 )
             if outcome == "failed":
-                # What failed may have been the run's end.
+                # The run's end may have failed.
                 database.execute("UPDATE runs SET finish = 'done' WHERE run = ? AND finish = 'waiting'", (message.run,))
         return added.rowcount == 1
 
     def set_state(self, arrival: int, state: State) -> None:
-        """Say what became of a volume."""
+        """Commit a volume's state."""
         with self._database.commit() as database:
             database.execute("UPDATE volumes SET state = ? WHERE arrival = ?", (state, arrival))
-
-    # ── what is read by everybody ───────────────────────────────────────────────────────────────────────────────────
-
-    def published(self, from_seq: int, limit: int) -> list[Published]:
-        """Return at most `limit` messages for the viewers, from number `from_seq` on."""
-        return [
-            Published(*row)
-            for row in self._database.rows(
-                "SELECT seq, header, payload FROM decodes WHERE seq >= ? ORDER BY seq LIMIT ?", from_seq, limit
-            )
-        ]
-
-    def opened_unix_s(self) -> float:
-        """Return when the newest run was opened, 0 when there is none."""
-        row = self._database.row("SELECT max(opened_unix_s) FROM runs")
-        return row[0] or 0.0
-
-    def last_seq(self) -> int:
-        """Return the highest number of a message for the viewers, 0 when there is none."""
-        row = self._database.row("SELECT max(seq) FROM decodes")
-        return row[0] or 0
-
-    def counts(self) -> dict[str, int]:
-        """Return how many volumes are in each state."""
-        return dict(self._database.rows("SELECT state, count(*) FROM volumes GROUP BY state"))

@@ -1,12 +1,11 @@
-"""What front and decoder say to each other: one JSON object a line, over the decoder's stdin and stdout.
+"""The lines between front and decoder: one JSON object each, over the decoder's stdin and stdout.
 
-Only hints travel here. What must not be lost is in the journal; either side may die between any two lines.
+The lines are only hints. The journal holds everything that must not be lost: either side may die between any two lines.
 """
-
-from typing import Literal
 
 import msgspec
 
+from ..models.pipeline_settings import PipelineSettings
 from ..models.presets import Preset
 
 
@@ -17,29 +16,25 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
 # ── front → decoder ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Setup(Line, frozen=True, kw_only=True, tag="setup"):
-    """First of all: what to load and how to decode. `next_seq` is the number of the next message for the viewers."""
+class DecoderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a decoder loads: weights, candidates, and the pipeline that makes pictures."""
 
     weights_path: str
     candidates_path: str
-    ldm_path: str | None
-    lora_path: str | None
-    tiny_decoder_path: str | None
+    pipeline: PipelineSettings
+    refine: Preset | None = None
+    """The preset of refined pictures, if there are any."""
+
+
+class Setup(Line, frozen=True, kw_only=True, tag="setup"):
+    """The first line: what to load and how to decode. `next_seq` numbers the next message for the viewers."""
+
+    decoder: DecoderSettings
     journals_path: str
     sessions: tuple[str, ...]
     next_seq: int
     policy: str
-    preset: Preset
-    refine: Preset | None
-    engine: Literal["auto", "torch", "onnx"]
-    engines_path: str
-    provider: str
-    may_fall_back: bool
-    gpu_dtype: Literal["bfloat16", "float16", "float32"]
     keep_warm_ms: int
-    mode: Literal["z", "c", "zc"]
-    seed: int
-    threads: int
     paused: bool
 
 
@@ -67,7 +62,7 @@ class PauseDecoding(Line, frozen=True, kw_only=True, tag="pause_decoding"):
 
 
 class Stop(Line, frozen=True, kw_only=True, tag="stop"):
-    """Finish the volume at hand and exit."""
+    """Finish the current volume and exit."""
 
 
 # ── decoder → front ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -84,7 +79,7 @@ class Ready(Line, frozen=True, kw_only=True, tag="ready"):
 
 
 class Taking(Line, frozen=True, kw_only=True, tag="taking"):
-    """This volume is being decoded: if the decoder dies now, it is the one to blame."""
+    """This volume is being decoded: if the decoder dies now, this volume is to blame."""
 
     session: str
     run: str
@@ -99,7 +94,7 @@ class Committed(Line, frozen=True, kw_only=True, tag="committed"):
 
 
 class Settled(Line, frozen=True, kw_only=True, tag="settled"):
-    """A volume needs no decode of its own: a BOLD volume at which no trial's estimate became ready, or a late one."""
+    """A volume gets no decode of its own: a BOLD volume that completes no trial's estimate, or a late volume."""
 
     session: str
     run: str
@@ -108,7 +103,7 @@ class Settled(Line, frozen=True, kw_only=True, tag="settled"):
 
 
 class Unfit(Line, frozen=True, kw_only=True, tag="unfit"):
-    """What was asked for cannot be loaded or does not fit together."""
+    """The decoder settings cannot be loaded, or their files do not belong together."""
 
     code: str
     sentence: str

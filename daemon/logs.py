@@ -1,10 +1,14 @@
 """The daemon's words: one line an occurrence on stderr, as text on a terminal, else as one JSON object a line."""
 
 import logging
+import math
 import sys
+import time
 from datetime import UTC, datetime
 
 import msgspec
+
+THROTTLE_S = 60.0
 
 
 class JsonFormatter(logging.Formatter):
@@ -21,6 +25,45 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line).decode()
+
+
+class Outage:
+    """Logs a failure when it begins and when it has passed, not at every try between."""
+
+    def __init__(self, logger: logging.Logger, what: str) -> None:
+        self._logger, self._what = logger, what
+        self._sentence: str | None = None
+
+    def failed(self, error: Exception) -> None:
+        """Log the error, unless it is the one that was logged last."""
+        if str(error) != self._sentence:
+            self._sentence = str(error)
+            self._logger.error("%s: %s", self._what, error)
+
+    def passed(self) -> None:
+        """Log that it works again, if it had failed."""
+        if self._sentence is not None:
+            self._sentence = None
+            self._logger.info("%s: works again", self._what)
+
+
+class Throttle:
+    """Logs the first of many warnings, then at most one in `THROTTLE_S` seconds with the number left out."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._logged_s = -math.inf
+        self._n_left_out = 0
+
+    def warn(self, sentence: str) -> None:
+        """Log the sentence, or count it."""
+        now_s = time.monotonic()
+        if now_s - self._logged_s < THROTTLE_S:
+            self._n_left_out += 1
+            return
+        left_out = f" ({self._n_left_out} like it before)" if self._n_left_out else ""
+        self._logged_s, self._n_left_out = now_s, 0
+        self._logger.warning("%s%s", sentence, left_out)
 
 
 def configure_logging() -> None:

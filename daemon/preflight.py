@@ -1,4 +1,4 @@
-"""What can be said of weights, candidates and LDM before a model is loaded: whether they are there and fit together."""
+"""Checks before a model is loaded: weights, candidates and LDM exist and fit together."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from ..models.weights import Weights
 
 
 def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:
-    """Return the weights, if they are the subject's and belong to the LDM (None: the embedded one).
+    """Load the weights and check that they fit the subject and the LDM (None: the embedded LDM).
 
     Raises
     ------
     BraindError
-        Naming the file that is missing or does not fit, and what to do.
+        Names the missing or unfit file, and what to do.
     """
     ldm_path = ldm_path or EMBEDDED_LDM_PATH
     for path in (weights_path, candidates_path):
@@ -37,14 +37,14 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
 
 
 def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights:
-    """Return what stands for weights until some are fitted: the grid, and the voxels in any of the masks.
+    """Return blank weights, which record the voxels in any of the masks and decode nothing.
 
     Raises
     ------
     BraindError
-        A file that is missing or no NIfTI, masks on different grids, or none above 0 anywhere.
+        A mask is missing or no NIfTI file, two masks have different grids, or all masks are empty.
     """
-    from ..client.images import check_grid, load_nifti, scaled  # nibabel: only who has no weights pays
+    from ..client.images import check_grid, load_nifti, scaled  # nibabel loads slowly, and weights need none
 
     images = [load_nifti(path) for path in mask_paths]
     shape, affine = tuple(images[0].shape[:3]), images[0].affine

@@ -8,6 +8,7 @@ import zmq.asyncio
 
 from ..client import wire
 from .database import JournalError
+from .logs import Outage
 from .records import Published
 from .sessions import Sessions
 from .status import Standing
@@ -34,30 +35,39 @@ class Publisher:
         self._socket, self._sessions, self._standing = socket, sessions, standing
         self._on_published = on_published
         self._publishing = asyncio.Lock()
+        self._reading = Outage(logger, "decodes cannot be published")
 
     async def publish_new(self) -> None:
         """Send what was journaled since the last time.
 
-        Raises
-        ------
-        JournalError
-            If a journal cannot be read just now; the next call goes on where this one stopped.
+        A journal that cannot be read now is logged once. The next call, at the latest the next heartbeat's, goes on
+        where this one stopped.
         """
         async with self._publishing:
-            while batch := self._sessions.published(self._standing.last_seq + 1, BATCH):
+            while batch := self._unpublished():
                 for published in batch:
-                    await self._socket.send_multipart(frames(published))
-                    self._standing.last_seq = published.seq
-                    message, _ = wire.decode([wire.MAGIC, published.header])
-                    self._on_published(message)
+                    await self._publish(published)
+
+    async def _publish(self, published: Published) -> None:
+        self._standing.last_seq = published.seq
+        message = message_of(published)
+        if message is not None:
+            await self._socket.send_multipart(frames(published))
+            self._on_published(message)
+
+    def _unpublished(self) -> list[Published]:
+        try:
+            found = self._sessions.published(self._standing.last_seq + 1, BATCH)
+        except JournalError as error:
+            self._reading.failed(error)
+            return []
+        self._reading.passed()
+        return found
 
     async def beat(self) -> None:
         """Once a second, for ever: send a heartbeat, and before it what an unreadable journal had held back."""
         while True:
-            try:
-                await self.publish_new()
-            except JournalError as error:
-                logger.error("%s", error)
+            await self.publish_new()
             await self._socket.send_multipart(wire.encode(self._standing.heartbeat()))
             await asyncio.sleep(HEARTBEAT_S)
 
@@ -68,6 +78,16 @@ class Publisher:
             logger.debug("a viewer %s", "subscribed" if subscription[:1] == b"\x01" else "left")
 
 
+def message_of(published: Published) -> wire.Decode | wire.Skipped | None:
+    """Return a journaled message. A damaged message is logged and gives None: a viewer could not read it either."""
+    try:
+        message, _ = wire.decode([wire.MAGIC, published.header])
+    except wire.WireError as error:
+        logger.error("message %d of the journals is damaged and left out: %s", published.seq, error)
+        return None
+    return message if isinstance(message, wire.Decode | wire.Skipped) else None
+
+
 def frames(published: Published) -> list[bytes]:
     """Return the multipart frames of a journaled message."""
     return [wire.MAGIC, published.header, *([published.payload] if published.payload is not None else [])]
@@ -75,4 +95,4 @@ def frames(published: Published) -> list[bytes]:
 
 def is_last(message: wire.Decode | wire.Skipped) -> bool:
     """Return whether no further message about the same volume follows, but for a trial that only unfolds."""
-    return isinstance(message, wire.Skipped) or message.stage == ("xz" if message.provenance.mode == "z" else "xzc")
+    return isinstance(message, wire.Skipped) or message.stage == wire.last_stage(message.provenance.mode)

@@ -9,18 +9,18 @@ from ..client.wire import Candidate, Event, Hello, Volume
 
 Array = NDArray[Any]
 
-# waiting: acked, not yet decoded · decoded · skipped: policy `latest` passed it over · used: a BOLD volume at which no
-# trial's estimate became ready · late: a BOLD volume that came after a later one was used · failed: it could not be
-# decoded · recorded: there were no weights to decode it with.
+# waiting: acked, not decoded yet · decoded · skipped: policy `latest` passed it over · used: a BOLD volume at which no
+# trial's estimate became ready · late: a BOLD volume that came after a volume of higher index was used · failed:
+# decoding raised an error · recorded: the daemon had no weights.
 State = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
 
-# In the place of an onset's number: a decode of a beta volume, and what is said of a run's end.
+# In place of an onset's number: for a decode of a beta volume, and for a message about a run's end.
 NO_EVENT = -1
 END_OF_RUN = -2
 
 
 class Pair(NamedTuple):
-    """Two candidates that a trial is compared with, as their sender names them."""
+    """Two candidates that a trial is compared with, as the sender names them."""
 
     right: Candidate
     foil: Candidate
@@ -35,18 +35,26 @@ class Pair(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """A run as opened: who sends it, which weights masked its volumes, and how many volumes `EndRun` announced."""
+    """A run: its `Hello`, the weights that its volumes are kept under, and its length.
+
+    `n_volumes` is None until `EndRun` announced it.
+    """
 
     hello: Hello
     weights: str
     n_volumes: int | None
+
+    @property
+    def name(self) -> str:
+        """Return the run's name."""
+        return self.hello.run
 
 
 @dataclass(frozen=True)
 class Waiting:
     """A volume's place in the journal. `arrival` orders volumes by when they were committed.
 
-    `is_end`: not the volume itself, but the end of its run, whose last volume it is.
+    `is_end`: the place stands for the end of the run, and the volume is the run's last.
     """
 
     arrival: int
@@ -57,7 +65,7 @@ class Waiting:
 
 
 class JournaledVolume(NamedTuple):
-    """A volume as journaled: `voxels` (n_voxels,) float32, % signal change for betas, raw for BOLD; `seen` is a PNG."""
+    """A journaled volume: `voxels` (n_voxels,) float32, % signal change for betas, raw for BOLD; `seen` is a PNG."""
 
     header: Volume
     voxels: Array
@@ -65,7 +73,7 @@ class JournaledVolume(NamedTuple):
 
 
 class JournaledEvent(NamedTuple):
-    """A trial's onset; it is used before the first volume whose arrival is greater than `after_arrival`."""
+    """A journaled onset. The estimator takes it before the first volume whose arrival exceeds `after_arrival`."""
 
     header: Event
     seen: bytes | None
@@ -73,7 +81,7 @@ class JournaledEvent(NamedTuple):
 
 
 class Published(NamedTuple):
-    """One message for the viewers, as bytes: its number, JSON header and payload frame, if it has one."""
+    """One message for the viewers, as bytes: its number, its JSON header, and its payload frame or None."""
 
     seq: int
     header: bytes

@@ -13,12 +13,11 @@ import msgspec
 import numpy as np
 
 from ..client import wire
-from ..client.config import Config, Kind, data_path, engines_path, journals_path
+from ..client.config import Config, Kind, data_path, journals_path
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..errors import BraindError
 from ..models.candidate_names import CandidateNames
 from ..models.candidates import Candidates
-from ..models.presets import Preset
 from ..models.weights import Weights
 from . import link
 from .access import check_loopback, lock_data_path
@@ -26,6 +25,7 @@ from .checks import check_idle, check_same_grid
 from .control import Control
 from .database import JournalError
 from .front import Front
+from .journal import Journal
 from .logs import configure_logging
 from .preflight import load_weights, record_only
 from .publish import Publisher, is_last
@@ -44,33 +44,28 @@ def serve(
     config: Config,
     *,
     subject: int,
-    weights_path: Path,
-    candidates_path: Path,
-    ldm_path: Path | None,
-    preset: Preset,
-    refine: Preset | None = None,
+    decoder: link.DecoderSettings,
     mask_paths: Sequence[Path] = (),
     kind: Kind = "beta",
 ) -> int:
-    """Run the daemon until it is told to stop; return 0, the exit status.
+    """Run the daemon until a signal or a client stops it; return 0, the exit status.
 
-    With masks it begins without weights: volumes of the kind are recorded, and decoded once it was told which weights
-    to use. Prints one line on stdout once it is warmed up: `ready` and a JSON object with the addresses and the process
-    id.
+    Once the decoder is warmed up, one line on stdout says `ready`, with a JSON object of addresses and process id.
+
+    Parameters
+    ----------
+    mask_paths : masks of voxels to record. With masks the daemon starts without weights: it records volumes of the
+        kind, and decodes once a client names weights.
 
     Raises
     ------
     BraindError
-        If it cannot start: an address or port it must not or cannot bind, a folder in use or not writable, weights,
-        candidates or LDM that are missing or do not belong together.
+        If the daemon cannot start: an address or port cannot or must not be bound, the data folder is in use or not
+        writable, or weights, candidates or LDM are missing or do not belong together.
     """
     configure_logging()
     check_loopback(config.serve.host)
-    weights = (
-        record_only(subject, mask_paths, kind)
-        if mask_paths
-        else load_weights(subject, weights_path, candidates_path, ldm_path)
-    )
+    weights = record_only(subject, mask_paths, kind) if mask_paths else load_weights(subject, *_paths(decoder))
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -81,33 +76,28 @@ def serve(
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, weights_path, candidates_path, ldm_path, preset, refine, lock).run())
+        asyncio.run(Daemon(config, weights, decoder, lock).run())
     finally:
         os.close(lock)
     return 0
 
 
 class Daemon:
-    """The front process: what runs in it side by side, and what the decoder's words lead to."""
+    """The front process: it runs sockets, publisher and supervisor, and acts on the decoder's lines.
 
-    def __init__(
-        self,
-        config: Config,
-        weights: Weights,
-        weights_path: Path,
-        candidates_path: Path,
-        ldm_path: Path | None,
-        preset: Preset,
-        refine: Preset | None,
-        lock: int,
-    ) -> None:
-        self._config, self._weights = config, weights
-        self._preset, self._refine = preset, refine
-        self._paths = weights_path, candidates_path
-        self._ldm_path = ldm_path
+    Parameters
+    ----------
+    lock : int
+        File descriptor of the data folder's lock.
+    """
+
+    def __init__(self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int) -> None:
+        self._config, self._weights, self._decoder = config, weights, decoder
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
-        self._standing = Standing(self._sessions, weights, preset=preset.name, policy=config.serve.policy)
+        self._standing = Standing(
+            self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
+        )
         self._standing.last_seq = self._sessions.last_seq()
         self._on_its_way: dict[tuple[str, str, int], link.Wake] = {}
         """Volumes acked and not settled; a decoder that starts anew is told when they arrived."""
@@ -128,7 +118,9 @@ class Daemon:
         """
         self._resume()
         candidates = (
-            CandidateNames(np.empty(0, np.int64), ()) if self._weights.is_blank else CandidateNames.load(self._paths[1])
+            CandidateNames(np.empty(0, np.int64), ())
+            if self._weights.is_blank
+            else CandidateNames.load(Path(self._decoder.candidates_path))
         )
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
         self._addresses = sockets.endpoints
@@ -163,6 +155,7 @@ class Daemon:
             asyncio.create_task(self._publisher.hear_subscriptions(), name="subscriptions"),
         ]
         stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
+        ended: set[asyncio.Task] = set()
         try:
             ended, _ = await asyncio.wait([supervision, stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -171,7 +164,7 @@ class Daemon:
             await supervision
         finally:
             self._supervisor.kill()
-            await _cancel([supervision, stopping, *serving])
+            await _cancel([task for task in (supervision, stopping, *serving) if task not in ended])
             sockets.close()
             self._sessions.close()
             remove_endpoints(self._config, os.getpid())
@@ -181,42 +174,31 @@ class Daemon:
     def _resume(self) -> None:
         newest = self._sessions.newest()
         if newest:
-            self._standing.session, self._standing.run = newest.session, newest.newest_run()
+            with self._sessions.without_if_damaged(newest.session):
+                self._standing.session, self._standing.run = newest.session, newest.newest_run()
         for journal in self._sessions.all():
-            n_waiting = journal.counts().get("waiting", 0)
-            n_usable = len(journal.waiting(self._weights.fingerprint))
-            if n_usable:
-                logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
-            if n_waiting > n_usable:
-                logger.warning(
-                    "session %s: %d volumes were recorded under other weights and stay as they are",
-                    journal.session, n_waiting - n_usable,
-                )  # fmt: skip
+            with self._sessions.without_if_damaged(journal.session):
+                self._log_waiting(journal)
+
+    def _log_waiting(self, journal: Journal) -> None:
+        n_waiting = journal.counts().get("waiting", 0)
+        n_usable = len(journal.waiting(self._weights.fingerprint))
+        if n_usable:
+            logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
+        if n_waiting > n_usable:
+            logger.warning(
+                "session %s: %d volumes were recorded under other weights and stay as they are",
+                journal.session, n_waiting - n_usable,
+            )  # fmt: skip
 
     def _setup(self) -> link.Setup:
-        decode = self._config.decode
-        weights_path, candidates_path = self._paths
         return link.Setup(
-            weights_path=str(weights_path),
-            candidates_path=str(candidates_path),
-            ldm_path=str(self._ldm_path) if self._ldm_path else None,
-            lora_path=_expanded(self._config.paths.lora),
-            tiny_decoder_path=_expanded(self._config.paths.tiny_decoder),
+            decoder=self._decoder,
             journals_path=str(self._sessions.journals_path),
             sessions=self._sessions.names(),
             next_seq=self._standing.last_seq + 1,
             policy=self._config.serve.policy,
-            preset=self._preset,
-            refine=self._refine,
-            engine=self._config.decode.engine,
-            engines_path=str(engines_path(self._config)),
-            provider=decode.provider,
-            may_fall_back=decode.may_fall_back,
-            gpu_dtype=decode.gpu_dtype,
-            keep_warm_ms=decode.keep_warm_ms,
-            mode=decode.mode,
-            seed=decode.seed,
-            threads=decode.threads,
+            keep_warm_ms=self._config.decode.keep_warm_ms,
             paused=self._standing.paused,
         )
 
@@ -246,17 +228,19 @@ class Daemon:
 
     def _use(self, request: wire.Use) -> None:
         """Decode with other weights from now on, if they fit and nothing is left to decode with the present ones."""
-        paths = Path(request.weights), Path(request.candidates)
+        decoder = msgspec.structs.replace(
+            self._decoder, weights_path=request.weights, candidates_path=request.candidates
+        )
         in_use, journals = self._weights, self._sessions.all()
         n_waiting = sum(
             len(journal.waiting(in_use.fingerprint)) + len(journal.runs_to_finish(in_use.fingerprint))
             for journal in journals
         )
         check_idle(in_use, self._front.run_at_hand(), n_waiting)  # before files are read, which delays acks
-        weights = load_weights(in_use.card.subject, *paths, self._ldm_path)
+        weights = load_weights(in_use.card.subject, *_paths(decoder))
         check_same_grid(weights, in_use)
-        candidates = Candidates.load(paths[1])
-        self._weights, self._paths = weights, paths
+        candidates = Candidates.load(Path(decoder.candidates_path))
+        self._weights, self._decoder = weights, decoder
         self._front.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
         self._standing.use(weights)
         self._on_its_way.clear()
@@ -270,7 +254,7 @@ class Daemon:
             case link.Taking():
                 self._at_hand = line
             case link.Committed():
-                await self._publish()
+                await self._publisher.publish_new()
             case link.Settled():
                 self._settle(line.session, line.run, line.index, line.state, {})
 
@@ -299,7 +283,7 @@ class Daemon:
         """Blame the volume at hand; one that did it twice is passed over."""
         self._standing.decoder_ready = False
         self._standing.decoder_restarts += 1
-        await self._publish()
+        await self._publisher.publish_new()
         blamed, self._at_hand = self._at_hand, None
         journal = self._sessions.find(blamed.session) if blamed else None
         if not blamed or not journal:
@@ -307,25 +291,18 @@ class Daemon:
         try:
             if journal.count_crash(blamed.run, blamed.index) < MOST_CRASHES:
                 return
-            reason = f"failed: the decoder process died over it {MOST_CRASHES} times"
             skipped = wire.Skipped(
                 seq=self._standing.last_seq + 1,
                 session=blamed.session,
                 run=blamed.run,
                 index=blamed.index,
-                reason=reason,
+                reason=f"failed: the decoder process died over it {MOST_CRASHES} times",
+                failed=True,
             )
             journal.add_decode(skipped, outcome="failed")
         except JournalError as error:
             logger.error("%s", error)
-        await self._publish()
-
-    async def _publish(self) -> None:
-        try:
-            await self._publisher.publish_new()
-        except JournalError as error:
-            # The heartbeat tries again.
-            logger.error("%s", error)
+        await self._publisher.publish_new()
 
     def _on_published(self, message: wire.Decode | wire.Skipped) -> None:
         if not is_last(message):
@@ -334,7 +311,7 @@ class Daemon:
             self._standing.note_decode(message)
             self._settle(message.session, message.run, message.index, "decoded", message.timings_s)
         else:
-            outcome = "failed" if message.reason.startswith("failed") else "skipped"
+            outcome = "failed" if message.failed else "skipped"
             self._settle(message.session, message.run, message.index, outcome, {})
 
     def _settle(self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float]) -> None:
@@ -354,18 +331,26 @@ class Daemon:
         self._standing.stopping = True
         await _cancel([ingest])
         await self._supervisor.stop()
-        await self._publish()
-        n_waiting = self._sessions.n_waiting()
-        if n_waiting:
-            logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
+        await self._publisher.publish_new()
+        try:
+            n_waiting = self._sessions.n_waiting()
+        except JournalError as error:
+            logger.error("whether volumes wait for the next braind serve is not known: %s", error)
+        else:
+            if n_waiting:
+                logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
         logger.info("stopped")
 
 
-def _expanded(path: str) -> str | None:
-    return str(Path(path).expanduser()) if path else None
+def _paths(decoder: link.DecoderSettings) -> tuple[Path, Path, Path | None]:
+    """Return the paths of weights, candidates and LDM; None is the embedded LDM."""
+    ldm_path = decoder.pipeline.ldm_path
+    return Path(decoder.weights_path), Path(decoder.candidates_path), Path(ldm_path) if ldm_path else None
 
 
 async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    for task, result in zip(tasks, await asyncio.gather(*tasks, return_exceptions=True), strict=True):
+        if isinstance(result, Exception):
+            logger.error("%s ended with an error", task.get_name(), exc_info=result)

@@ -1,7 +1,7 @@
-"""The journals that are open in this process: the newest session's, and every one in which volumes still wait."""
+"""The journals that are open in this process: the newest session's, and all journals with waiting volumes."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 class Sessions:
     """The journals of a data folder, by session, the newest last.
+
+    A damaged journal is logged by name and closed; the other sessions go on.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ class Sessions:
         self._last_seq_of_closed = 0
 
     def open(self, session: str) -> Journal:
-        """Return a session's journal, opened, or made, if need be; from now on it is the newest.
+        """Return a session's journal, opened or made if need be. The session is the newest from now on.
 
         Raises
         ------
@@ -43,8 +45,22 @@ class Sessions:
         self._open[session] = journal
         return journal
 
+    def open_all(self, sessions: Iterable[str]) -> None:
+        """Open the journals of sessions; log the damaged ones and leave them out.
+
+        Raises
+        ------
+        JournalError
+            `code` storage if a file cannot be read or written just now.
+        """
+        for session in sessions:
+            with self.without_if_damaged(session):
+                self.open(session).check_readable()
+
     def __getitem__(self, session: str) -> Journal:
-        """Return the journal of a session that is open."""
+        """Return the journal of an open session; raise JournalError if the session was left out."""
+        if session not in self._open:
+            raise JournalError(f"{self.journals_path / session}.sqlite3 is not open: it was damaged; see above")
         return self._open[session]
 
     def find(self, session: str) -> Journal | None:
@@ -52,35 +68,53 @@ class Sessions:
         return self._open.get(session)
 
     def resume(self) -> None:
-        """Open what an earlier daemon left: the newest session, last, and those in which volumes still wait.
+        """Open the journals of an earlier daemon: those with waiting volumes, and the newest one last.
 
-        A journal that cannot be read is reported and left as it is: it must not keep today's scan from starting.
+        An unreadable journal is logged and left as it is: it must not keep today's scan from starting.
         """
-        found: list[tuple[float, Journal]] = []
+        found: list[tuple[float, int, Journal]] = []
         for path in sorted(self.journals_path.glob("*.sqlite3")):
             try:
-                journal = Journal(path, wait_for_disk=self._wait_for_disk)
-                self._last_seq_of_closed = max(self._last_seq_of_closed, journal.last_seq())
-                found.append((journal.opened_unix_s(), journal))
+                found.append(self._resumed(path))
             except JournalError as error:
-                logger.error("%s", error)
-        found.sort(key=lambda opened: opened[0])
-        for _, journal in found:
-            if journal is found[-1][1] or journal.counts().get("waiting"):
+                logger.error("session %s is left out: %s", path.stem, error)
+        found.sort(key=lambda resumed: resumed[0])
+        for _, n_waiting, journal in found:
+            if journal is found[-1][2] or n_waiting:
                 self._open[journal.session] = journal
             else:
                 journal.close()
 
+    def _resumed(self, path: Path) -> tuple[float, int, Journal]:
+        """Return when a session's newest run was opened, its number of waiting volumes, and its journal."""
+        journal = Journal(path, wait_for_disk=self._wait_for_disk)
+        try:
+            journal.check_readable()
+            facts = journal.opened_unix_s(), journal.counts().get("waiting", 0)
+            self._last_seq_of_closed = max(self._last_seq_of_closed, journal.last_seq())
+        except JournalError:
+            journal.close()
+            raise
+        return *facts, journal
+
     @contextmanager
     def without_if_damaged(self, session: str) -> Iterator[None]:
-        """Go on without a session whose journal turns out to be damaged; a full disk is raised, for it may pass."""
+        """Close a session and go on without it if the block finds its journal damaged.
+
+        Raises
+        ------
+        JournalError
+            `code` storage: a full disk may pass.
+        """
         try:
             yield
         except JournalError as error:
             if error.code == "storage":
                 raise
-            logger.error("%s", error)
-            self._open.pop(session).close()
+            logger.error("session %s is left out from now on: %s", session, error)
+            journal = self._open.pop(session, None)
+            if journal is not None:
+                journal.close()
 
     def names(self) -> tuple[str, ...]:
         """Return the open sessions, the newest last."""
@@ -95,8 +129,12 @@ class Sessions:
         return list(self._open.values())
 
     def last_seq(self) -> int:
-        """Return the highest number of a message for the viewers, over all sessions."""
-        return max([self._last_seq_of_closed, *(journal.last_seq() for journal in self._open.values())])
+        """Return the highest number of a message for the viewers, over all readable sessions."""
+        highest = self._last_seq_of_closed
+        for journal in self.all():
+            with self.without_if_damaged(journal.session):
+                highest = max(highest, journal.last_seq())
+        return highest
 
     def published(self, from_seq: int, limit: int) -> list[Published]:
         """Return at most `limit` messages for the viewers from number `from_seq` on, over the open sessions."""
@@ -107,8 +145,12 @@ class Sessions:
         return sorted(found, key=lambda message: message.seq)[:limit]
 
     def n_waiting(self) -> int:
-        """Return how many volumes wait to be decoded."""
-        return sum(journal.counts().get("waiting", 0) for journal in self._open.values())
+        """Return the number of volumes that wait to be decoded, over all readable sessions."""
+        n_waiting = 0
+        for journal in self.all():
+            with self.without_if_damaged(journal.session):
+                n_waiting += journal.counts().get("waiting", 0)
+        return n_waiting
 
     def close(self) -> None:
         """Close all."""

@@ -32,7 +32,7 @@ class SocketError(BraindError):
 
 @dataclass(frozen=True)
 class Sockets:
-    """Ingest and control are ROUTERs, decodes is an XPUB; `endpoints` says where they are bound."""
+    """Ingest and control are ROUTERs, decodes is an XPUB. `endpoints` holds their addresses."""
 
     context: zmq.asyncio.Context
     ingest: zmq.asyncio.Socket
@@ -41,17 +41,17 @@ class Sockets:
     endpoints: Endpoints
 
     def close(self) -> None:
-        """Close all three, giving what is on its way a moment to leave."""
+        """Close all three; messages in their queues have half a second to leave."""
         self.context.destroy(linger=LINGER_MS)
 
 
 def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
-    """Bind the sockets of `[serve]`; port 0 takes any that is free.
+    """Bind the sockets of `[serve]`; port 0 takes any free port.
 
     Raises
     ------
     SocketError
-        Naming the port and the setting, if one cannot be bound.
+        Names the port that cannot be bound, and its setting.
     """
     if zmq.zmq_version_info() < OLDEST_LIBZMQ:
         raise SocketError(f"libzmq {zmq.zmq_version()} is too old, 4.3.5 is needed: pip install -U pyzmq")
@@ -68,7 +68,7 @@ def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
 
 
 def _largest_frame(shape: tuple[int, int, int]) -> int:
-    # A volume of the wrong shape or dtype should still come through, so that its sender can be told.
+    # A volume of the wrong shape or dtype still comes through, so that the front can refuse it with a reason.
     return 4 * int(np.prod(shape)) * np.dtype(np.float64).itemsize + LARGEST_PICTURE_BYTES
 
 

@@ -1,4 +1,4 @@
-"""From one trial's voxels to the stages that viewers see: scores, xz, xzc. It knows no journal and no process."""
+"""From one trial's voxels to the stages that viewers see: scores, xz, xzc. No journal and no process is known here."""
 
 import logging
 import time
@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from .. import __version__
-from ..client.wire import Provenance, Retrieved, Stage
+from ..client.wire import STAGES_OF_MODE, Provenance, Retrieved, Stage, last_stage
 from ..models.candidate_names import CandidateNames
 from ..models.candidates import Candidates, CandidatesError
-from ..models.engines import OnnxSettings, engine_for, load_engine
-from ..models.ldm import LatentDiffusionModel
-from ..models.reconstruct import Mode, Reconstructor
-from ..models.volume_graph import VolumeGraph
+from ..models.decoding_pipeline import DecodingPipeline
+from ..models.pipeline_settings import Mode
 from ..models.weights import Weights
 from . import link
 from .records import Pair
@@ -28,16 +25,15 @@ Array = NDArray[Any]
 
 logger = logging.getLogger("braind.daemon.decoder")
 
-STAGES: dict[str, tuple[Stage, ...]] = {"z": ("scores", "xz"), "c": ("scores", "xzc"), "zc": ("scores", "xz", "xzc")}
 N_RETRIEVED = 5
-PNG_COMPRESS_LEVEL = 1  # a stronger level takes several times as long and saves few bytes
+PNG_COMPRESS_LEVEL = 1  # higher levels take several times as long and save few bytes
 
 
 class StageResult(NamedTuple):
-    """One stage: the best candidates for `scores`, a PNG for the others. `steps_s`: monotonic time of each step so far.
+    """One stage: the best candidates for `scores`, a PNG for every other stage.
 
-    `feedback`: see `wire.Decode`, of `scores` where two candidates were named.
-    `is_last`: no further stage follows in this mode.
+    `steps_s` holds the monotonic time of each step so far. `is_last`: the mode has no further stage.
+    `feedback` is that of `wire.Decode`; `scores` has it if the sender named two candidates.
     """
 
     stage: Stage
@@ -49,7 +45,7 @@ class StageResult(NamedTuple):
 
 
 class Stages:
-    """Everything that turns voxels into pictures, loaded once.
+    """Turns voxels into scores and pictures; weights, candidates and pipeline are loaded once.
 
     Raises
     ------
@@ -57,40 +53,31 @@ class Stages:
         If a file is missing or damaged, or weights and LDM do not belong together.
     """
 
-    def __init__(self, setup: link.Setup) -> None:
-        if setup.threads:
-            torch.set_num_threads(setup.threads)
-        self.weights = Weights.load(Path(setup.weights_path))
-        self._candidates = Candidates.load(Path(setup.candidates_path))
+    def __init__(self, settings: link.DecoderSettings) -> None:
+        self.weights = Weights.load(Path(settings.weights_path))
+        self._candidates = Candidates.load(Path(settings.candidates_path))
         self._names = CandidateNames(self._candidates.nsd_id, self._candidates.labels)
-        paths = (setup.ldm_path, setup.lora_path, setup.tiny_decoder_path)
-        ldm = LatentDiffusionModel.load(*(Path(path) if path else None for path in paths), gpu_dtype=setup.gpu_dtype)
-        self.weights.check_ldm(ldm.fingerprint)
-        onnx = OnnxSettings(setup.provider, setup.may_fall_back)
-        engine = load_engine(setup.engine, ldm, setup.preset, Path(setup.engines_path), onnx)
-        reconstructor = Reconstructor(ldm, setup.preset, setup.seed, engine)
-        self._volume = VolumeGraph(self.weights, reconstructor, setup.mode)
-        self._refiner: Reconstructor | None = None
-        if setup.refine and setup.mode != "z":
-            refining = engine_for(setup.refine, engine, Path(setup.engines_path), onnx)
-            self._refiner = Reconstructor(ldm, setup.refine, setup.seed, refining)
+        pipeline = DecodingPipeline.load(settings.pipeline, self.weights)
+        self._mode: Mode = settings.pipeline.mode
+        self._volume = pipeline.volume_graph(self.weights)
+        self._refiner = pipeline.with_preset(settings.refine) if settings.refine and self._mode != "z" else None
         self._newest: tuple[Array, Array] | None = None
-        self._mode: Mode = setup.mode
+        reconstructor = pipeline.reconstructor
         self.provenance = Provenance(
             subject=self.weights.card.subject,
-            preset=setup.preset.name,
-            mode=setup.mode,
-            seed=setup.seed,
+            preset=reconstructor.preset.name,
+            mode=self._mode,
+            seed=reconstructor.seed,
             engine=reconstructor.engine_words,
             weights=self.weights.fingerprint,
-            ldm=ldm.fingerprint,
-            denoiser=engine.networks.fingerprint,
+            ldm=pipeline.ldm.fingerprint,
+            denoiser=reconstructor.networks.fingerprint,
             simulated=self.weights.card.simulated,
             version=__version__,
         )
 
     def warm_up(self) -> None:
-        """Decode a trial whose voxels are all at their mean, and throw it away: the first decode is the slowest."""
+        """Decode a trial of mean voxels and discard it: the first decode is the slowest."""
         for _ in self.run(self.weights.voxel_mean):
             pass
 
@@ -105,7 +92,6 @@ class Stages:
         has_pictures : False for scores alone
         """
         steps_s: dict[str, float] = {}
-        names = STAGES[self._mode]
         # 6. ridge gives z and c; scores and retrieval
         arrays = self._volume.run(voxels)
         z, c = next(arrays)
@@ -121,30 +107,30 @@ class Stages:
             return
         self._newest = z, c
         # 7. z is decoded to Xz; z is noised and denoised under c; zc is decoded to Xzc
-        for stage, (picture,) in zip(names[1:], arrays, strict=True):
+        for stage, (picture,) in zip(STAGES_OF_MODE[self._mode][1:], arrays, strict=True):
             png = _png(picture)
             steps_s[stage] = time.monotonic()
-            yield StageResult(stage, (), png, dict(steps_s), is_last=stage == names[-1])
+            yield StageResult(stage, (), png, dict(steps_s), is_last=stage == last_stage(self._mode))
 
     def _feedback(self, c: Array, pair: Pair) -> float | None:
         try:
             right, foil = (self._names.position(name) for name in pair)
         except CandidatesError as error:
-            # The front refuses unknown names; a journal may have been recorded beside another candidate set.
+            # The front refuses unknown names, but the journal may have been recorded with other candidates.
             logger.warning("no feedback: %s", error)
             return None
         return round(self._candidates.preference(c, right, foil), 6)
 
     def keep_warm(self) -> None:
-        """Have a GPU's clocks up for the next volume."""
+        """Bring a GPU's clocks up for the next volume."""
         self._volume.pulse()
 
     def refine(self, before_call: Callable[[], object]) -> tuple[bytes, Provenance] | None:
-        """Make a better picture of the newest trial: a PNG, and what made it; None if none is to be made.
+        """Make the refined picture of the newest trial: a PNG and its provenance; None without a refining preset.
 
         Parameters
         ----------
-        before_call : called before each denoiser call; what it raises ends the picture.
+        before_call : called before each denoiser call; an exception that it raises ends the picture.
         """
         if self._refiner is None or self._newest is None:
             return None

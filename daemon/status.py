@@ -1,16 +1,24 @@
 """Where the daemon is: what `Status` and `Heartbeat` say."""
 
+import logging
 import os
 import time
 from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
 
 from .. import __version__
 from ..client.wire import Calibration, Decode, Heartbeat, Status
 from ..models.weights import Weights
 from .database import JournalError
+from .logs import Outage
 from .sessions import Sessions
 
 N_LATENCIES = 1000
+
+Read = TypeVar("Read")
+
+logger = logging.getLogger(__name__)
 
 
 class Standing:
@@ -20,6 +28,8 @@ class Standing:
         self._sessions, self._weights, self._policy = sessions, weights, policy
         self._started_s = time.monotonic()
         self._latencies_s: deque[float] = deque(maxlen=N_LATENCIES)
+        self._counting = Outage(logger, "the session's volumes cannot be counted")
+        self._counting_waiting = Outage(logger, "the volumes that wait cannot be counted")
         self.preset = preset
         self.engine = ""
         self.ldm = weights.card.ldm
@@ -54,11 +64,12 @@ class Standing:
 
     def note_decode(self, decode: Decode) -> None:
         """Take a finished volume's latency into the percentiles."""
-        self._latencies_s.append(max(decode.timings_s.values(), default=0.0))
+        if decode.timings_s:
+            self._latencies_s.append(max(decode.timings_s.values()))
 
     def status(self) -> Status:
         """Return the answer to `StatusRequest`."""
-        counts = self._counts()
+        counts, n_waiting = self._counts(), self._n_waiting()
         journal = self._sessions.find(self.session)
         latencies_s = sorted(self._latencies_s)
         return Status(
@@ -76,11 +87,11 @@ class Standing:
             journal=str(journal.path) if journal else "",
             session=self.session,
             run=self.run,
-            n_acked=sum(counts.values()),
-            n_decoded=counts.get("decoded", 0),
-            n_skipped=_n_skipped(counts),
+            n_acked=_n_in(counts),
+            n_decoded=_n_in(counts, "decoded"),
+            n_skipped=_n_in(counts, "skipped", "failed"),
             n_refused=self.n_refused,
-            n_waiting=self._n_waiting(),
+            n_waiting=n_waiting,
             decoder_restarts=self.decoder_restarts,
             last_seq=self.last_seq,
             latency_p50_s=_percentile(latencies_s, 0.50),
@@ -99,32 +110,46 @@ class Standing:
             run=self.run,
             subject=self._weights.card.subject,
             simulated=self.simulated,
-            n_acked=sum(counts.values()),
-            n_decoded=counts.get("decoded", 0),
-            n_skipped=_n_skipped(counts),
+            n_acked=_n_in(counts),
+            n_decoded=_n_in(counts, "decoded"),
+            n_skipped=_n_in(counts, "skipped", "failed"),
             n_refused=self.n_refused,
             calibration=self.calibration,
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
         )
 
-    def _counts(self) -> dict[str, int]:
-        """Count the session's volumes by state; a journal that cannot be read just now has none."""
-        journal = self._sessions.find(self.session)
-        try:
-            return journal.counts() if journal else {}
-        except JournalError:
+    def _counts(self) -> dict[str, int] | None:
+        """Count the session's volumes by state; None when its journal cannot be read now."""
+        if not self.session:
             return {}
+        journal = self._sessions.find(self.session)
+        # A damaged journal was closed and logged by `Sessions`.
+        return _read(journal.counts, self._counting) if journal else None
 
-    def _n_waiting(self) -> int:
-        try:
-            return self._sessions.n_waiting()
-        except JournalError:
-            return 0
+    def _n_waiting(self) -> int | None:
+        """Count the volumes that wait; None when a journal cannot be read now."""
+        n_waiting = _read(self._sessions.n_waiting, self._counting_waiting)
+        # Counting may find the session's journal damaged, and closes it then.
+        return None if self.session and not self._sessions.find(self.session) else n_waiting
 
 
-def _n_skipped(counts: dict[str, int]) -> int:
-    return counts.get("skipped", 0) + counts.get("failed", 0)
+def _read(read: Callable[[], Read], outage: Outage) -> Read | None:
+    """Return what is read, None when a journal cannot be read now."""
+    try:
+        found = read()
+    except JournalError as error:
+        outage.failed(error)
+        return None
+    outage.passed()
+    return found
+
+
+def _n_in(counts: dict[str, int] | None, *states: str) -> int | None:
+    """Return how many volumes are in these states, in any state if none is named; None if that is unknown."""
+    if counts is None:
+        return None
+    return sum(n for state, n in counts.items() if not states or state in states)
 
 
 def _percentile(ascending: list[float], share: float) -> float | None:

@@ -4,16 +4,17 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
-
-import msgspec
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 
 from ..errors import BraindError
 from . import link
+from .logs import Throttle
 
 BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STOP_S = 10.0
 LONGEST_LINE_BYTES = 1024 * 1024
+SHOWN_BYTES = 80
 COMMAND = (sys.executable, "-P", "-m", "braind.daemon.decoder_process")
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,9 @@ class Supervisor:
     ) -> None:
         self._setup, self._on_line, self._on_death = setup, on_line, on_death
         self._lock, self._command = lock, command
+        self._unreadable = Throttle(logger)
+        self._hurried = asyncio.Event()
+        """The next start, or the end, waits no longer."""
         self._wanted = asyncio.Event()
         if is_wanted:
             self._wanted.set()
@@ -68,8 +72,17 @@ class Supervisor:
         n_failures = 0
         await self._wanted.wait()
         while not self._stopping:
-            await asyncio.sleep(BACK_OFF_S[min(n_failures, len(BACK_OFF_S) - 1)])
-            said = await self._live()
+            try:
+                process = await self._start()
+            except OSError as error:
+                # The machine has no process or memory left; volumes are still acked.
+                n_failures += 1
+                logger.error(
+                    "the decoder process cannot be started (%s); trying again in %g s", error, _back_off_s(n_failures)
+                )
+                await self._rest(_back_off_s(n_failures))
+                continue
+            said = await self._live(process)
             if self._stopping:
                 return
             if self._n_renewals != self._n_renewals_at_start:
@@ -82,9 +95,11 @@ class Supervisor:
                 raise BraindError(unfit.sentence, code=unfit.code)
             has_been_ready |= became_ready
             n_failures = 0 if became_ready else n_failures + 1
-            why = unfit.sentence if unfit else f"exit status {self._process.returncode if self._process else None}"
-            logger.warning("the decoder process died (%s); starting it again", why)
+            why = unfit.sentence if unfit else f"exit status {process.returncode}"
+            back_off_s = _back_off_s(n_failures)
+            logger.warning("the decoder process died (%s); starting it again in %g s", why, back_off_s)
             await self._on_death()
+            await self._rest(back_off_s)
 
     def say(self, line: link.ToDecoder) -> None:
         """Pass a line on, if there is a decoder to hear it; a new one finds everything in its setup and the journal."""
@@ -95,12 +110,14 @@ class Supervisor:
         """Let the decoder go, which has nothing to finish, and start one anew from what `setup` says now."""
         self._n_renewals += 1
         self._wanted.set()
+        self._hurried.set()
         self.kill()
 
     async def stop(self) -> None:
         """Let the decoder finish its volume, or kill it when that takes too long."""
         self._stopping = True
         self._wanted.set()
+        self._hurried.set()
         if not self._is_ready:
             # It is loading and has nothing to finish.
             self.kill()
@@ -109,7 +126,7 @@ class Supervisor:
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_S)
             except TimeoutError:
-                logger.warning("the decoder did not finish within %.0f s; its volume stays in the journal", STOP_S)
+                logger.warning("the decoder did not finish within %g s; its volume stays in the journal", STOP_S)
                 self.kill()
                 await self._process.wait()
 
@@ -118,9 +135,14 @@ class Supervisor:
         if self._process and self._process.returncode is None:
             self._process.kill()
 
-    async def _live(self) -> list[link.ToFront]:
-        """Run one decoder to its end; return what it said first about itself: whether it is ready, or unfit."""
-        process = await asyncio.create_subprocess_exec(
+    async def _rest(self, back_off_s: float) -> None:
+        """Wait before the next start, unless `stop` or `renew` hurries."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._hurried.wait(), back_off_s)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        self._hurried.clear()
+        return await asyncio.create_subprocess_exec(
             *self._command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -129,6 +151,9 @@ class Supervisor:
             # Libraries draw progress bars while they load; stderr is for lines.
             env={**os.environ, "TQDM_DISABLE": "1"},
         )
+
+    async def _live(self, process: asyncio.subprocess.Process) -> list[link.ToFront]:
+        """Run one decoder to its end; return what it said first about itself: whether it is ready, or unfit."""
         self._process = process
         self._is_ready = False
         self._n_renewals_at_start = self._n_renewals
@@ -137,12 +162,7 @@ class Supervisor:
         if self._stopping:
             self.kill()
         said: list[link.ToFront] = []
-        async for text in process.stdout:
-            try:
-                line = link.decode_for_front(text)
-            except msgspec.MsgspecError:
-                # A process that is killed may leave half a line.
-                continue
+        async for line in self._lines(process.stdout):
             if isinstance(line, link.Ready | link.Unfit):
                 said.append(line)
                 self._is_ready = isinstance(line, link.Ready)
@@ -150,3 +170,27 @@ class Supervisor:
                 await self._on_line(line)
         await process.wait()
         return said
+
+    async def _lines(self, stdout: asyncio.StreamReader) -> AsyncIterator[link.ToFront]:
+        """Yield the decoder's lines to its end; log and pass over what is none."""
+        while True:
+            try:
+                text = await stdout.readline()
+            except ValueError:
+                # What follows in the same line is read as the next ones.
+                self._unreadable.warn(f"ignored a line of the decoder of more than {LONGEST_LINE_BYTES} bytes")
+                continue
+            if not text:
+                return
+            try:
+                line = link.decode_for_front(text)
+            except ValueError as error:
+                # A process that is killed may leave half a line: its death is logged.
+                if text.endswith(b"\n"):
+                    self._unreadable.warn(f"ignored a line of the decoder: {error}: {text[:SHOWN_BYTES]!r}")
+                continue
+            yield line
+
+
+def _back_off_s(n_failures: int) -> float:
+    return BACK_OFF_S[min(n_failures, len(BACK_OFF_S) - 1)]

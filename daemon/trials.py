@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..client.wire import Event, Hello
+from ..errors import BraindError
 from ..models.bold_prior import BoldPrior
 from ..models.estimator import CausalEstimator, Estimate
-from .database import JournalError
+from .database import JournalError, RecordError
 from .journal import Journal
 from .records import NO_EVENT, Pair, State, Waiting
 
@@ -45,13 +47,14 @@ class Trial:
     misaligned: bool = False
 
 
-class BoldRun:
+class RunEstimates:
     """One BOLD run's estimator, and the journal's last volume that it has received."""
 
-    def __init__(self, journal: Journal, run: str, tr_s: float, prior: BoldPrior) -> None:
-        self._journal, self._run = journal, run
-        self._tr_s, self._prior = tr_s, prior
-        self._estimator = CausalEstimator(tr_s, prior)
+    def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior) -> None:
+        self.journal = journal
+        self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
+        self._prior = prior
+        self._estimator = CausalEstimator(hello.tr_s, prior)
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
         """Arrival of the last volume read from the journal; the estimator gets no late volume."""
@@ -65,15 +68,15 @@ class BoldRun:
         After a `JournalError` this object is invalid: make another.
         """
         settled: list[tuple[Waiting, State]] = []
-        for place, state in self._journal.run_volumes(self._run, self._seen_arrival):
-            for event in self._journal.events(self._run, self._seen_arrival, place.arrival):
-                self._estimator.add_event(event.header.event, event.header.onset_s, event.header.duration_s)
+        for place, state in self.journal.run_volumes(self._run, self._seen_arrival):
+            for event in self.journal.events(self._run, self._seen_arrival, place.arrival):
+                self._announce(event.header)
             self._seen_arrival = place.arrival
             if state in ("late", "failed"):
                 continue
             trials, outcome = self._use(place)
             if state == "waiting" and outcome:
-                self._journal.set_state(place.arrival, outcome)
+                self.journal.set_state(place.arrival, outcome)
                 settled.append((place, outcome))
             elif state == "waiting":
                 self._ready[place] = trials
@@ -88,7 +91,7 @@ class BoldRun:
         if trials and self._given:
             self._ready[replace(self._given, is_end=True)] = trials
         else:
-            self._journal.finish_run(self._run)
+            self.journal.finish_run(self._run)
 
     @property
     def is_over(self) -> bool:
@@ -111,20 +114,29 @@ class BoldRun:
         """Drop a place's trials after they are decoded or skipped."""
         self._ready.pop(place, None)
 
+    def _announce(self, event: Event) -> None:
+        try:
+            self._estimator.add_event(event.event, event.onset_s, event.duration_s)
+        except BraindError as error:
+            logger.error("run %s: this trial is not decoded: %s", self._run, error)
+
     def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
         """Return a volume's trials, or the state of a volume without trials."""
         if self._given and place.index < self._given.index:
             logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
             return [], "late"
         self._given = place
-        header, voxels, _ = self._journal.volume(place.arrival)
         try:
+            header, voxels, _ = self.journal.volume(place.arrival)
             motion = None if header.motion is None else np.array(header.motion)
             self._estimator.add_volume(place.index, voxels, motion)
             self._flag(place.index * self._tr_s, voxels)
             trials = self._trials(self._estimator.current_estimates())
-        except JournalError:
-            raise
+        except JournalError as error:
+            if not isinstance(error, RecordError):
+                raise
+            logger.error("run %s, volume %d: cannot be used: %s", place.run, place.index, error)
+            return [], "failed"
         except Exception:
             logger.exception("run %s, volume %d: cannot be used", place.run, place.index)
             return [], "failed"
@@ -138,15 +150,13 @@ class BoldRun:
 
     def _trials(self, estimates: list[Estimate]) -> list[Trial]:
         """Return the estimates as trials; final estimates come last, because they take longest to decode."""
-        record = self._journal.run(self._run)
-        of_run = [record.hello] if record else []
         trials = []
         for estimate in sorted(estimates, key=lambda estimate: estimate.is_final):
-            header, seen, _ = self._journal.event(self._run, estimate.event_number)
+            header, seen, _ = self.journal.event(self._run, estimate.event_number)
             trials.append(
                 Trial(
                     estimate.betas, header.event, header.trial, header.nsd_id, 1, seen,
-                    pair=Pair.named_by(header, *of_run),
+                    pair=Pair.named_by(header, self._hello),
                     is_final=estimate.is_final,
                     since_onset_s=round(estimate.since_onset_s, 3),
                     uncertainty=round(estimate.uncertainty, 4),
@@ -160,6 +170,5 @@ class BoldRun:
 def beta_trial(journal: Journal, place: Waiting) -> Trial:
     """Return the trial of a beta volume."""
     header, voxels, seen = journal.volume(place.arrival)
-    record = journal.run(place.run)
-    pair = Pair.named_by(header, *([record.hello] if record else []))
+    pair = Pair.named_by(header, journal.hello(place.run))
     return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair)

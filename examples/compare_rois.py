@@ -13,9 +13,11 @@ import numpy as np
 
 from braind.client.nsd import NsdTree
 from braind.models.fit import fit_weights
+from braind.models.fit_profiles import FitSettings
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.roi import union_index
 from braind.models.target_likeness import target_correlation
+from braind.models.training_trials import TrainingTrials
 from braind.models.weights import WeightsCard
 
 tree = NsdTree(Path(sys.argv[1]))
@@ -47,20 +49,17 @@ held_out_z, held_out_c = targets(held_out_ids)
 # %% Fit both choices, and correlate what they predict with the truth: 0 is chance
 print(f"{len(training_ids)} training pictures, {int(trials.is_shared.sum())} held-out trials")
 for words, (z_rois, c_rois) in choices.items():
-    voxel_index, z_positions, c_positions = union_index(
-        tree.roi_mask(subject, z_rois), tree.roi_mask(subject, c_rois)
-    )  # fmt: skip
-    voxels = tree.masked_betas(subject, [int(trials.session[0])], voxel_index)[in_slice]
+    index = union_index(tree.roi_mask(subject, z_rois), tree.roi_mask(subject, c_rois))
+    voxels = tree.masked_betas(subject, [int(trials.session[0])], index[0])[in_slice]
     card = WeightsCard(
         subject=subject, shape=tree.shape(subject), affine=tuple(map(tuple, tree.affine(subject).tolist())),
         z_rois=tuple(z_rois), c_rois=tuple(c_rois), ldm=ldm.fingerprint,
         latent_shape=training_z.shape[1:], text_shape=training_c.shape[1:], simulated=tree.is_simulated(),
     )  # fmt: skip
     is_training = ~trials.is_shared
-    weights = fit_weights(
-        voxels[is_training], z_positions, c_positions, voxel_index,
-        np.searchsorted(training_ids, trials.nsd_id[is_training]), training_z, training_c, card,
-    )  # fmt: skip
+    picture_of_trial = np.searchsorted(training_ids, trials.nsd_id[is_training])
+    training = TrainingTrials(voxels[is_training], picture_of_trial, *index, training_z, training_c)
+    weights = fit_weights(training, card, FitSettings())
     predicted_z, predicted_c = weights.predict(voxels[trials.is_shared])
     seen = np.searchsorted(held_out_ids, trials.nsd_id[trials.is_shared])
     z_correlation = target_correlation(weights.z, held_out_z[seen], predicted_z).mean()

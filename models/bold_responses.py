@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from .ridge import standardise
+from .design import standardise
 
 Array = NDArray[Any]
 

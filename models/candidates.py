@@ -3,12 +3,11 @@
 The set's features are standardised once; a ranking is two matrix–vector products. No torch.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,12 +16,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..errors import BraindError
+from ..whole_file import write_whole
+from .constant_features import is_varying
+from .pipeline_settings import Mode
 
 Array = NDArray[Any]
 
 TENSORS = ("z", "c", "nsd_id")
-# A feature that varies less than this share of the most varying one carries only rounding.
-CONSTANT_BELOW = 1e-4
+# Files keep features in half precision: below this share of the largest standard deviation lies only its rounding.
+HALF_PRECISION_ROUNDING = 1e-4
 
 
 class CandidatesError(BraindError):
@@ -65,7 +67,7 @@ class Candidates:
     def _c_profiles(self) -> "_Profiles":
         return _profiles(self.c)
 
-    def scores(self, z: Array, c: Array, mode: Literal["z", "c", "zc"] = "zc") -> Array:
+    def scores(self, z: Array, c: Array, mode: Mode = "zc") -> Array:
         """Return each candidate's score, shape (n,), float32, -1 to 1.
 
         Every feature is standardised over the set and constant ones dropped; the score is the correlation over
@@ -104,8 +106,6 @@ class Candidates:
 
     def save(self, path: Path) -> None:
         """Write a safetensors file, features in half precision, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         # safetensors writes memory as it lies: a transposed array would come back scrambled.
         tensors = {
             "z": np.ascontiguousarray(self.z, np.float16),
@@ -113,9 +113,8 @@ class Candidates:
             "nsd_id": np.ascontiguousarray(self.nsd_id, np.int64),
         }
         content = save(tensors, metadata={"labels": msgspec.json.encode(list(self.labels)).decode()})
-        unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        unfinished_path.write_bytes(content)
-        unfinished_path.replace(path)
+        with write_whole(Path(path)) as unfinished_path:
+            unfinished_path.write_bytes(content)
 
     @classmethod
     def load(cls, path: Path) -> "Candidates":
@@ -164,7 +163,7 @@ class _Profiles:
 def _profiles(features: Array) -> _Profiles:
     features = features.reshape(len(features), -1).astype(np.float32)
     spread = features.std(axis=0)
-    varying = np.flatnonzero(spread > CONSTANT_BELOW * spread.max(initial=0.0))
+    varying = np.flatnonzero(is_varying(spread, HALF_PRECISION_ROUNDING))
     mean, std = features[:, varying].mean(axis=0), spread[varying]
     return _Profiles(varying, mean, std, _unit_rows((features[:, varying] - mean) / std))
 

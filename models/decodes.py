@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,11 @@ from .candidates import Candidates
 from .held_out import HeldOut, Training, TrialDecoder, repeat_of_trial
 from .likeness import SEEN_AT_ONCE, Likeness, SimilarityScorer
 from .metrics import mean_by_picture
+from .pipeline_settings import Mode
 from .target_likeness import nearest_by_decode
 from .weights import Weights
 
 Array = NDArray[Any]
-Mode = Literal["z", "c", "zc"]
 Reconstruct = Callable[[Array, Array, Mode], Array]
 Progress = Callable[[str, int, int], None]  # current work, pictures done, pictures in all
 Scores = dict[str, Array]  # by measure, per picture: (n_pictures,) float64, NaN where nothing was decoded

@@ -1,7 +1,7 @@
-"""The denoiser in two halves: what c alone decides, once a volume, and what is left for every call.
+"""The denoiser in two halves: the context of c, computed once a volume, and the network of every call.
 
-Cross-attention's keys and values, and the pooled embedding that some models add to the timestep's, depend neither on
-the latents nor on the timestep. Timesteps are constants of a preset, so their embeddings are made once for ever.
+The keys and values of cross-attention depend neither on the latents nor on the timestep. The same holds for the pooled
+embedding, which some models add to the timestep's embedding. Timesteps are a preset's constants: each is embedded once.
 """
 
 from copy import deepcopy
@@ -15,17 +15,17 @@ from ..errors import BraindError
 
 
 class DenoiserError(BraindError):
-    """A UNet that does more than braind's denoising knows of."""
+    """A UNet has inputs or parts that braind does not provide."""
 
     code = "ldm"
 
 
 class Context(NamedTuple):
-    """What the denoiser needs of n text embeddings.
+    """The denoiser's view of n text embeddings.
 
     Parameters
     ----------
-    pooled : (n, time width), added to the timestep's embedding; zeros for models that add nothing
+    pooled : (n, time width), added to the timestep's embedding; zeros for models without pooled embeddings
     keys_values : K and V of each cross-attention in turn, (n, heads, tokens, head width)
     """
 
@@ -40,7 +40,7 @@ def joined(first: Context, second: Context) -> Context:
 
 
 class Denoiser(torch.nn.Module):
-    """Runs a diffusers UNet on contexts: a copy of its structure that shares its weights, so that it stays as it is.
+    """Runs a diffusers UNet on contexts. It copies the UNet's structure and shares its weights; the UNet is unchanged.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Denoiser(torch.nn.Module):
         return self.unet.config.time_cond_proj_dim is not None
 
     def time_embedding(self, timestep: int, guidance_scale: float = 1.0) -> torch.Tensor:
-        """Embed a timestep, and for models that take it the guidance scale: (1, time width)."""
+        """Embed a timestep, and the guidance scale if the model takes one: (1, time width)."""
         weight = self.unet.conv_in.weight
         projected = self.unet.time_proj(torch.tensor([timestep], device=weight.device)).to(weight.dtype)
         condition = None
@@ -72,7 +72,7 @@ class Denoiser(torch.nn.Module):
         return self.unet.time_embedding(projected, condition)
 
     def context(self, embeddings: torch.Tensor) -> Context:
-        """Take from text embeddings (n, tokens, width) all that the denoiser needs of them."""
+        """Compute the context of text embeddings (n, tokens, width)."""
         n, width = len(embeddings), self.unet.time_embedding.linear_2.out_features
         pools = self.unet.config.addition_embed_type == "text"
         pooled = self.unet.add_embedding(embeddings) if pools else embeddings.new_zeros((n, width))
@@ -85,7 +85,7 @@ class Denoiser(torch.nn.Module):
     def forward(
         self, latents: torch.Tensor, time_embedding: torch.Tensor, pooled: torch.Tensor, *keys_values: torch.Tensor
     ) -> torch.Tensor:
-        """Return the noise in latents (n, channels, h, w) at a timestep, under a context of n embeddings."""
+        """Predict the noise in latents (n, channels, h, w) at a timestep, under a context of n embeddings."""
         unet = self.unet
         embedding = time_embedding + pooled
         if unet.time_embed_act is not None:
@@ -107,7 +107,7 @@ class Denoiser(torch.nn.Module):
 
 
 class _GivenAttention:
-    """The n-th cross-attention, whose keys and values are known, in the place of a diffusers attention processor."""
+    """A diffusers attention processor for the n-th cross-attention, with keys and values from the context."""
 
     def __init__(self, n: int) -> None:
         self._n = n
@@ -122,7 +122,7 @@ class _GivenAttention:
 
 
 def _for(block: Any, keys_values: tuple[torch.Tensor, ...]) -> dict[str, Any]:
-    """Return a block's argument that its cross-attentions are handed, for blocks that have some."""
+    """Return the argument that hands a block's cross-attentions their keys and values, if the block has any."""
     return {"encoder_hidden_states": keys_values} if getattr(block, "has_cross_attention", False) else {}
 
 
@@ -132,7 +132,7 @@ def _in_heads(projected: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def guidance_embedding(guidance_scale: float, width: int) -> torch.Tensor:
-    """Embed a guidance scale as consistency-distilled models take it (Luo et al. 2023): (1, width)."""
+    """Embed a guidance scale as in consistency-distilled models (Luo et al. 2023): (1, width)."""
     half = width // 2
     frequencies = torch.exp(torch.arange(half) * (-log(10000) / (half - 1)))
     angles = 1000 * (guidance_scale - 1) * frequencies
@@ -140,7 +140,7 @@ def guidance_embedding(guidance_scale: float, width: int) -> torch.Tensor:
 
 
 def check_unet(unet: Any) -> None:
-    """Refuse a UNet with inputs or parts that braind does not give it (`DenoiserError`)."""
+    """Refuse a UNet with inputs or parts that braind does not provide (`DenoiserError`)."""
     config = unet.config
     if config.in_channels != config.out_channels:
         raise DenoiserError(

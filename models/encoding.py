@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ..errors import BraindError
 from .design import make_design
-from .ridge import fit_targets, picture_folds
+from .folds import picture_folds
+from .ridge import fit_targets
+from .ridge_problem import RidgeProblem
 
 Array = NDArray[Any]
 
@@ -90,7 +92,6 @@ def score_voxels(
     counts: Array,
     *,
     n_folds: int = 5,
-    voxels_at_once: int = VOXELS_AT_ONCE,
     progress: Callable[[int, int], None] | None = None,
 ) -> VoxelScores:
     """Fit every voxel on the training pictures and score it on the others.
@@ -111,15 +112,15 @@ def score_voxels(
     n_voxels, training = responses.shape[1], features[is_training]
     rows = np.arange(len(training))
     folds = picture_folds(rows, n_folds, grouped=True)
-    design = make_design(training, rows, len(rows))
+    problem = RidgeProblem(make_design(training, rows, len(rows)), folds, ALPHAS)
     correlation, explained = np.zeros(n_voxels, np.float32), np.zeros(n_voxels, np.float32)
     masks = np.array([*rois.values()], np.float32).reshape(len(rois), n_voxels)
     drawn = np.zeros((2, len(rois), len(counts)))
-    for start in range(0, n_voxels, voxels_at_once):
-        block = slice(start, min(start + voxels_at_once, n_voxels))
+    for start in range(0, n_voxels, VOXELS_AT_ONCE):
+        block = slice(start, min(start + VOXELS_AT_ONCE, n_voxels))
         shown = np.asarray(responses[:, block][is_training])
-        fit = fit_targets(design, shown, rows, ALPHAS, folds)
-        predicted = features[~is_training] @ fit.coefficients + fit.value_at_mean.astype(np.float32)
+        fit = fit_targets(problem, shown)
+        predicted = features[~is_training] @ fit.coefficients + fit.targets.value_at_mean.astype(np.float32)
         seen = np.asarray(responses[:, block][~is_training])
         correlation[block], explained[block] = (score[0] for score in _scores(seen, predicted, _once(len(seen))))
         inside = masks[:, block].any(axis=0)

@@ -1,123 +1,37 @@
-"""Engines: what runs the denoiser and the autoencoder's decoder. The picture is the same, the speed is not."""
+"""The choice of an engine: loaded by name, or measured on this machine so that `auto` takes the faster engine."""
 
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Literal
 
 import msgspec
 import torch
-from numpy.typing import NDArray
 
-from ..errors import BraindError
-from .denoiser import Context
-
-if TYPE_CHECKING:
-    from .ldm import LatentDiffusionModel
-    from .networks import Networks
-    from .presets import Preset
-
-Array = NDArray[Any]
+from ..whole_file import write_whole
+from .engine import Engine, EngineError, OnnxSettings
+from .ldm import LatentDiffusionModel
+from .networks import networks_of
+from .onnx_engine import OnnxEngine
+from .pipeline_settings import EngineName
+from .presets import Preset
+from .reconstruct import Reconstructor
+from .torch_engine import TorchEngine
+from .volume_graph import picture_maker
 
 log = logging.getLogger(__name__)
 
-EngineName = Literal["auto", "torch", "onnx"]
 N_TIMED_CALLS = 7
-# Of torch.compile on a GPU. Without CUDA graphs of its own: the graph of a whole volume is recorded over it.
-COMPILE_MODE = "max-autotune-no-cudagraphs"
-
-
-class EngineError(BraindError):
-    """An engine that is not available, or not the one that was asked for."""
-
-    code = "engine"
-
-
-class Engine(Protocol):
-    """Runs the denoiser and the decoder that a preset takes of a model."""
-
-    @property
-    def name(self) -> str:
-        """Return what runs the networks, and on what."""
-        ...
-
-    @property
-    def networks(self) -> "Networks":
-        """Return the networks that it runs."""
-        ...
-
-    def conditioned(self, embedding: torch.Tensor) -> Context:
-        """Return what the denoiser needs of a text embedding (1, tokens, width): the same for every call."""
-        ...
-
-    def predicted_noise(self, latents: torch.Tensor, time_embedding: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
-        ...
-
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Decode scaled latents (1, channels, h, w) into pictures (1, px, px, 3) uint8."""
-        ...
-
-
-class TorchEngine:
-    """Runs the networks as torch modules, on the model's own device; compiled where that is a GPU.
-
-    Raises
-    ------
-    EngineError
-        A GPU on a machine that cannot compile for it.
-    """
-
-    def __init__(self, networks: "Networks") -> None:
-        self.networks = networks
-        self.name = f"torch-{networks.ldm.device.type}"
-        self._denoiser: Callable[..., torch.Tensor] = networks.denoiser
-        self._decoder: Callable[[torch.Tensor], torch.Tensor] = networks.decoded
-        if networks.ldm.device.type == "cuda":
-            check_compiler()
-            parts: tuple[Any, ...] = (networks.denoiser, networks.autoencoder)
-            for part in parts:
-                part.to(memory_format=torch.channels_last)
-            self._denoiser, self._decoder = compiled(networks.denoiser), compiled(networks.decoded)
-
-    def conditioned(self, embedding: torch.Tensor) -> Context:
-        """Return what the denoiser needs of a text embedding (1, tokens, width): the same for every call."""
-        return self.networks.denoiser.context(embedding)
-
-    def predicted_noise(self, latents: torch.Tensor, time_embedding: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
-        return self._denoiser(latents, time_embedding, context.pooled, *context.keys_values)
-
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Decode scaled latents (n, channels, h, w) into pictures (n, px, px, 3) uint8."""
-        return self._decoder(latents)
-
-
-def compiled(function: Callable[..., torch.Tensor], **changed: Any) -> Callable[..., torch.Tensor]:
-    """Compile a network for the shapes it is called with, as one graph or not at all."""
-    return torch.compile(function, **({"mode": COMPILE_MODE, "fullgraph": True, "dynamic": False} | changed))
-
-
-def check_compiler() -> None:
-    """Refuse a machine without the C compiler that torch.compile calls (`EngineError`)."""
-    if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
-        return
-    if not any(shutil.which(name) for name in (os.environ.get("CC", ""), "cc", "gcc", "clang") if name):
-        raise EngineError(
-            "the torch engine compiles its networks for the GPU and finds no C compiler; install gcc, or set "
-            "TORCH_COMPILE_DISABLE=1 to run them slower as they are"
-        )
 
 
 @dataclass(frozen=True)
 class Measured:
-    """An engine's median time for one picture, and why it cannot be used if it cannot."""
+    """An engine's median time for one picture, or the problem that keeps the engine from being used."""
 
     name: str
     picture_ms: float | None
@@ -126,37 +40,21 @@ class Measured:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The engine that `auto` takes, and all that were measured."""
+    """The engine that `auto` takes, and the measurements of all engines."""
 
     name: Literal["torch", "onnx"]
     measured: tuple[Measured, ...]
     reason: str
 
 
-@dataclass(frozen=True)
-class OnnxSettings:
-    """Where onnxruntime is to run.
-
-    Parameters
-    ----------
-    provider : str
-        `cpu`, `cuda` or `tensorrt`; empty takes the model's own device.
-    may_fall_back : bool
-        Take the CPU where the provider is not available.
-    """
-
-    provider: str = ""
-    may_fall_back: bool = False
-
-
 def load_engine(
     name: EngineName,
-    ldm: "LatentDiffusionModel",
-    preset: "Preset",
+    ldm: LatentDiffusionModel,
+    preset: Preset,
     cache: Path,
     onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
 ) -> Engine:
-    """Load an engine; `auto` takes the faster one, measured once on this machine.
+    """Load an engine by name; `auto` takes the faster engine, measured once on this machine.
 
     Parameters
     ----------
@@ -167,31 +65,25 @@ def load_engine(
     EngineError
         If the engine is not available here.
     """
-    from .networks import networks_of
-
     if name == "auto":
         chosen = choose_engine(ldm, preset, cache, onnx)
         log.info("engine: %s", chosen.reason)
         name = chosen.name
     networks = networks_of(ldm, preset)
     if name == "torch":
-        # minutes of compiling, kept for the next start
+        # Compiling takes minutes; the next start finds the result here.
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
         return TorchEngine(networks)
-    from .onnx_engine import OnnxEngine
-
     return OnnxEngine(networks, cache, onnx)
 
 
 def engine_for(
-    preset: "Preset",
+    preset: Preset,
     like: Engine,
     cache: Path,
     onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
 ) -> Engine:
-    """Return an engine for another preset of the same model: `like` itself where both take the same networks."""
-    from .networks import networks_of
-
+    """Return an engine for another preset of the same model: `like` itself if both presets take the same networks."""
     ldm = like.networks.ldm
     if networks_of(ldm, preset).fingerprint == like.networks.fingerprint:
         return like
@@ -199,14 +91,12 @@ def engine_for(
 
 
 def choose_engine(
-    ldm: "LatentDiffusionModel",
-    preset: "Preset",
+    ldm: LatentDiffusionModel,
+    preset: Preset,
     cache: Path,
     onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
 ) -> Chosen:
-    """Measure the engines in turn, or read what was measured with the same networks, preset, versions and threads."""
-    from .networks import networks_of
-
+    """Choose the faster engine; a measurement is kept for the same networks, preset, versions and threads."""
     path = cache / "measured.json"
     key = " ".join(
         [ldm.fingerprint, networks_of(ldm, preset).fingerprint, f"{preset.n_calls} calls, guidance {preset.guidance}",
@@ -215,9 +105,11 @@ def choose_engine(
     known = _known(path)
     if key not in known:
         known[key] = measure_engines(ldm, preset, cache, onnx)
-        if not any(one.problem for one in known[key]):  # a problem may be put right
+        # A problem may be put right before the next start: then the engines are measured again.
+        if not any(one.problem for one in known[key]):
             try:
-                _write_whole(path, msgspec.json.format(msgspec.json.encode(known)))
+                with write_whole(path) as unfinished_path:
+                    unfinished_path.write_bytes(msgspec.json.format(msgspec.json.encode(known)))
             except OSError as error:
                 log.warning("%s: %s; engines will be measured again at every start", path, error.strerror)
     measured = tuple(known[key])
@@ -231,21 +123,18 @@ def choose_engine(
 
 
 def measure_engines(
-    ldm: "LatentDiffusionModel",
-    preset: "Preset",
+    ldm: LatentDiffusionModel,
+    preset: Preset,
     cache: Path,
     onnx: OnnxSettings = OnnxSettings(),  # noqa: B008 (frozen)
 ) -> list[Measured]:
-    """Time a picture of each engine, in turn, so that other work on the machine hits both alike.
+    """Time a picture of each engine, in turn, so that other work on the machine delays both engines alike.
 
     Raises
     ------
     EngineError
-        If a provider that was asked for is not available: `auto` does not pass over what was asked for.
+        If a provider is asked for by name and not available: `auto` does not replace it by another engine.
     """
-    from .reconstruct import Reconstructor
-    from .volume_graph import picture_maker
-
     loaders: dict[EngineName, str] = {"torch": f"torch-{ldm.device.type}", "onnx": "onnx"}
     pictures: dict[str, Callable[[], object]] = {}
     problems: list[Measured] = []
@@ -265,13 +154,13 @@ def measure_engines(
         for name, picture in pictures.items():
             began_s = time.perf_counter()
             picture()
-            if n:  # the first call of an engine warms it up
+            if n:  # the first call warms the engine up
                 times[name].append(1000 * (time.perf_counter() - began_s))
     return [Measured(name, median(taken)) for name, taken in times.items()] + problems
 
 
 def _known(path: Path) -> dict[str, list[Measured]]:
-    """Read earlier measurements; a file that is damaged is as good as none."""
+    """Read earlier measurements; a damaged file is read as an empty one, with a warning."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, list[Measured]])
     except FileNotFoundError:
@@ -289,10 +178,3 @@ def _versions() -> list[str]:
         except PackageNotFoundError:
             found.append(f"no {package}")
     return found
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished_path.write_bytes(content)
-    unfinished_path.replace(path)

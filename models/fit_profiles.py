@@ -1,6 +1,7 @@
-"""How the ridge regression is done: the profiles."""
+"""How the ridge regression is done: profiles of choices, and where a fit computes."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -19,22 +20,23 @@ class FitProfile:
 
     Parameters
     ----------
-    alphas : tuple of float
-        Penalties to choose from, per target; on the sum of squared errors over trials, voxels z-scored.
+    penalties : tuple of float
+        To choose from for each target; on the sum of squared errors over trials, voxels z-scored.
     folds : int
+        Of the cross-validation.
     grouped : bool
         Keep repeats of a picture in one fold.
     intercept : bool
         Predict the targets' mean too.
     restore_scale : bool
-        Give predictions their targets' spread again: a factor per channel of z and per token of c.
+        Give predictions their targets' standard deviation again: a factor for each channel of z and each token of c.
+    prior : bool
+        Decode c with the training pictures as the prior (`models/prior.py`), not as the ridge predicts it.
     z_share : float
         Side of the pictures that z encodes, as a share of the model's own.
-    prior : bool
-        Decode c as expected from the training pictures (`models/prior.py`), not as the ridge predicts it.
     """
 
-    alphas: tuple[float, ...]
+    penalties: tuple[float, ...]
     folds: int
     grouped: bool
     intercept: bool
@@ -45,7 +47,7 @@ class FitProfile:
 
 PROFILES = {
     "live": FitProfile(
-        alphas=tuple(float(alpha) for alpha in np.logspace(1, 6, 11)),
+        penalties=tuple(float(penalty) for penalty in np.logspace(1, 6, 11)),
         folds=5,
         grouped=True,
         intercept=True,
@@ -56,7 +58,7 @@ PROFILES = {
     # Takagi & Nishimoto's released code: himalaya's RidgeCV with its defaults (unshuffled KFold, which splits repeats;
     # no intercept on targets that are not centred) and penalties so small that it is ordinary least squares.
     "takagi": FitProfile(
-        alphas=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
         folds=5,
         grouped=False,
         intercept=False,
@@ -68,7 +70,29 @@ PROFILES = {
 
 
 def profile_named(name: str) -> FitProfile:
-    """Return one of `PROFILES` (`FitError` if there is none of that name)."""
+    """Return the profile of that name (`FitError` if there is none)."""
     if name not in PROFILES:
         raise FitError(f"no fit profile named {name!r}; choose one of {', '.join(PROFILES)}")
     return PROFILES[name]
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """Which choices a fit makes, and where it computes.
+
+    Parameters
+    ----------
+    profile : FitProfile
+    max_discarded_variance : float
+        Share of the predictions' variance that the low rank may lose, 0–1.
+    device : str
+        torch's name of the device that computes.
+    work : Path, optional
+        Folder in which an interrupted fit of the same trials goes on; emptied at the end. Without it all arrays stay in
+        memory.
+    """
+
+    profile: FitProfile = PROFILES["live"]
+    max_discarded_variance: float = 0.005
+    device: str = "cpu"
+    work: Path | None = None

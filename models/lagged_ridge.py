@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..whole_file import write_whole
 from .lagged import N_LAGS
 from .low_rank import LowRankMap
 from .picture_maps import PictureMaps, check_finite
 from .weights import Weights
 from .weights_card import WeightsCard, WeightsError
-from .weights_file import file_content, fingerprint, reading, write_whole
+from .weights_file import file_content, fingerprint, reading
 
 Array = NDArray[Any]
 
@@ -50,7 +51,8 @@ class LaggedRidge:
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all."""
-        write_whole(path, self._content(self.maps))
+        with write_whole(path) as unfinished_path:
+            unfinished_path.write_bytes(self._content(self.maps))
 
     def _content(self, maps: dict[str, PictureMaps]) -> bytes:
         tensors = {f"{delay}/{name}": tensor for delay, own in maps.items() for name, tensor in own.tensors().items()}

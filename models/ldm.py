@@ -6,7 +6,7 @@ Nothing here knows which of them it has: sizes are read from the folder's own co
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ from .ldm_folder import (
     load_scheduler,
     load_tokenizer,
 )
+from .pipeline_settings import GpuDtype
 
 Array = NDArray[Any]
-GpuDtype = Literal["bfloat16", "float16", "float32"]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Products and factors of large matrices: on a CPU numpy's and scipy's.
+"""Products, factors and bases of large matrices: on a CPU numpy's and scipy's.
 
-torch's own there (MKL) are slower on an AMD processor: products by 5 to 40 %, factors by half.
+torch's own on a CPU (MKL) are slower on an AMD processor: products by 5 to 40 %, factors by half.
 """
 
 import torch
@@ -14,7 +14,7 @@ def matmul(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def gram(columns: torch.Tensor) -> torch.Tensor:
-    """Return the inner products of a matrix's columns: (n_rows, n) → (n, n), of its dtype."""
+    """Return the Gram matrix of a matrix's columns, their inner products: (n_rows, n) → (n, n), of its dtype."""
     if columns.device.type != "cpu":
         return columns.T @ columns
     array = columns.numpy()
@@ -22,18 +22,18 @@ def gram(columns: torch.Tensor) -> torch.Tensor:
 
 
 def cholesky(matrix: torch.Tensor) -> torch.Tensor:
-    """Return the lower factor L of a matrix L Lᵀ, both (n, n) float32 or float64; on a CPU in the matrix's place."""
+    """Return the lower Cholesky factor of a matrix, (n, n) float32 or float64; on a CPU it overwrites the matrix."""
     if matrix.device.type != "cpu":
         return torch.linalg.cholesky(matrix)
-    # scipy: 0.2 s, only a fit pays
+    # scipy takes 0.2 s to import, and only a fit needs it.
     from scipy.linalg import cholesky as factored
 
-    # columns first, as LAPACK has it: the transpose, of which the upper factor is the same one
+    # LAPACK stores columns first: it gets the transpose, whose upper factor has the lower factor's memory layout.
     return torch.from_numpy(factored(matrix.numpy().T, overwrite_a=True, check_finite=False).T)
 
 
 def cholesky_solve(columns: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
-    """Return (L Lᵀ)⁻¹ columns: (n, n_columns), by the factor L of `cholesky`, (n, n)."""
+    """Return (L Lᵀ)⁻¹ columns, (n, n_columns), for the lower Cholesky factor L, (n, n)."""
     if columns.device.type != "cpu":
         return torch.cholesky_solve(columns, factor)
     from scipy.linalg import cho_solve
@@ -50,3 +50,16 @@ def whiten(rows: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
     upper, columns = factor.numpy().T, rows.numpy().T
     (solve,) = get_blas_funcs(["trsm"], (upper, columns))
     return torch.from_numpy(solve(1.0, upper, columns, trans_a=1).T)
+
+
+def leading_basis(values: torch.Tensor, size: int) -> torch.Tensor:
+    """Return an orthonormal basis that nearly spans a matrix's leading left singular vectors, (n_rows, size).
+
+    Randomised subspace iteration (Halko, Martinsson & Tropp 2011) with two iterations.
+    """
+    generator = torch.Generator(device="cpu").manual_seed(0)
+    start = torch.randn(values.shape[1], size, generator=generator).to(values)
+    basis = torch.linalg.qr(matmul(values, start))[0]
+    for _ in range(2):
+        basis = torch.linalg.qr(matmul(values, matmul(values.T, basis)))[0]
+    return basis

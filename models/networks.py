@@ -1,4 +1,4 @@
-"""The denoiser and the decoder that a preset takes of a latent diffusion model, where the model brings several."""
+"""The networks of a preset: a model may bring two denoisers and two decoders, and a preset takes one of each."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,16 +13,16 @@ from .presets import Preset
 
 @dataclass(frozen=True, eq=False)
 class Networks:
-    """What an engine runs.
+    """The denoiser and the decoder that an engine runs.
 
     Parameters
     ----------
     denoiser : Denoiser
-        The model's own, or its few-step student.
+        The model's own denoiser, or its few-step student.
     autoencoder : diffusers' AutoencoderKL or AutoencoderTiny
-        Only its decoder is used.
+        Only the decoder is used.
     is_few_step : bool
-        Guidance is part of the denoiser: none is to be added.
+        The denoiser has guidance in its weights: no guidance is added.
     denoiser_fingerprint, decoder_fingerprint : str
         12 hex digits each.
     """
@@ -37,13 +37,13 @@ class Networks:
 
     @property
     def fingerprint(self) -> str:
-        """Return 12 hex digits of all that makes a picture of z and c, which a model's own decoder adds nothing to."""
+        """Return 12 hex digits of the networks; the model's own decoder is covered by the model's fingerprint."""
         denoiser, decoder = self.denoiser_fingerprint, self.decoder_fingerprint
         return combined(denoiser, decoder) if self.is_tiny else denoiser
 
     @property
     def words(self) -> str:
-        """Say which ones they are."""
+        """Return a description of the networks."""
         decoder = "tiny decoder" if self.is_tiny else "full decoder"
         return f"few-step denoiser, {decoder}" if self.is_few_step else decoder
 
@@ -60,7 +60,7 @@ def networks_of(ldm: LatentDiffusionModel, preset: Preset) -> Networks:
     Raises
     ------
     LdmError
-        For a preset that asks for a tiny decoder which the model lacks; for a network that does not load or fit.
+        If the preset asks for a tiny decoder and the model has none, or a network does not load or fit.
     """
     if preset.decoder == "tiny" and ldm.tiny_decoder_path is None:
         raise LdmError(

@@ -1,6 +1,6 @@
-"""The onnx engine: what c decides, the denoiser and the decoder, exported once and run by onnxruntime.
+"""The onnx engine: the context, the denoiser and the decoder, exported once and run by onnxruntime.
 
-Exported networks lie in a cache, named by the fingerprints of their weights and the versions that made them.
+Exported networks lie in a cache. A file's name contains a fingerprint of the weights and of the exporting versions.
 """
 
 from collections.abc import Callable
@@ -14,23 +14,23 @@ import torch
 from numpy.typing import NDArray
 
 from .denoiser import Context, Denoiser
-from .engines import EngineError, OnnxSettings
+from .engine import EngineError, OnnxSettings
 from .networks import Networks
 from .onnx_export import OPSET, export
 from .onnx_session import Network, open_network, provider_of
 
 Array = NDArray[Any]
 
-EXPORTED_AS = "2"  # another number where the same weights are to be exported another way
+EXPORTED_AS = "2"  # counted up whenever the same weights are exported in another way
 
 
 class OnnxEngine:
-    """Runs the networks in onnxruntime: on the CPU in float32, on a GPU through its CUDA or TensorRT provider.
+    """Runs the networks in onnxruntime: on the CPU in float32, on a GPU by the CUDA or TensorRT provider.
 
     Raises
     ------
     EngineError
-        If onnxruntime or the exporter is missing or broken, or onnxruntime took another provider than was asked for.
+        If onnxruntime or the exporter is missing or broken, or onnxruntime falls back to another provider.
     """
 
     def __init__(self, networks: Networks, cache: Path, settings: OnnxSettings = OnnxSettings()) -> None:  # noqa: B008
@@ -49,19 +49,19 @@ class OnnxEngine:
         self.name = f"onnx-{self._provider}"
 
     def conditioned(self, embedding: torch.Tensor) -> Context:
-        """Return what the denoiser needs of a text embedding (1, tokens, width): the same for every call."""
+        """Return the denoiser's context of a text embedding (1, tokens, width): the same for every call."""
         pooled, *keys_values = self._conditioner()(embedding)
         return Context(pooled, tuple(keys_values))
 
     def predicted_noise(self, latents: torch.Tensor, time_embedding: torch.Tensor, context: Context) -> torch.Tensor:
-        """Return the noise the denoiser sees in latents (n, channels, h, w), under a context of n embeddings."""
+        """Predict the noise in latents (n, channels, h, w), under a context of n embeddings."""
         inputs = (latents, time_embedding, context.pooled, *context.keys_values)
         if self._provider == "cpu" and len(latents) == 2 and torch.get_num_threads() > 1:
             return self._predicted_side_by_side(inputs)
         return self._denoiser(inputs, torch.get_num_threads())(*inputs)[0].to(latents.device)
 
     def _predicted_side_by_side(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """Run a batch of two as two runs at a time: threads that share no operator never wait for each other."""
+        """Run a batch of two as two concurrent runs: their threads share no operator and never wait for each other."""
         latents, time_embedding, *context = inputs
         first, second = ((latents[n : n + 1], time_embedding, *(one[n : n + 1] for one in context)) for n in range(2))
         network = self._denoiser(first, torch.get_num_threads() // 2)
@@ -71,7 +71,7 @@ class OnnxEngine:
     def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Decode scaled latents (1, channels, h, w) into pictures (1, px, px, 3) uint8."""
         if latents.shape[1:] != self._ldm.latent_shape:
-            # z of another size than the model's own: rare, and not worth a network of its own
+            # z of another size is rare: torch decodes it, and no network is exported for it.
             return self.networks.decoded(latents)
         return self._decoder()(latents)[0].to(latents.device)
 
@@ -109,7 +109,7 @@ class OnnxEngine:
             path = self._cache / f"{name}-{self._made_by(fingerprint)}.onnx"
             if not path.is_file():
                 try:
-                    with torch.inference_mode(mode=False):  # tensors made in that mode cannot be exported
+                    with torch.inference_mode(mode=False):  # inference tensors cannot be exported
                         export(*make(), path)
                 except OSError as error:
                     raise EngineError(
@@ -145,7 +145,7 @@ class _Decoder(torch.nn.Module):
 
 
 def check_installed() -> None:
-    """Refuse to go on without onnxruntime-gpu, or with onnxruntime beside it (`EngineError`)."""
+    """Refuse an installation without onnxruntime-gpu, or with onnxruntime beside it (`EngineError`)."""
     names = {(found.metadata["Name"] or "").lower() for found in distributions()}
     if {"onnxruntime", "onnxruntime-gpu"} <= names:
         raise EngineError(

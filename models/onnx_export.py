@@ -1,7 +1,6 @@
-"""Networks as .onnx files: exported once, in shapes that are fixed, whole or not at all."""
+"""Networks as .onnx files: exported for fixed shapes. A file is written whole or not at all."""
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,20 +9,22 @@ from pathlib import Path
 import torch
 from torch.nn import functional
 
-from .engines import EngineError
+from ..whole_file import write_whole
+from .engine import EngineError
 
-OPSET = 23  # the first with attention as an operator of its own
-LARGEST_FILE_BYTES = 1.9e9  # what is larger has its weights in a file beside it
+OPSET = 23  # the first operator set that has attention
+LARGEST_FILE_BYTES = 1.9e9  # a larger network keeps its weights in a second file
 
 
 def export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Path) -> None:
-    """Export a network for inputs shaped like the example's."""
+    """Export a network for inputs of the example's shapes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     size = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
     is_large = size > LARGEST_FILE_BYTES
     with warnings.catch_warnings(), torch.no_grad(), _group_norm_of_layer_norm():
-        warnings.simplefilter("ignore")  # torch's exporter warns about its own deprecations, and logs that it misses
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # torchvision, which nothing here needs
+        # torch's exporter warns about its own deprecations, and logs that torchvision, which is not needed, is missing.
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             network.eval(), example, dynamo=True, opset_version=OPSET, verbose=False, external_data=is_large
         )
@@ -32,16 +33,16 @@ def export(network: torch.nn.Module, example: tuple[torch.Tensor, ...], path: Pa
     if is_large:
         program.save(path, external_data=True)
         return
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    program.save(unfinished_path)
-    unfinished_path.replace(path)
+    with write_whole(path) as unfinished_path:
+        program.save(unfinished_path)
 
 
 @contextmanager
 def _group_norm_of_layer_norm() -> Iterator[None]:
-    """Have group normalisation exported as layer normalisation of each group, which onnxruntime has a kernel for.
+    """Export group normalisation as layer normalisation of each group: onnxruntime has a kernel for the latter.
 
-    It takes the operator GroupNormalization apart into a score of small ones, half of a denoiser call's time.
+    onnxruntime splits the operator GroupNormalization into about twenty small operators, which take half of a denoiser
+    call's time.
     """
     stock = functional.group_norm
 

@@ -1,6 +1,6 @@
-"""One exported network in onnxruntime: on the CPU, or on a GPU with fixed buffers, so that it is one CUDA graph.
+"""One exported network in onnxruntime: on the CPU, or on a GPU with fixed buffers, as one CUDA graph.
 
-onnxruntime falls back to the CPU without a word, so the provider really in use is checked.
+onnxruntime falls back to the CPU silently, so the provider in use is checked.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .engines import EngineError, OnnxSettings
+from .engine import EngineError, OnnxSettings
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 DTYPES = {
@@ -23,12 +23,12 @@ Network = Callable[..., list[torch.Tensor]]
 
 
 def provider_of(settings: OnnxSettings, device: torch.device) -> str:
-    """Return where onnxruntime is to run: as set, or where the model is.
+    """Return onnxruntime's provider: the settings' provider, or the provider of the model's device.
 
     Raises
     ------
     EngineError
-        A GPU's provider without a GPU, unless the CPU may stand in for it.
+        If the provider needs a GPU, there is none, and the settings forbid the CPU.
     """
     asked = settings.provider or device.type
     if asked == "cpu" or device.type == "cuda":
@@ -42,12 +42,16 @@ def provider_of(settings: OnnxSettings, device: torch.device) -> str:
 
 
 def open_network(path: Path, provider: str, settings: OnnxSettings, cache: Path, n_threads: int) -> tuple[Network, str]:
-    """Open an exported network, for so many threads on a CPU; return it and the provider that really runs it.
+    """Open an exported network; return the network and the provider that runs it.
+
+    Parameters
+    ----------
+    n_threads : threads on a CPU
 
     Raises
     ------
     EngineError
-        If onnxruntime cannot run the file, or took the CPU and may not.
+        If onnxruntime cannot run the file, or takes the CPU although the settings forbid it.
     """
     import onnxruntime
 
@@ -56,7 +60,7 @@ def open_network(path: Path, provider: str, settings: OnnxSettings, cache: Path,
         session = onnxruntime.InferenceSession(
             path, session_options(n_threads), providers=provider_options(provider, cache)
         )
-    except Exception as error:  # noqa: BLE001 (onnxruntime's own exceptions share no class but this)
+    except Exception as error:  # noqa: BLE001 (onnxruntime's exceptions share no other class)
         raise EngineError(f"{path}: onnxruntime cannot run it ({error}); delete that file and try again") from error
     taken = session.get_providers()[0]
     if taken == PROVIDERS[provider]:
@@ -70,9 +74,9 @@ def open_network(path: Path, provider: str, settings: OnnxSettings, cache: Path,
 
 
 def session_options(n_threads: int) -> Any:
-    """Return onnxruntime's options.
+    """Return onnxruntime's options for one network.
 
-    Each network has threads of its own, which rest while they wait: those that spin take the cores from the others'.
+    Each network has its own threads. Waiting threads rest: spinning threads would take the cores of the other networks.
     """
     import onnxruntime
 
@@ -83,7 +87,7 @@ def session_options(n_threads: int) -> Any:
 
 
 def provider_options(provider: str, cache: Path) -> list[tuple[str, dict[str, str]]]:
-    """Return onnxruntime's list of a provider and its options; a network's kernels become one CUDA graph."""
+    """Return onnxruntime's providers with their options; on a GPU a network becomes one CUDA graph."""
     cuda = (PROVIDERS["cuda"], {"enable_cuda_graph": "1", "cudnn_conv_algo_search": "EXHAUSTIVE", "use_tf32": "0"})
     if provider == "cuda":
         return [cuda]
@@ -106,7 +110,7 @@ def _on_cpu(session: Any) -> Network:
 
 
 def _on_gpu(session: Any) -> Network:
-    """Bind fixed buffers: a CUDA graph reads and writes the same addresses at every run."""
+    """Run a network on fixed buffers: a CUDA graph reads and writes the same addresses in every run."""
     binding = session.io_binding()
     buffers: dict[str, list[torch.Tensor]] = {}
     for bind, ports in ((binding.bind_input, session.get_inputs()), (binding.bind_output, session.get_outputs())):

@@ -1,37 +1,38 @@
 """From decoded z and c to a picture: z is noised, denoised under c into zc, and decoded.
 
-Deterministic: every picture starts from one noise tensor, fixed by the seed, so that the same z and c give the same
-picture whatever was decoded before.
+Pictures are deterministic. Every picture starts from one noise tensor, which the seed fixes, so the same z and c give
+the same picture whatever was decoded before.
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from .denoiser import Context, joined
-from .engines import Engine, TorchEngine
+from .engine import Engine
 from .ldm import LatentDiffusionModel
 from .networks import networks_of
+from .pipeline_settings import Mode
 from .presets import Preset, Schedule, Step, compiled_steps, schedule, text_schedule
 from .resampling import lanczos_weights, resized
+from .torch_engine import TorchEngine
 
 Array = NDArray[Any]
-Mode = Literal["z", "c", "zc"]
 
 
 class Reconstructor:
-    """Makes pictures of decoded latents by one preset with one latent diffusion model, which torch runs by default."""
+    """Makes pictures of decoded latents by one preset, with one latent diffusion model; torch runs it by default."""
 
     def __init__(self, ldm: LatentDiffusionModel, preset: Preset, seed: int = 42, engine: Engine | None = None) -> None:
         self.ldm, self.preset, self.seed = ldm, preset, seed
         self.engine = engine or TorchEngine(networks_of(ldm, preset))
         self.networks = self.engine.networks
         self.schedule, self.text_schedule = schedule(preset), text_schedule(preset)
-        # drawn on the CPU, so that the noise is the same on every device; the first one starts every picture, the
-        # others are the fresh noise of update rules that take some
+        # The noise is drawn on the CPU, so that it is the same on every device. The first tensor starts every picture;
+        # the others are the fresh noise that some update rules add.
         generator = torch.Generator().manual_seed(seed)
         n_calls = max(len(self.schedule.timesteps), len(self.text_schedule.timesteps))
         noises = torch.randn((1 + n_calls, 1, *ldm.latent_shape), generator=generator).to(ldm.device)
@@ -45,7 +46,7 @@ class Reconstructor:
 
     @property
     def engine_words(self) -> str:
-        """Say what runs, and which networks of the model."""
+        """Return a description of the engine and its networks."""
         return f"{self.engine.name}, {self.networks.words}"
 
     @torch.inference_mode()
@@ -58,7 +59,7 @@ class Reconstructor:
 
         Returns
         -------
-        (px, px, 3) uint8, at the model's picture size whatever the size of z
+        (px, px, 3) uint8, at the model's picture size for every size of z
         """
         return self.coarse_of(self._tensor(z))[0].cpu().numpy()
 
@@ -70,7 +71,7 @@ class Reconstructor:
         ----------
         z : (channels, h, w) float32, times `scaling_factor`
         c : (tokens, width) float32
-        before_call : called before each denoiser call; what it raises ends the picture.
+        before_call : called before each denoiser call; an exception that it raises ends the picture.
 
         Returns
         -------
@@ -83,26 +84,38 @@ class Reconstructor:
         return self._in_model_size(self._decoded(z))
 
     def picture_of(
-        self, z: torch.Tensor, c: torch.Tensor, mode: Mode = "zc", before_call: Callable[[], object] | None = None
+        self,
+        z: torch.Tensor,
+        c: torch.Tensor,
+        mode: Mode = "zc",
+        before_call: Callable[[], object] | None = None,
+        *,
+        coarse: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Make the picture on the model's device: as `picture`, each with a leading 1."""
+        """Make the picture on the model's device: as `picture`, each with a leading 1.
+
+        Parameters
+        ----------
+        coarse : Xz of the same z, (1, px, px, 3) uint8, if it is made already: z is then not decoded again.
+        """
         if mode == "z":
-            return self.coarse_of(z)
+            return self.coarse_of(z) if coarse is None else coarse
         embedding = c.to(self.ldm.dtype)
         if mode == "c":
             latents = self.denoise(self.noise, embedding, self.text_steps, before_call)
         else:
-            latents = self.denoise(self._noised(z), embedding, self.steps, before_call)
+            latents = self.denoise(self._noised(z, coarse), embedding, self.steps, before_call)
         return self._decoded(latents)
 
     def noised(self, z: Array) -> torch.Tensor:
         """Noise z to the start of the schedule: (1, channels, h, w)."""
         return self._noised(self._tensor(z))
 
-    def _noised(self, z: torch.Tensor) -> torch.Tensor:
+    def _noised(self, z: torch.Tensor, coarse: torch.Tensor | None = None) -> torch.Tensor:
         clean = z
         if self.preset.latent_path == "reencode" or z.shape[1:] != self.ldm.latent_shape:
-            signed = self.coarse_of(z).permute(0, 3, 1, 2).float() / 127.5 - 1
+            coarse = self.coarse_of(z) if coarse is None else coarse
+            signed = coarse.permute(0, 3, 1, 2).float() / 127.5 - 1
             clean = self.ldm.encode_signed(signed.to(self.ldm.dtype)).float()
         return self._start_alpha**0.5 * clean + (1 - self._start_alpha) ** 0.5 * self.noise
 
@@ -115,7 +128,7 @@ class Reconstructor:
     ) -> torch.Tensor:
         """Denoise latents (1, channels, h, w) under an embedding (1, tokens, width), by the preset's update rule.
 
-        Latents stay float32 between the calls, whatever the networks' precision: rounding would add up.
+        Latents stay float32 between the calls at every precision of the networks: rounding errors would add up.
         """
         clean = torch.zeros_like(latents)
         context = self.engine.conditioned(embedding)
@@ -145,7 +158,7 @@ class Reconstructor:
         return wanted and self.preset.guidance_scale != 1 and not self.networks.is_few_step
 
     def _is_doubled(self, call: int) -> bool:
-        """Return whether the call predicts the noise without c, too, to be led away from it."""
+        """Return whether the call also predicts the noise without c, as classifier-free guidance needs it."""
         return self._is_guided(call) and not self.networks.denoiser.takes_guidance
 
     def _predicted_noise(self, latents: torch.Tensor, step: Step, context: Context, call: int) -> torch.Tensor:

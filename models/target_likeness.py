@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .low_rank import CONSTANT_BELOW, LowRankMap
+from .constant_features import is_varying
+from .low_rank import LowRankMap
 from .metrics import row_correlation, unit_rows
 from .weights import Weights
 
@@ -14,7 +15,7 @@ Array = NDArray[Any]
 
 def standardised(part: LowRankMap, targets: Array) -> Array:
     """Return targets as unit rows, (n, n_varying) float64, standardised by the training pictures' moments."""
-    varying = part.target_std > CONSTANT_BELOW * part.target_std.max()
+    varying = is_varying(part.target_std)
     return unit_rows(
         (targets.reshape(len(targets), -1)[:, varying] - part.target_mean[varying]) / part.target_std[varying]
     )

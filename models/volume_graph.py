@@ -1,8 +1,8 @@
 """From one volume's voxels to z and c, Xz and Xzc, without leaving the model's device.
 
-On a GPU everything between the voxels and the pictures' bytes is recorded once, as one CUDA graph a stage, because
-viewers see the stages one by one. A volume launches all of them in one go, and the host waits for each in turn: while
-it ranks candidates and writes Xz's PNG, the GPU denoises. On a CPU a stage is computed when it is wanted.
+On a GPU each stage is recorded once as a CUDA graph, because viewers see the stages one by one. A volume launches all
+graphs at once, and the host waits for each in turn: the GPU denoises while the host ranks candidates and writes Xz's
+PNG. On a CPU a stage is computed when its arrays are asked for.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,15 +13,16 @@ import torch
 from numpy.typing import NDArray
 
 from .device_ridge import DeviceRidge
-from .engines import TorchEngine
-from .reconstruct import Mode, Reconstructor
+from .pipeline_settings import Mode
+from .reconstruct import Reconstructor
+from .torch_engine import TorchEngine
 from .weights import Weights
 
 Array = NDArray[Any]
 Tensors = tuple[torch.Tensor, ...]
 Function = Callable[[], Tensors]
 
-N_WARM_UPS = 3  # compile, choose kernels, make what is made once for ever
+N_WARM_UPS = 3  # calls in which torch compiles, chooses kernels, and caches constants
 
 
 class VolumeGraph:
@@ -30,9 +31,9 @@ class VolumeGraph:
     Parameters
     ----------
     mode : str
-        z, c or zc: which stages there are.
+        z, c or zc: the stages of a volume.
     is_recorded : bool, optional
-        Record CUDA graphs; by default where the torch engine runs on a GPU.
+        Record CUDA graphs; by default if the torch engine runs on a GPU.
     """
 
     @torch.inference_mode()
@@ -48,13 +49,18 @@ class VolumeGraph:
         on_host = self._voxels.device.type == "cpu" and not is_recorded
         predict = _on_host(weights) if on_host else DeviceRidge(weights, reconstructor.ldm.device)
         predicted = self._add(lambda: predict(self._voxels))
-        if mode != "c":
-            self._add(lambda: (reconstructor.coarse_of(predicted.results[0]),))
+        coarse = None if mode == "c" else self._add(lambda: (reconstructor.coarse_of(predicted.results[0]),))
+
+        def picture() -> Tensors:
+            z, c = predicted.results
+            # A preset that encodes z again takes the Xz of the stage before: z is decoded once.
+            return (reconstructor.picture_of(z, c, mode, coarse=coarse.results[0] if coarse else None),)
+
         if mode != "z":
-            self._add(lambda: (reconstructor.picture_of(predicted.results[0], predicted.results[1], mode),))
+            self._add(picture)
 
     def run(self, voxels: Array) -> Iterator[tuple[Array, ...]]:
-        """Yield (z, c), then (Xz,) and (Xzc,) where the mode has them, each as soon as it is ready.
+        """Yield (z, c), then (Xz,) and (Xzc,) as far as the mode has them, each as soon as it is ready.
 
         Parameters
         ----------
@@ -69,15 +75,16 @@ class VolumeGraph:
 
     @torch.inference_mode()
     def pulse(self) -> None:
-        """Have a GPU decode its last volume again for nobody, so that its clocks are up when the next one comes."""
+        """Decode the last volume again on a GPU and discard it: the GPU's clocks are then up for the next volume."""
         if self._recorder is not None:
             self._launch_all()
 
     @torch.inference_mode()
     def _take(self, voxels: Array) -> None:
         if self._recorder is not None:
-            self._recorder.stream.synchronize()  # an earlier run that nobody saw to its end still reads the buffer
-        self._host_voxels.copy_(torch.from_numpy(np.ascontiguousarray(voxels, np.float32)))
+            self._recorder.stream.synchronize()  # an earlier run may not have ended and still reads the buffer
+        # Journaled voxels are read-only, and torch would warn about making a tensor of them.
+        np.copyto(self._host_voxels.numpy(), voxels)
         if self._recorder is None:
             self._voxels.copy_(self._host_voxels)
             return
@@ -95,7 +102,7 @@ class VolumeGraph:
 
 
 class Called:
-    """A function of tensors that stay in place, each result with a leading 1; called at every launch."""
+    """A function of tensors that stay in place, called at every launch; each result has a leading 1."""
 
     def __init__(self, function: Function) -> None:
         self._function = function
@@ -107,19 +114,19 @@ class Called:
         self.results = self._function()
 
     def arrays(self) -> tuple[Array, ...]:
-        """Return the results, without their leading 1."""
+        """Return the results without the leading 1."""
         return tuple(result[0].cpu().numpy() for result in self.results)
 
 
 class Recorder:
-    """The stream and the memory of CUDA graphs that are always replayed one after the other."""
+    """The stream and the memory pool of CUDA graphs that are replayed one after the other."""
 
     def __init__(self) -> None:
         self.stream, self.pool = torch.cuda.Stream(), torch.cuda.graph_pool_handle()
 
 
 class Recorded:
-    """A function of tensors that stay in place, recorded as a CUDA graph; so do its results and their host copies."""
+    """A function of tensors that stay in place, recorded as a CUDA graph; its results stay in place, too."""
 
     @torch.inference_mode()
     def __init__(self, function: Function, recorder: Recorder) -> None:
@@ -137,7 +144,7 @@ class Recorded:
 
     @torch.inference_mode()
     def launch(self) -> None:
-        """Start computing, and copying to the host, without waiting for either."""
+        """Start the graph and the copy to the host, and return without waiting."""
         with torch.cuda.stream(self._stream):
             self._graph.replay()
             for place, result in zip(self._on_host, self.results, strict=True):
@@ -145,13 +152,13 @@ class Recorded:
             self._is_done.record()
 
     def arrays(self) -> tuple[Array, ...]:
-        """Wait for the newest launch; return its results, without their leading 1."""
+        """Wait for the newest launch; return its results without the leading 1."""
         self._is_done.synchronize()
         return tuple(place[0].numpy().copy() for place in self._on_host)
 
 
 def _on_host(weights: Weights) -> Callable[[torch.Tensor], Tensors]:
-    """Return the weights' own prediction, which on a CPU is faster than torch's."""
+    """Return the weights' own prediction: on a CPU it is faster than torch's."""
 
     def predict(voxels: torch.Tensor) -> Tensors:
         z, c = weights.predict(voxels.numpy()[None])
@@ -161,13 +168,13 @@ def _on_host(weights: Weights) -> Callable[[torch.Tensor], Tensors]:
 
 
 def is_recordable(reconstructor: Reconstructor) -> bool:
-    """Return whether pictures can be CUDA graphs: the torch engine's, on a GPU. onnxruntime records graphs itself."""
+    """Return whether the torch engine runs on a GPU. onnxruntime records its CUDA graphs itself."""
     return reconstructor.ldm.device.type == "cuda" and isinstance(reconstructor.engine, TorchEngine)
 
 
 @torch.inference_mode()
 def picture_maker(reconstructor: Reconstructor, z: Array, c: Array) -> Callable[[], object]:
-    """Return what makes one picture in the way that a daemon does."""
+    """Return a function that makes one picture as the daemon makes it."""
     if not is_recordable(reconstructor):
         return lambda: reconstructor.picture(z, c)
     device = reconstructor.ldm.device

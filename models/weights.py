@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
+from ..whole_file import write_whole
 from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
 from .low_rank import LowRankMap
 from .picture_maps import PictureMaps, check_finite
 from .prior import PicturePrior
 from .roi import mask_sha256
 from .weights_card import WeightsCard, WeightsError
-from .weights_file import file_content, fingerprint, reading, write_whole
+from .weights_file import file_content, fingerprint, reading
 
 Array = NDArray[Any]
 
-# A volume whose grid lies farther than this from the weights' grid, at its farthest corner, is another grid. Affines
-# pass through float32 headers and text, which moves a corner by some micrometres.
-MAX_CORNER_SHIFT_MM = 0.1
 # Headers round the TR; a run of another one has other responses at each volume.
 MAX_TR_DIFFERENCE = 0.01
 
@@ -119,8 +118,7 @@ class Weights:
         affine = np.asarray(affine, np.float64)
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise WeightsError("the affine must be 4 × 4 finite numbers, voxel indices to mm", code="affine")
-        corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)]) * [*(n - 1 for n in shape), 1]
-        shift_mm = float(np.linalg.norm((corners @ (affine - np.array(self.card.affine)).T)[:, :3], axis=1).max())
+        shift_mm = corner_shift_mm(shape, affine, np.array(self.card.affine))
         if shift_mm > MAX_CORNER_SHIFT_MM:
             came, axes = _axis_codes(affine), _axis_codes(np.array(self.card.affine))
             if came != axes:
@@ -191,7 +189,8 @@ class Weights:
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all; a reader never sees a half-written one."""
-        write_whole(path, self.to_bytes())
+        with write_whole(Path(path)) as unfinished_path:
+            unfinished_path.write_bytes(self.to_bytes())
 
     @classmethod
     def load(cls, path: Path) -> "Weights":

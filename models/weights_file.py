@@ -1,6 +1,5 @@
 """A file of decoder weights: tensors and their card, as safetensors."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -24,15 +23,6 @@ def file_content(tensors: dict[str, Array], card: WeightsCard) -> bytes:
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     # One key only: the header keeps several in no fixed order, and the fingerprint needs one.
     return save(tensors, metadata={"card": msgspec.json.encode(card).decode()})
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all; a reader never sees a half-written one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    unfinished_path.write_bytes(content)
-    unfinished_path.replace(path)
 
 
 def fingerprint(content: bytes) -> str:

@@ -15,8 +15,10 @@ from ..client.images import is_nifti_name
 from ..client.wire import Calibration
 from ..daemon.recording import Recording
 from ..errors import BraindError
-from .fitting import encode_targets, fit_data_set, load_ldm
+from .fitting import fit_data_set
+from .from_settings import fit_settings_of, load_ldm
 from .recorded_sessions import RECORDED, Describe, RecordedSessions
+from .target_encoding import encode_targets
 
 if TYPE_CHECKING:
     from ..client.control import ControlClient
@@ -61,11 +63,12 @@ class SessionFit:
         data = RecordedSessions(paths, self.shown.stimuli, self.shown.captions, self._captioner())
         try:
             self._ldm = self._ldm or load_ldm(self.config, is_exact=True)
-            fitted = fit_data_set(self.config, data, data.subject, data.kind, self._ldm, encode=self._encode)
+            settings = fit_settings_of(self.config, self._ldm.device.type)
+            fitted = fit_data_set(self.config, data, data.subject, data.kind, self._ldm, settings, self._encode)
         finally:
             data.close()
-        responses, n_folds = fitted.responses, self.config.fit.folds
-        score = two_way_left_out(fitted.weights, *responses, fitted.z, fitted.c, n_folds)
+        trials = fitted.trials
+        score = two_way_left_out(fitted.weights, trials, self.config.fit.folds)
         card = msgspec.structs.replace(
             fitted.weights.card, scores=fitted.weights.card.scores | {"two_way": round(score.mean, 6)}
         )
@@ -75,8 +78,8 @@ class SessionFit:
         fitted.save(path, candidates_beside(path))
         return path, Calibration(
             session=paths[-1].stem,
-            n_trials=len(responses.voxels),
-            n_pictures=len(np.unique(responses.picture)),
+            n_trials=len(trials),
+            n_pictures=len(np.unique(trials.picture_of_trial)),
             minutes=round(data.minutes, 2),
             two_way=round(score.mean, 4),
             low=round(score.low, 4),

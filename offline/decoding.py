@@ -1,4 +1,4 @@
-"""Decoding recorded trials offline: `braind decode`, and the decoder that `braind evaluate` scores."""
+"""Decoding recorded trials offline: `braind decode`, and the decoder for `braind evaluate` and `braind report`."""
 
 import hashlib
 import json
@@ -14,65 +14,78 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..client.config import Config, engines_path, weights_path
+from ..client.config import Config, weights_path
 from ..client.data_set import DataSet, Trials
 from ..errors import BraindError
+from ..models.pipeline_settings import Mode
 from ..models.weights import Weights
 from .data_sets import check_estimates, data_set_of, read_trials
-from .fitting import fit_subject, load_ldm, preset_of
+from .fitting import fit_subject
+from .from_settings import pipeline_settings
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from ..models.engines import OnnxSettings
+    from ..models.decoding_pipeline import DecodingPipeline
     from ..models.ldm import LatentDiffusionModel
-    from ..models.reconstruct import Mode, Reconstructor
+    from ..models.reconstruct import Reconstructor
 
 Array = NDArray[Any]
 
 
 class DecodingError(BraindError):
-    """Trials that do not exist."""
+    """The named trials do not exist."""
 
     code = "trials"
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """Everything that decodes one subject's trials offline."""
+    """Decodes one subject's recorded trials: data set, weights and pipeline, which belong together."""
 
     config: Config
     subject: int
     tree: DataSet
     weights: Weights
-    ldm: "LatentDiffusionModel"
-    reconstructor: "Reconstructor"
+    pipeline: "DecodingPipeline"
 
     @classmethod
     def load(cls, config: Config, subject: int) -> "Decoder":
-        """Load weights and model, fitting first when the subject has no weights."""
-        from ..models.engines import load_engine
-        from ..models.reconstruct import Reconstructor
+        """Load weights and pipeline; a subject without weights is fitted first.
 
-        tree, ldm = data_set_of(config), load_ldm(config)
+        Raises
+        ------
+        BraindError
+            If weights, data set and model do not belong together, or one of them cannot be read.
+        """
+        from ..models.decoding_pipeline import DecodingPipeline
+
+        tree, settings = data_set_of(config), pipeline_settings(config)
         path = weights_path(config, subject)
         if not path.is_file():
             fit_subject(config, subject)
         weights = Weights.load(path)
-        weights.check_ldm(ldm.fingerprint)
         check_estimates(weights.card, tree)
         weights.check_volume(tree.shape(subject), tree.affine(subject))
-        preset = preset_of(config)
-        engine = load_engine(config.decode.engine, ldm, preset, engines_path(config), onnx_settings(config))
-        return cls(config, subject, tree, weights, ldm, Reconstructor(ldm, preset, config.decode.seed, engine))
+        return cls(config, subject, tree, weights, DecodingPipeline.load(settings, weights))
+
+    @property
+    def ldm(self) -> "LatentDiffusionModel":
+        """Return the latent diffusion model."""
+        return self.pipeline.ldm
+
+    @property
+    def reconstructor(self) -> "Reconstructor":
+        """Return the reconstructor of the settings' preset and seed."""
+        return self.pipeline.reconstructor
 
     @cached_property
     def test_trials(self) -> Trials:
-        """Return the trials of held-out pictures, in the order they were seen."""
+        """Return the trials of held-out pictures, in the order of presentation."""
         return self._test[0]
 
     @cached_property
     def test_voxels(self) -> Array:
-        """Return the test trials' voxels, scaled as those of the fit were: (n_trials, n_voxels) float32."""
+        """Return the test trials' voxels, scaled as in the fit: (n_trials, n_voxels) float32."""
         return self._test[1]
 
     @cached_property
@@ -81,7 +94,7 @@ class Decoder:
         return trials.of(trials.is_shared), voxels[trials.is_shared]
 
     def provenance(self) -> dict[str, Any]:
-        """Return what made a picture: enough to make it again."""
+        """Return the provenance of a picture: everything that is needed to make it again."""
         return {
             "subject": self.subject,
             "simulated": self.weights.card.simulated,
@@ -97,21 +110,21 @@ class Decoder:
 
 
 def decode_trials(
-    config: Config, subject: int, trials: str, mode: "Mode", out: Path, *, averaged: bool = False, sheet: bool = True
+    config: Config, subject: int, trials: str, mode: Mode, out: Path, *, averaged: bool = False, sheet: bool = True
 ) -> list[Path]:
     """Make pictures of test trials: a PNG and a JSON sidecar each, and a sheet of seen, z, c and zc.
 
     Parameters
     ----------
     trials : "all", or positions among the test trials (or, averaged, among the test pictures): "0,3,10-19", "0:8"
-    averaged : decode means of a picture's repeats
+    averaged : decode the mean of each picture's repeats
     """
     from PIL import Image
 
     from ..models.held_out import average_repeats
     from ..models.sheets import contact_sheet
 
-    # before anything that takes long
+    # Wrong trials are refused before the model is loaded.
     of_subject = data_set_of(config).trials(subject)
     test = of_subject.of(of_subject.is_shared)
     chosen = parse_positions(trials, len(np.unique(test.nsd_id)) if averaged else len(test.nsd_id))
@@ -174,17 +187,16 @@ def parse_positions(text: str, n: int) -> Array:
 
 
 def describe_engines(config: Config, as_json: bool = False) -> str:
-    """Say which engines there are for the settings' model and preset, how long each takes, and what `auto` takes."""
+    """Describe the engines for the settings' model and preset: their times, and the choice of `auto`."""
     import torch
 
-    from ..models.engines import choose_engine
+    from ..models.decoding_pipeline import choose_for, load_model, use_threads
     from ..models.networks import networks_of
 
-    if config.decode.threads:
-        torch.set_num_threads(config.decode.threads)
-    preset = preset_of(config)
-    ldm = load_ldm(config)
-    chosen = choose_engine(ldm, preset, engines_path(config), onnx_settings(config))
+    settings = pipeline_settings(config)
+    use_threads(settings.threads)
+    preset, ldm = settings.preset, load_model(settings)
+    chosen = choose_for(ldm, settings)
     words = networks_of(ldm, preset).words
     if as_json:
         return json.dumps({"preset": preset.name, "networks": words, **asdict(chosen)}, indent=2)
@@ -193,13 +205,6 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
         taken = "not available: " + one.problem if one.picture_ms is None else f"{one.picture_ms:.1f} ms a picture"
         lines.append(f"  {one.name:12} {taken}")
     return "\n".join([*lines, f"auto takes {chosen.name}: {chosen.reason}"])
-
-
-def onnx_settings(config: Config) -> "OnnxSettings":
-    """Return where onnxruntime is to run, by the settings."""
-    from ..models.engines import OnnxSettings
-
-    return OnnxSettings(config.decode.provider, config.decode.may_fall_back)
 
 
 def kind_captions() -> tuple[list[str], list[str]]:

@@ -21,7 +21,7 @@ from .encoding_maps import MapFolder, write_maps
 from .encoding_models import N_DRAWS, Models
 from .encoding_responses import mean_responses, write_mean_responses
 from .encoding_truth import compare_with_truth, ground_truth
-from .fitting import load_ldm
+from .from_settings import load_ldm
 from .progress import progress_bar
 
 Array = NDArray[Any]

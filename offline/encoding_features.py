@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..client.config import Config, data_path
 from ..client.data_set import DataSet
 from ..models.unet_features import FeatureSettings, Projector, picture_features, picture_noise
+from ..whole_file import write_whole
 
 if TYPE_CHECKING:
     from ..models.ldm import LatentDiffusionModel
@@ -56,10 +57,10 @@ class FeatureFiles:
             array[start : start + len(rows)] = rows
             array.flush()
             del array  # unmapped: written pages are not this process's memory any more
-        draft = self._state_path.with_suffix(".part")
         n_done = start + len(next(iter(features.values())))
-        draft.write_text(json.dumps({**description, "n_pictures": self.n_pictures, "n_done": n_done}, indent=1) + "\n")
-        draft.replace(self._state_path)
+        state = {**description, "n_pictures": self.n_pictures, "n_done": n_done}
+        with write_whole(self._state_path) as unfinished_path:
+            unfinished_path.write_text(json.dumps(state, indent=1) + "\n")
 
 
 def extract_features(

@@ -18,8 +18,8 @@ from ..models.weights import Weights
 from .bold import BoldError, estimates_after
 from .data_sets import read_trials
 from .decoding import Decoder, kind_captions, kind_in
-from .fitting import encode_targets
 from .progress import progress_bar
+from .target_encoding import encode_targets
 
 if TYPE_CHECKING:
     from ..models.held_out import HeldOut, Row, Training
@@ -61,7 +61,6 @@ def evaluate_subject(
     from ..models.evaluate import evaluate
     from ..models.likeness import SimilarityScorer
     from ..models.protocols import PROTOCOLS, own_measures
-    from ..models.reconstruct import Reconstructor
     from ..models.scorer_networks import load_extractors
 
     began_s = time.perf_counter()
@@ -78,10 +77,7 @@ def evaluate_subject(
         bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
     except (BoldError, EvaluatingError) as error:
         bold = str(error)
-    samples = [
-        Reconstructor(decoder.ldm, decoder.reconstructor.preset, config.decode.seed + n, decoder.reconstructor.engine)
-        for n in range(protocol.n_samples)
-    ]
+    samples = [decoder.pipeline.with_seed(config.decode.seed + n) for n in range(protocol.n_samples)]
     with progress_bar("evaluating") as report:
         pictures = [sample.picture for sample in samples]
         scores = evaluate(

@@ -1,6 +1,6 @@
 """The lagged ridge on a subject's recorded BOLD runs: fitting it, and the windows of trials that it is scored on."""
 
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from ..client.data_set import BoldDataSet
 from ..models.estimator import FINAL_ESTIMATE_S
-from ..models.lagged import last_volumes, normalised, signal_std_of, window_positions, windows
+from ..models.lagged import N_LAGS, last_volumes, normalised, signal_std_of, window_positions, windows
 from ..models.lagged_ridge import LaggedRidge
 from ..models.weights import Weights
 from .bold import SECONDS_AFTER_ONSET, BoldTrials, Report, prior_runs, read_run, recorded_runs
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from ..models.fit_profiles import FitProfile
+    from ..models.fit_profiles import FitSettings
+    from ..models.training_trials import TrainingTrials
 
 Array = NDArray[Any]
 
@@ -24,44 +25,42 @@ DELAYS_S = {str(delay_s): delay_s for delay_s in SECONDS_AFTER_ONSET} | {"final"
 
 
 def fit_lagged(
-    tree: BoldDataSet,
-    subject: int,
-    weights: Weights,
-    z: Array,
-    c: Array,
-    profile: "FitProfile",
-    max_discarded_variance: float,
-    work: Path,
-    device: str,
+    tree: BoldDataSet, subject: int, weights: Weights, training: "TrainingTrials", settings: "FitSettings"
 ) -> LaggedRidge:
     """Fit a decoder for each delay, on the trials with BOLD of pictures that are not held out.
 
     Parameters
     ----------
-    weights : the subject's for BOLD: which voxels, and what they were fitted on
-    z, c : arrays of shape (n_pictures, ...), float
-        Of the pictures that are not held out, by rising 73k id.
+    weights : Weights
+        The subject's for BOLD: which voxels z and c are decoded from.
+    training : TrainingTrials
+        Of the weights: z and c of the pictures that are not held out, by rising 73k id.
+    settings : FitSettings
     """
     from ..models.fit_maps import fit_maps
 
-    trials = tree.trials(subject)
+    runs = [read_run(tree, subject, one, weights.voxel_index) for one in prior_runs(tree, subject)]
+    trials, signal_std = tree.trials(subject), signal_std_of(runs)
     picture_ids = np.unique(trials.nsd_id[~trials.is_shared])
-    signal_std = signal_std_of([read_run(tree, subject, one, weights.voxel_index) for one in prior_runs(tree, subject)])
-    z_positions, c_positions = (window_positions(part.positions, len(signal_std)) for part in (weights.z, weights.c))
+    columns = {
+        "voxel_index": np.tile(weights.voxel_index, N_LAGS),
+        "z_positions": window_positions(weights.z.positions, len(signal_std)),
+        "c_positions": window_positions(weights.c.positions, len(signal_std)),
+    }
     card = msgspec.structs.replace(weights.card, fitted_on="windows of the last volumes, normalised causally")
     maps, scores = {}, {}
     for delay, delay_s in DELAYS_S.items():
-        found = windows_after(tree, subject, weights.voxel_index, signal_std, {delay: delay_s}, ~trials.is_shared)[
-            delay
-        ]
+        at_delay = {delay: delay_s}
+        found = windows_after(tree, subject, weights.voxel_index, signal_std, at_delay, ~trials.is_shared)[delay]
+        shown = np.searchsorted(picture_ids, trials.nsd_id[found.rows])
+        windows_of_delay = replace(training, voxels=found.voxels, picture_of_trial=shown, **columns)
         with progress_bar("fitting the lagged ridge") as report:
             fitted = fit_maps(
-                found.voxels, z_positions, c_positions, np.searchsorted(picture_ids, trials.nsd_id[found.rows]),
-                z, c, card, profile, max_discarded_variance,
+                windows_of_delay,
+                card,
+                settings,
                 progress=lambda target, share, words=delay: report(f"{words}, {target}", round(1000 * share), 1000),
-                work=work,
-                device=device,
-            )  # fmt: skip
+            )
         maps[delay] = fitted.maps
         scores |= {f"{delay}_{name}": score for name, score in fitted.summary["scores"].items()}
     return LaggedRidge(msgspec.structs.replace(card, scores=scores), signal_std, maps)

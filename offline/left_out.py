@@ -12,43 +12,40 @@ from numpy.typing import NDArray
 
 from ..client.config import Config, load_config
 from ..models.fit import fit_weights
-from ..models.fit_profiles import PROFILES, FitProfile
+from ..models.fit_profiles import PROFILES, FitProfile, FitSettings
 from ..models.roi import union_index
+from ..models.training_trials import TrainingTrials
 from ..models.weights import Weights, WeightsCard
 from .data_sets import ensure_tree
-from .fitting import card_of, encode_targets, load_ldm, picture_size_of_z
+from .fitting import card_of
+from .from_settings import load_ldm
+from .target_encoding import encode_targets, picture_size_of_z
 
 Array = NDArray[Any]
 
 # The whole profile would search eleven penalties in every fold; nearly all targets choose this one.
-ONE_PENALTY = replace(PROFILES["live"], alphas=(1e4,), folds=3)
+ONE_PENALTY = replace(PROFILES["live"], penalties=(1e4,), folds=3)
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingTrials:
-    """A subject's trials of pictures that are not shared, and what was seen in them.
+class PictureSplits:
+    """A subject's training trials, to be fitted on some of the pictures and decoded on the others.
 
     Parameters
     ----------
-    voxels : array of shape (n_trials, n_voxels), float32, % signal change, in the order of `voxel_index`
-    picture_of_trial : array of shape (n_trials,), int, row of the three arrays below
-    nsd_ids : array of shape (n_pictures,), int, 0-based 73k ids
-    z : array of shape (n_pictures, *latent_shape), float32
-    c : array of shape (n_pictures, *text_shape), float32
+    trials : TrainingTrials
+        Of pictures that are not shared; voxels in % signal change.
+    nsd_ids : array of shape (n_pictures,), int
+        0-based 73k ids of the trials' pictures.
+    card : WeightsCard
     """
 
-    voxels: Array
-    voxel_index: Array
-    z_positions: Array
-    c_positions: Array
-    picture_of_trial: Array
+    trials: TrainingTrials
     nsd_ids: Array
-    z: Array
-    c: Array
     card: WeightsCard
 
     @classmethod
-    def read(cls, config: Config, subject: int) -> "TrainingTrials":
+    def read(cls, config: Config, subject: int) -> "PictureSplits":
         """Read a subject's trials and encode their pictures and captions."""
         tree, ldm = ensure_tree(config), load_ldm(config)
         index = union_index(
@@ -57,22 +54,19 @@ class TrainingTrials:
         trials = tree.trials(subject)
         trained = ~trials.is_shared
         nsd_ids, picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
-        z, c = encode_targets(tree, ldm, nsd_ids, picture_size_of_z(ldm, 1.0))
         sessions = [int(session) for session in np.unique(trials.session)]
-        card = card_of(config, tree, subject, ldm, z, c)
         voxels = tree.masked_betas(subject, sessions, index[0])[trained]
-        return cls(voxels, *index, picture_of_trial, nsd_ids, z, c, card)
+        z, c = encode_targets(tree, ldm, nsd_ids, picture_size_of_z(ldm, 1.0))
+        card = card_of(config, tree, subject, ldm, z, c)
+        return cls(TrainingTrials(voxels, picture_of_trial, *index, z, c), nsd_ids, card)
 
-    def fit_without(self, left_out: Array, profile: FitProfile | str) -> Weights:
+    def fit_without(self, left_out: Array, profile: FitProfile) -> Weights:
         """Fit weights on the trials of all pictures but `left_out`, (n_pictures,) bool."""
-        kept = ~left_out[self.picture_of_trial]
-        return fit_weights(
-            self.voxels[kept], self.z_positions, self.c_positions, self.voxel_index, self.picture_of_trial[kept],
-            self.z, self.c, self.card, profile,
-        )  # fmt: skip
+        kept = ~left_out[self.trials.picture_of_trial]
+        return fit_weights(self.trials.of(kept), self.card, FitSettings(profile))
 
 
-def decode_left_out(trials: TrainingTrials, n_folds: int) -> dict[str, Array]:
+def decode_left_out(splits: PictureSplits, n_folds: int) -> dict[str, Array]:
     """Decode every trial by a fit that left its picture out.
 
     Returns
@@ -80,12 +74,13 @@ def decode_left_out(trials: TrainingTrials, n_folds: int) -> dict[str, Array]:
     z, c : arrays of shape (n_trials, *latent_shape) and (n_trials, *text_shape), float16, decoded
     seen_z, seen_c : the same of the pictures that were seen
     """
-    z, c = (np.empty((len(trials.voxels), *one.shape[1:]), np.float16) for one in (trials.z, trials.c))
-    fold_of_picture = np.random.default_rng(0).integers(0, n_folds, len(trials.nsd_ids))
+    trials = splits.trials
+    z, c = (np.empty((len(trials), *one.shape[1:]), np.float16) for one in (trials.z, trials.c))
+    fold_of_picture = np.random.default_rng(0).integers(0, n_folds, len(splits.nsd_ids))
     for fold in range(n_folds):
         left_out = fold_of_picture == fold
         rows = left_out[trials.picture_of_trial]
-        z[rows], c[rows] = trials.fit_without(left_out, ONE_PENALTY).predict(trials.voxels[rows])
+        z[rows], c[rows] = splits.fit_without(left_out, ONE_PENALTY).predict(trials.voxels[rows])
     seen = trials.picture_of_trial
     decoded = {"z": z, "c": c, "seen_z": trials.z[seen], "seen_c": trials.c[seen]}
     # safetensors writes memory as it lies, and the autoencoder's latents may lie with channels last
@@ -101,7 +96,7 @@ def main(subject: int, n_folds: int, state: Path) -> None:
     from safetensors.numpy import save_file
 
     state.mkdir(parents=True, exist_ok=True)
-    decoded = decode_left_out(TrainingTrials.read(load_config(), subject), n_folds)
+    decoded = decode_left_out(PictureSplits.read(load_config(), subject), n_folds)
     save_file(decoded, state / "decoded_trials.safetensors")
 
 

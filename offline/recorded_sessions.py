@@ -16,10 +16,11 @@ from ..client.bids_files import NOT_AVAILABLE
 from ..client.bids_stimuli import Picture, Stimuli, read_pictures
 from ..client.config import Kind
 from ..client.data_set import BoldSignal, DataSetError, Trials, times_seen_before
-from ..client.images import MAX_CORNER_SHIFT_MM, is_nifti_name, mask_of_file
-from ..client.incoming import corner_shift_mm
+from ..client.images import is_nifti_name, mask_of_file
 from ..client.wire import Event, Hello, Volume
-from ..daemon.recording import RecordedRun, Recording
+from ..daemon.recording import Recording
+from ..daemon.records import RunRecord
+from ..grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ..models.estimator import FINAL_ESTIMATE_S
 
 Array = NDArray[Any]
@@ -35,7 +36,7 @@ class _Run:
     """A run with trials: `shown` named a picture, in the order of time; `blank` are the onsets that showed none."""
 
     recording: Recording
-    record: RecordedRun
+    record: RunRecord
     session: int
     run: int
     volumes: list[tuple[int, Volume]]
@@ -266,7 +267,7 @@ class RecordedSessions:
             self._stimuli.pictures[number].captions.append(caption)
 
 
-def _read_run(recording: Recording, record: RecordedRun, session: int, number: int) -> _Run | None:
+def _read_run(recording: Recording, record: RunRecord, session: int, number: int) -> _Run | None:
     """Return a run, or None if nothing can be learned from it: no trial, or none that went on long enough."""
     volumes = recording.volumes(record)
     if record.hello.kind == "beta":

@@ -14,11 +14,21 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..client.config import Config
+from ..whole_file import write_whole
 from .decoding import Decoder
 from .progress import progress_bar
 from .report_figures import file_uri, latency_figure, masks_figure, picture_uri, scores_figure
 from .report_galleries import Gallery, make_galleries
-from .report_inputs import STEPS, Encoding, ReportError, Session, read_encoding, read_scores, read_session
+from .report_inputs import (
+    STEPS,
+    Encoding,
+    FoundSessions,
+    ReportError,
+    Session,
+    read_encoding,
+    read_scores,
+    read_session,
+)
 from .report_methods import Data, Facts, Model, cited, labels, number, paragraphs
 from .score_tables import not_measured, score_tables
 
@@ -48,7 +58,7 @@ def write_report(
     ----------
     scores_path : what `braind evaluate --json` printed; without it, the pictures are scored here, by protocol mindeye
     encoding_path : the folder that `braind encode` wrote
-    session_name : a recorded session; the subject's newest by default
+    session_name : a recorded session; the subject's newest readable one by default
     averaged : galleries of averaged repeats, not of first trials
 
     Raises
@@ -62,18 +72,17 @@ def write_report(
     made_with = decoder.provenance()
     scores = read_scores(scores_path, made_with, len(np.unique(decoder.test_trials.nsd_id))) if scores_path else None
     encoding = read_encoding(encoding_path, made_with) if encoding_path else None
-    session = read_session(config, subject, session_name)
+    recorded = read_session(config, subject, session_name)
     if scores is None:
         from .evaluating import evaluate_subject
 
         scores = evaluate_subject(config, subject)
     with progress_bar("decoding held-out pictures") as report:
         galleries = make_galleries(decoder, averaged, report)
-    page = render(decoder, scores, galleries, session, encoding, averaged=averaged)
-    unfinished_path = out.with_name(f"{out.name}.{os.getpid()}.tmp")
+    page = render(decoder, scores, galleries, recorded, encoding, averaged=averaged)
     try:
-        unfinished_path.write_text(page, encoding="utf-8")
-        unfinished_path.replace(out)
+        with write_whole(out) as unfinished_path:
+            unfinished_path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ReportError(f"{out} cannot be written ({error.strerror}); give another -o") from error
 
@@ -82,12 +91,13 @@ def render(
     decoder: Decoder,
     scores: dict[str, Any],
     galleries: list[Gallery],
-    session: Session | None,
+    recorded: FoundSessions,
     encoding: Encoding | None,
     *,
     averaged: bool,
 ) -> str:
     """Return the page."""
+    session = recorded.session
     facts = facts_of(decoder, scores, session, encoding)
     methods = paragraphs(facts)
     weights, tree = decoder.weights, decoder.tree
@@ -115,6 +125,7 @@ def render(
         galleries=galleries,
         averaged=averaged,
         session=session,
+        damaged_sessions=recorded.damaged,
         steps={step: words for step, words in STEPS.items() if session and session.times_s[step]},
         latency_figure=latency_figure(session) if session and session.final_step else "",
         weights=weights.fingerprint,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .decoding import Decoder
 
 if TYPE_CHECKING:
-    from ..models.reconstruct import Mode
+    from ..models.pipeline_settings import Mode
 
 Array = NDArray[Any]
 Report = Callable[[str, int, int], None]

@@ -1,6 +1,7 @@
-"""What a report reads beside the decoder: saved scores, an encoding analysis, and the journal of a session."""
+"""A report's inputs beside the decoder: saved scores, an encoding analysis, and the journal of a session."""
 
 import json
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,18 +9,20 @@ from typing import Any
 import numpy as np
 
 from ..client.config import Config, journals_path
-from ..client.wire import MAGIC, Decode, Hello, Provenance, decode
+from ..client.wire import MAGIC, Decode, Hello, Provenance, WireError, decode
 from ..daemon.database import JournalError
-from ..daemon.journal import Journal
+from ..daemon.recording import Recording
 from ..errors import BraindError
 
 SAME = ("subject", "weights", "ldm", "denoiser", "preset", "seed")  # of the scores and of the galleries
 STEPS = {"ack": "volume on disk", "scores": "scores", "xz": "coarse picture Xz", "xzc": "picture Xzc"}
 MESSAGES_AT_ONCE = 200  # pictures travel with them
 
+log = logging.getLogger(__name__)
+
 
 class ReportError(BraindError):
-    """Something that a report cannot be made of."""
+    """A missing or unfit input of a report."""
 
     code = "report"
 
@@ -114,52 +117,84 @@ class Session:
         return {"median": median, "p95": p95, "p99": p99, "max": times_ms.max()}
 
 
-def read_session(config: Config, subject: int, name: str | None = None) -> Session | None:
-    """Read a recorded session of a subject, the newest by default; None if there is none.
+@dataclass(frozen=True)
+class DamagedSession:
+    """A session whose journal cannot be read, and why; no path of this machine is in the reason."""
+
+    name: str
+    reason: str
+
+    @classmethod
+    def of_error(cls, path: Path, error: JournalError) -> "DamagedSession":
+        """Describe the session of a journal that raised an error, and log it."""
+        log.warning("session %s is not in the report: %s", path.stem, error)
+        return cls(path.stem, str(error).replace(str(path), path.name))
+
+
+@dataclass(frozen=True)
+class FoundSessions:
+    """What the data folder holds: the session to report, None if there is none, and all sessions that are damaged."""
+
+    session: Session | None
+    damaged: tuple[DamagedSession, ...] = ()
+
+
+def read_session(config: Config, subject: int, name: str | None = None) -> FoundSessions:
+    """Read a recorded session of a subject, by default the newest readable one. No file is changed.
 
     Raises
     ------
     ReportError
-        If the session that is named is not there, or is another subject's.
+        If the named session is not there, or is another subject's.
     JournalError
-        If its journal cannot be read.
+        If the journal of the named session cannot be read.
     """
     folder = journals_path(config)
-    if name is not None and not (folder / f"{name}.sqlite3").is_file():
-        there = ", ".join(sorted(path.stem for path in folder.glob("*.sqlite3"))) or "none"
-        raise ReportError(f"{folder} has no session {name}; there: {there}")
-    newest: tuple[float, Path] | None = None
-    for path in sorted(folder.glob(f"{name or '*'}.sqlite3")):
+    if name is not None:
+        path = folder / f"{name}.sqlite3"
+        if not path.is_file():
+            there = ", ".join(sorted(path.stem for path in folder.glob("*.sqlite3"))) or "none"
+            raise ReportError(f"{folder} has no session {name}; there: {there}")
+        if _opened_unix_s(path, subject) is None:
+            raise ReportError(f"{path}: not a session of subject {subject}")
+        return FoundSessions(_read_journal(path))
+    damaged: list[DamagedSession] = []
+    found: list[tuple[float, Path]] = []
+    for path in sorted(folder.glob("*.sqlite3")):
         try:
-            journal = Journal(path)
-        except JournalError:
-            if name is not None:
-                raise
-            continue
+            opened_unix_s = _opened_unix_s(path, subject)
+        except JournalError as error:
+            damaged.append(DamagedSession.of_error(path, error))
+        else:
+            if opened_unix_s is not None:
+                found.append((opened_unix_s, path))
+    for _, path in sorted(found, key=lambda opened: opened[0], reverse=True):
         try:
-            record, opened_unix_s = journal.run(journal.newest_run()), journal.opened_unix_s()
-        finally:
-            journal.close()
-        if record is None or record.hello.subject != subject:
-            if name is not None:
-                raise ReportError(f"{path}: not a session of subject {subject}")
-        elif newest is None or opened_unix_s > newest[0]:
-            newest = opened_unix_s, path
-    return _read_journal(newest[1]) if newest else None
+            return FoundSessions(_read_journal(path), tuple(damaged))
+        except JournalError as error:
+            damaged.append(DamagedSession.of_error(path, error))
+    return FoundSessions(None, tuple(damaged))
+
+
+def _opened_unix_s(path: Path, subject: int) -> float | None:
+    """Return when a session's newest run was opened; None if the session has no run or is another subject's."""
+    with Recording(path) as recording:
+        record = recording.run(recording.newest_run())
+        return recording.opened_unix_s() if record and record.hello.subject == subject else None
 
 
 def _read_journal(path: Path) -> Session:
-    journal = Journal(path)
-    try:
-        record = journal.run(journal.newest_run())
-        assert record is not None
-        session = Session(journal.session, record.hello, journal.counts())
+    with Recording(path) as recording:
+        session = Session(recording.session, recording.hello(recording.newest_run()), recording.counts())
         by_volume: dict[tuple[str, int, int | None], dict[str, float]] = {}
         next_seq = 1
-        while messages := journal.published(next_seq, MESSAGES_AT_ONCE):
+        while messages := recording.published(next_seq, MESSAGES_AT_ONCE):
             next_seq = messages[-1].seq + 1
             for published in messages:
-                message, _ = decode([MAGIC, published.header])
+                try:
+                    message, _ = decode([MAGIC, published.header])
+                except WireError as error:
+                    raise JournalError(f"{path}: damaged, message {published.seq} is not readable ({error})") from error
                 if not isinstance(message, Decode):
                     continue
                 times_s = by_volume.setdefault((message.run, message.index, message.trial), {})
@@ -168,8 +203,6 @@ def _read_journal(path: Path) -> Session:
                     session.runs.append(message.run)
                 if message.provenance not in session.provenances:
                     session.provenances.append(message.provenance)
-    finally:
-        journal.close()
     for step in STEPS:
         session.times_s[step] = [times_s[step] for times_s in by_volume.values() if step in times_s]
     return session

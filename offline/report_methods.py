@@ -271,7 +271,8 @@ def _decoding(weights: "Weights") -> str:
         f"{{hoerl1970}} on voxels z-scored over the training trials{scaled}.",
     ]
     if profile:
-        grid = f"{len(profile.alphas)} penalties from {number(min(profile.alphas))} to {number(max(profile.alphas))}"
+        tried = profile.penalties
+        grid = f"{len(tried)} penalties from {number(min(tried))} to {number(max(tried))}"
         folds = "all repeats of a picture in one fold" if profile.grouped else "without regard to repeats, as published"
         words.append(
             f"Each target’s penalty was chosen among {grid} by {card.folds}-fold cross-validation, {folds}; the "

@@ -211,7 +211,7 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
         (["decode", "--trials", "last"], "0,3,10-19", 1),
         (["decode", "--preset", "takagy"], "takagi", 2),
         (["serve", "--subject", "2"], "braind fit --subject 2", 2),
-        (["serve", "--host", "0.0.0.0"], "keys", 2),
+        (["serve", "--host", "0.0.0.0"], "tunnel its ports", 2),
         (["replay", "--subject", "1"], "braind serve", 3),
         (["status"], "braind serve", 3),
     ],

@@ -8,9 +8,10 @@ import pytest
 
 import braind
 
+ROOT = Path(braind.__file__).parent
 CLIENT_MODULES = sorted(
-    f"braind.client.{path.stem}"
-    for path in (Path(braind.__file__).parent / "client").glob("*.py")
+    ".".join(("braind", *path.relative_to(ROOT).with_suffix("").parts))
+    for path in (ROOT / "client").rglob("*.py")
     if path.stem != "__init__"
 )
 HEAVY = {"torch", "diffusers", "transformers", "sklearn"}

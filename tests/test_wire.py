@@ -65,6 +65,21 @@ def test_unknown_header_fields_are_ignored():
     assert wire.decode([magic, header, payload]) == wire.decode(example_volume())
 
 
+def test_what_failed_is_known_from_messages_that_were_journaled_before_there_was_a_field_for_it():
+    header = {"type": "skipped", "seq": 1, "session": "s", "run": "r", "index": 0}
+    for reason, failed in (("failed: out of memory", True), ("a newer volume was waiting", False)):
+        message, _ = wire.decode([b"BRD1", json.dumps({**header, "reason": reason}).encode()])
+        assert (message.failed, message.reason) == (failed, reason)
+        assert wire.decode(wire.encode(message))[0] == message
+
+
+def test_unknown_numbers_of_volumes_are_null_on_the_wire():
+    beat = wire.Heartbeat(last_seq=0, state="ready", n_acked=None, n_decoded=None, n_skipped=None)
+    header = json.loads(bytes(wire.encode(beat)[1]))
+    assert [header[name] for name in ("n_acked", "n_decoded", "n_skipped")] == [None] * 3
+    assert wire.decode(wire.encode(beat))[0] == beat
+
+
 def test_an_unknown_type_is_refused_by_name():
     with pytest.raises(wire.WireError, match="volumes"):
         wire.decode([b"BRD1", b'{"type":"volumes"}'])
@@ -126,6 +141,11 @@ def test_shapes_whose_product_overflows_are_refused_before_anything_is_allocated
     with pytest.raises(wire.WireError) as error:
         wire.volume_array(volume, [b""])
     assert error.value.code == "length"
+
+
+@pytest.mark.parametrize(("mode", "last"), [("z", "xz"), ("c", "xzc"), ("zc", "xzc"), ("of another version", "xzc")])
+def test_a_modes_last_stage_is_its_best_picture(mode, last):
+    assert wire.last_stage(mode) == last
 
 
 # ── the document is true ────────────────────────────────────────────────────────────────────────────────────────────

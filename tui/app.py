@@ -1,4 +1,4 @@
-"""`braind monitor`: the newest decode, what it resembles, how fast it came. Only a subscriber."""
+"""`braind monitor`: the newest decode, its nearest candidates and its latency. Only a subscriber."""
 
 import time
 from collections.abc import Iterator
@@ -35,13 +35,13 @@ from .theme import CONTROL_ROOM
 
 TICK_S = 0.5
 N_HISTORY = 3 * N_KEPT
-"""Messages fetched when the monitor starts: three stages a volume."""
+"""How many messages are fetched when the monitor starts: three stages per volume."""
 NOTICE_EVERY_S = 10.0
-"""At most one notice pops up in this time; the top bar counts them all."""
+"""At most one notice pops up in this time; the top bar counts all notices."""
 
 
 class Monitor(App[None]):
-    """Workers post messages; the handlers here own all state and hand it to the widgets."""
+    """The monitor. Workers post messages; the handlers own all state and pass it to the widgets."""
 
     TITLE = "braind monitor"
     CSS_PATH = "monitor.tcss"
@@ -85,7 +85,7 @@ class Monitor(App[None]):
 
     @property
     def volume_on_show(self) -> DecodedVolume | None:
-        """The volume on the screen: the one held, else the newest."""
+        """The volume on the screen: the held volume, else the newest."""
         return self.held or self.recent.newest(time.monotonic())
 
     # ── workers: post messages, touch no widget ──
@@ -114,7 +114,7 @@ class Monitor(App[None]):
         else:
             self.post_message(ControlAnswered("decoding is paused" if paused else "decoding goes on", carried_out=True))
 
-    # ── what the workers say ──
+    # ── messages from the workers ──
 
     @on(StageDecoded)
     def _take_stage(self, message: StageDecoded) -> None:
@@ -204,22 +204,22 @@ class Monitor(App[None]):
         volumes = self.recent.newest_first()
         if not volumes or self.volume_on_show is None:
             return
-        place = volumes.index(self.volume_on_show) if self.volume_on_show in volumes else len(volumes)
-        place = min(place + step, len(volumes) - 1)
-        self.held = volumes[place] if place >= 0 and not (step < 0 and place == 0) else None
+        position = volumes.index(self.volume_on_show) if self.volume_on_show in volumes else len(volumes)
+        position = min(position + step, len(volumes) - 1)
+        self.held = volumes[position] if position >= 0 and not (step < 0 and position == 0) else None
         self.show()
 
     def _show_soon(self) -> None:
-        """Show once what a burst of messages brings."""
+        """Draw once after a burst of messages."""
         if not self._show_is_due:
             self._show_is_due = True
             self.call_later(self.show)
 
     def show(self) -> None:
-        """Hand the state to the widgets."""
+        """Pass the state to the widgets."""
         self._show_is_due = False
         if not self.is_running:
-            # a timer may still fire while the widgets are taken down
+            # A timer may still fire while the widgets are removed.
             return
         now_s = time.monotonic()
         volume, following = self.volume_on_show, self.held is None
@@ -249,12 +249,12 @@ class Monitor(App[None]):
 def run_monitor(decodes_endpoint: str, control_endpoint: str, plain: bool = False) -> int:
     """Watch a daemon's decodes; return the exit status.
 
-    `plain` writes one line a decode to stdout and draws nothing, for pipes and logs.
+    `plain` writes one line per decode to stdout and draws nothing, for pipes and logs.
     """
     if plain:
         return write_lines(decodes_endpoint, control_endpoint)
     for endpoint in (decodes_endpoint, control_endpoint):
-        # a wrong address is said on the command line, not on a screen that closes again
+        # A wrong address is reported on the command line, not on a screen that closes again.
         host_and_port(endpoint)
     monitor = Monitor(decodes_endpoint, control_endpoint)
     monitor.run()

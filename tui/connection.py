@@ -1,4 +1,4 @@
-"""How the monitor stands with its daemon, told from what was heard and when."""
+"""The state of the monitor's connection to its daemon, derived from the last messages and their times."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,14 +8,14 @@ from ..client.wire import Heartbeat
 State = Literal["connecting", "waiting", "connected", "recording", "starting", "ready", "paused", "stopping", "lost"]
 
 LOST_AFTER_S = 3.5
-"""Heartbeats come once a second: three are missing."""
+"""Heartbeats come once a second, so three are missing."""
 WAITING_AFTER_S = 3.0
-"""A daemon that runs is heard sooner."""
+"""A running daemon sends a heartbeat sooner."""
 
 
 @dataclass
 class Connection:
-    """What was heard last. Times are seconds of a monotonic clock."""
+    """The last messages from the daemon. Times are seconds of a monotonic clock."""
 
     opened_s: float
     heard_s: float | None = None
@@ -23,7 +23,7 @@ class Connection:
     heartbeat: Heartbeat | None = None
 
     def state(self, now_s: float) -> State:
-        """Return the state; a daemon's own words are passed on while it is heard."""
+        """Return the state: the daemon's own while its heartbeats come."""
         if self.heard_s is None:
             return "waiting" if now_s - self.opened_s > WAITING_AFTER_S else "connecting"
         if now_s - self.heard_s > LOST_AFTER_S:
@@ -35,7 +35,7 @@ class Connection:
                 return "connected"
 
     def words(self, now_s: float) -> str:
-        """Return the state as the top bar says it."""
+        """Return the state in the words of the top bar."""
         state = self.state(now_s)
         if state == "lost" and self.heard_s is not None:
             return f"lost for {now_s - self.heard_s:.0f} s"

@@ -1,4 +1,4 @@
-"""The decode on show: what was seen, Xz and Xzc side by side."""
+"""The current decode: the seen picture, Xz and Xzc side by side."""
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -27,7 +27,7 @@ class DecodeView(Widget):
                     yield PictureView(id=name)
 
     def show(self, volume: DecodedVolume | None, hint: str) -> None:
-        """Show a volume's pictures as far as they are there; `hint` says what to do while there is no volume."""
+        """Show the pictures of a volume that have come; without a volume, show `hint`."""
         self.set_class(volume is None, "-empty")
         if volume is None:
             self.query_one("#hint", TextView).show(hint)
@@ -38,7 +38,7 @@ class DecodeView(Widget):
         self.query_one("#xzc", PictureView).show(volume.xzc, "not in mode z" if volume.mode == "z" else pending)
 
     def on_resize(self) -> None:
-        """Keep the captioned pictures together in the middle, as large as the height and a third of the width allow."""
+        """Centre the captioned pictures, as large as the height and a third of the width allow."""
         rows = max(1, min(self.size.height - CAPTION_ROWS, (self.size.width // 3 - GAP_CELLS) // 2))
         for column in self.query(".picture-column"):
             column.styles.width = 2 * rows + GAP_CELLS

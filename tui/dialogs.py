@@ -1,4 +1,4 @@
-"""The monitor's two dialogs: what the keys and words mean, and whether decoding shall really pause."""
+"""The monitor's two dialogs: help, and the confirmation of a pause."""
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -31,7 +31,7 @@ Volumes are still acked and journaled; no scores and no pictures are made until 
 
 
 class Help(ModalScreen[None]):
-    """Every word on the screen and every key."""
+    """Explains every word on the screen and every key."""
 
     BINDINGS = [Binding("escape,question_mark,q,enter", "dismiss", "Close", key_display="esc")]
 
@@ -42,7 +42,7 @@ class Help(ModalScreen[None]):
 
 
 class ConfirmPause(ModalScreen[bool]):
-    """A stray key must not take the pictures from a running experiment."""
+    """Asks before a pause, because a stray key must not stop the decoding of a running experiment."""
 
     BINDINGS = [
         Binding("y,p,enter", "answer(True)", "Pause"),

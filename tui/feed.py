@@ -1,6 +1,6 @@
-"""The daemon as the monitor hears it: decodes with their pictures read, notices of what could not be; and pausing.
+"""The daemon's stream for the monitor: decodes with their pictures, and notices of unreadable ones; and pausing.
 
-All of it blocks, so that a socket stays in one thread; the monitor runs it in workers.
+The functions block, because a socket must stay in one thread; the monitor runs them in workers.
 """
 
 import logging
@@ -27,7 +27,7 @@ STOP_CHECK_S = 0.2
 
 
 class EndpointError(BraindError):
-    """An address that is none."""
+    """The address is not tcp://HOST:PORT."""
 
     code = "endpoint"
 
@@ -42,7 +42,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that should be seen and stops nothing: an unreadable message or picture, a hole in the history."""
+    """A problem that people should see and that stops nothing: an unreadable message or picture, a gap."""
 
     sentence: str
 
@@ -53,9 +53,9 @@ Heard = Stage | Skipped | Heartbeat | Notice
 def follow(
     decodes_endpoint: str, control_endpoint: str, is_stopped: Callable[[], bool], n_history: int = 0
 ) -> Iterator[Heard]:
-    """Yield what the daemon publishes until `is_stopped`; a daemon may come, go and come again.
+    """Yield the daemon's messages until `is_stopped`; the daemon may come, go and come again.
 
-    The last `n_history` messages published before are fetched and come first.
+    The last `n_history` messages before the start are fetched and come first.
     """
     host, decodes_port = host_and_port(decodes_endpoint)
     _, control_port = host_and_port(control_endpoint)
@@ -80,7 +80,7 @@ def set_paused(control_endpoint: str, paused: bool) -> None:
     Raises
     ------
     BraindError
-        When no daemon answers, or it refuses.
+        No daemon answers, or the daemon refuses.
     """
     with ControlClient(*host_and_port(control_endpoint)) as control:
         control.pause(paused)
@@ -92,7 +92,7 @@ def host_and_port(endpoint: str) -> tuple[str, int]:
     Raises
     ------
     EndpointError
-        When the endpoint is not of that form.
+        The endpoint does not have that form.
     """
     try:
         parts = urlsplit(endpoint)
@@ -106,7 +106,7 @@ def host_and_port(endpoint: str) -> tuple[str, int]:
 
 @contextmanager
 def _warnings_of_subscriber() -> Iterator[deque[str]]:
-    """Collect the sentences that the subscriber logs, which would otherwise be written across the screen."""
+    """Collect the subscriber's log messages, which would otherwise be written across the screen."""
     sentences: deque[str] = deque()
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: sentences.append(record.getMessage())

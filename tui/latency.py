@@ -6,6 +6,7 @@ from textual.containers import Vertical
 from textual.widget import Widget
 from textual.widgets import Sparkline
 
+from ..client.wire import last_stage
 from .recent import TIMED_STEPS, DecodedVolume, RecentDecodes, median_and_p99_ms
 from .text_view import TextView
 
@@ -14,7 +15,7 @@ N_IN_CURVE = 60
 
 
 class Latency(Widget):
-    """A table by step, and the curve of the last picture's latency over the recent volumes."""
+    """A table of times by step, and a curve of the last picture's latency over the recent volumes."""
 
     COMPONENT_CLASSES = {"latency--head", "latency--newest", "latency--other"}
 
@@ -25,16 +26,16 @@ class Latency(Widget):
             yield Sparkline()
 
     def show(self, volume: DecodedVolume | None, recent: RecentDecodes, following: bool) -> None:
-        """Show the times of `volume` beside those of all recent volumes."""
+        """Show the times of `volume` beside the median and p99 of all recent volumes."""
         head = self.get_component_rich_style("latency--head", partial=True)
         column = "newest" if following else "held"
         rows = [Text(f"{'ms':<7}{column:>6}{'median':>8}{'p99':>7}", head)]
         rows += [self._row(step, volume, recent.stage_times_s(step)) for step in TIMED_STEPS]
         self.query_one("#latency-table", TextView).show(Text("\n").join(rows))
-        final_step = "xz" if volume is not None and volume.mode == "z" else "xzc"
+        final_step = last_stage("zc") if volume is None else volume.final_stage
         self.query_one("#latency-curve-name", TextView).show(NAMES[final_step])
         times_s = recent.stage_times_s(final_step)[-N_IN_CURVE:]
-        # a sparkline spans its least to its greatest value: with a zero in front, heights compare as the times do
+        # A sparkline spans its least to its greatest value. A zero in front makes heights proportional to times.
         self.query_one(Sparkline).data = [0.0, *times_s] if times_s else []
 
     def _row(self, step: str, volume: DecodedVolume | None, times_s: list[float]) -> Text:

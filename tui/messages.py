@@ -1,4 +1,4 @@
-"""What the monitor's workers say to its widgets. Workers post these and touch no widget."""
+"""Messages from the monitor's workers to its app. Workers post messages and touch no widget."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,14 +22,14 @@ class StageDecoded(Message):
 
 @dataclass
 class VolumeSkipped(Message):
-    """A volume whose picture was not made in time."""
+    """A volume has no picture because it was not decoded in time."""
 
     skipped: Skipped
 
 
 @dataclass
 class DaemonHeard(Message):
-    """The daemon's heartbeat; a newer one says all that an older one said."""
+    """The daemon's heartbeat; a newer heartbeat replaces an older one that still waits."""
 
     heartbeat: Heartbeat
 
@@ -39,14 +39,14 @@ class DaemonHeard(Message):
 
 @dataclass
 class NoticeGiven(Message):
-    """Something that should be seen and stops nothing, such as bytes that are no message."""
+    """A problem that people should see and that stops nothing, such as an unreadable message."""
 
     sentence: str
 
 
 @dataclass
 class ControlAnswered(Message):
-    """The daemon's answer to a key press, as a sentence; or why there is none."""
+    """The daemon's answer to a key press, as a sentence, or the reason why there is none."""
 
     sentence: str
     carried_out: bool

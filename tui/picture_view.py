@@ -1,4 +1,4 @@
-"""One picture in a cell area, as large as fits, or a few quiet words where it will be."""
+"""One picture in a cell area, as large as fits; words in its place until it comes."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 class PictureView(Widget):
-    """Draws lines itself: a picture is drawn once for a size, however often the terminal is refreshed."""
+    """Draws its own lines: a picture is drawn once per size, however often the terminal is refreshed."""
 
     COMPONENT_CLASSES = {"picture-view--well"}
 
@@ -28,7 +28,7 @@ class PictureView(Widget):
         self._drawn_size = Size(0, 0)
 
     def show(self, picture: Array | None, words: str = "") -> None:
-        """Show a (height, width, 3) uint8 picture, or `words` on an empty square while there is none."""
+        """Show a (height, width, 3) uint8 picture; without a picture, `words` on an empty square."""
         if picture is self.picture and words == self.words:
             return
         self.picture, self.words = picture, words

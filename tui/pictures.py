@@ -1,7 +1,7 @@
-"""Pictures as text: two pixels a terminal cell, by the upper half block.
+"""Pictures as text: two pixels per terminal cell, by the upper half block.
 
-A cell is about twice as tall as wide, so a cell with "▀" in one colour on another shows two square pixels. Every
-terminal that has colours can do it, through SSH and tmux, and nothing is asked of the terminal.
+A cell is about twice as tall as wide, so "▀" in one colour on another shows two square pixels. Every terminal with
+colours can draw it, through SSH and tmux, without a query to the terminal.
 """
 
 from functools import lru_cache
@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 HALF_BLOCK = "▀"
 KEPT_PX = 160
-"""Longer side of the pictures that are kept in memory: more than any terminal shows."""
+"""The longer side of the pictures kept in memory: more than any terminal shows."""
 CUBE_LEVELS = np.array([0, 95, 135, 175, 215, 255])
 """Levels of red, green and blue in the 6 × 6 × 6 cube of xterm's 256 colours (XFree86 xterm, 256colres.h)."""
 GREY_LEVELS = np.arange(8, 239, 10)
@@ -28,12 +28,12 @@ GREY_LEVELS = np.arange(8, 239, 10)
 
 
 def palette_size(console: Console) -> int | None:
-    """Return 256 for a terminal of 256 colours, None for one whose COLORTERM says 24-bit (or that is not asked)."""
+    """Return 256 for a terminal of 256 colours, else None, which means 24-bit colour."""
     return 256 if console.color_system == "256" else None
 
 
 def fitting_cells(picture: Array, columns: int, rows: int) -> tuple[int, int]:
-    """Return the (columns, rows) that a (height, width, 3) picture takes within a cell area, its aspect kept."""
+    """Return the (columns, rows) of a (height, width, 3) picture within a cell area, with its aspect kept."""
     height, width = picture.shape[:2]
     scale = min(columns / width, 2 * rows / height)
     return max(1, round(width * scale)), max(1, round(height * scale / 2))
@@ -49,7 +49,7 @@ def half_blocks(picture: Array, columns: int, rows: int, colours: int | None = N
 
     Returns
     -------
-    strips : one per row; cells of equal colours in a row are one segment
+    strips : one per row; neighbouring cells of equal colours are one segment
     """
     filter_ = Image.Resampling.BOX if picture.shape[1] >= columns else Image.Resampling.NEAREST
     pixels = np.asarray(Image.fromarray(picture).resize((columns, 2 * rows), filter_))

@@ -1,4 +1,4 @@
-"""`braind monitor --plain`: one line a decode, for pipes and logs. stdout is data, stderr is words."""
+"""`braind monitor --plain`: one line per decode for pipes and logs; data on stdout, messages on stderr."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ HEADER = ("run", "volume", "retrieved", "score", "latency_ms")
 
 
 def write_lines(decodes_endpoint: str, control_endpoint: str, is_stopped: Callable[[], bool] = lambda: False) -> int:
-    """Write `HEADER`, then a tab-separated line a decode, until interrupted or stopped; return the exit status."""
+    """Write `HEADER`, then one tab-separated line per decode, until interrupted or stopped; return the exit status."""
     recent = RecentDecodes()
     try:
         _write(sys.stderr, f"listening at {decodes_endpoint}")
@@ -27,19 +27,21 @@ def write_lines(decodes_endpoint: str, control_endpoint: str, is_stopped: Callab
                     if decode.stage == volume.final_stage:
                         _write(sys.stdout, line(volume))
                 case Skipped():
-                    _write(sys.stderr, f"run {heard.run}, volume {heard.index}: skipped, {heard.reason}")
+                    outcome = "failed" if heard.failed else "skipped"
+                    why = heard.reason.removeprefix("failed: ")
+                    _write(sys.stderr, f"run {heard.run}, volume {heard.index}: {outcome}, {why}")
                 case Notice(sentence):
                     _write(sys.stderr, sentence)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # whoever read the lines has enough; what Python still flushes at exit goes nowhere
+        # The reader of the lines has closed the pipe, so Python's flush at exit must go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def line(volume: DecodedVolume) -> str:
-    """Return a finished decode as fields in the order of `HEADER`; empty where nothing was retrieved."""
+    """Return a finished decode's fields in the order of `HEADER`; a field without a value is empty."""
     best = volume.retrieved[0] if volume.retrieved else None
     latency_s = volume.timings_s.get(volume.final_stage)
     fields = (
@@ -49,11 +51,11 @@ def line(volume: DecodedVolume) -> str:
         f"{best.score:.3f}" if best else "",
         f"{1e3 * latency_s:.0f}" if latency_s is not None else "",
     )
-    # a label may hold tabs
+    # A label may contain tabs.
     return "\t".join(map(printable, fields))
 
 
 def _write(stream: TextIO, words: str) -> None:
-    # a name from the wire may hold what a terminal would obey
+    # A name from the wire may contain a terminal's control sequences.
     stream.write("\t".join(map(printable, words.split("\t"))) + "\n")
     stream.flush()

@@ -1,4 +1,4 @@
-"""Text from the wire made fit for one terminal line: senders choose names and captions freely."""
+"""Make text from the wire safe for one terminal line: senders choose names and captions freely."""
 
 from rich.cells import cell_len, chop_cells
 
@@ -9,7 +9,7 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str, n_cells: int) -> str:
-    """Return the printable text in at most `n_cells` cells, "…" standing for what is cut."""
+    """Return the printable text in at most `n_cells` cells; "…" replaces the part that is cut."""
     text = printable(text)
     if cell_len(text) <= n_cells:
         return text
@@ -19,5 +19,5 @@ def shortened(text: str, n_cells: int) -> str:
 
 
 def run_within(session: str, run: str) -> str:
-    """Return a run's name without the session's in front: `sub-01_ses-02_run-03` is `run-03` beside its session."""
+    """Return a run's name without its session's name: `run-03` for `sub-01_ses-02_run-03`."""
     return run.removeprefix(session).lstrip("_-. ") or run

@@ -1,4 +1,4 @@
-"""The volumes that the monitor keeps: the newest decodes, put together from their stages. Knows no widget."""
+"""The newest decodes, put together from their stages. This module knows no widget."""
 
 import statistics
 from dataclasses import dataclass, field
@@ -6,12 +6,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ..client.wire import Decode, Retrieved, Skipped
+from ..client.wire import Decode, Retrieved, Skipped, last_stage
 
 Array = NDArray[Any]
 
 N_KEPT = 120
-"""Volumes kept: about eight minutes at a volume every four seconds."""
+"""How many volumes are kept: eight minutes at one volume every four seconds."""
 PATIENCE_S = 1.0
 """How long the last finished decode stays on the screen while the next one is made."""
 TIMED_STEPS = ("ack", "scores", "xz", "xzc")
@@ -19,15 +19,15 @@ TIMED_STEPS = ("ack", "scores", "xz", "xzc")
 
 @dataclass(eq=False)
 class DecodedVolume:
-    """One volume as far as it is decoded. Pictures are (height, width, 3) uint8 arrays, None until they come."""
+    """One volume's decode so far. Pictures are (height, width, 3) uint8 arrays, None until they come."""
 
     session: str
     run: str
     index: int
     count: int
-    """Which count of messages it came with: a daemon that starts again may count, and decode, from the start."""
+    """The number of the daemon's count of messages: a restarted daemon may count from 1 again."""
     heard_s: float
-    """When its first message came, on the monitor's monotonic clock."""
+    """When the first message came, on the monitor's monotonic clock."""
     seen: Array | None = None
     xz: Array | None = None
     xzc: Array | None = None
@@ -38,7 +38,7 @@ class DecodedVolume:
     nsd_id: int | None = None
     n_averaged: int = 1
     event: int | None = None
-    """Of a BOLD run: the trial, which every volume tells more of; `index` is the newest's."""
+    """The trial of a BOLD run, decoded again with each volume; `index` is the newest volume's."""
     is_final: bool = True
     since_onset_s: float | None = None
     flags: tuple[str, ...] = ()
@@ -46,25 +46,27 @@ class DecodedVolume:
     preset: str = ""
     simulated: bool = False
     skipped: str = ""
-    """Why no picture was made; empty for a volume that has one or waits for it."""
+    """Why there is no picture; empty if there is a picture or one may come."""
+    failed: bool = False
+    """The volume cannot be decoded."""
 
     @property
     def final_stage(self) -> str:
-        """The stage whose picture ends the decode: in mode `z` there is no Xzc to wait for."""
-        return "xz" if self.mode == "z" else "xzc"
+        """The stage whose picture ends the decode: `xz` in mode `z`, else `xzc`."""
+        return last_stage(self.mode)
 
     @property
     def final_picture(self) -> Array | None:
-        """The best picture that will come: Xzc, or Xz in mode `z`."""
-        return self.xz if self.mode == "z" else self.xzc
+        """The picture of the final stage, if it is there."""
+        return self.xz if self.final_stage == "xz" else self.xzc
 
     def take(self, decode: Decode, picture: Array | None) -> None:
-        """Add a stage; `picture` is the seen one at stage `scores`, else the stage's own."""
+        """Add a stage; `picture` is the seen picture at stage `scores`, else the decoded picture."""
         if decode.stage == "scores":
             self.feedback = decode.feedback
             self.seen = picture if picture is not None else self.seen
         else:
-            # a refined picture takes the place of the one that it refines
+            # A refined picture replaces Xzc.
             setattr(self, "xzc" if decode.stage == "refined" else decode.stage, picture)
         self.retrieved = decode.retrieved or self.retrieved
         self.timings_s |= decode.timings_s
@@ -75,8 +77,8 @@ class DecodedVolume:
         self.mode, self.preset = decode.provenance.mode, decode.provenance.preset
         self.simulated = decode.provenance.simulated
         if decode.stage == self.final_stage:
-            # a volume skipped while it was live may be decoded later
-            self.skipped = ""
+            # A skipped volume may be decoded later.
+            self.skipped, self.failed = "", False
 
 
 class RecentDecodes:
@@ -90,9 +92,9 @@ class RecentDecodes:
     def newest(self, now_s: float) -> DecodedVolume | None:
         """Return the volume that a monitor following the stream shows.
 
-        A volume takes the screen when its last picture is there, or when it is in the works for `PATIENCE_S`: pictures
-        of two volumes never stand side by side, and a fast stream does not flicker between pictures and empty squares.
-        Skipped volumes, and trials that still unfold, leave the last picture standing.
+        A volume is shown when its last picture is there, or when `PATIENCE_S` have passed since its first message. So
+        pictures of two volumes are never shown together, and a fast stream does not flicker. A skipped volume or a
+        provisional trial does not replace the last picture.
         """
         not_skipped = [
             volume for volume in reversed(self.volumes) if volume.final_picture is not None or not volume.skipped
@@ -109,10 +111,10 @@ class RecentDecodes:
         return volume
 
     def take_skipped(self, skipped: Skipped, now_s: float) -> DecodedVolume:
-        """Mark a volume whose picture was not made."""
+        """Mark a volume as skipped."""
         volume = self._volume_of(skipped, now_s)
         if volume.final_picture is None:
-            volume.skipped = skipped.reason or "skipped"
+            volume.skipped, volume.failed = skipped.reason or "skipped", skipped.failed
         return volume
 
     @property
@@ -121,15 +123,15 @@ class RecentDecodes:
         return sum(volume.final_picture is not None for volume in self.volumes)
 
     def newest_first(self) -> list[DecodedVolume]:
-        """All kept volumes."""
+        """Return all kept volumes, newest first."""
         return self.volumes[::-1]
 
     def stage_times_s(self, step: str) -> list[float]:
-        """Seconds since a volume's arrival at which a step was done, oldest volume first."""
+        """Return the seconds from each volume's arrival to the end of a step, oldest volume first."""
         return [volume.timings_s[step] for volume in self.volumes if step in volume.timings_s]
 
     def _volume_of(self, message: Decode | Skipped, now_s: float) -> DecodedVolume:
-        # numbers only grow while one daemon counts: a smaller one is another count, whose volumes are others too
+        # Numbers grow while one daemon counts. A smaller number begins another count, with other volumes.
         if message.seq < self._last_seq:
             self._count += 1
         self._last_seq = message.seq
@@ -137,7 +139,7 @@ class RecentDecodes:
         for volume in reversed(self.volumes):
             if (volume.count, volume.session, volume.run) != (self._count, message.session, message.run):
                 continue
-            # every decode of a trial supersedes the one before
+            # Every decode of a trial supersedes the decode before.
             if (volume.event, event) == (None, None) and volume.index == message.index:
                 return volume
             if event is not None and volume.event == event:

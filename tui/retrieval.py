@@ -1,4 +1,4 @@
-"""The candidate pictures nearest to the decoded z and c, with scores as bars."""
+"""The candidate pictures nearest to the decoded z and c; bars show the scores."""
 
 from rich.text import Text
 from textual.widget import Widget
@@ -44,7 +44,7 @@ class Retrieval(Widget):
 
 
 def bar(score: float, n_cells: int) -> str:
-    """Return a bar for a score of 0 to 1, to half a cell; a correlation below 0 has none."""
-    # NaN compares false with everything: such a score has no bar either
+    """Return a bar for a score of 0 to 1, to half a cell; a correlation below 0 has no bar."""
+    # NaN compares false with everything, so it has no bar either.
     halves = round(2 * n_cells * min(score, 1.0)) if score > 0 else 0
     return BAR * (halves // 2) + HALF_BAR * (halves % 2)

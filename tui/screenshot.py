@@ -1,4 +1,4 @@
-"""A picture of the monitor on a live stream, without a terminal: for the README and for reports."""
+"""Save a picture of the monitor on a live stream, without a terminal."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from .app import Monitor
 
 
 class ScreenshotError(BraindError):
-    """The stream brought too few decodes."""
+    """Too few decodes came."""
 
     code = "screenshot"
 
@@ -27,7 +27,7 @@ def screenshot(
     Raises
     ------
     ScreenshotError
-        When fewer come within `timeout_s` seconds.
+        Fewer volumes are decoded within `timeout_s` seconds.
     """
     asyncio.run(_screenshot(Monitor(decodes_endpoint, control_endpoint), n_decodes, out_svg, size, timeout_s))
 

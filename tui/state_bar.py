@@ -1,4 +1,4 @@
-"""The top of the monitor: connection, subject, session, run; counters; what is on show; whether data are simulated."""
+"""The top of the monitor: connection, subject, session, run, counters, the current volume, SIMULATED."""
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -15,7 +15,7 @@ STALE_AFTER_S = 20.0
 """Five of NSD's trials without a decode."""
 SESSION_FITS_CELLS = 72
 CLOCK_MATTERS_S = 0.1
-"""Times noted by a clock that is so far off are wrong by a good part of a TR."""
+"""A larger clock offset is a considerable part of a TR."""
 STATE_STYLES: dict[State, str] = {
     "recording": "good",
     "ready": "good",
@@ -27,7 +27,7 @@ STATE_STYLES: dict[State, str] = {
 
 
 class StateBar(Widget):
-    """Two rows. `SIMULATED` has a place of its own that nothing else can push away."""
+    """Two rows. `SIMULATED` has its own place, so that nothing else can push it away."""
 
     COMPONENT_CLASSES = {
         "state-bar--good",
@@ -49,7 +49,7 @@ class StateBar(Widget):
     def show(
         self, connection: Connection, volume: DecodedVolume | None, following: bool, n_notices: int, now_s: float
     ) -> None:
-        """Show the connection and the volume on show, at `now_s` of the connection's clock."""
+        """Show the connection and the current volume, at `now_s` of the connection's clock."""
         heartbeat = connection.heartbeat
         simulated = (heartbeat is not None and heartbeat.simulated) or (volume is not None and volume.simulated)
         self.query_one("#simulated").display = simulated
@@ -77,13 +77,13 @@ class StateBar(Widget):
     def _counters(self, connection: Connection, n_notices: int) -> Text:
         heartbeat = connection.heartbeat
         named = [
-            ("acked", str(heartbeat.n_acked) if heartbeat else "–"),
-            ("decoded", str(heartbeat.n_decoded) if heartbeat else "–"),
-            ("skipped", str(heartbeat.n_skipped) if heartbeat else "–"),
+            ("acked", _count(heartbeat.n_acked) if heartbeat else "–"),
+            ("decoded", _count(heartbeat.n_decoded) if heartbeat else "–"),
+            ("skipped", _count(heartbeat.n_skipped) if heartbeat else "–"),
             ("refused", str(heartbeat.n_refused) if heartbeat else "–"),
         ]
         if heartbeat and heartbeat.state == "recording":
-            # nothing is decoded, and the calibration wants the room
+            # Nothing is decoded, and the calibration needs the room.
             named = [named[0], named[-1]]
         counters = self._named(named)
         if heartbeat and heartbeat.calibration and heartbeat.calibration.session == heartbeat.session:
@@ -125,8 +125,13 @@ class StateBar(Widget):
         return Text(words, self.get_component_rich_style(f"state-bar--{style}", partial=True))
 
 
+def _count(n_volumes: int | None) -> str:
+    """Return a number of volumes, "?" while the daemon cannot read its journal."""
+    return "?" if n_volumes is None else str(n_volumes)
+
+
 def clock_words(heartbeat: Heartbeat) -> str:
-    """Return how far the daemon's clock is ahead of the scanner client's, and by how much that may be wrong."""
+    """Return how far the daemon's clock is ahead of the scanner client's, and the largest possible error."""
     offset_s, uncertainty_s = heartbeat.clock_offset_s or 0.0, heartbeat.clock_uncertainty_s or 0.0
     if abs(offset_s) < 1:
         return f"{1000 * offset_s:+.1f} ± {1000 * uncertainty_s:.1f} ms"

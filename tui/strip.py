@@ -1,4 +1,4 @@
-"""Recent decodes side by side, newest left, each over its volume's index."""
+"""Recent decodes side by side, the newest left, each above its volume's index."""
 
 from rich.segment import Segment
 from textual.events import Click
@@ -13,7 +13,7 @@ from .recent import DecodedVolume
 
 
 class RecentStrip(Widget):
-    """Small pictures; the one on show has its index marked. Clicking one chooses it."""
+    """Small pictures. The current volume's index is marked; a click chooses a volume."""
 
     COMPONENT_CLASSES = {"strip--well", "strip--index", "strip--shown", "strip--skipped"}
 
@@ -26,7 +26,7 @@ class RecentStrip(Widget):
         self._drawn_size = Size(0, 0)
 
     def show(self, volumes: list[DecodedVolume], shown: DecodedVolume | None) -> None:
-        """Show the volumes, newest first, scrolled so that `shown` is among those that fit."""
+        """Show the volumes, newest first, scrolled so that `shown` is visible."""
         self.volumes, self.shown = volumes, shown
         looks = [(volume, volume.final_picture is None, volume.skipped, volume is shown) for volume in self._visible()]
         if looks != self._looks:
@@ -45,13 +45,13 @@ class RecentStrip(Widget):
             self.post_message(VolumeChosen(volumes[slot]))
 
     def _slot_cells(self) -> int:
-        # square pictures over one row of indices, and a cell between them
+        # Pictures are square, above one row of indices, with one cell between them.
         return max(5, 2 * (self.size.height - 1) + 1)
 
     def _visible(self) -> list[DecodedVolume]:
         n_slots = max(1, (self.size.width + 1) // self._slot_cells())
-        place = self.volumes.index(self.shown) if self.shown in self.volumes else 0
-        first = max(0, place - n_slots + 1)
+        position = self.volumes.index(self.shown) if self.shown in self.volumes else 0
+        first = max(0, position - n_slots + 1)
         return self.volumes[first : first + n_slots]
 
     def _draw(self) -> list[Strip]:
@@ -70,7 +70,7 @@ class RecentStrip(Widget):
         picture = volume.final_picture
         well = self.get_component_rich_style("strip--well")
         if picture is None:
-            words = "skip" if volume.skipped else "…"
+            words = "fail" if volume.failed else "skip" if volume.skipped else "…"
             lines = [""] * (rows // 2) + [shortened(words, columns)]
             return [Strip([Segment(line.center(columns), well)], columns) for line in (lines + [""] * rows)[:rows]]
         fitting = fitting_cells(picture, columns, rows)

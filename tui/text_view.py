@@ -1,11 +1,11 @@
-"""A few lines of text that are drawn again only when they change: over SSH nothing is sent for nothing."""
+"""Lines of text that are drawn only when they change, which saves traffic over SSH."""
 
 from rich.text import Text
 from textual.widgets import Static
 
 
 class TextView(Static):
-    """A `Static` that knows what it shows. Takes no markup: what it shows came over the wire."""
+    """A `Static` that remembers its text. It takes no markup, because its text comes over the wire."""
 
     def __init__(self, words: str = "", *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(words, id=id, classes=classes, markup=False)

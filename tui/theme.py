@@ -2,7 +2,7 @@
 
 from textual.theme import Theme
 
-# greys of so little saturation that the nearest of 256 colours is grey too
+# The greys are so unsaturated that the nearest of 256 colours is grey too.
 CONTROL_ROOM = Theme(
     name="control-room",
     primary="#6f8f9c",

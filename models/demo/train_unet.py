@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionImg2ImgPipeli
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ..prior import principal_components
+from ..picture_prior import principal_components
 from .scenes import Scene, captions, draw_held_out_scene, draw_training_scene
 from .train_clip import token_ids
 from .training import (

@@ -1,7 +1,6 @@
 """What the three training stages share: where they run, checkpoints that survive a stop, progress on stderr."""
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
+from ...whole_file import write_whole
 from .scenes import Scene, render
 
 DEMO_PATH = Path(__file__).parent
@@ -74,11 +74,9 @@ class Checkpoint:
         for name, parameter in self.model.named_parameters():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 tensors[f"adam.{key}.{name}"] = torch.as_tensor(value)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, partial,
-                  metadata={"step": str(step)})  # fmt: skip
-        os.replace(partial, self.path)
+        contiguous = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+        with write_whole(self.path) as unfinished_path:
+            save_file(contiguous, unfinished_path, metadata={"step": str(step)})
 
     def resume(self) -> int:
         """Load the newest state, if any, and return how many steps are done."""

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import msgspec
 import pytest
 
 from braind.client.config import load_config
@@ -55,3 +56,11 @@ def test_a_daemon_that_listens_everywhere_is_reached_through_loopback(tmp_path):
 def test_a_broken_file_is_passed_over(config):
     write_endpoints(config, listening(os.getpid())).write_text("{")
     assert endpoints(config).address("ingest") == ("127.0.0.1", 5560)
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:ingest", "tcp://127.0.0.1", "", "tcp://127.0.0.1:"])
+def test_a_file_whose_addresses_have_no_port_is_not_taken(config, address):
+    good = msgspec.to_builtins(listening(os.getpid()))
+    endpoints_path(config).parent.mkdir(parents=True, exist_ok=True)
+    endpoints_path(config).write_bytes(msgspec.json.encode(good | {"control": address}))
+    assert endpoints(config).address("control") == ("127.0.0.1", 5562)

@@ -6,14 +6,14 @@ import sys
 import pytest
 
 from braind.client import wire
-from braind.client.outlet import Given, OutletError
+from braind.client.outlet import OutletError, ScoreSample
 from braind.client.outlet_lsl import load_pylsl
 from braind.client.outlet_udp import UdpOutlet, line
 
 
 def given(daemon, **fields):
     fields = {"seq": 3, "session": "s", "run": "r", "index": 7, "stage": "scores", "timings_s": {}, **fields}
-    return Given.of(wire.Decode(provenance=daemon.provenance, **fields))
+    return ScoreSample.of(wire.Decode(provenance=daemon.provenance, **fields))
 
 
 def test_a_bold_trial_that_unfolds_is_a_line(daemon):

@@ -11,7 +11,8 @@ from braind.client.config import load_config
 from braind.client.connection import RefusedByDaemon
 from braind.client.nsd import BETA_SCALE, NsdTree
 from braind.client.replay import replay
-from braind.client.replay_runs import ReplayError, TestTrials, bold_runs
+from braind.client.replay_plan import ReplayPlan
+from braind.client.replay_runs import ReplayedTrials, ReplayError, bold_runs
 from braind.client.scanner import ScannerClient
 from braind.client.subscriber import DecodeSubscriber
 from braind.client.unfinished import UnfinishedReplay
@@ -27,19 +28,27 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trials(tree):
-    return TestTrials.of(tree, 1, None)
+    return ReplayedTrials.of(tree, 1, None)
 
 
 @pytest.fixture
 def run(daemon, tree):
     """Replay to the daemon, with a subscriber, flat out."""
 
-    def run(**options):
+    def run(session_id="1", progress=None, settle_s=5.0, **plan):
         with (
             ScannerClient(port=daemon.ingest_port, timeout_s=0.5, give_up_s=10) as client,
             DecodeSubscriber("127.0.0.1", daemon.decodes_port, daemon.control_port) as subscriber,
         ):
-            return replay(tree, 1, client, subscriber, **{"settle_s": 5.0, **options})
+            return replay(
+                tree,
+                ReplayPlan(1, **plan),
+                client,
+                subscriber,
+                session_id=session_id,
+                progress=progress,
+                settle_s=settle_s,
+            )
 
     return run
 
@@ -213,15 +222,15 @@ def test_what_the_dataset_does_not_have_is_said(run):
 
 def test_only_an_interrupted_replay_is_gone_on_with(tmp_path):
     config = load_config(overrides={"paths": {"data": str(tmp_path)}})
-    first = UnfinishedReplay(config, 1, "beta", "single", None)
+    first = UnfinishedReplay(config, ReplayPlan(1))
     assert not first.is_resumed
-    second = UnfinishedReplay(config, 1, "beta", "single", None)
+    second = UnfinishedReplay(config, ReplayPlan(1))
     assert second.is_resumed
     assert second.session_id == first.session_id
-    assert not UnfinishedReplay(config, 1, "beta", "running", None).is_resumed
-    assert not UnfinishedReplay(config, 1, "beta", "single", None, fresh=True).is_resumed
+    assert not UnfinishedReplay(config, ReplayPlan(1, repeats="running")).is_resumed
+    assert not UnfinishedReplay(config, ReplayPlan(1), fresh=True).is_resumed
     second.finish()
-    assert not UnfinishedReplay(config, 1, "beta", "single", None).is_resumed
+    assert not UnfinishedReplay(config, ReplayPlan(1)).is_resumed
 
 
 def test_a_calibration_has_all_trials_and_names_their_pictures(daemon, run, tree):

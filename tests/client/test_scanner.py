@@ -40,7 +40,7 @@ def test_the_daemons_clock_is_measured_and_told_to_it_with_an_uncertainty_that_h
     run = client.open_run(hello)
     offset_s, uncertainty_s = client.clock_offset
     assert abs(offset_s - 3600) <= uncertainty_s < 1
-    monkeypatch.setattr("braind.client.scanner.CLOCK_EVERY_S", 0)
+    monkeypatch.setattr("braind.client.resending.CLOCK_EVERY_S", 0)
     run.send(voxels(0))
     first, *_, last = daemon.clock_requests
     assert (first.offset_s, first.uncertainty_s) == (None, None)
@@ -53,7 +53,7 @@ def test_the_daemons_clock_is_measured_and_told_to_it_with_an_uncertainty_that_h
 
 
 def test_a_daemon_that_says_nothing_of_its_clock_is_sent_volumes_all_the_same(daemon, client, hello, monkeypatch):
-    monkeypatch.setattr("braind.client.scanner.CLOCK_PATIENCE_S", 0.01)
+    monkeypatch.setattr("braind.client.resending.CLOCK_PATIENCE_S", 0.01)
     take = daemon._take
     daemon._take = lambda message, payload: None if isinstance(message, wire.ClockRequest) else take(message, payload)
     client.open_run(hello)

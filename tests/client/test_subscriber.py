@@ -193,3 +193,61 @@ def test_a_request_the_daemon_refuses_is_an_error_with_its_words(daemon):
 def test_without_a_daemon_a_request_says_how_to_start_one():
     with ControlClient(port=1, timeout_s=0.2) as control, pytest.raises(NoDaemonError, match="start it with `braind"):
         control.status()
+
+
+def test_a_skipped_volume_comes_whatever_stages_are_wanted(daemon, hello):
+    daemon.latest_skips = {0}
+    with subscribe(daemon, stages=("xzc",)) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, range(2))
+        assert numbers(subscriber, 2) == [1, 4]
+
+
+def test_a_history_longer_than_the_stream_is_the_whole_stream(daemon, hello):
+    send_volumes(daemon, hello, range(2))
+    with subscribe(daemon, history=1000) as subscriber:
+        assert numbers(subscriber, 6) == list(range(1, 7))
+        assert subscriber.n_lost == 0
+
+
+def test_a_viewer_may_ask_for_numbers_that_are_still_to_come(daemon, hello):
+    send_volumes(daemon, hello, [0])
+    with subscribe(daemon, from_seq=4) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, [1])
+        assert numbers(subscriber, 3) == [4, 5, 6]
+
+
+def test_a_loop_over_a_subscriber_gives_one_message_after_another(daemon, hello):
+    with subscribe(daemon) as subscriber:
+        wait_for_subscription(subscriber)
+        send_volumes(daemon, hello, range(2))
+        found = []
+        for received in subscriber:
+            if isinstance(received.message, wire.Decode):
+                found.append(received.message.stage)
+            if len(found) == 6:
+                break
+        assert found == ["scores", "xz", "xzc"] * 2
+
+
+def test_nothing_within_the_time_is_none_and_the_next_message_still_comes(daemon, hello):
+    with subscribe(daemon) as subscriber:
+        wait_for_subscription(subscriber)
+        daemon.stop()
+        while subscriber.receive(0.05) is not None:
+            pass
+        daemon.start()
+        assert subscriber.receive(20) is not None
+
+
+def test_a_hole_that_the_daemon_refuses_to_fill_is_counted_and_said(daemon, hello, caplog):
+    daemon.lose_published = {1, 2}
+    with subscribe(daemon, from_seq=1) as subscriber:
+        wait_for_subscription(subscriber)
+        refused = wire.encode(wire.Refused(code="storage", sentence="the journal is away"))
+        daemon._control = lambda message: iter([refused])
+        send_volumes(daemon, hello, [0])
+        assert numbers(subscriber, 1) == [3]
+        assert subscriber.n_lost == 2
+    assert "decodes 1 to 2 cannot be fetched: the journal is away" in caplog.text

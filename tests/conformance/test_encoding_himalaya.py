@@ -5,11 +5,13 @@ from himalaya.ridge import RidgeCV
 from himalaya.scoring import correlation_score, r2_score
 from sklearn.model_selection import PredefinedSplit
 
+from braind.models import encoding
 from braind.models.encoding import ALPHAS, bootstrap_counts, reduce_features, score_voxels
-from braind.models.ridge import picture_folds
+from braind.models.folds import picture_folds
 
 
-def test_r_and_r2_of_every_voxel_are_himalayas():
+def test_r_and_r2_of_every_voxel_are_himalayas(monkeypatch):
+    monkeypatch.setattr(encoding, "VOXELS_AT_ONCE", 170)
     rng = np.random.default_rng(3)
     properties = rng.normal(size=(460, 20))
     pictures = properties @ rng.normal(size=(20, 150)) + rng.normal(size=(460, 150))
@@ -18,9 +20,8 @@ def test_r_and_r2_of_every_voxel_are_himalayas():
     is_training = np.arange(460) % 4 > 0
     features = reduce_features(pictures, is_training, 100)
 
-    ours = score_voxels(
-        features, responses, is_training, {"all": np.ones(500, bool)}, bootstrap_counts(115, 20, 0), voxels_at_once=170
-    )
+    rois = {"all": np.ones(500, bool)}
+    ours = score_voxels(features, responses, is_training, rois, bootstrap_counts(115, 20, 0))
 
     training = features[is_training].astype(np.float64)
     fold = np.empty(len(training), int)

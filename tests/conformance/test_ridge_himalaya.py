@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from himalaya.ridge import RidgeCV
+from ridge_fits import fit_ridge
 from sklearn.model_selection import PredefinedSplit
 
-from braind.models import cross_validation
+from braind.models import penalties, penalty_screening
+from braind.models.design import standardise
 from braind.models.fit_profiles import PROFILES
-from braind.models.ridge import fit_ridge, picture_folds, standardise
+from braind.models.folds import picture_folds
 
 
 @pytest.fixture(scope="module")
@@ -27,12 +29,12 @@ def trials():
 def test_penalties_agree_on_nearly_all_targets_and_coefficients_where_they_do(
     trials, intercept, basis_size, few_voxels, monkeypatch
 ):
-    monkeypatch.setattr(cross_validation, "FEW_VOXELS", few_voxels)
+    monkeypatch.setattr(penalties, "FEW_VOXELS", few_voxels)
     # a small basis, as targets beyond counting are read in
-    monkeypatch.setattr(cross_validation, "BASIS_SIZE", basis_size)
-    monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)
+    monkeypatch.setattr(penalty_screening, "BASIS_SIZE", basis_size)
+    monkeypatch.setattr(penalty_screening, "SAMPLE_SIZE", 100)
     z_scored, targets, picture_of_trial = trials
-    alphas = np.array(PROFILES["live"].alphas, np.float32)
+    alphas = np.array(PROFILES["live"].penalties, np.float32)
     folds = picture_folds(picture_of_trial, 5, grouped=True)
     fold_of_trial = np.empty(len(z_scored), int)
     for number, (_, held_out) in enumerate(folds):
@@ -40,8 +42,8 @@ def test_penalties_agree_on_nearly_all_targets_and_coefficients_where_they_do(
     theirs = RidgeCV(alphas=alphas, fit_intercept=intercept, cv=PredefinedSplit(fold_of_trial))
     theirs.fit(z_scored, targets[picture_of_trial])
     fit = fit_ridge(z_scored, targets, picture_of_trial, alphas.tolist(), folds, intercept=intercept)
-    same = np.isclose(fit.alphas, theirs.best_alphas_, rtol=1e-4)
-    assert np.unique(fit.alphas).size > 3
+    same = np.isclose(fit.penalties, theirs.best_alphas_, rtol=1e-4)
+    assert np.unique(fit.penalties).size > 3
     assert same.mean() >= 0.99
     difference = np.linalg.norm(fit.coefficients - theirs.coef_, axis=0) / np.linalg.norm(theirs.coef_, axis=0)
     assert difference[same].max() < 1e-4
@@ -50,10 +52,10 @@ def test_penalties_agree_on_nearly_all_targets_and_coefficients_where_they_do(
 def test_the_takagi_profile_is_himalayas_default_cross_validation(trials):
     z_scored, targets, picture_of_trial = trials
     profile = PROFILES["takagi"]
-    theirs = RidgeCV(alphas=np.array(profile.alphas, np.float32)).fit(z_scored, targets[picture_of_trial])
+    theirs = RidgeCV(alphas=np.array(profile.penalties, np.float32)).fit(z_scored, targets[picture_of_trial])
     folds = picture_folds(picture_of_trial, profile.folds, profile.grouped)
-    fit = fit_ridge(z_scored, targets, picture_of_trial, profile.alphas, folds, intercept=profile.intercept)
-    predicted = z_scored @ fit.coefficients + fit.value_at_mean
+    fit = fit_ridge(z_scored, targets, picture_of_trial, profile.penalties, folds, intercept=profile.intercept)
+    predicted = z_scored @ fit.coefficients + fit.targets.value_at_mean
     # among penalties that small all coefficients are least squares', whichever is chosen
     assert predicted == pytest.approx(theirs.predict(z_scored), abs=2e-2)
     assert predicted.mean(axis=0) == pytest.approx(0, abs=1e-4)

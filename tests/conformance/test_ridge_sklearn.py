@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from ridge_fits import fit_ridge
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from braind.models.low_rank import reduce_rank
-from braind.models.ridge import fit_ridge, picture_folds, standardise
+from braind.models.design import standardise
+from braind.models.folds import picture_folds
+from braind.models.reduced_rank import reduce_rank
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def test_coefficients_and_intercept_are_sklearns(trials, alpha):
     theirs = Ridge(alpha=alpha, solver="cholesky").fit(scaled, targets[picture_of_trial].astype(np.float64))
     error = np.linalg.norm(fit.coefficients - theirs.coef_.T, axis=0) / np.linalg.norm(theirs.coef_.T, axis=0)
     assert error.max() < 1e-4
-    assert fit.value_at_mean == pytest.approx(theirs.intercept_, rel=1e-5)
+    assert fit.targets.value_at_mean == pytest.approx(theirs.intercept_, rel=1e-5)
 
 
 def test_z_scores_are_standard_scalers(trials):
@@ -57,7 +59,7 @@ def test_each_targets_penalty_is_grid_searchs(trials):
             Ridge(), {"alpha": alphas}, cv=GroupKFold(4), scoring="neg_mean_squared_error", refit=False
         )
         search.fit(z_scored, targets[picture_of_trial, target], groups=picture_of_trial)
-        assert fit.alphas[target] == search.best_params_["alpha"]
+        assert fit.penalties[target] == search.best_params_["alpha"]
         assert fit.held_out_mse[target] == pytest.approx(-search.best_score_, rel=1e-3)
 
 

@@ -11,6 +11,7 @@ from msgspec import structs
 from running_daemon import LdmFacts, hello, random_candidates, random_weights, values, volume_frames
 
 from braind.client import wire
+from braind.daemon.database import JournalError
 from braind.daemon.front import Front
 from braind.daemon.sessions import Sessions
 from braind.daemon.status import Standing
@@ -157,3 +158,97 @@ def test_motion_that_a_sender_found_is_journaled_with_its_volume(tmp_path):
     header = journal.volume(place.arrival).header
     assert (header.motion, header.roi_values) == (motion, (5.0,))
     sessions.close()
+
+
+def reads_of_runs(journal, action):
+    """Return how often a journal's table of runs is read while an action runs."""
+    statements = []
+    journal._database._connection.set_trace_callback(statements.append)
+    action()
+    journal._database._connection.set_trace_callback(None)
+    assert statements
+    return sum("FROM runs" in statement for statement in statements)
+
+
+def front_over(sessions, weights=WEIGHTS):
+    standing = Standing(sessions, weights, preset="live-4", policy="all")
+    return Front(None, sessions, standing, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
+
+
+def send(front, indices, run="run-01"):
+    for index in indices:
+        assert isinstance(front.take(volume_frames(index, run=run)), wire.Ack)
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    sessions = Sessions(tmp_path, wait_for_disk=False)
+    yield sessions
+    sessions.close()
+
+
+def test_a_run_is_read_from_the_journal_at_its_hello_and_at_no_volume(sessions):
+    front = front_over(sessions)
+    front.take(wire.encode(hello()))
+    assert reads_of_runs(sessions["ses"], lambda: send(front, range(4))) == 0
+
+
+def test_a_run_that_an_earlier_daemon_opened_goes_on_without_a_hello_and_is_read_once(sessions, tmp_path):
+    earlier = front_over(sessions)
+    earlier.take(wire.encode(hello()))
+    send(earlier, [0, 1])
+    resumed = Sessions(tmp_path, wait_for_disk=False)
+    resumed.resume()
+    front = front_over(resumed)
+    assert reads_of_runs(resumed["ses"], lambda: send(front, [2, 3])) == 1
+    assert front.take(volume_frames(1)).duplicate
+    assert front.take(volume_frames(1, number=7)).code == "conflict"
+    assert front.take(wire.encode(hello())).next_index == 4
+    resumed.close()
+
+
+def test_a_run_that_ended_before_a_restart_takes_what_was_missing_and_nothing_after(sessions, tmp_path):
+    earlier = front_over(sessions)
+    earlier.take(wire.encode(hello()))
+    send(earlier, [1])
+    earlier.take(wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=2)))
+    resumed = Sessions(tmp_path, wait_for_disk=False)
+    resumed.resume()
+    front = front_over(resumed)
+    assert front.take(volume_frames(2)).code == "run_ended"
+    send(front, [0])
+    assert front.take(wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=2))).duplicate
+    resumed.close()
+
+
+def test_a_run_recorded_under_other_weights_is_refused_by_volume_and_by_hello(sessions):
+    front = front_over(sessions)
+    front.take(wire.encode(hello()))
+    send(front, [0])
+    others = random_weights(LDM, seed=1)
+    front.use(others, CANDIDATES)
+    for frames in (volume_frames(1), wire.encode(hello())):
+        refused = front.take(frames)
+        assert (refused.code, f"recorded under weights {WEIGHTS.fingerprint}" in refused.sentence) == ("weights", True)
+    assert isinstance(front.take(wire.encode(hello(run="next"))), wire.Welcome)
+    send(front, [0], run="next")
+
+
+def test_a_session_that_was_left_out_is_refused_until_its_hello_opens_it_anew(sessions):
+    front = front_over(sessions)
+    front.take(wire.encode(hello()))
+    send(front, [0])
+    with sessions.without_if_damaged("ses"):
+        raise JournalError("ses.sqlite3: damaged")
+    assert front.take(volume_frames(1)).code == "run"
+    assert front.take(wire.encode(hello())).next_index == 1
+    send(front, [1])
+
+
+def test_the_run_that_is_being_sent_is_named_until_it_ends(sessions):
+    front = front_over(sessions)
+    assert front.run_at_hand() == ""
+    front.take(wire.encode(hello()))
+    assert front.run_at_hand() == "run-01"
+    front.take(wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=0)))
+    assert front.run_at_hand() == ""

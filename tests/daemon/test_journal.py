@@ -9,6 +9,7 @@ from running_daemon import PNG, hello
 from braind.client import wire
 from braind.daemon.database import JournalError
 from braind.daemon.journal import Journal
+from braind.daemon.records import Pair
 from braind.daemon.sessions import Sessions
 
 PROVENANCE = wire.Provenance(
@@ -178,3 +179,68 @@ def test_numbers_go_on_over_sessions_and_a_damaged_journal_keeps_no_daemon_from_
     assert resumed.last_seq() == 7
     assert "broken.sqlite3" in caplog.text
     resumed.close()
+
+
+def test_a_commit_that_fails_half_way_keeps_nothing(journal):
+    def fail():
+        with journal._database.commit() as database:
+            database.execute("UPDATE runs SET n_volumes = 5")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert journal.run("run-01").n_volumes is None
+    add(journal, 0)
+
+
+def test_a_journal_that_another_program_keeps_locked_is_an_answer_that_may_pass(journal):
+    other = sqlite3.connect(journal.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    journal._database._connection.execute("PRAGMA busy_timeout = 1")
+    with pytest.raises(JournalError, match="database is locked") as error:
+        add(journal, 0)
+    assert error.value.code == "storage"
+    other.execute("ROLLBACK")
+    other.close()
+    add(journal, 0)
+
+
+def test_a_second_hello_changes_nothing_and_an_end_is_remembered(journal):
+    journal.open_run(hello(n_volumes=9), "others")
+    record = journal.run("run-01")
+    assert (record.name, record.weights, record.hello.n_volumes, record.n_volumes) == ("run-01", "weights", None, None)
+    journal.end_run(wire.EndRun(session="ses", run="run-01", n_volumes=4), has_estimates=True)
+    assert journal.run("run-01").n_volumes == 4
+    assert journal.runs_to_finish("weights") == ["run-01"]
+    journal.finish_run("run-01")
+    assert journal.runs_to_finish("weights") == []
+
+
+def test_a_volume_that_kills_the_decoder_is_counted(journal):
+    add(journal, 0)
+    assert [journal.count_crash("run-01", 0), journal.count_crash("run-01", 0)] == [1, 2]
+
+
+def test_onsets_come_between_the_volumes_they_came_between(journal):
+    def add_event(number):
+        journal.add_event(wire.Event(session="ses", run="run-01", event=number, onset_s=number), None)
+
+    add_event(0)
+    add(journal, 0)
+    add_event(1)
+    add(journal, 1)
+    (first, _), (second, _) = journal.run_volumes("run-01", 0)
+    before_first = journal.events("run-01", 0, first.arrival)
+    between = journal.events("run-01", first.arrival, second.arrival)
+    assert [[event.header.event for event in events] for events in (before_first, between)] == [[0], [1]]
+    assert journal.event("run-01", 1).header.onset_s == 1
+    with pytest.raises(JournalError, match="run run-01 has no event 7"):
+        journal.event("run-01", 7)
+
+
+def test_a_trials_own_pair_goes_before_its_runs():
+    run, onset = hello(right=100, foil=101), wire.Event(session="ses", run="run-01", event=0, onset_s=1.0)
+    own = wire.Event(session="ses", run="run-01", event=0, onset_s=1.0, right="a", foil="b")
+    assert Pair.named_by(own, run) == Pair("a", "b")
+    assert Pair.named_by(onset, run) == Pair(100, 101)
+    assert Pair.named_by(onset, hello()) is None

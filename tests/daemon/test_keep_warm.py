@@ -3,12 +3,11 @@
 from types import SimpleNamespace
 
 import pytest
+from pipelines import decoder_settings, setup_line
 
 from braind.daemon import decoder as decoder_module
-from braind.daemon import link
 from braind.daemon.cadence import Cadence
 from braind.daemon.decoder import Decoder
-from braind.models.presets import PRESETS
 
 
 def test_the_next_volume_is_expected_by_the_median_gap():
@@ -32,12 +31,7 @@ def clock(monkeypatch):
 
 
 def heard(tmp_path, keep_warm_ms, pulses):
-    setup = link.Setup(
-        weights_path="", candidates_path="", ldm_path=None, lora_path=None, tiny_decoder_path=None,
-        journals_path=str(tmp_path), sessions=(), next_seq=1, policy="all", preset=PRESETS["live-4"], refine=None,
-        engine="torch", provider="", may_fall_back=False, gpu_dtype="bfloat16", keep_warm_ms=keep_warm_ms,
-        engines_path="", mode="zc", seed=1, threads=1, paused=False,
-    )  # fmt: skip
+    setup = setup_line(tmp_path, decoder_settings(), keep_warm_ms=keep_warm_ms)
     decoder = Decoder(setup, SimpleNamespace(keep_warm=lambda: pulses.append(1)), print)
     for arrived_s in (96.0, 97.0, 98.0, 99.0, 100.0):
         decoder._cadence.add_arrival(arrived_s)

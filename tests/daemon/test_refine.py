@@ -1,16 +1,24 @@
 """Refined pictures: made of the newest volume while nothing else waits, and put off as soon as something does."""
 
 import io
+import queue
+import sqlite3
+from contextlib import closing
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from running_daemon import RunningDaemon, hello, values, volume_frames
+from pipelines import decoder_settings, setup_line
+from running_daemon import Files, RunningDaemon, hello, values, volume_frames
+from small_models import write_model
 
 from braind.client import wire
 from braind.daemon import link
 from braind.daemon.decoder import Decoder
+from braind.daemon.decoder_process import _work
+from braind.daemon.journal import Journal
+from braind.daemon.stages import Stages
 from braind.models.presets import PRESETS
 from braind.models.reconstruct import Reconstructor
 
@@ -44,27 +52,76 @@ def test_volumes_that_wait_go_first_and_the_newest_is_refined(daemon, ldm):
     assert np.abs(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int) - expected).max() <= 1
 
 
-def test_an_engine_that_fails_at_a_refined_picture_leaves_the_decoder_running(tmp_path, caplog):
-    """What fails is an extra; it is not tried again, and nothing is said to the viewers."""
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("small-refine")
+    return Files(folder, write_model(folder / "ldm"))
 
-    def fail(_):
+
+@pytest.fixture
+def journal(small, tmp_path):
+    journal = Journal(tmp_path / "ses.sqlite3")
+    journal.open_run(hello(run="one"), small.weights.fingerprint)
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def stages(small):
+    return Stages(decoder_settings(small, refine="live-8", ldm_path=str(small.ldm_path)))
+
+
+def add_volume(journal, small, index):
+    voxels = np.random.default_rng(index).normal(size=len(small.weights.voxel_index)).astype(np.float32)
+    volume = wire.Volume(session="ses", run="one", index=index, shape=(1, 1, 60), dtype="float32", crc32=index)
+    journal.add_volume(volume, voxels, seen=None, whole=None)
+
+
+def stages_in(journal):
+    messages = [wire.decode([wire.MAGIC, published.header])[0] for published in journal.published(1, 100)]
+    return [(message.index, message.stage) for message in messages]
+
+
+@pytest.mark.timeout(60)
+def test_an_engine_that_fails_at_a_refined_picture_leaves_the_decoder_running(small, journal, stages, tmp_path, caplog):
+    lines = queue.SimpleQueue()
+    add_volume(journal, small, 0)
+
+    def fail(*_):
+        """Fail once a volume; the first failure is followed by a second volume, the second one by the end."""
+        if journal.counts() == {"decoded": 1}:
+            add_volume(journal, small, 1)
+            lines.put(link.Wake(session="ses", run="one", index=1, arrived_s=0.0, ack_s=0.0))
+        else:
+            lines.put(link.Stop())
         raise RuntimeError("out of memory")
 
-    setup = link.Setup(
-        weights_path="", candidates_path="", ldm_path=None, lora_path=None, tiny_decoder_path=None,
-        journals_path=str(tmp_path), sessions=(), next_seq=1, policy="all", preset=PRESETS["live-4"],
-        refine=PRESETS["live-8"], engine="torch", provider="", may_fall_back=False, gpu_dtype="bfloat16",
-        keep_warm_ms=0, engines_path="", mode="zc", seed=1, threads=1, paused=False,
-    )  # fmt: skip
-    said, weights = [], SimpleNamespace(fingerprint="w")
-    decoder = Decoder(setup, SimpleNamespace(refine=fail, weights=weights), said.append)
-    decoder._unrefined = SimpleNamespace(run="one", index=3), 0, 0.0
-    decoder.refine(lambda: False)
-    assert "run one, volume 3: no refined picture" in caplog.text
+    engine = stages._refiner.engine
+    stages._refiner.engine = SimpleNamespace(
+        name=engine.name, networks=engine.networks, conditioned=engine.conditioned, predicted_noise=fail
+    )
+    decoder = Decoder(setup_line(tmp_path, decoder_settings(small), sessions=("ses",)), stages, lambda _: None)
+    _work(decoder, lines)
+    decoder.close()
+    assert journal.counts() == {"decoded": 2}
+    assert stages_in(journal) == [(index, stage) for index in (0, 1) for stage in wire.STAGES_OF_MODE["zc"]]
+    assert [f"run one, volume {n}: no refined picture" in caplog.text for n in (0, 1)] == [True, True]
+
+
+def test_a_journal_that_is_damaged_before_a_refined_picture_leaves_the_decoder_running(
+    small, journal, stages, tmp_path, caplog
+):
+    add_volume(journal, small, 0)
+    decoder = Decoder(setup_line(tmp_path, decoder_settings(small), sessions=("ses",)), stages, lambda _: None)
+    assert decoder.step()
+    with closing(sqlite3.connect(journal.path)) as damaging, damaging:
+        damaging.execute("PRAGMA writable_schema = ON")
+        damaging.execute("UPDATE sqlite_master SET sql = 'damaged' WHERE name = 'volumes'")
+        damaging.execute("PRAGMA schema_version = 1000")
     assert not decoder.step()
-    caplog.clear()
+    assert "damaged" in caplog.text
     decoder.refine(lambda: False)
-    assert (caplog.text, said) == ("", [])
+    assert not decoder.step()
     decoder.close()
 
 

@@ -1,5 +1,6 @@
 """BOLD volumes become trials, and a crash changes none of them."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -8,19 +9,20 @@ from running_daemon import PNG, hello
 
 from braind.client import wire
 from braind.daemon.journal import Journal
-from braind.daemon.trials import BoldRun
+from braind.daemon.trials import RunEstimates
 from braind.models.bold_prior import BoldPrior
 from braind.models.estimator import CausalEstimator
 
 TR_S = 4 / 3
 N_VOLUMES = 40
 PRIOR = BoldPrior.vague(20)
+HELLO = hello(kind="bold", tr_s=TR_S)
 
 
 @pytest.fixture
 def journal(tmp_path):
     journal = Journal(tmp_path / "ses.sqlite3")
-    journal.open_run(hello(kind="bold", tr_s=TR_S), "weights")
+    journal.open_run(HELLO, "weights")
     yield journal
     journal.close()
 
@@ -52,7 +54,7 @@ def ready_trials(run):
 
 def test_trials_are_the_estimators_own(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
 
     estimator = CausalEstimator(TR_S, PRIOR)
@@ -70,7 +72,7 @@ def test_trials_are_the_estimators_own(journal):
 
 def test_a_trial_carries_what_its_onset_said(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     trial = run.trials(run.ready()[0])[0]
     assert (trial.trial, trial.seen) == (100, PNG)
@@ -78,7 +80,7 @@ def test_a_trial_carries_what_its_onset_said(journal):
 
 def test_a_trial_unfolds_until_it_is_final_once(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     provisional = [(place, trial) for place in run.ready() for trial in run.trials(place) if trial.event == 2]
     since_onset_s = [trial.since_onset_s for _, trial in provisional]
@@ -101,7 +103,7 @@ def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
         journal.add_volume(header, spike if index == 20 else voxels(index), seen=None, whole=None)
     mean_signal = np.random.default_rng(7).normal(size=20).astype(np.float32)
     prior = replace(PRIOR, mean_signal=mean_signal, misaligned_below=0.99)
-    run = BoldRun(journal, "run-01", TR_S, prior)
+    run = RunEstimates(journal, HELLO, prior)
     run.advance()
     finals = {trial.event: trial for place in run.ready() for trial in run.trials(place) if trial.is_final}
     # volume 20 lies at 26.7 s: after the onsets at 15 and 22.5 s, and not after the final estimates of both
@@ -112,7 +114,7 @@ def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
 
 def test_volumes_without_an_estimate_are_settled(journal):
     record_run(journal)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     settled = run.advance()
     assert {state for _, state in settled} == {"used"}
     assert journal.counts() == {"used": len(settled), "waiting": len(run.ready())}
@@ -121,19 +123,19 @@ def test_volumes_without_an_estimate_are_settled(journal):
 @pytest.mark.parametrize("crash_after", [1, 9, 17, 30])
 def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path, crash_after):
     record_run(journal)
-    undisturbed = BoldRun(journal, "run-01", TR_S, PRIOR)
+    undisturbed = RunEstimates(journal, HELLO, PRIOR)
     undisturbed.advance()
 
     interrupted = Journal(tmp_path / "interrupted.sqlite3")
-    interrupted.open_run(hello(kind="bold", tr_s=TR_S), "weights")
+    interrupted.open_run(HELLO, "weights")
     for number in range(5):
         add_event(interrupted, number)
-    before = BoldRun(interrupted, "run-01", TR_S, PRIOR)
+    before = RunEstimates(interrupted, HELLO, PRIOR)
     for index in range(N_VOLUMES):
         add_volume(interrupted, index)
         if index < crash_after:
             before.advance()
-    after = BoldRun(interrupted, "run-01", TR_S, PRIOR)
+    after = RunEstimates(interrupted, HELLO, PRIOR)
     after.advance()
 
     def by_index(run):
@@ -143,18 +145,52 @@ def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path,
     interrupted.close()
 
 
+def test_volumes_that_were_passed_over_or_decoded_before_a_crash_are_given_to_the_estimator_again(journal):
+    record_run(journal)
+    undisturbed = RunEstimates(journal, HELLO, PRIOR)
+    undisturbed.advance()
+    places = undisturbed.ready()
+    for place, state in zip(places[:-1], itertools.cycle(("decoded", "skipped", "used")), strict=False):
+        journal.set_state(place.arrival, state)
+    after = RunEstimates(journal, HELLO, PRIOR)
+    assert after.advance() == []
+    assert ready_trials(after) == {places[-1]: ready_trials(undisturbed)[places[-1]]}
+
+
+def test_an_onset_that_no_estimate_can_be_made_of_is_logged_and_the_run_goes_on(journal, caplog):
+    """The front takes a duration of 0: in BIDS it stands for an impulse."""
+    journal.add_event(wire.Event(session="ses", run="run-01", event=9, onset_s=1.0, duration_s=0.0), None)
+    record_run(journal, n_events=1)
+    run = RunEstimates(journal, HELLO, PRIOR)
+    run.advance()
+    assert {trial.event for place in run.ready() for trial in run.trials(place)} == {0}
+    assert "run run-01: this trial is not decoded: event 9" in caplog.text
+
+
+def test_a_volume_that_cannot_be_read_back_fails_alone(journal, caplog):
+    record_run(journal, n_events=1)
+    with journal._database.commit() as database:
+        database.execute("UPDATE volumes SET header = '{}' WHERE volume_index = 3")
+    run = RunEstimates(journal, HELLO, PRIOR)
+    settled = {place.index: state for place, state in run.advance()}
+    assert settled[3] == "failed"
+    assert set(settled.values()) == {"used", "failed"}
+    assert run.ready()
+    assert "run run-01, volume 3: cannot be used" in caplog.text
+
+
 def test_a_late_volume_is_kept_and_not_used(journal):
     add_volume(journal, 0)
     add_volume(journal, 2)
     add_volume(journal, 1)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     settled = dict((place.index, state) for place, state in run.advance())
     assert settled == {0: "used", 2: "used", 1: "late"}
 
 
 def test_the_end_of_a_run_completes_its_last_trials(journal):
     record_run(journal, n_events=7)
-    run = BoldRun(journal, "run-01", TR_S, PRIOR)
+    run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     # The last trial was seen for 7 s only: more volumes may come until the run is known to be over.
     assert not any(trial.is_final for place in run.ready() for trial in run.trials(place) if trial.event == 6)

@@ -1,19 +1,17 @@
-"""Stable Diffusion 1.x at full size, with random weights: the loading code and one denoiser call on this machine.
+"""Stable Diffusion 1.x at full size, with random weights: loading, one denoiser call and the decoder.
+
+tests/models/test_reconstruct.py makes the same calls with a small model in the ordinary suite.
 
 Run by `make test-full-size`: it takes minutes, 10 GB of memory and 4 GB of disk.
 """
 
 import json
 
-import numpy as np
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from one_denoiser_call import pictures_by_one_call
 from transformers import CLIPTextConfig, CLIPTextModel
-
-from braind.models.ldm import LatentDiffusionModel
-from braind.models.presets import PRESETS, preset_with
-from braind.models.reconstruct import Reconstructor
 
 pytestmark = pytest.mark.full_size
 
@@ -61,23 +59,10 @@ def stable_diffusion(tmp_path_factory):
 
 
 @pytest.mark.timeout(1500)
-def test_a_full_size_model_takes_one_denoiser_call(stable_diffusion):
-    ldm = LatentDiffusionModel.load(stable_diffusion)
+def test_a_full_size_model_makes_a_picture_by_one_denoiser_call(stable_diffusion):
+    ldm, pictures = pictures_by_one_call(stable_diffusion)
     assert ldm.latent_shape == (4, 64, 64)
     assert ldm.text_shape == (77, 768)
-    assert ldm.picture_px == 512
     assert 859e6 < sum(parameter.numel() for parameter in ldm.unet.parameters()) < 860e6
-
-    c = ldm.encode_captions([["a b c", "d e"]])[0]
-    assert c.shape == (77, 768)
-    one_call = preset_with("live-1", guidance_scale=1.0)
-    reconstructor = Reconstructor(ldm, one_call)
-    z = np.random.default_rng(0).normal(size=ldm.latent_shape).astype(np.float32)
-    with torch.inference_mode():
-        latents = reconstructor.denoise(reconstructor.noised(z), reconstructor._embed(c), reconstructor.schedule)
-    assert latents.shape == (1, 4, 64, 64)
-    assert torch.isfinite(latents).all()
-
-    picture = reconstructor.coarse(np.zeros((4, 40, 40), np.float32))
-    assert picture.shape == (512, 512, 3)
-    assert round(ldm.picture_px * PRESETS["takagi"].z_share) == 320
+    assert {picture.shape for picture in pictures.values()} == {(512, 512, 3)}
+    assert pictures["one call"].std() > 0

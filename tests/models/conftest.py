@@ -1,13 +1,13 @@
 """Simulated single trials for tests of the ridge: voxels and targets mix the same hidden scene properties."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from braind.models.training_trials import TrainingTrials
 from braind.models.weights import WeightsCard
 
 Array = NDArray[Any]
@@ -16,20 +16,7 @@ SHAPE = (9, 10, 11)
 AFFINE = ((-1.8, 0.0, 0.0, 8.0), (0.0, 1.8, 0.0, -9.0), (0.0, 0.0, 1.8, -7.0), (0.0, 0.0, 0.0, 1.0))
 
 
-@dataclass(frozen=True)
-class Trials:
-    """Arguments of `fit_weights`, and the pictures' targets."""
-
-    voxels: Array
-    picture_of_trial: Array
-    z: Array
-    c: Array
-    voxel_index: Array
-    z_positions: Array
-    c_positions: Array
-
-
-def make_trials(n_pictures: int = 150, n_repeats: int = 3, n_voxels: int = 90, seed: int = 0) -> Trials:
+def make_trials(n_pictures: int = 150, n_repeats: int = 3, n_voxels: int = 90, seed: int = 0) -> TrainingTrials:
     """Show pictures in random order; z is (2, 3, 4), c (4, 5) with a constant first token."""
     rng = np.random.default_rng(seed)
     properties = rng.normal(size=(n_pictures, 8))
@@ -40,7 +27,7 @@ def make_trials(n_pictures: int = 150, n_repeats: int = 3, n_voxels: int = 90, s
     z = (properties @ rng.normal(size=(8, 24)) + 0.5).reshape(n_pictures, 2, 3, 4)
     c = (properties @ rng.normal(size=(8, 20)) + rng.normal(size=20) * 3).reshape(n_pictures, 4, 5)
     c[:, 0] = np.arange(5) - 2
-    return Trials(
+    return TrainingTrials(
         voxels=voxels.astype(np.float32),
         picture_of_trial=picture_of_trial,
         z=z.astype(np.float32),
@@ -52,13 +39,13 @@ def make_trials(n_pictures: int = 150, n_repeats: int = 3, n_voxels: int = 90, s
 
 
 @pytest.fixture(scope="session")
-def simulate() -> Callable[..., Trials]:
+def simulate() -> Callable[..., TrainingTrials]:
     """The maker of simulated trials."""
     return make_trials
 
 
 @pytest.fixture(scope="session")
-def trials() -> Trials:
+def trials() -> TrainingTrials:
     """450 trials of 150 pictures, 90 voxels."""
     return make_trials()
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
+from braind.models import encoding
 from braind.models.encoding import (
     EncodingError,
     best_layer,
@@ -29,14 +30,12 @@ def brain():
     return first, second, responses, np.arange(300) % 3 > 0
 
 
-def scores_of(features, brain, **options):
+def scores_of(features, brain):
     _, _, responses, is_training = brain
     rois = {name: np.isin(np.arange(120), voxels) for name, voxels in
             (("first", range(40)), ("second", range(40, 80)), ("none", range(80, 120)))}  # fmt: skip
     reduced = [reduce_features(part, is_training, 50) for part in features]
-    return score_voxels(
-        np.concatenate(reduced, axis=1), responses, is_training, rois, bootstrap_counts(100, 200, 1), **options
-    )
+    return score_voxels(np.concatenate(reduced, axis=1), responses, is_training, rois, bootstrap_counts(100, 200, 1))
 
 
 def test_features_predict_the_voxels_that_answer_to_them_and_no_others(brain):
@@ -48,8 +47,10 @@ def test_features_predict_the_voxels_that_answer_to_them_and_no_others(brain):
     assert r[119] == 0  # a voxel that never varies
 
 
-def test_blocks_of_voxels_change_nothing(brain):
-    whole, blocks = scores_of([brain[0]], brain), scores_of([brain[0]], brain, voxels_at_once=17)
+def test_blocks_of_voxels_change_nothing(brain, monkeypatch):
+    whole = scores_of([brain[0]], brain)
+    monkeypatch.setattr(encoding, "VOXELS_AT_ONCE", 17)
+    blocks = scores_of([brain[0]], brain)
     assert blocks.correlation == pytest.approx(whole.correlation, abs=1e-5)
     assert blocks.drawn_correlation == pytest.approx(whole.drawn_correlation, abs=1e-5)
     assert blocks.drawn_explained == pytest.approx(whole.drawn_explained, abs=1e-5)

@@ -7,14 +7,8 @@ import numpy as np
 import pytest
 
 from braind.models import engines, onnx_engine, onnx_session
-from braind.models.engines import (
-    EngineError,
-    Measured,
-    OnnxSettings,
-    choose_engine,
-    load_engine,
-    measure_engines,
-)
+from braind.models.engine import EngineError, OnnxSettings
+from braind.models.engines import Measured, choose_engine, load_engine, measure_engines
 from braind.models.onnx_session import provider_options
 from braind.models.presets import Preset
 from braind.models.reconstruct import Reconstructor

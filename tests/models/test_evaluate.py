@@ -9,6 +9,7 @@ import pytest
 from braind.models.decodes import Evaluation
 from braind.models.evaluate import evaluate
 from braind.models.fit import fit_weights
+from braind.models.fit_profiles import FitSettings
 from braind.models.held_out import (
     EvaluateError,
     HeldOut,
@@ -70,14 +71,7 @@ def scorer_of(held_out, protocol, extractors=(), measures=None):
 def scene(simulate, blank_card):
     trials = simulate(n_pictures=N_TRAINING + N_PICTURES)
     is_training = trials.picture_of_trial < N_TRAINING
-    weights = fit_weights(
-        **{
-            **vars(trials),
-            "voxels": trials.voxels[is_training],
-            "picture_of_trial": trials.picture_of_trial[is_training],
-        },
-        card=blank_card,
-    )
+    weights = fit_weights(trials.of(is_training), blank_card, FitSettings())
     z, c = trials.z[N_TRAINING:], trials.c[N_TRAINING:]
     pictures = np.stack([paint(one_z, one_c, "zc") for one_z, one_c in zip(z, c, strict=True)])
     held_out = HeldOut(

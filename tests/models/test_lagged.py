@@ -11,7 +11,7 @@ from braind.models.bold_training import FinishedRun
 from braind.models.estimator import FINAL_ESTIMATE_S, StreamingError
 from braind.models.fit import fit_weights
 from braind.models.fit_maps import fit_maps
-from braind.models.fit_profiles import PROFILES
+from braind.models.fit_profiles import PROFILES, FitSettings
 from braind.models.lagged import (
     MEMORY_S,
     N_LAGS,
@@ -106,14 +106,13 @@ def test_before_the_run_is_its_mean_and_a_final_window_may_end_with_the_run(run)
 
 def test_a_decoder_of_windows_is_scikit_learns_ridge(trials, blank_card, tmp_path):
     """Trials' voxels stand for windows of a third as many voxels."""
-    profile = replace(PROFILES["live"], alphas=(300.0,), restore_scale=False, prior=False)
-    weights = fit_weights(**vars(trials), card=blank_card, profile=profile)
+    profile = replace(PROFILES["live"], penalties=(300.0,), restore_scale=False, prior=False)
+    weights = fit_weights(trials, blank_card, FitSettings(profile))
     n_voxels = trials.voxels.shape[1] // N_LAGS
     columns = window_positions(np.arange(5, 20), n_voxels)
     assert columns.tolist() == [*range(5, 20), *range(35, 50), *range(65, 80)]
-    fitted = fit_maps(
-        trials.voxels, columns, columns, trials.picture_of_trial, trials.z, trials.c, blank_card, profile, 1e-9
-    )
+    windows_of_trials = replace(trials, z_positions=columns, c_positions=columns)
+    fitted = fit_maps(windows_of_trials, blank_card, FitSettings(profile, max_discarded_variance=1e-9))
     own = (trials.voxels - fitted.mean) / fitted.std
     z = trials.z.reshape(len(trials.z), -1)[trials.picture_of_trial]
     expected = Ridge(alpha=300.0).fit(own[:, columns], z).predict(own[:, columns])

@@ -1,18 +1,18 @@
 """The score that an operator is told: right for trials that say something, chance for those that do not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from braind.models.fit import fit_weights
+from braind.models.fit_profiles import FitSettings
 from braind.models.left_out_trials import two_way_left_out
 
 
 def scored(trials, card, voxels):
-    weights = fit_weights(
-        voxels, trials.z_positions, trials.c_positions, trials.voxel_index, trials.picture_of_trial, trials.z, trials.c,
-        card,
-    )  # fmt: skip
-    return two_way_left_out(weights, voxels, trials.picture_of_trial, trials.z, trials.c, 5)
+    trials = replace(trials, voxels=voxels)
+    return two_way_left_out(fit_weights(trials, card, FitSettings()), trials, 5)
 
 
 def test_trials_that_tell_their_pictures_are_identified(trials, blank_card):

@@ -10,11 +10,12 @@ from safetensors.torch import save_file
 from small_models import UNET, change_config, write_model, write_tiny_decoder
 
 from braind.models.denoiser import Denoiser, DenoiserError, joined
-from braind.models.engines import TorchEngine, engine_for, load_engine
+from braind.models.engines import engine_for, load_engine
 from braind.models.ldm import LatentDiffusionModel, LdmError
 from braind.models.networks import networks_of
 from braind.models.presets import PRESETS, Preset, preset_with
 from braind.models.reconstruct import Reconstructor
+from braind.models.torch_engine import TorchEngine
 
 
 @pytest.fixture(scope="module")

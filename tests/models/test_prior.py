@@ -7,14 +7,14 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from braind.models.fit import fit_weights
-from braind.models.fit_profiles import PROFILES
-from braind.models.prior import principal_components
+from braind.models.fit_profiles import PROFILES, FitSettings
+from braind.models.picture_prior import principal_components
 from braind.models.weights import Weights, WeightsError
 
 
 @pytest.fixture(scope="module")
 def weights(trials, blank_card):
-    return fit_weights(**vars(trials), card=blank_card)
+    return fit_weights(trials, blank_card, FitSettings())
 
 
 def test_principal_components_are_those_of_scikit_learn(trials):
@@ -44,11 +44,11 @@ def test_ridge_shrinks_towards_the_mean_over_trials(trials, blank_card):
     first = np.zeros(len(trials.voxels), bool)
     first[np.unique(trials.picture_of_trial, return_index=True)[1]] = True
     kept = first | often[trials.picture_of_trial]
-    unequal = {**vars(trials), "voxels": trials.voxels[kept], "picture_of_trial": trials.picture_of_trial[kept]}
-    prior = fit_weights(**unequal, card=blank_card).prior
-    mean_score = prior.pictures.astype(np.float64)[unequal["picture_of_trial"]].mean(axis=0)
+    unequal = trials.of(kept)
+    prior = fit_weights(unequal, blank_card, FitSettings()).prior
+    mean_score = prior.pictures.astype(np.float64)[unequal.picture_of_trial].mean(axis=0)
     assert np.abs(mean_score).max() > 0.2
-    decoded = prior.scores.predict(unequal["voxels"]).mean(axis=0)
+    decoded = prior.scores.predict(unequal.voxels).mean(axis=0)
     assert decoded == pytest.approx(prior.gain * mean_score, abs=0.02)
 
 
@@ -69,11 +69,10 @@ def test_unseen_trials_of_pictures_like_the_training_ones_gain(simulate, blank_c
     voxels = trials.voxels.copy()
     voxels[:, 40:] = 0.4 * c[trials.picture_of_trial] @ signal + 3 * rng.normal(size=(len(voxels), 50))
     seen = trials.picture_of_trial < 300
-    arguments = {**vars(trials), "voxels": voxels[seen], "picture_of_trial": trials.picture_of_trial[seen],
-                 "c": c.reshape(400, 4, 5).astype(np.float32)}  # fmt: skip
+    training = replace(trials, voxels=voxels, c=c.reshape(400, 4, 5).astype(np.float32)).of(seen)
     errors = []
     for prior in (True, False):
-        weights = fit_weights(**arguments, card=blank_card, profile=replace(PROFILES["live"], prior=prior))
+        weights = fit_weights(training, blank_card, FitSettings(replace(PROFILES["live"], prior=prior)))
         decoded = weights.predict(voxels[~seen])[1].reshape(-1, 20)
         errors.append(((decoded - c[trials.picture_of_trial[~seen]]) ** 2).mean())
     assert errors[0] < 0.8 * errors[1]
@@ -86,7 +85,7 @@ def test_a_file_keeps_the_prior(weights, trials, tmp_path):
 
 
 def test_a_fit_without_prior_has_none(trials, blank_card, tmp_path):
-    linear = fit_weights(**vars(trials), card=blank_card, profile=replace(PROFILES["live"], prior=False))
+    linear = fit_weights(trials, blank_card, FitSettings(replace(PROFILES["live"], prior=False)))
     linear.save(tmp_path / "weights.safetensors")
     assert Weights.load(tmp_path / "weights.safetensors").prior is None
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from one_denoiser_call import pictures_by_one_call
+from small_models import write_model
 
 from braind.models.presets import PRESETS, Preset, PresetError, preset_with, schedule, text_schedule
 from braind.models.reconstruct import Reconstructor
@@ -59,6 +61,13 @@ def test_takagis_smaller_z_is_decoded_and_encoded_again(ldm, decoded):
     z = np.zeros((ldm.latent_shape[0], side, side), np.float32)
     short = preset_with("takagi", n_calls=2)
     assert Reconstructor(ldm, short).picture(z, c[0]).shape == (ldm.picture_px, ldm.picture_px, 3)
+
+
+def test_a_model_of_stable_diffusions_form_makes_a_picture_by_one_denoiser_call(tmp_path):
+    """As tests/full_size does it with Stable Diffusion's own size, which the ordinary suite leaves out."""
+    ldm, pictures = pictures_by_one_call(write_model(tmp_path / "ldm"))
+    assert {picture.shape for picture in pictures.values()} == {(ldm.picture_px, ldm.picture_px, 3)}
+    assert pictures["one call"].std() > 0
 
 
 def test_a_changed_setting_is_named_in_the_preset():

@@ -5,14 +5,17 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from ridge_fits import fit_ridge
 
-from braind.models import cross_validation, design, low_rank
-from braind.models.design import make_design
-from braind.models.kept import Kept
-from braind.models.low_rank import reduce_rank
-from braind.models.ridge import RidgeFit, fit_ridge, picture_folds, standardise
+from braind.models import penalties, penalty_screening, reduced_rank, ridge_problem
+from braind.models.checkpoint import Checkpoint
+from braind.models.design import make_design, standardise
+from braind.models.folds import picture_folds
+from braind.models.reduced_rank import reduce_rank
+from braind.models.ridge import RidgeFit
+from braind.models.ridge_problem import RidgeTargets
 
-ALPHAS = (1.0, 10.0, 100.0, 1000.0, 10000.0)
+PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
 
 
 @pytest.fixture(scope="module")
@@ -50,16 +53,16 @@ def test_a_constant_voxel_becomes_zero():
 
 
 def test_a_constant_target_gets_no_weight_and_its_value(z_scored, targets, trials, folds):
-    fit = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds)
+    fit = fit_ridge(z_scored, targets, trials.picture_of_trial, PENALTIES, folds)
     assert (fit.coefficients[:, :5] == 0).all()
-    assert fit.value_at_mean[:5] == pytest.approx(np.arange(5) - 2)
-    assert np.isnan(fit.alphas[:5]).all()
-    assert np.isfinite(fit.alphas[5:]).all()
+    assert fit.targets.value_at_mean[:5] == pytest.approx(np.arange(5) - 2)
+    assert np.isnan(fit.penalties[:5]).all()
+    assert np.isfinite(fit.penalties[5:]).all()
 
 
 def test_without_an_intercept_predictions_lack_the_targets_mean(z_scored, targets, trials, folds):
-    fit = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds, intercept=False)
-    assert (fit.value_at_mean == 0).all()
+    fit = fit_ridge(z_scored, targets, trials.picture_of_trial, PENALTIES, folds, intercept=False)
+    assert (fit.targets.value_at_mean == 0).all()
     assert (z_scored @ fit.coefficients).mean(axis=0) == pytest.approx(0, abs=1e-4)
 
 
@@ -68,9 +71,9 @@ def test_pure_noise_gets_the_largest_penalty_and_signal_a_small_one(z_scored, tr
     by_picture = np.zeros((len(trials.z), z_scored.shape[1]))
     np.add.at(by_picture, trials.picture_of_trial, z_scored)
     targets = np.column_stack([rng.normal(size=len(trials.z)), by_picture[:, 0]])
-    fit = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds)
-    assert fit.alphas[0] == max(ALPHAS)
-    assert fit.alphas[1] < max(ALPHAS)
+    fit = fit_ridge(z_scored, targets, trials.picture_of_trial, PENALTIES, folds)
+    assert fit.penalties[0] == max(PENALTIES)
+    assert fit.penalties[1] < max(PENALTIES)
 
 
 def test_held_out_statistics_are_those_of_fold_by_fold_predictions(z_scored, targets, trials, folds):
@@ -91,13 +94,13 @@ def test_held_out_statistics_are_those_of_fold_by_fold_predictions(z_scored, tar
 
 
 def test_chunks_of_targets_change_nothing(z_scored, targets, trials, folds, monkeypatch):
-    whole = fit_ridge(z_scored, targets, trials.picture_of_trial, ALPHAS, folds)
-    monkeypatch.setattr(design, "TARGETS_PER_CHUNK", 4)
+    whole = fit_ridge(z_scored, targets, trials.picture_of_trial, PENALTIES, folds)
+    monkeypatch.setattr(ridge_problem, "TARGETS_PER_CHUNK", 4)
     steps = []
     chunked = fit_ridge(
-        z_scored, targets, trials.picture_of_trial, ALPHAS, folds, progress=lambda *step: steps.append(step[0])
+        z_scored, targets, trials.picture_of_trial, PENALTIES, folds, progress=lambda *step: steps.append(step[0])
     )
-    assert np.array_equal(chunked.alphas[5:], whole.alphas[5:])
+    assert np.array_equal(chunked.penalties[5:], whole.penalties[5:])
     assert chunked.coefficients == pytest.approx(whole.coefficients, abs=1e-6)
     assert steps == sorted(steps)
     assert steps[-1] == 1
@@ -110,19 +113,16 @@ def test_more_voxels_than_trials_can_be_fitted_with_tiny_penalties(simulate):
     folds = picture_folds(few.picture_of_trial, 5, grouped=True)
     fit = fit_ridge(voxels, targets, few.picture_of_trial, [1e-6], folds)
     shown = targets[few.picture_of_trial]
-    assert voxels @ fit.coefficients + fit.value_at_mean == pytest.approx(shown, abs=0.01)
+    assert voxels @ fit.coefficients + fit.targets.value_at_mean == pytest.approx(shown, abs=0.01)
 
 
-def fit_with(coefficients, design, alpha=100.0):
+def fit_with(coefficients, design, penalty=100.0):
     """A fit that has these coefficients."""
-    products = (design.gram.numpy() + alpha * np.eye(len(design.gram))) @ coefficients
+    products = (design.gram.numpy() + penalty * np.eye(len(design.gram))) @ coefficients
     values = np.linalg.lstsq(design.by_picture.double().numpy().T, products)[0].astype(np.float32)
-    n_targets = coefficients.shape[1]
-    zeros = np.zeros(n_targets)
-    return RidgeFit(
-        design, lambda columns: torch.from_numpy(values[:, columns]), zeros,
-        np.full(n_targets, alpha), *[zeros] * 5,
-    )  # fmt: skip
+    zeros = np.zeros(coefficients.shape[1])
+    targets = RidgeTargets(values, zeros, zeros, zeros, torch.device("cpu"))
+    return RidgeFit(design, targets, zeros + penalty, zeros, zeros, zeros)
 
 
 @pytest.mark.parametrize("n_targets", [15, 200])
@@ -158,7 +158,7 @@ def test_a_rank_far_below_the_voxels_is_found_without_decomposing_all_of_them():
 
 
 def test_some_targets_lead_to_the_directions_of_all(monkeypatch):
-    monkeypatch.setattr(low_rank, "FIRST_READ", 20)
+    monkeypatch.setattr(reduced_rank, "FIRST_READ", 20)
     rng = np.random.default_rng(6)
     voxels = standardise(rng.normal(size=(500, 300)).astype(np.float32))[0]
     coefficients = rng.normal(size=(300, 300)) * np.logspace(0, -2, 300) @ rng.normal(size=(300, 1000))
@@ -201,16 +201,16 @@ def test_many_targets_get_the_penalties_and_statistics_they_get_one_by_one(monke
     voxels, targets, picture_of_trial = many_targets()
     folds = picture_folds(picture_of_trial, 5, grouped)
     alphas = np.logspace(0, 5, 11).tolist()
-    monkeypatch.setattr(cross_validation, "FEW_VOXELS", 0)
+    monkeypatch.setattr(penalties, "FEW_VOXELS", 0)
     with monkeypatch.context() as patch:
-        patch.setattr(cross_validation, "BASIS_SIZE", 2000)
+        patch.setattr(penalty_screening, "BASIS_SIZE", 2000)
         exact = fit_ridge(voxels, targets, picture_of_trial, alphas, folds)
-    monkeypatch.setattr(cross_validation, "BASIS_SIZE", 60)
-    monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)
+    monkeypatch.setattr(penalty_screening, "BASIS_SIZE", 60)
+    monkeypatch.setattr(penalty_screening, "SAMPLE_SIZE", 100)
     screened = fit_ridge(voxels, targets, picture_of_trial, alphas, folds)
-    assert np.unique(exact.alphas).size >= 3
-    assert (screened.alphas == exact.alphas).mean() >= 0.99
-    same = screened.alphas == exact.alphas
+    assert np.unique(exact.penalties).size >= 3
+    assert (screened.penalties == exact.penalties).mean() >= 0.99
+    same = screened.penalties == exact.penalties
     assert screened.held_out_mse[same] == pytest.approx(exact.held_out_mse[same], rel=0.25)
     assert screened.held_out_std.mean() == pytest.approx(exact.held_out_std.mean(), rel=0.02)
     assert screened.held_out_correlation.mean() == pytest.approx(exact.held_out_correlation.mean(), abs=0.01)
@@ -218,15 +218,15 @@ def test_many_targets_get_the_penalties_and_statistics_they_get_one_by_one(monke
 
 def test_folds_that_are_decomposed_themselves_give_the_same_residuals(z_scored, targets, trials, folds, monkeypatch):
     for intercept in (True, False):
-        fit = partial(fit_ridge, z_scored, targets, trials.picture_of_trial, ALPHAS, folds, intercept=intercept)
+        fit = partial(fit_ridge, z_scored, targets, trials.picture_of_trial, PENALTIES, folds, intercept=intercept)
         with monkeypatch.context() as patch:
-            patch.setattr(cross_validation, "FEW_VOXELS", 0)
+            patch.setattr(penalties, "FEW_VOXELS", 0)
             left_out = fit()
         with monkeypatch.context() as patch:
-            patch.setattr(cross_validation, "REFIT_BELOW", np.inf)
+            patch.setattr(penalties, "REFIT_BELOW", np.inf)
             in_float64 = fit()
         for refitted in (in_float64, fit()):
-            assert np.array_equal(left_out.alphas[5:], refitted.alphas[5:])
+            assert np.array_equal(left_out.penalties[5:], refitted.penalties[5:])
             assert left_out.held_out_mse == pytest.approx(refitted.held_out_mse, rel=1e-4)
             assert left_out.held_out_correlation == pytest.approx(refitted.held_out_correlation, abs=1e-5)
 
@@ -243,12 +243,12 @@ def test_more_voxels_than_trials_are_solved_for_in_the_trials_span(simulate):
 
 def test_an_interrupted_fit_goes_on_from_what_it_kept(tmp_path, monkeypatch):
     voxels, targets, picture_of_trial = many_targets(1400)
-    monkeypatch.setattr(design, "TARGETS_PER_CHUNK", 500)
-    monkeypatch.setattr(cross_validation, "FEW_VOXELS", 0)
-    monkeypatch.setattr(cross_validation, "BASIS_SIZE", 60)
-    monkeypatch.setattr(cross_validation, "SAMPLE_SIZE", 100)
+    monkeypatch.setattr(ridge_problem, "TARGETS_PER_CHUNK", 500)
+    monkeypatch.setattr(penalties, "FEW_VOXELS", 0)
+    monkeypatch.setattr(penalty_screening, "BASIS_SIZE", 60)
+    monkeypatch.setattr(penalty_screening, "SAMPLE_SIZE", 100)
     folds = picture_folds(picture_of_trial, 5, grouped=True)
-    fit = partial(fit_ridge, voxels, picture_of_trial=picture_of_trial, alphas=ALPHAS, folds=folds)
+    fit = partial(fit_ridge, voxels, picture_of_trial=picture_of_trial, penalties=PENALTIES, folds=folds)
     path = tmp_path / "targets.npy"
     np.save(path, targets)
 
@@ -260,14 +260,14 @@ def test_an_interrupted_fit_goes_on_from_what_it_kept(tmp_path, monkeypatch):
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        fit(targets=np.load(path, mmap_mode="r"), kept=Kept(tmp_path / "work"), progress=interrupt)
+        fit(targets=np.load(path, mmap_mode="r"), checkpoint=Checkpoint(tmp_path / "work"), progress=interrupt)
     left = {file.name: file.stat().st_mtime_ns for file in (tmp_path / "work").iterdir()}
     assert {"coordinates-0000.npy", "residuals-00.npy"} <= set(left)
-    kept = Kept(tmp_path / "work")
-    resumed = fit(targets=np.load(path, mmap_mode="r"), kept=kept)
+    checkpoint = Checkpoint(tmp_path / "work")
+    resumed = fit(targets=np.load(path, mmap_mode="r"), checkpoint=checkpoint)
     assert {name: (tmp_path / "work" / name).stat().st_mtime_ns for name in left} == left
     whole = fit(targets=targets)
-    assert np.array_equal(resumed.alphas, whole.alphas)
+    assert np.array_equal(resumed.penalties, whole.penalties)
     assert np.array_equal(resumed.coefficients, whole.coefficients)
-    kept.drop()
+    checkpoint.drop()
     assert not (tmp_path / "work").exists()

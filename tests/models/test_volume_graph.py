@@ -10,9 +10,9 @@ from recorded_graphs import pretend_cuda_graphs
 from running_daemon import LdmFacts, random_weights
 from small_models import write_model
 
-from braind.models import engines
+from braind.models import torch_engine
 from braind.models.device_ridge import DeviceRidge
-from braind.models.engines import EngineError, TorchEngine, check_compiler, compiled
+from braind.models.engine import EngineError
 from braind.models.ldm import LatentDiffusionModel
 from braind.models.networks import networks_of
 from braind.models.onnx_engine import OnnxEngine
@@ -20,6 +20,7 @@ from braind.models.presets import Preset
 from braind.models.prior import PicturePrior
 from braind.models.reconstruct import Reconstructor
 from braind.models.resampling import lanczos_weights, resized
+from braind.models.torch_engine import TorchEngine, check_compiler, compiled
 from braind.models.volume_graph import VolumeGraph, picture_maker
 
 SMALL = {
@@ -97,6 +98,21 @@ def test_a_graph_gives_what_predict_and_picture_give(small, weights, monkeypatch
         voxels = trial(weights, seed)
         arrays = [array for arrays in graph.run(voxels) for array in arrays]
         assert_same(arrays, expected(weights, reconstructor, voxels))
+
+
+@pytest.mark.parametrize(("mode", "n_decoded"), [("z", 1), ("c", 1), ("zc", 2)])
+@pytest.mark.parametrize(("preset", "z_side"), [(PRESETS[-1], 16), (PRESETS[0], 10)], ids=["reencode", "smaller z"])
+def test_a_volume_decodes_z_once(path, small, monkeypatch, preset, z_side, mode, n_decoded):
+    """Also where z is decoded and encoded again before it is noised: because the preset says so, or by its size."""
+    weights = random_weights(LdmFacts.read(path)._replace(latent_shape=(4, z_side, z_side)))
+    reconstructor, voxels = Reconstructor(small, preset), trial(weights, 1)
+    z, c = (prediction[0] for prediction in weights.predict(voxels[None]))
+    picture = reconstructor.picture(z, c, mode)
+    calls, decoded = [], reconstructor.engine.decoded
+    monkeypatch.setattr(reconstructor.engine, "decoded", lambda latents: (calls.append(1), decoded(latents))[1])
+    *_, (ours,) = VolumeGraph(weights, reconstructor, mode).run(voxels)
+    assert len(calls) == n_decoded
+    assert np.array_equal(ours, picture)
 
 
 @pytest.mark.parametrize("is_recorded", [False, True])
@@ -210,7 +226,7 @@ def test_all_attention_is_fused(small, monkeypatch):
 
 
 def test_a_gpu_without_a_compiler_is_refused(monkeypatch):
-    monkeypatch.setattr(engines.shutil, "which", lambda _: None)
+    monkeypatch.setattr(torch_engine.shutil, "which", lambda _: None)
     monkeypatch.delenv("TORCH_COMPILE_DISABLE", raising=False)
     with pytest.raises(EngineError, match="install gcc, or set TORCH_COMPILE_DISABLE=1"):
         check_compiler()

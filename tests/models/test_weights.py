@@ -11,14 +11,15 @@ from safetensors.numpy import load, save
 
 from braind.models.bold_prior import BoldPrior
 from braind.models.fit import fit_weights
-from braind.models.low_rank import low_rank_map
+from braind.models.fit_profiles import FitSettings
+from braind.models.low_rank import TargetStatistics, low_rank_map
 from braind.models.roi import RoiError, check_finite, gather, union_index
 from braind.models.weights import Weights, WeightsError
 
 
 @pytest.fixture(scope="module")
 def weights(trials, blank_card):
-    return fit_weights(**vars(trials), card=blank_card)
+    return fit_weights(trials, blank_card, FitSettings())
 
 
 @pytest.fixture
@@ -84,8 +85,8 @@ def test_half_precision_costs_less_than_a_thousandth_of_the_spread():
     left = rng.normal(size=(300, 40)) * np.logspace(-3, 3, 40) * rng.uniform(0.1, 30, 300)[:, None]
     right = rng.normal(size=(40, 200)) / np.logspace(-3, 3, 40)[:, None] * np.logspace(-4, 2, 200)
     mean, value = rng.normal(size=300), rng.normal(size=200)
-    of_targets = {name: np.zeros(200) for name in ("target_mean", "target_std", "cv_correlation")}
-    stored = low_rank_map(np.arange(300), left, right, mean, value_at_mean=value, **of_targets)
+    statistics = TargetStatistics(np.zeros(200), np.zeros(200), np.zeros(200))
+    stored = low_rank_map(np.arange(300), left, right, mean, value, statistics)
     voxels = rng.normal(size=(50, 300)) + mean
     exact = (voxels - mean) @ left @ right + value
     error = np.abs(stored.predict(voxels.astype(np.float32)) - exact).max(axis=0) / exact.std(axis=0)

@@ -37,7 +37,7 @@ from braind.offline.encoding_features import extract_features
 from braind.offline.encoding_models import Models
 from braind.offline.encoding_responses import mean_responses, write_mean_responses
 from braind.offline.evaluating import held_out_of
-from braind.offline.fitting import encode_targets
+from braind.offline.target_encoding import encode_targets
 
 N_TRIALS = 180
 

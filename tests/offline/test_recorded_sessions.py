@@ -28,8 +28,8 @@ from braind.models.fit_profiles import FitError
 from braind.models.weights import Weights
 from braind.offline import bold, calibrating, fitting
 from braind.offline.calibrating import SessionFit, Shown, with_regions
-from braind.offline.fitting import encode_targets
 from braind.offline.recorded_sessions import RecordedSessions
+from braind.offline.target_encoding import encode_targets
 
 N_TRIALS = 120
 N_FOLDS = 3

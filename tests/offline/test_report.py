@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ from braind.client.config import load_config, weights_path
 from braind.client.nsd import NsdTree
 from braind.daemon.journal import Journal
 from braind.models.fit_profiles import PROFILES
-from braind.models.low_rank import low_rank_map
+from braind.models.low_rank import TargetStatistics, low_rank_map
 from braind.models.protocols import PROTOCOLS, own_measures
 from braind.models.roi import mask_sha256, union_index
 from braind.models.weights import Weights, WeightsCard
@@ -41,10 +42,8 @@ def random_map(positions, n_targets):
         generator.normal(size=(len(positions), 4)),
         generator.normal(size=(4, n_targets)) / 10,
         np.zeros(len(positions)),
-        value_at_mean=np.zeros(n_targets),
-        target_mean=np.zeros(n_targets),
-        target_std=np.ones(n_targets),
-        cv_correlation=np.zeros(n_targets),
+        np.zeros(n_targets),
+        TargetStatistics(np.zeros(n_targets), np.ones(n_targets), np.zeros(n_targets)),
     )
 
 
@@ -172,6 +171,7 @@ def journal_of(config, session, subject, made=0, **provenance):
 def report(config, scores_path, encoding_path, weights, tmp_path_factory):
     """A page with everything in it."""
     journal_of(config, "pilot", 1, made=5, weights=weights.fingerprint)
+    (Path(config.paths.data) / "journals" / "broken.sqlite3").write_bytes(b"no database, and read as one" * 20)
     out = tmp_path_factory.mktemp("report") / "report.html"
     answer = CliRunner().invoke(
         main,
@@ -235,6 +235,10 @@ def test_the_page_says_what_was_run_and_that_it_was_simulated(report, weights):
     assert ("Ho, J." in text) == ("classifier-free guidance" in text)
     assert "Lin, T.-Y." not in text
     assert "Prince, J. S." not in text
+
+
+def test_the_page_names_a_session_that_cannot_be_read(report):
+    assert "<li><b>broken</b>: broken.sqlite3: damaged or no braind journal (file is not a database)" in report.text
 
 
 def test_galleries_are_filled_by_rank(report):
@@ -306,16 +310,18 @@ def test_scores_and_encodings_of_something_else_are_refused(config, provenance, 
 def test_the_newest_session_of_the_subject_is_read_unless_another_is_named(small_data, tmp_path):
     config = load_config(None, {"paths": {"data": str(tmp_path)}})
     weights_path(config, 1).parent.mkdir()
-    assert read_session(config, 1) is None
+    assert read_session(config, 1).session is None
     journal_of(config, "first", 1, made=2)
     journal_of(config, "second", 1, made=3)
     journal_of(config, "other", 2, made=1)
     (tmp_path / "journals" / "damaged.sqlite3").write_bytes(b"no database at all, and long enough to be read as one")
-    newest = read_session(config, 1)
+    found = read_session(config, 1)
+    newest = found.session
+    assert [damaged.name for damaged in found.damaged] == ["damaged"]
     assert (newest.name, newest.counts, newest.final_step) == ("second", {"decoded": 3}, "xzc")
     assert newest.times_s["xzc"] == pytest.approx([0.1, 0.101, 0.102])
     assert newest.statistics_ms("xzc") == pytest.approx({"median": 101, "p95": 101.9, "p99": 101.98, "max": 102})
-    assert read_session(config, 1, "first").counts == {"decoded": 2}
+    assert read_session(config, 1, "first").session.counts == {"decoded": 2}
     with pytest.raises(ReportError, match="no session third; there: damaged, first, other, second"):
         read_session(config, 1, "third")
     with pytest.raises(ReportError, match="not a session of subject 1"):

@@ -20,7 +20,7 @@ import zmq
 from braind.client import wire
 from braind.models.candidates import Candidates
 from braind.models.fingerprint import meaning_fingerprint
-from braind.models.low_rank import low_rank_map
+from braind.models.low_rank import TargetStatistics, low_rank_map
 from braind.models.roi import mask_sha256
 from braind.models.weights import Weights, WeightsCard
 
@@ -61,10 +61,8 @@ def _random_map(generator: np.random.Generator, positions: Any, n_targets: int) 
         generator.normal(size=(len(positions), rank)),
         generator.normal(size=(rank, n_targets)) / 10,
         np.zeros(len(positions)),
-        value_at_mean=np.zeros(n_targets),
-        target_mean=np.zeros(n_targets),
-        target_std=np.ones(n_targets),
-        cv_correlation=np.zeros(n_targets),
+        np.zeros(n_targets),
+        TargetStatistics(np.zeros(n_targets), np.ones(n_targets), np.zeros(n_targets)),
     )
 
 

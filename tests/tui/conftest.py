@@ -91,9 +91,10 @@ class PlayedDaemon:
             png = seen if stage == "scores" else png_of(*colour)
             self.publish(message, *([png] if png is not None else []))
 
-    def skip(self, index: int) -> None:
+    def skip(self, index: int, reason: str = "behind", *, failed: bool = False) -> None:
         """Publish that a volume's picture was not made."""
-        self.publish(wire.Skipped(seq=self.last_seq + 1, session=SESSION, run=RUN, index=index, reason="behind"))
+        place = {"session": SESSION, "run": RUN, "index": index}
+        self.publish(wire.Skipped(seq=self.last_seq + 1, reason=reason, failed=failed, **place))
 
     def heartbeat(self, state: str = "ready", **fields: Any) -> None:
         """Publish a heartbeat."""

@@ -324,6 +324,28 @@ async def test_a_stream_without_decodes_says_for_how_long(daemon):
 
 
 @in_event_loop
+async def test_numbers_that_the_daemon_cannot_read_now_are_question_marks_and_no_zeros(daemon):
+    async with monitor_of(daemon).run_test(size=(140, 45)) as pilot:
+        app = pilot.app
+        await asyncio.to_thread(daemon.wait_for_viewer)
+        daemon.heartbeat(n_acked=None, n_decoded=None, n_skipped=None, n_refused=4)
+        await until(pilot, lambda: "refused 4" in words_of(app.query_one(StateBar)))
+        assert "acked ?  decoded ?  skipped ?  refused 4" in words_of(app.query_one(StateBar))
+
+
+@in_event_loop
+async def test_a_volume_that_failed_is_told_from_one_that_was_passed_over(daemon):
+    async with monitor_of(daemon).run_test() as pilot:
+        app = pilot.app
+        await asyncio.to_thread(daemon.wait_for_viewer)
+        daemon.decode(0)
+        daemon.skip(1)
+        daemon.skip(2, "failed: out of memory", failed=True)
+        await until(pilot, lambda: "fail" in words_of(app.query_one(RecentStrip)))
+        await until(pilot, lambda: "skip" in words_of(app.query_one(RecentStrip)))
+
+
+@in_event_loop
 async def test_a_calibration_shows_what_is_recorded_and_how_well_it_decodes(daemon):
     monitor = monitor_of(daemon)
     scores = wire.Calibration(

@@ -21,7 +21,7 @@ PAIR = {"right": 103, "foil": "picture 5"}
 
 @pytest.fixture(scope="module")
 def daemon(files, tmp_path_factory):
-    daemon = RunningDaemon(files, tmp_path_factory.mktemp("ways-out"), decode={"preset": "live-1"})
+    daemon = RunningDaemon(files, tmp_path_factory.mktemp("outputs"), decode={"preset": "live-1"})
     yield daemon.start()
     daemon.close()
 

@@ -1,0 +1,75 @@
+"""A run that the front takes volumes of."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ..client.wire import EndRun, Event, Hello, Volume
+from ..models.candidate_names import CandidateNames
+from ..models.weights import Weights
+from .journal import Journal
+from .records import RunRecord, State
+
+
+@dataclass(eq=False)
+class ActiveRun:
+    """A run whose `Hello` was checked; the front holds it until `EndRun`, so that a volume parses no stored JSON.
+
+    Only the front adds volumes to a journal, so `n_volumes` and `highest_index` stay true.
+
+    Parameters
+    ----------
+    journal : Journal
+        The session's.
+    hello : Hello
+    weights : Weights
+        The run's voxels are kept under them.
+    candidates : CandidateNames
+        What its trials can be compared with.
+    n_volumes : int or None
+        What `EndRun` announced.
+    highest_index : int
+        Of the journaled volumes; -1 when there are none.
+    """
+
+    journal: Journal
+    hello: Hello
+    weights: Weights
+    candidates: CandidateNames
+    n_volumes: int | None
+    highest_index: int
+
+    @classmethod
+    def of_record(
+        cls, journal: Journal, record: RunRecord, weights: Weights, candidates: CandidateNames
+    ) -> "ActiveRun":
+        """Take up a journaled run."""
+        highest_index = journal.highest_index(record.name)
+        return cls(journal, record.hello, weights, candidates, record.n_volumes, highest_index)
+
+    @property
+    def name(self) -> str:
+        """Return the run's name."""
+        return self.hello.run
+
+    def same_volume(self, volume: Volume, voxels: NDArray[Any]) -> bool | None:
+        """Return True if the journal has this volume, False if it has other bytes at the index, None if it has none."""
+        return None if volume.index > self.highest_index else self.journal.same_volume(volume, voxels)
+
+    def add_volume(
+        self, volume: Volume, voxels: NDArray[Any], *, seen: bytes | None, whole: bytes | None, state: State
+    ) -> None:
+        """Commit a volume; raise JournalError if it is not durable."""
+        self.journal.add_volume(volume, voxels, seen=seen, whole=whole, state=state)
+        self.highest_index = max(self.highest_index, volume.index)
+
+    def add_event(self, event: Event, seen: bytes | None) -> bool:
+        """Commit an onset; return False if the journal has it already."""
+        return self.journal.add_event(event, seen)
+
+    def end(self, message: EndRun) -> None:
+        """Commit the run's length."""
+        has_estimates = self.hello.kind == "bold" and not self.weights.is_blank
+        self.journal.end_run(message, has_estimates=has_estimates)
+        self.n_volumes = message.n_volumes

@@ -1,0 +1,44 @@
+"""The model card: weights described to a person."""
+
+from .fit_maps import SCORE_WORDS
+from .weights import Weights
+
+
+def model_card(weights: Weights) -> str:
+    """Describe weights to a person, in Markdown."""
+    card = weights.card
+    lines = [
+        f"# Decoder weights of subject {card.subject}",
+        "",
+        *(["**Simulated data**: no brain was scanned for these weights.", ""] if card.simulated else []),
+        f"- file: schema {card.schema}, fingerprint `{weights.fingerprint}`, braind {card.version or 'unknown'}",
+        f"- trained on: {card.n_trials} single trials of {card.n_pictures} pictures, {card.nsd or 'unnamed data'}",
+        f"- responses: {card.estimates or 'unnamed'}, sessions {card.sessions or 'unnamed'}, "
+        + ("as they are" if card.z_score == "none" else f"z-scored within the session ({card.z_score})"),
+        *([f"- for BOLD, fitted on {card.fitted_on}"] if card.kind == "bold" else []),
+        *([f"- captions written by {card.captioner}"] if card.captioner else []),
+        *([f"- for runs of a TR of {card.tr_s:g} s"] if card.tr_s else []),
+        f"- profile: `{card.profile}`, {card.folds} folds, one penalty per target",
+        f"- LDM: `{card.ldm}`, z {_times(card.latent_shape)}, c {_times(card.text_shape)}",
+        f"- volume: {_times(card.shape)}, {len(weights.voxel_index)} voxels read",
+        "",
+        "| | z | c |",
+        "|---|---|---|",
+        f"| ROIs | {', '.join(card.z_rois)} | {', '.join(card.c_rois)} |",
+        f"| voxels | {len(weights.z.positions)} | {len(weights.c.positions)} |",
+        f"| penalties: smallest, median, largest | {_numbers(card.alphas_z)} | {_numbers(card.alphas_c)} |",
+        f"| rank | {card.rank_z} | {card.rank_c} |",
+        f"| predicted variance lost to it | {card.discarded_z:.2%} | {card.discarded_c:.2%} |",
+    ]
+    for score, words in SCORE_WORDS.items():
+        lines.append(f"| {words} | {card.scores[f'z_{score}']:.3f} | {card.scores[f'c_{score}']:.3f} |")
+    lines += ["", "Scores are cross-validated on single trials, means over the targets that vary.", ""]
+    return "\n".join(lines)
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return " × ".join(str(n) for n in shape)
+
+
+def _numbers(numbers: tuple[float, ...]) -> str:
+    return ", ".join(f"{number:.3g}" for number in numbers)

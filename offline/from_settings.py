@@ -1,0 +1,121 @@
+"""What the settings name, made: the latent diffusion model, presets of decoding, and how a fit is done."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from ..client.config import Config, engines_path
+
+if TYPE_CHECKING:
+    from ..models.fit_profiles import FitSettings
+    from ..models.ldm import LatentDiffusionModel
+    from ..models.pipeline_settings import PipelineSettings
+    from ..models.presets import Preset
+
+
+def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel":
+    """Load the latent diffusion model of the settings; exact: in float32 on a GPU, too."""
+    from ..models.ldm import LatentDiffusionModel
+
+    paths = (config.paths.ldm, config.paths.lora, config.paths.tiny_decoder)
+    return LatentDiffusionModel.load(
+        *(Path(path).expanduser() if path else None for path in paths),
+        gpu_dtype="float32" if is_exact else config.decode.gpu_dtype,
+    )
+
+
+def ldm_fingerprint(config: Config) -> str:
+    """Return the fingerprint of the settings' latent diffusion model, without loading it."""
+    from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+
+    return meaning_fingerprint(Path(config.paths.ldm).expanduser() if config.paths.ldm else EMBEDDED_LDM_PATH)
+
+
+def preset_of(config: Config) -> "Preset":
+    """Return the preset of the settings, with the settings that change it.
+
+    Raises
+    ------
+    PresetError
+    """
+    from ..models.presets import preset_with
+
+    decode = config.decode
+    return preset_with(
+        decode.preset,
+        strength=decode.strength,
+        guidance_scale=decode.guidance_scale,
+        n_calls=decode.num_inference_steps,
+        user_presets=_user_presets(config),
+    )
+
+
+def refining_preset_of(config: Config) -> "Preset | None":
+    """Return the preset of refined pictures, if there are to be any.
+
+    Raises
+    ------
+    PresetError
+    """
+    from ..models.presets import preset_with
+
+    return preset_with(config.decode.refine, user_presets=_user_presets(config)) if config.decode.refine else None
+
+
+def pipeline_settings(config: Config) -> "PipelineSettings":
+    """Return the settings of the decoding pipeline, for the daemon, the offline commands and the benchmarks.
+
+    Raises
+    ------
+    PresetError
+    """
+    from ..models.pipeline_settings import PipelineSettings
+
+    decode, paths = config.decode, config.paths
+    return PipelineSettings(
+        preset=preset_of(config),
+        mode=decode.mode,
+        seed=decode.seed,
+        engine=decode.engine,
+        engines_path=str(engines_path(config)),
+        gpu_dtype=decode.gpu_dtype,
+        ldm_path=_expanded(paths.ldm),
+        lora_path=_expanded(paths.lora),
+        tiny_decoder_path=_expanded(paths.tiny_decoder),
+        provider=decode.provider,
+        may_fall_back=decode.may_fall_back,
+        threads=decode.threads,
+    )
+
+
+def fit_settings_of(config: Config, device: str, work: Path | None = None) -> "FitSettings":
+    """Return how the settings want a fit.
+
+    Parameters
+    ----------
+    device : str
+        torch's name of the device that computes.
+    work : Path, optional
+        Folder in which an interrupted fit goes on.
+
+    Raises
+    ------
+    FitError
+        If there is no fit profile of that name.
+    """
+    from ..models.fit_profiles import FitSettings, profile_named
+
+    profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
+    return FitSettings(profile, config.fit.max_discarded_variance, device, work)
+
+
+def _user_presets(config: Config) -> dict[str, "Preset"]:
+    from ..models.presets import Preset
+
+    return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
+
+
+def _expanded(path: str) -> str | None:
+    return str(Path(path).expanduser()) if path else None

@@ -1,0 +1,65 @@
+"""Weights, candidates and models that do not fit are refused before a model is loaded, by the file and what to do."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from msgspec import structs
+
+from braind.client.data_set import DataSetError
+from braind.daemon.preflight import load_weights, record_only
+from braind.errors import BraindError
+from braind.models.weights import WeightsError
+
+SHAPE = (4, 5, 6)
+
+
+def test_what_fits_is_loaded(files):
+    weights = load_weights(1, files.weights_path, files.candidates_path, None)
+    assert weights.fingerprint == files.weights.fingerprint
+
+
+def test_weights_that_the_daemon_cannot_use_are_refused(files, tmp_path):
+    z_scored = replace(files.weights, card=structs.replace(files.weights.card, z_score="full"), fingerprint="")
+    z_scored.save(tmp_path / "z-scored.safetensors")
+    for arguments, code, words in (
+        ((2, files.weights_path, files.candidates_path, None), "subject", "braind serve --subject 2"),
+        ((1, files.weights_path, tmp_path / "none.safetensors", None), "weights", "make it with `braind fit"),
+        ((1, tmp_path / "z-scored.safetensors", files.candidates_path, None), "z_score", "--z-score none"),
+        ((1, files.weights_path, files.candidates_path, tmp_path), "ldm", "give a diffusers folder"),
+    ):
+        with pytest.raises(BraindError, match=words) as error:
+            load_weights(*arguments)
+        assert error.value.code == code
+
+
+def mask(path: Path, *voxels, affine=None, shape=SHAPE) -> Path:
+    values = np.zeros(shape, np.uint8)
+    for voxel in voxels:
+        values[voxel] = 1
+    nib.save(nib.Nifti1Image(values, np.eye(4) if affine is None else affine), path)
+    return path
+
+
+def test_without_weights_the_voxels_in_any_mask_are_recorded(tmp_path):
+    masks = [mask(tmp_path / "a.nii", (0, 0, 1), (1, 1, 1)), mask(tmp_path / "b.nii", (1, 1, 1), (3, 4, 5))]
+    weights = record_only(3, masks, "bold")
+    assert weights.is_blank
+    assert weights.voxel_index.tolist() == [1, 37, 119]
+    assert (weights.card.subject, weights.card.kind, weights.card.shape) == (3, "bold", SHAPE)
+
+
+def test_masks_that_cannot_be_used_are_refused(tmp_path):
+    first, moved = mask(tmp_path / "a.nii", (0, 0, 0)), np.eye(4)
+    moved[0, 3] = 0.2
+    with pytest.raises(DataSetError, match=r"b\.nii has the grid \(5, 5, 5\), .*a\.nii's volumes \(4, 5, 6\)"):
+        record_only(1, [first, mask(tmp_path / "b.nii", shape=(5, 5, 5))], "beta")
+    with pytest.raises(DataSetError, match=r"c\.nii lies up to 0\.2 mm away"):
+        record_only(1, [first, mask(tmp_path / "c.nii", affine=moved)], "beta")
+    with pytest.raises(WeightsError, match="the mask holds no voxel"):
+        record_only(1, [mask(tmp_path / "d.nii")], "beta")
+    (tmp_path / "e.nii").write_bytes(b"no image")
+    with pytest.raises(DataSetError, match=r"e\.nii cannot be read as NIfTI"):
+        record_only(1, [tmp_path / "e.nii"], "beta")

@@ -1,0 +1,56 @@
+"""Files that are there whole or not at all: what a reader, a writer that fails, and a full disk find."""
+
+import numpy as np
+import pytest
+
+from braind.models.kept import Kept
+from braind.whole_file import write_whole
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with write_whole(path) as unfinished_path:
+        unfinished_path.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_folders_that_are_missing_are_made(tmp_path):
+    with write_whole(tmp_path / "a" / "b" / "file") as unfinished_path:
+        unfinished_path.write_text("content")
+    assert (tmp_path / "a" / "b" / "file").read_text() == "content"
+
+
+def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    def interrupted():
+        with write_whole(path) as unfinished_path:
+            unfinished_path.write_bytes(b"half of")
+            raise KeyboardInterrupt
+
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "file"
+    path.mkdir()
+    with pytest.raises(IsADirectoryError), write_whole(path) as unfinished_path:
+        unfinished_path.touch()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_computation_that_is_interrupted_leaves_no_half_array(tmp_path):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    kept = Kept(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        kept.array("sums", interrupted)
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(kept.array("sums", lambda: np.arange(3)), np.arange(3))

@@ -1,0 +1,28 @@
+"""Files that are written whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def write_whole(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; it becomes `path` when the block ends.
+
+    A reader sees the old file or the new one, never a part. If the block or the renaming raises, the temporary file is
+    deleted and `path` stays as it was. Missing parent folders are made.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be made or the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield unfinished_path
+        unfinished_path.replace(path)
+    except BaseException:
+        unfinished_path.unlink(missing_ok=True)
+        raise
