@@ -26,14 +26,14 @@ bench: $(VENV)/stamp
 	$(BIN)/python benchmarks/tables.py
 
 demo-model: $(VENV)/stamp
-	$(BIN)/python -m braind.models.demo.train_autoencoder
-	$(BIN)/python -m braind.models.demo.train_clip
-	$(BIN)/python -m braind.models.demo.train_unet
-	$(BIN)/python -m braind.models.demo.sharpen_decoder
-	$(BIN)/python -m braind.offline.left_out
-	$(BIN)/python -m braind.models.demo.train_few_step --only-targets
-	$(BIN)/python -m braind.models.demo.train_tiny_decoder
-	$(BIN)/python -m braind.models.demo.train_few_step
+	$(BIN)/python -m braind.models.demo.training.train_autoencoder
+	$(BIN)/python -m braind.models.demo.training.train_clip
+	$(BIN)/python -m braind.models.demo.training.train_unet
+	$(BIN)/python -m braind.models.demo.training.sharpen_decoder
+	$(BIN)/python -m braind.offline.fit.left_out
+	$(BIN)/python -m braind.models.demo.training.train_few_step --only-targets
+	$(BIN)/python -m braind.models.demo.training.train_tiny_decoder
+	$(BIN)/python -m braind.models.demo.training.train_few_step
 
 # uv where it is there, else pip; both take the pins of constraints.txt. uv is not used for torch: it does not look into
 # pip's local indexes, where a CPU build may lie.

@@ -30,8 +30,8 @@ class FrontDoor(click.Group):
 
 
 def _exit_code(error: BraindError, command: str | None) -> ExitCode:
-    from .client.config import ConfigError
     from .client.connection import NoDaemonError, RefusedByDaemon
+    from .config import ConfigError
 
     if isinstance(error, NoDaemonError):
         return ExitCode.NO_DAEMON

@@ -16,22 +16,22 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .client.config import Config, candidates_path
 from .client.connection import NoDaemonError
 from .client.control import ControlClient
 from .client.endpoints import Endpoints, endpoints
-from .client.replay import replay
-from .client.replay_plan import ReplayPlan
+from .client.replays.plan import ReplayPlan
+from .client.replays.replay import replay
 from .client.scanner import ScannerClient
 from .client.subscriber import DecodeSubscriber
 from .client.wire import Decode
+from .config import Config, candidates_path
 from .errors import BraindError
 from .offline.data_sets import ensure_tree
-from .offline.fitting import ready_weights
+from .offline.fit.subject import ready_weights
 
 if TYPE_CHECKING:
-    from .client.nsd import NsdTree
-    from .client.replay import ReplaySummary
+    from .client.datasets.nsd.tree import NsdTree
+    from .client.replays.replay import ReplaySummary
 
 Array = NDArray[Any]
 

@@ -16,11 +16,11 @@ from diffusers.utils.logging import disable_progress_bar
 from numpy.typing import NDArray
 from PIL import Image
 
-from braind.models.decoding_pipeline import DecodingPipeline
-from braind.models.ldm import LatentDiffusionModel
+from braind.models.ldm.model import LatentDiffusionModel
+from braind.models.ldm.reconstruct import Reconstructor
+from braind.models.pipeline.decoding_pipeline import DecodingPipeline
 from braind.models.pipeline_settings import PipelineSettings
 from braind.models.presets import Preset
-from braind.models.reconstruct import Reconstructor
 
 Array = NDArray[Any]
 

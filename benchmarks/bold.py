@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from measuring import origin, summary, write_result
 
-from braind.models.bold_prior import HRF_SHIFTS_S, BoldPrior
-from braind.models.estimator import CausalEstimator
+from braind.models.bold.estimator import CausalEstimator
+from braind.models.weights.bold_prior import HRF_SHIFTS_S, BoldPrior
 
 RESULTS = Path(__file__).parent / "results"
 TR_S, TRIAL_S = 4 / 3, 4.0

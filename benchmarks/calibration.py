@@ -25,16 +25,16 @@ from measuring import origin, write_result
 from PIL import Image
 from plots import draw_calibration
 
-from braind.client.config import Config, load_config, nsd_path
-from braind.client.nsd import NsdTree
-from braind.client.replay_runs import picture_file
-from braind.models.candidates import Candidates
-from braind.models.metrics import bootstrap_ci, identified_among_seen, mean_by_picture
-from braind.models.weights import Weights
-from braind.offline.bold import final_estimates
-from braind.offline.calibrating import SessionFit, Shown, with_regions
+from braind.client.datasets.nsd.tree import NsdTree
+from braind.client.replays.runs import picture_file
+from braind.config import Config, load_config, nsd_path
+from braind.models.scores.metrics import bootstrap_ci, identified_among_seen, mean_by_picture
+from braind.models.weights.candidates import Candidates
+from braind.models.weights.weights import Weights
+from braind.offline.fit.bold import final_estimates
+from braind.offline.fit.calibrate import SessionFit, Shown, with_regions
+from braind.offline.fit.targets import encode_targets
 from braind.offline.from_settings import load_ldm
-from braind.offline.target_encoding import encode_targets
 
 Array = np.ndarray[Any, Any]
 ROOT = Path(__file__).parent

@@ -21,7 +21,7 @@ from serving import Serving
 from braind.client.scanner import Onset, OpenRun, ScannerClient
 from braind.client.subscriber import DecodeSubscriber
 from braind.client.wire import Decode
-from braind.models.candidates import read_tensors
+from braind.models.weights.candidates import read_tensors
 
 N_ROUNDS = 200
 IDLE_S = 0.05  # between rounds, for what the daemon still does after a picture

@@ -23,13 +23,13 @@ from gpu_arms import Stock, StreamBatch
 from gpu_models import FULL, TINY, random_autoencoder, random_model, random_weights
 from measuring import flops_of, origin, summary
 
-from braind.models.device_ridge import DeviceRidge
-from braind.models.networks import Networks, networks_of
+from braind.models.ldm.networks import Networks, networks_of
+from braind.models.ldm.reconstruct import Reconstructor
+from braind.models.ldm.torch_engine import TorchEngine
+from braind.models.pipeline.device_ridge import DeviceRidge
+from braind.models.pipeline.volume_graph import Called, Recorded, Recorder, VolumeGraph, picture_maker
 from braind.models.presets import Preset
-from braind.models.reconstruct import Reconstructor
-from braind.models.torch_engine import TorchEngine
-from braind.models.volume_graph import Called, Recorded, Recorder, VolumeGraph, picture_maker
-from braind.models.weights import Weights
+from braind.models.weights.weights import Weights
 
 START, SCALE = 799, 5.0
 LONGEST_STREAM = 8

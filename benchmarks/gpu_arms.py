@@ -7,9 +7,9 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionImg2ImgPipeline
 from numpy.typing import NDArray
 
-from braind.models.denoiser import joined
-from braind.models.networks import Networks
-from braind.models.reconstruct import Reconstructor
+from braind.models.ldm.denoiser import joined
+from braind.models.ldm.networks import Networks
+from braind.models.ldm.reconstruct import Reconstructor
 
 Array = NDArray[Any]
 

@@ -7,11 +7,11 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from braind.models.fingerprint import EMBEDDED_LDM_PATH
-from braind.models.ldm import LatentDiffusionModel
-from braind.models.low_rank import LowRankMap, TargetStatistics, low_rank_map
-from braind.models.roi import mask_sha256
-from braind.models.weights import Weights, WeightsCard
+from braind.models.ldm.model import LatentDiffusionModel
+from braind.models.weights.fingerprint import EMBEDDED_LDM_PATH
+from braind.models.weights.low_rank import LowRankMap, TargetStatistics, low_rank_map
+from braind.models.weights.roi import mask_sha256
+from braind.models.weights.weights import Weights, WeightsCard
 
 # What is not named is diffusers' default; Stable Diffusion 1.x's published configurations, NSD's largest masks.
 FULL = {

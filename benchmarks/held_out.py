@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braind.client.config import Config
-from braind.models.clip import PictureClip
-from braind.models.metrics import bootstrap_ci, pixcorr, two_way
-from braind.models.weights import Weights
+from braind.config import Config
+from braind.models.scores.clip import PictureClip
+from braind.models.scores.metrics import bootstrap_ci, pixcorr, two_way
+from braind.models.weights.weights import Weights
 from braind.offline.data_sets import ensure_tree
-from braind.offline.fitting import ready_weights
+from braind.offline.fit.subject import ready_weights
 
 Array = NDArray[Any]
 

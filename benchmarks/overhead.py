@@ -18,12 +18,12 @@ from serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_random_weight
 from braind.client import wire
 from braind.client.connection import connect
 from braind.daemon.front import Front
-from braind.daemon.journal import Journal
+from braind.daemon.journal.journal import Journal
 from braind.daemon.sessions import Sessions
-from braind.daemon.status import Standing
-from braind.models import roi
-from braind.models.candidate_names import CandidateNames
-from braind.models.weights import Weights
+from braind.daemon.state import Standing
+from braind.models.weights import roi
+from braind.models.weights.candidate_names import CandidateNames
+from braind.models.weights.weights import Weights
 
 N_ROUNDS, N_NSD_ROUNDS = 150, 60
 IDLE_S = 0.05  # between rounds, for what the daemon still does after a picture

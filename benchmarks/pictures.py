@@ -23,8 +23,8 @@ from measuring import N_WARM_UPS, flops_of, peak_flops, summary
 from msgspec.structs import replace
 from names import AS_WRITTEN, AT_ITS_BEST, ONNX, STREAM_BATCH, TORCH
 
-from braind.client.config import Config
-from braind.models.ldm import LatentDiffusionModel
+from braind.config import Config
+from braind.models.ldm.model import LatentDiffusionModel
 from braind.models.presets import Preset
 from braind.offline.from_settings import pipeline_settings
 

@@ -7,9 +7,9 @@ from held_out import HeldOut
 from measuring import N_WARM_UPS, seconds, summary
 from msgspec.structs import replace
 
-from braind.client.config import Config
-from braind.models.decoding_pipeline import DecodingPipeline
-from braind.models.ldm import LatentDiffusionModel
+from braind.config import Config
+from braind.models.ldm.model import LatentDiffusionModel
+from braind.models.pipeline.decoding_pipeline import DecodingPipeline
 from braind.models.presets import PRESETS
 from braind.offline.from_settings import pipeline_settings
 

@@ -117,12 +117,12 @@ def live_penalties() -> np.ndarray:
 
 def fit(folder: Path) -> dict[str, Any]:
     """Fit and compress what lies in a folder; run in a process of its own, so that its peak memory is the fit's."""
-    from braind.models.checkpoint import Checkpoint
-    from braind.models.design import make_design
-    from braind.models.folds import picture_folds
-    from braind.models.reduced_rank import reduce_rank
-    from braind.models.ridge import fit_targets
-    from braind.models.ridge_problem import RidgeProblem
+    from braind.models.ridge.checkpoint import Checkpoint
+    from braind.models.ridge.design import make_design
+    from braind.models.ridge.fit import fit_targets
+    from braind.models.ridge.folds import picture_folds
+    from braind.models.ridge.problem import RidgeProblem
+    from braind.models.ridge.reduced_rank import reduce_rank
 
     clock = time.process_time if os.environ.get("BENCH_CPU") else time.perf_counter
     began_s = clock()
@@ -262,8 +262,8 @@ def predict() -> dict[str, Any]:
     from himalaya.ridge import Ridge as HimalayaRidge
     from sklearn.linear_model import Ridge
 
-    from braind.models.low_rank import LowRankMap
-    from braind.models.prior import PicturePrior
+    from braind.models.weights.low_rank import LowRankMap
+    from braind.models.weights.prior import PicturePrior
 
     rng = np.random.default_rng(0)
     n_all, rounds = 13521, 7

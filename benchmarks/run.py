@@ -27,9 +27,9 @@ from measuring import origin, write_result
 from names import RESULTS_PATH
 from serving import serving
 
-from braind.client.config import candidates_path, load_config, nsd_path
+from braind.config import candidates_path, load_config, nsd_path
 from braind.offline.data_sets import ensure_tree
-from braind.offline.fitting import ready_weights
+from braind.offline.fit.subject import ready_weights
 
 SUBJECT = 1
 ON_A_DAEMON = ("overhead", "feedback", "replay", "growth")

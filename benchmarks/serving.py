@@ -16,11 +16,11 @@ import psutil
 
 from braind.client import wire
 from braind.client.endpoints import Endpoints
-from braind.models.candidates import Candidates
-from braind.models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
-from braind.models.low_rank import LowRankMap, TargetStatistics, low_rank_map
-from braind.models.roi import mask_sha256
-from braind.models.weights import Weights, WeightsCard
+from braind.models.weights.candidates import Candidates
+from braind.models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+from braind.models.weights.low_rank import LowRankMap, TargetStatistics, low_rank_map
+from braind.models.weights.roi import mask_sha256
+from braind.models.weights.weights import Weights, WeightsCard
 
 NSD_SHAPE, NSD_VOXELS = (81, 104, 83), 13_521  # of NSD's first subject, with the voxels of `early` and `ventral`
 AFFINE = ((1.8, 0.0, 0.0, -6.0), (0.0, 1.8, 0.0, -7.0), (0.0, 0.0, 1.8, -8.0), (0.0, 0.0, 0.0, 1.0))
@@ -39,7 +39,7 @@ class Serving:
     @property
     def decoder(self) -> psutil.Process:
         """Return the decoder process."""
-        return next(child for child in self.front.children() if "braind.daemon.decoder_process" in child.cmdline())
+        return next(child for child in self.front.children() if "braind.daemon.decoder.process" in child.cmdline())
 
     def hello(self, run: str) -> wire.Hello:
         """Return the opening of a run of betas."""

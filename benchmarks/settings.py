@@ -14,19 +14,19 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from braind.client.config import load_config
-from braind.client.nsd import NsdTree
-from braind.models.clip import PictureClip
-from braind.models.decoding_pipeline import DecodingPipeline, load_model
-from braind.models.low_rank import LowRankMap
-from braind.models.metrics import pixcorr, two_way
+from braind.client.datasets.nsd.tree import NsdTree
+from braind.config import load_config
+from braind.models.ldm.reconstruct import Reconstructor
+from braind.models.pipeline.decoding_pipeline import DecodingPipeline, load_model
 from braind.models.pipeline_settings import Mode
 from braind.models.presets import PRESETS, Preset
-from braind.models.reconstruct import Reconstructor
+from braind.models.scores.clip import PictureClip
+from braind.models.scores.metrics import pixcorr, two_way
+from braind.models.weights.low_rank import LowRankMap
 from braind.offline.data_sets import ensure_tree
 from braind.offline.decoding import kind_captions
+from braind.offline.fit.left_out import ONE_PENALTY, PictureSplits
 from braind.offline.from_settings import pipeline_settings
-from braind.offline.left_out import ONE_PENALTY, PictureSplits
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.linalg import eigh
 
-from braind.client.nsd import NsdTree
+from braind.client.datasets.nsd.tree import NsdTree
 from braind.models.demo.scenes import CATEGORIES, KINDS, PICTURE_PX
 
 Array = NDArray[Any]

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from ..config import Config, data_path
 from ..whole_file import write_whole
-from .config import Config, data_path
 
 Socket = Literal["ingest", "decodes", "control"]
 SOCKETS: tuple[Socket, ...] = get_args(Socket)

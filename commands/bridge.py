@@ -38,16 +38,16 @@ def bridge(
     import asyncio
     import time
 
-    from ..client.bridge import BridgeRuns
-    from ..client.bridge_afni import IMAGE_PORT, serve_afni
-    from ..client.bridge_murfi import PORT as MURFI_PORT
-    from ..client.bridge_murfi import serve_murfi
-    from ..client.bridge_pyneal import PORT as PYNEAL_PORT
-    from ..client.bridge_pyneal import serve_pyneal
+    from ..client.bridges.afni import IMAGE_PORT, serve_afni
+    from ..client.bridges.murfi import PORT as MURFI_PORT
+    from ..client.bridges.murfi import serve_murfi
+    from ..client.bridges.pyneal import PORT as PYNEAL_PORT
+    from ..client.bridges.pyneal import serve_pyneal
+    from ..client.bridges.runs import BridgeRuns
     from ..client.endpoints import endpoints
-    from ..client.run_feed import RunPlan
     from ..client.scanner import ScannerClient
-    from ..client.send import candidate
+    from ..client.sending.run_feed import RunPlan
+    from ..client.sending.send import candidate
     from ..client.stderr import say
 
     plan = RunPlan(

@@ -32,7 +32,7 @@ def calibrate(
     from ..client.control import ControlClient
     from ..client.endpoints import endpoints
     from ..client.subscriber import DecodeSubscriber
-    from ..offline.calibrating import SessionFit, Shown, follow_calibration, with_regions
+    from ..offline.fit.calibrate import SessionFit, Shown, follow_calibration, with_regions
 
     if stimuli is None:
         raise click.UsageError("give the folder of the pictures that are shown with --stimuli")

@@ -63,7 +63,7 @@ def encode(
       sub-01/func/*_statmap.nii.gz  r and p of every model, unique variances; *_mask: FDR 0.05; *_dseg: best block
     Features stay in the data folder (encoding/), so a second run, or one that was interrupted, goes on from there.
     """
-    from ..offline.encoding import EncodeSettings, encode_subject, parse_strengths
+    from ..offline.encode.encode import EncodeSettings, encode_subject, parse_strengths
 
     if (surface_left is None) != (surface_right is None):
         raise click.UsageError("give both --surface-left and --surface-right, or neither")
@@ -81,7 +81,7 @@ def encode(
 
         click.echo(json.dumps(result, indent=2))
     else:
-        from ..offline.encoding import print_rois
+        from ..offline.encode.encode import print_rois
 
         print_rois(result)
         for path in (*result["figures"].values(), "encoding.json"):

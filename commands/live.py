@@ -22,8 +22,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..client.config import Kind
-    from ..client.replay import ReplaySummary
+    from ..client.replays.replay import ReplaySummary
+    from ..config import Kind
 
 
 @click.command()
@@ -65,7 +65,7 @@ def serve(
     **settings: Any,
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
-    from ..client import config as paths
+    from .. import config as paths
     from ..daemon.link import DecoderSettings
     from ..daemon.serve import serve as run
     from ..offline.from_settings import pipeline_settings, refining_preset_of
@@ -109,9 +109,9 @@ def serve(
 )
 def use(config_path: Path | None, data: Path | None, weights: Path, candidates: Path | None, wait_s: float) -> None:
     """Decode with other weights from the next run on; the daemon goes on."""
-    from ..client.config import candidates_beside
     from ..client.endpoints import endpoints
     from ..client.use import use_weights
+    from ..config import candidates_beside
 
     candidates = candidates or candidates_beside(weights)
     status = use_weights(endpoints(config_of(config_path, data)), weights.resolve(), candidates.resolve(), wait_s)
@@ -155,8 +155,8 @@ def replay(
     **pace: Any,
 ) -> None:
     """Send a subject's held-out test trials to the daemon, as a scanner would."""
-    from ..client.replay_command import replay_subject
-    from ..client.replay_plan import ReplayPlan
+    from ..client.replays.command import replay_subject
+    from ..client.replays.plan import ReplayPlan
     from ..offline.data_sets import ensure_tree
 
     config = config_of(config_path, data, paths={"nsd": nsd})

@@ -8,7 +8,7 @@ import click
 from .options import FOLDER, json_option
 
 if TYPE_CHECKING:
-    from ..client.nsd_check import SubjectCheck
+    from ..client.datasets.nsd.check import SubjectCheck
 
 
 @click.group()
@@ -28,8 +28,8 @@ def check(folder: Path, subjects: tuple[int, ...], betas: str | None, as_json: b
     """
     import msgspec
 
-    from ..client.nsd import BETAS_VERSION, NsdTree
-    from ..client.nsd_check import check_tree
+    from ..client.datasets.nsd.check import check_tree
+    from ..client.datasets.nsd.tree import BETAS_VERSION, NsdTree
 
     tree = NsdTree(folder, betas_version=betas or BETAS_VERSION)
     checks = check_tree(tree, list(subjects) or tree.subjects() or [1])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from ..client.config import Config
+    from ..config import Config
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -119,7 +119,7 @@ def decode_options(command: Command) -> Command:
 
 
 def config_of(config_path: Path | None, data: Path | None = None, **sections: dict[str, Any]) -> "Config":
-    from ..client.config import load_config
+    from ..config import load_config
 
     paths = {"data": data, **sections.pop("paths", {})}
     paths = {key: str(path) if path is not None else None for key, path in paths.items()}

@@ -19,8 +19,8 @@ def outlet() -> None:
 def udp(config_path: Path | None, data: Path | None, address: str) -> None:
     """Send a line of text a decode to HOST:PORT (docs/feedback.md has its fields)."""
     from ..client.endpoints import endpoints
-    from ..client.outlet import follow_scores
-    from ..client.outlet_udp import UdpOutlet
+    from ..client.outlets.scores import follow_scores
+    from ..client.outlets.udp import UdpOutlet
     from ..client.stderr import say
 
     with closing(UdpOutlet(address, say)) as outlet:
@@ -33,8 +33,8 @@ def udp(config_path: Path | None, data: Path | None, address: str) -> None:
 def lsl(config_path: Path | None, data: Path | None, name: str) -> None:
     """Open a Lab Streaming Layer stream (needs pylsl: pip install 'braind[lsl]')."""
     from ..client.endpoints import endpoints
-    from ..client.outlet import follow_scores
-    from ..client.outlet_lsl import LslOutlet
+    from ..client.outlets.lsl import LslOutlet
+    from ..client.outlets.scores import follow_scores
     from ..client.stderr import say
 
     where = endpoints(config_of(config_path, data))

@@ -25,7 +25,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..client.config import Kind
+    from ..config import Kind
 
 
 @click.command()
@@ -47,7 +47,7 @@ def simulate(
     bids: Path | None,
 ) -> None:
     """Write simulated subjects with the files of the Natural Scenes Dataset, or as a BIDS derivative."""
-    from ..client.config import data_path
+    from ..config import data_path
     from ..offline.data_sets import simulate_bids, simulate_tree
 
     config, chosen = config_of(config_path, data), list(subjects) or [1, 2]
@@ -91,13 +91,13 @@ def fit(
     """Fit decoder weights, one file a subject, or one on recorded sessions; prints their paths."""
     if lagged and (kind != "bold" or journals):
         raise click.UsageError("--lagged: reads an NSD folder's BOLD runs; give it with --kind bold, without --session")
-    from ..offline.fitting import fit_subject
+    from ..offline.fit.subject import fit_subject
 
     rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
     how = {**rois, "z_score": z_score, "folds": folds, "profile": profile}
     config = config_of(config_path, data, **data_set_settings(where, ldm=ldm), fit=how)
     if journals:
-        from ..offline.calibrating import SessionFit, Shown, with_regions, words_of
+        from ..offline.fit.calibrate import SessionFit, Shown, with_regions, words_of
 
         if stimuli is None:
             raise click.UsageError("--session: give the folder of the pictures that were shown with --stimuli")
@@ -190,15 +190,15 @@ def evaluate(
         raise click.UsageError("--plot: shows scores after onset, of BOLD; give it with --kind bold")
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise click.BadParameter(f"{plot}: neither .png nor .svg", param_hint="--plot")
-    from ..offline.evaluating import evaluate_subject
-    from ..offline.evaluating_bold import evaluate_bold
+    from ..offline.evaluate.bold import evaluate_bold
+    from ..offline.evaluate.evaluate import evaluate_subject
 
     paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
     config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
     score = evaluate_bold if kind == "bold" else evaluate_subject
     scores = score(config, subject, protocol, networks, kinds, max_trials)
     if plot is not None:
-        from ..offline.bold_plot import draw_bold
+        from ..offline.evaluate.bold_plot import draw_bold
 
         draw_bold(scores, plot)
     if as_json:
@@ -206,7 +206,7 @@ def evaluate(
 
         click.echo(json.dumps(scores, indent=1, ensure_ascii=False))
     else:
-        from ..offline.score_tables import print_bold_table, print_tables
+        from ..offline.evaluate.tables import print_bold_table, print_tables
 
         (print_bold_table if kind == "bold" else print_tables)(scores)
 

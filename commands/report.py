@@ -52,7 +52,7 @@ def report(
     Methods and citations of what was run, parameters, masks, scores with controls, galleries chosen by rule, the
     latencies of a recorded session, the encoding analysis, provenance and versions. Prints the file's path.
     """
-    from ..offline.report import write_report
+    from ..offline.report.report import write_report
 
     paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
     config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)

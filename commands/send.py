@@ -45,11 +45,11 @@ def send(
     import time
 
     from ..client.endpoints import endpoints
-    from ..client.run_feed import RunPlan
     from ..client.scanner import ScannerClient
-    from ..client.send import FolderSender, candidate, read_onsets, send_file, stale
+    from ..client.sending.folder_watch import FolderWatch
+    from ..client.sending.run_feed import RunPlan
+    from ..client.sending.send import FolderSender, candidate, read_onsets, send_file, stale
     from ..client.stderr import say
-    from ..client.volume_files import FolderWatch
 
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")

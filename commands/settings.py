@@ -19,7 +19,7 @@ def show(config_path: Path | None, data: Path | None) -> None:
     """Print every setting and where its value comes from."""
     import json
 
-    from ..client.config import config_sources
+    from ..config import config_sources
 
     for setting in config_sources(config_path, {"paths": {"data": None if data is None else str(data)}}):
         value = json.dumps(setting.value, ensure_ascii=False)
@@ -30,7 +30,7 @@ def show(config_path: Path | None, data: Path | None) -> None:
 @config_options
 def validate(config_path: Path | None, data: Path | None) -> None:
     """List every problem in the settings."""
-    from ..client.config import config_problems
+    from ..config import config_problems
 
     problems = config_problems(config_path)
     for problem in problems:

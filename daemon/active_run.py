@@ -6,10 +6,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..client.wire import EndRun, Event, Hello, Volume
-from ..models.candidate_names import CandidateNames
-from ..models.weights import Weights
-from .journal import Journal
-from .records import RunRecord, State
+from ..models.weights.candidate_names import CandidateNames
+from ..models.weights.weights import Weights
+from .journal.journal import Journal
+from .journal.records import RunRecord, State
 
 
 @dataclass(eq=False)

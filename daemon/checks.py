@@ -5,10 +5,10 @@ import re
 
 from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, ClockRequest, EndRun, Event, Hello, Volume
 from ..errors import BraindError
-from ..models.candidate_names import CandidateNames
-from ..models.weights import Weights
+from ..models.weights.candidate_names import CandidateNames
+from ..models.weights.weights import Weights
 from .active_run import ActiveRun
-from .records import RunRecord
+from .journal.records import RunRecord
 from .sockets import LARGEST_PICTURE_BYTES
 
 # Names become file names, and words in logs and on screens.

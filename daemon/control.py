@@ -12,7 +12,7 @@ from ..errors import BraindError
 from .checks import Refusal
 from .publish import frames, message_of
 from .sessions import Sessions
-from .status import Standing
+from .state import Standing
 
 MOST_FETCHED = 256
 

@@ -16,15 +16,15 @@ import zmq.asyncio
 from ..client import wire
 from ..client.wire import Ack, Clock, ClockRequest, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
 from ..errors import BraindError
-from ..models import roi
-from ..models.candidate_names import CandidateNames
-from ..models.weights import Weights
+from ..models.weights import roi
+from ..models.weights.candidate_names import CandidateNames
+from ..models.weights.weights import Weights
 from . import checks, link
 from .active_run import ActiveRun
 from .checks import Refusal
-from .records import RunRecord
+from .journal.records import RunRecord
 from .sessions import Sessions
-from .status import Standing
+from .state import Standing
 
 LOG_EVERY_S = 1.0
 SILENT_S = 60.0

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..client.config import Kind
+from ..config import Kind
 from ..errors import BraindError
-from ..models.blank_weights import blank_weights
-from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
-from ..models.weights import Weights
+from ..models.weights.blank import blank_weights
+from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+from ..models.weights.weights import Weights
 
 
 def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:
@@ -44,7 +44,7 @@ def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights
     BraindError
         A mask is missing or no NIfTI file, two masks have different grids, or all masks are empty.
     """
-    from ..client.images import check_grid, load_nifti, scaled  # nibabel loads slowly, and weights need none
+    from ..client.datasets.images import check_grid, load_nifti, scaled  # nibabel loads slowly, and weights need none
 
     images = [load_nifti(path) for path in mask_paths]
     shape, affine = tuple(images[0].shape[:3]), images[0].affine

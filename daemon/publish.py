@@ -7,11 +7,11 @@ from collections.abc import Callable
 import zmq.asyncio
 
 from ..client import wire
-from .database import JournalError
+from .journal.database import JournalError
+from .journal.records import Published
 from .logs import Outage
-from .records import Published
 from .sessions import Sessions
-from .status import Standing
+from .state import Standing
 
 HEARTBEAT_S = 1.0
 BATCH = 32

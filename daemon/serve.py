@@ -13,25 +13,25 @@ import msgspec
 import numpy as np
 
 from ..client import wire
-from ..client.config import Config, Kind, data_path, journals_path
 from ..client.endpoints import remove_endpoints, write_endpoints
+from ..config import Config, Kind, data_path, journals_path
 from ..errors import BraindError
-from ..models.candidate_names import CandidateNames
-from ..models.candidates import Candidates
-from ..models.weights import Weights
+from ..models.weights.candidate_names import CandidateNames
+from ..models.weights.candidates import Candidates
+from ..models.weights.weights import Weights
 from . import link
 from .access import check_loopback, lock_data_path
 from .checks import check_idle, check_same_grid
 from .control import Control
-from .database import JournalError
 from .front import Front
-from .journal import Journal
+from .journal.database import JournalError
+from .journal.journal import Journal
 from .logs import configure_logging
 from .preflight import load_weights, record_only
 from .publish import Publisher, is_last
 from .sessions import Sessions
 from .sockets import bind_sockets
-from .status import Standing
+from .state import Standing
 from .supervise import Supervisor
 
 MOST_CRASHES = 2

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .database import JournalError
-from .journal import Journal
-from .records import Published
+from .journal.database import JournalError
+from .journal.journal import Journal
+from .journal.records import Published
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import numpy as np
 import zmq
 import zmq.asyncio
 
-from ..client.config import ServeConfig
 from ..client.endpoints import Endpoints
+from ..config import ServeConfig
 from ..errors import BraindError
 
 OLDEST_LIBZMQ = (4, 3, 5)  # older ones have holes that bytes from a stranger can use (CVE-2019-13132, CVE-2020-15166)

@@ -15,7 +15,7 @@ BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 STOP_S = 10.0
 LONGEST_LINE_BYTES = 1024 * 1024
 SHOWN_BYTES = 80
-COMMAND = (sys.executable, "-P", "-m", "braind.daemon.decoder_process")
+COMMAND = (sys.executable, "-P", "-m", "braind.daemon.decoder.process")
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from braind.client.nsd import NsdTree
+from braind.client.datasets.nsd.tree import NsdTree
 from braind.models.fit import fit_weights
 from braind.models.fit_profiles import FitSettings
-from braind.models.ldm import LatentDiffusionModel
-from braind.models.roi import union_index
-from braind.models.target_likeness import target_correlation
-from braind.models.training_trials import TrainingTrials
-from braind.models.weights import WeightsCard
+from braind.models.ldm.model import LatentDiffusionModel
+from braind.models.ridge.training_trials import TrainingTrials
+from braind.models.scores.targets import target_correlation
+from braind.models.weights.roi import union_index
+from braind.models.weights.weights import WeightsCard
 
 tree = NsdTree(Path(sys.argv[1]))
 subject = int(sys.argv[2]) if len(sys.argv) > 2 else 1

@@ -13,10 +13,10 @@ from pathlib import Path
 import h5py
 from PIL import Image
 
-from braind.models.ldm import LatentDiffusionModel
+from braind.models.ldm.model import LatentDiffusionModel
+from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import PRESETS
-from braind.models.reconstruct import Reconstructor
-from braind.models.weights import Weights
+from braind.models.weights.weights import Weights
 
 weights_path, betas_path = Path(sys.argv[1]), Path(sys.argv[2])
 trial = int(sys.argv[3]) if len(sys.argv) > 3 else 0

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from ..errors import BraindError
-from .fingerprint import folder_fingerprint
+from .weights.fingerprint import folder_fingerprint
 
 Array = NDArray[Any]
 

@@ -3,11 +3,11 @@
 import msgspec
 import numpy as np
 
-from .fit_maps import FitProgress, fit_maps
 from .fit_profiles import PROFILES, FitProfile, FitSettings
-from .roi import mask_sha256
-from .training_trials import TrainingTrials
-from .weights import Weights, WeightsCard
+from .ridge.fit_maps import FitProgress, fit_maps
+from .ridge.training_trials import TrainingTrials
+from .weights.roi import mask_sha256
+from .weights.weights import Weights, WeightsCard
 
 
 def fit_weights(

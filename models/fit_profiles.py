@@ -31,7 +31,7 @@ class FitProfile:
     restore_scale : bool
         Give predictions their targets' standard deviation again: a factor for each channel of z and each token of c.
     prior : bool
-        Decode c with the training pictures as the prior (`models/prior.py`), not as the ridge predicts it.
+        Decode c with the training pictures as the prior (`models/weights/prior.py`), not as the ridge predicts it.
     z_share : float
         Side of the pictures that z encodes, as a share of the model's own.
     """

@@ -1,7 +1,7 @@
 """The model card: weights described to a person."""
 
-from .fit_maps import SCORE_WORDS
-from .weights import Weights
+from .ridge.fit_maps import SCORE_WORDS
+from .weights.weights import Weights
 
 
 def model_card(weights: Weights) -> str:

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..client.bids import SIMULATOR, SINGLE_TRIALS
-from ..client.bids_files import BidsError
-from ..client.bids_stimuli import TABLE
-from ..client.data_set import Trials
-from ..client.nsd import BETA_SCALE, NsdTree
-from ..client.nsd_atlas import LABEL_TABLES
-from ..client.replay_runs import picture_file
+from ..client.datasets.bids.files import BidsError
+from ..client.datasets.bids.folder import SIMULATOR, SINGLE_TRIALS
+from ..client.datasets.bids.stimuli import TABLE
+from ..client.datasets.data_set import Trials
+from ..client.datasets.nsd.atlas import LABEL_TABLES
+from ..client.datasets.nsd.tree import BETA_SCALE, NsdTree
+from ..client.replays.runs import picture_file
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]  # what is being written, steps done, steps in all

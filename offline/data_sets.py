@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..client.config import Config, betas_path, nsd_path
-from ..client.data_set import BrainDataSet, DataSet, DataSetError, Trials, parse_sessions
-from ..client.nsd import BETAS_VERSION, NsdTree
-from ..models.bold_prior import BoldPrior
-from ..models.bold_training import FinishedRun, estimates_of
+from ..client.datasets.data_set import BrainDataSet, DataSet, DataSetError, Trials, parse_sessions
+from ..client.datasets.nsd.tree import BETAS_VERSION, NsdTree
+from ..config import Config, betas_path, nsd_path
+from ..models.bold.fit_prior import FinishedRun, estimates_of
 from ..models.session_scaling import ZScore, z_score_sessions
+from ..models.weights.bold_prior import BoldPrior
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from ..client.bids import BidsFolder
-    from ..models.weights import WeightsCard
+    from ..client.datasets.bids.folder import BidsFolder
+    from ..models.weights.weights import WeightsCard
 
 Array = NDArray[Any]
 
@@ -41,7 +41,7 @@ def ensure_tree(config: Config) -> NsdTree:
 
 def bids_folder(config: Config) -> "BidsFolder":
     """Return the BIDS folder of the settings."""
-    from ..client.bids import BidsFolder
+    from ..client.datasets.bids.folder import BidsFolder
 
     settings = config.dataset
     if not settings.task:
@@ -59,7 +59,7 @@ def bids_folder(config: Config) -> "BidsFolder":
 
 def simulate_tree(config: Config, subjects: list[int], root: Path, n_bold_sessions: int | None = None) -> None:
     """Write the simulated subjects' tree; the last two sessions have BOLD series, or as many as said."""
-    from ..models.demo.nsd_tree import TreeSize, simulate
+    from ..models.demo.subject.nsd_tree import TreeSize, simulate
 
     size = TreeSize() if n_bold_sessions is None else TreeSize(n_bold_sessions=n_bold_sessions)
     with progress_bar("simulating") as report:

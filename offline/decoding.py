@@ -14,20 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..client.config import Config, weights_path
-from ..client.data_set import DataSet, Trials
+from ..client.datasets.data_set import DataSet, Trials
+from ..config import Config, weights_path
 from ..errors import BraindError
 from ..models.pipeline_settings import Mode
-from ..models.weights import Weights
+from ..models.weights.weights import Weights
 from .data_sets import check_estimates, data_set_of, read_trials
-from .fitting import fit_subject
+from .fit.subject import fit_subject
 from .from_settings import pipeline_settings
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from ..models.decoding_pipeline import DecodingPipeline
-    from ..models.ldm import LatentDiffusionModel
-    from ..models.reconstruct import Reconstructor
+    from ..models.ldm.model import LatentDiffusionModel
+    from ..models.ldm.reconstruct import Reconstructor
+    from ..models.pipeline.decoding_pipeline import DecodingPipeline
 
 Array = NDArray[Any]
 
@@ -57,7 +57,7 @@ class Decoder:
         BraindError
             If weights, data set and model do not belong together, or one of them cannot be read.
         """
-        from ..models.decoding_pipeline import DecodingPipeline
+        from ..models.pipeline.decoding_pipeline import DecodingPipeline
 
         tree, settings = data_set_of(config), pipeline_settings(config)
         path = weights_path(config, subject)
@@ -121,7 +121,7 @@ def decode_trials(
     """
     from PIL import Image
 
-    from ..models.held_out import average_repeats
+    from ..models.scores.held_out import average_repeats
     from ..models.sheets import contact_sheet
 
     # Wrong trials are refused before the model is loaded.
@@ -190,8 +190,8 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
     """Describe the engines for the settings' model and preset: their times, and the choice of `auto`."""
     import torch
 
-    from ..models.decoding_pipeline import choose_for, load_model, use_threads
-    from ..models.networks import networks_of
+    from ..models.ldm.networks import networks_of
+    from ..models.pipeline.decoding_pipeline import choose_for, load_model, use_threads
 
     settings = pipeline_settings(config)
     use_threads(settings.threads)

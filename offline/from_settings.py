@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..client.config import Config, engines_path
+from ..config import Config, engines_path
 
 if TYPE_CHECKING:
     from ..models.fit_profiles import FitSettings
-    from ..models.ldm import LatentDiffusionModel
+    from ..models.ldm.model import LatentDiffusionModel
     from ..models.pipeline_settings import PipelineSettings
     from ..models.presets import Preset
 
 
 def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel":
     """Load the latent diffusion model of the settings; exact: in float32 on a GPU, too."""
-    from ..models.ldm import LatentDiffusionModel
+    from ..models.ldm.model import LatentDiffusionModel
 
     paths = (config.paths.ldm, config.paths.lora, config.paths.tiny_decoder)
     return LatentDiffusionModel.load(
@@ -28,7 +28,7 @@ def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel
 
 def ldm_fingerprint(config: Config) -> str:
     """Return the fingerprint of the settings' latent diffusion model, without loading it."""
-    from ..models.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+    from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
 
     return meaning_fingerprint(Path(config.paths.ldm).expanduser() if config.paths.ldm else EMBEDDED_LDM_PATH)
 

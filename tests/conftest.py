@@ -34,7 +34,7 @@ def engines_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ldm_path() -> Path:
     """The embedded latent diffusion model."""
-    from braind.models.fingerprint import EMBEDDED_LDM_PATH
+    from braind.models.weights.fingerprint import EMBEDDED_LDM_PATH
 
     return EMBEDDED_LDM_PATH
 
@@ -50,7 +50,7 @@ def files(ldm_path):
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory) -> Path:
     """A data folder with a simulated subject of one session and 6 held-out pictures; not for writing into."""
-    from braind.models.demo.nsd_tree import TreeSize, simulate
+    from braind.models.demo.subject.nsd_tree import TreeSize, simulate
 
     folder = tmp_path_factory.mktemp("small-data")
     size = TreeSize(shapes=((8, 9, 8),), n_shared=6, n_bold_sessions=0)
@@ -60,6 +60,6 @@ def small_data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def ldm(ldm_path):
-    from braind.models.ldm import LatentDiffusionModel
+    from braind.models.ldm.model import LatentDiffusionModel
 
     return LatentDiffusionModel.load(ldm_path)

@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from braind.cli import main
-from braind.client.config import candidates_path, load_config, weights_path
-from braind.models.demo.nsd_tree import TreeSize, simulate
-from braind.models.weights import Weights
+from braind.config import candidates_path, load_config, weights_path
+from braind.models.demo.subject.nsd_tree import TreeSize, simulate
+from braind.models.weights.weights import Weights
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 SMALL = TreeSize(shapes=((12, 14, 10),), n_shared=16, n_bold_sessions=1)

@@ -29,7 +29,7 @@ def test_no_client_module_loads_what_a_scanner_console_does_not_have():
 
 
 @pytest.mark.parametrize(
-    "module", ["braind.client.scanner", "braind.client.subscriber", "braind.client.replay_command"]
+    "module", ["braind.client.scanner", "braind.client.subscriber", "braind.client.replays.command"]
 )
 def test_what_talks_to_the_daemon_reads_no_datasets(module):
     assert not loaded_by(module) & {"h5py", "nibabel", "scipy", "rich", "textual", "PIL"}

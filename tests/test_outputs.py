@@ -83,7 +83,7 @@ def test_each_decode_is_a_line_in_a_datagram(daemon, run):
 
 
 def test_each_decode_is_a_sample_of_an_lsl_stream(daemon, run):
-    from braind.client.outlet_lsl import CHANNELS, load_pylsl
+    from braind.client.outlets.lsl import CHANNELS, load_pylsl
     from braind.errors import BraindError
 
     try:

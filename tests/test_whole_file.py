@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braind.models.kept import Kept
+from braind.models.ridge.checkpoint import Checkpoint
 from braind.whole_file import write_whole
 
 
@@ -49,7 +49,7 @@ def test_a_computation_that_is_interrupted_leaves_no_half_array(tmp_path):
     def interrupted():
         raise KeyboardInterrupt
 
-    kept = Kept(tmp_path)
+    kept = Checkpoint(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         kept.array("sums", interrupted)
     assert list(tmp_path.iterdir()) == []

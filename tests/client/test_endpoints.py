@@ -7,8 +7,8 @@ import sys
 import msgspec
 import pytest
 
-from braind.client.config import load_config
 from braind.client.endpoints import Endpoints, endpoints, endpoints_path, remove_endpoints, write_endpoints
+from braind.config import load_config
 
 
 @pytest.fixture

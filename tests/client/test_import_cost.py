@@ -21,7 +21,7 @@ PROTOCOL = {"braind", "msgspec", "numpy", "zmq", "typing_extensions", "cython_ru
     [
         ("braind.client.scanner", PROTOCOL),
         ("braind.client.subscriber", PROTOCOL),
-        ("braind.client.replay", PROTOCOL),
+        ("braind.client.replays.replay", PROTOCOL),
         ("braind.cli", {"braind", "click"}),
     ],
 )

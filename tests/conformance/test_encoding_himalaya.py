@@ -5,9 +5,9 @@ from himalaya.ridge import RidgeCV
 from himalaya.scoring import correlation_score, r2_score
 from sklearn.model_selection import PredefinedSplit
 
-from braind.models import encoding
-from braind.models.encoding import ALPHAS, bootstrap_counts, reduce_features, score_voxels
-from braind.models.folds import picture_folds
+from braind.models.encoding import voxel_models as encoding
+from braind.models.encoding.voxel_models import ALPHAS, bootstrap_counts, reduce_features, score_voxels
+from braind.models.ridge.folds import picture_folds
 
 
 def test_r_and_r2_of_every_voxel_are_himalayas(monkeypatch):

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from braind.models.bold_prior import CANONICAL, BoldPrior
-from braind.models.bold_training import FinishedRun, estimates_of, fit_prior
-from braind.models.demo.bold import N_DELAYS, TR_S, BoldVoxels, simulate_run
-from braind.models.estimator import CausalEstimator
-from braind.models.hrf import response
+from braind.models.bold.estimator import CausalEstimator
+from braind.models.bold.fit_prior import FinishedRun, estimates_of, fit_prior
+from braind.models.bold.hrf import response
+from braind.models.demo.subject.bold import N_DELAYS, TR_S, BoldVoxels, simulate_run
+from braind.models.weights.bold_prior import CANONICAL, BoldPrior
 
 N_TRIALS, N_VOXELS, N_VOLUMES = 62, 60, 226
 
@@ -50,7 +50,7 @@ def run() -> Run:
 @pytest.fixture
 def flat_prior(monkeypatch: pytest.MonkeyPatch) -> BoldPrior:
     """A baseline that is any line, responses of any size."""
-    monkeypatch.setattr("braind.models.kalman_filter.SLOPE_VARIANCE", 1e4)
+    monkeypatch.setattr("braind.models.bold.kalman_filter.SLOPE_VARIANCE", 1e4)
     nothing = np.zeros(N_VOXELS, np.float32)
     return BoldPrior(
         np.full(N_VOXELS, CANONICAL), nothing, nothing + 1, amplitude_variance=1e4, drift_variance=0.0,

@@ -6,9 +6,9 @@ import torch
 from diffusers import LatentConsistencyModelImg2ImgPipeline, LCMScheduler, StableDiffusionImg2ImgPipeline
 from small_models import write_model
 
-from braind.models.ldm import LatentDiffusionModel
+from braind.models.ldm.model import LatentDiffusionModel
+from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import Preset, even_schedule
-from braind.models.reconstruct import Reconstructor
 
 
 def z_and_c(ldm):

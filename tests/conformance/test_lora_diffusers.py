@@ -7,7 +7,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
 
-from braind.models.ldm import LatentDiffusionModel, LdmError
+from braind.models.ldm.model import LatentDiffusionModel, LdmError
 
 
 @pytest.fixture(scope="module")

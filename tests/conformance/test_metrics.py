@@ -8,7 +8,7 @@ from skimage.metrics import structural_similarity
 from sklearn.metrics.pairwise import paired_distances
 from transformers import CLIPImageProcessor
 
-from braind.models.metrics import (
+from braind.models.scores.metrics import (
     correlations,
     identified_among_decoded,
     permutation_p,
@@ -17,7 +17,7 @@ from braind.models.metrics import (
     ssim,
     two_way,
 )
-from braind.models.protocols import PROTOCOLS, mindeye_pixels, network_input
+from braind.models.scores.protocols import PROTOCOLS, mindeye_pixels, network_input
 
 
 @pytest.fixture(scope="module")

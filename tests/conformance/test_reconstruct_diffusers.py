@@ -13,8 +13,8 @@ from diffusers import (
     TCDScheduler,
 )
 
+from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import PRESETS, Preset, Schedule, even_schedule, published_schedule
-from braind.models.reconstruct import Reconstructor
 
 
 @pytest.fixture(scope="module")

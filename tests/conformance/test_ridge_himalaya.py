@@ -6,10 +6,10 @@ from himalaya.ridge import RidgeCV
 from ridge_fits import fit_ridge
 from sklearn.model_selection import PredefinedSplit
 
-from braind.models import penalties, penalty_screening
-from braind.models.design import standardise
 from braind.models.fit_profiles import PROFILES
-from braind.models.folds import picture_folds
+from braind.models.ridge import penalties, penalty_screening
+from braind.models.ridge.design import standardise
+from braind.models.ridge.folds import picture_folds
 
 
 @pytest.fixture(scope="module")

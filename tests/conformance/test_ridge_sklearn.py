@@ -7,9 +7,9 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.preprocessing import StandardScaler
 
-from braind.models.design import standardise
-from braind.models.folds import picture_folds
-from braind.models.reduced_rank import reduce_rank
+from braind.models.ridge.design import standardise
+from braind.models.ridge.folds import picture_folds
+from braind.models.ridge.reduced_rank import reduce_rank
 
 
 @pytest.fixture(scope="module")

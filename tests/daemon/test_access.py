@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import zmq
 
-from braind.client.config import load_config
+from braind.config import load_config
 from braind.daemon import sockets as sockets_module
 from braind.daemon.access import AccessError, check_loopback, lock_data_path
 from braind.daemon.sockets import SocketError, bind_sockets

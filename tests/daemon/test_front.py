@@ -11,11 +11,11 @@ from msgspec import structs
 from running_daemon import LdmFacts, hello, random_candidates, random_weights, values, volume_frames
 
 from braind.client import wire
-from braind.daemon.database import JournalError
 from braind.daemon.front import Front
+from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
-from braind.daemon.status import Standing
-from braind.models.candidate_names import CandidateNames
+from braind.daemon.state import Standing
+from braind.models.weights.candidate_names import CandidateNames
 
 LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
 WEIGHTS = random_weights(LDM)

@@ -8,9 +8,9 @@ from running_daemon import AFFINE, SHAPE, LdmFacts, RunningDaemon, hello, random
 from braind.client import wire
 from braind.client.subscriber import DecodeSubscriber
 from braind.daemon.control import Control
-from braind.daemon.journal import Journal
+from braind.daemon.journal.journal import Journal
 from braind.daemon.sessions import Sessions
-from braind.daemon.status import Standing
+from braind.daemon.state import Standing
 
 N_VOLUMES = 100
 PROVENANCE = wire.Provenance(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from braind.client.data_set import DataSetError
+from braind.client.datasets.data_set import DataSetError
 from braind.daemon.preflight import load_weights, record_only
 from braind.errors import BraindError
-from braind.models.weights import WeightsError
+from braind.models.weights.weights import WeightsError
 
 SHAPE = (4, 5, 6)
 

@@ -11,12 +11,12 @@ import zmq
 from running_daemon import PNG, LdmFacts, Peer, hello, random_candidates, random_weights, values, volume_frames
 
 from braind.client import wire
-from braind.client.config import load_config
+from braind.config import load_config
 from braind.daemon.front import Front
 from braind.daemon.sessions import Sessions
 from braind.daemon.sockets import LARGEST_PICTURE_BYTES, bind_sockets
-from braind.daemon.status import Standing
-from braind.models.candidate_names import CandidateNames
+from braind.daemon.state import Standing
+from braind.models.weights.candidate_names import CandidateNames
 
 LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
 WEIGHTS = random_weights(LDM)

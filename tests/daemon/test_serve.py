@@ -10,8 +10,8 @@ from PIL import Image
 from running_daemon import AFFINE, N_VOXELS, PNG, SHAPE, RunningDaemon, hello, values, volume_frames
 
 from braind.client import wire
+from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import preset_with
-from braind.models.reconstruct import Reconstructor
 
 STAGES = ["scores", "xz", "xzc"]
 run_numbers = itertools.count()

@@ -9,8 +9,8 @@ from journal_files import damage, journal_of
 from running_daemon import hello
 
 from braind.client import wire
-from braind.daemon.database import JournalError
-from braind.daemon.decoder import Decoder
+from braind.daemon.decoder.decoder import Decoder
+from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
 
 SKIPPED = wire.Skipped(seq=1, session="", run="run-01", index=0, reason="a newer volume was waiting")

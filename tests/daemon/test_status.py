@@ -4,9 +4,9 @@ import pytest
 from running_daemon import LdmFacts, random_weights
 
 from braind.client import wire
-from braind.daemon.database import JournalError
+from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
-from braind.daemon.status import Standing
+from braind.daemon.state import Standing
 
 PROVENANCE = wire.Provenance(
     subject=1, preset="live-4", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=True, version="0"

@@ -13,9 +13,9 @@ from running_daemon import AFFINE, SHAPE, LdmFacts, RunningDaemon, hello, random
 from braind.client import wire
 from braind.client.control import ControlClient
 from braind.client.subscriber import DecodeSubscriber
-from braind.daemon.recording import Recording
+from braind.daemon.journal.recording import Recording
 from braind.models.fit_profiles import FitError
-from braind.offline.calibrating import follow_calibration
+from braind.offline.fit.calibrate import follow_calibration
 
 
 @pytest.fixture(scope="module")

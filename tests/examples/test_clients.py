@@ -9,7 +9,7 @@ import pytest
 from running_daemon import AFFINE, SHAPE, RunningDaemon
 
 from braind.client import wire
-from braind.daemon.journal import Journal
+from braind.daemon.journal.journal import Journal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 PATIENCE_S = 60

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from braind.models.demo.nsd_tree import TreeSize, simulate
+from braind.models.demo.subject.nsd_tree import TreeSize, simulate
 
 pytestmark = pytest.mark.full_size
 

@@ -4,8 +4,8 @@ import h5py
 import numpy as np
 import pytest
 
-from braind.client.nsd import NsdTree
-from braind.models.demo.nsd_tree import TreeSize, simulate
+from braind.client.datasets.nsd.tree import NsdTree
+from braind.models.demo.subject.nsd_tree import TreeSize, simulate
 
 pytestmark = pytest.mark.full_size
 

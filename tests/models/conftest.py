@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from braind.models.training_trials import TrainingTrials
-from braind.models.weights import WeightsCard
+from braind.models.ridge.training_trials import TrainingTrials
+from braind.models.weights.weights import WeightsCard
 
 Array = NDArray[Any]
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from ridge_fits import fit_ridge
 
-from braind.models.design import standardise
 from braind.models.fit import fit_weights
-from braind.models.fit_maps import restored_scale
 from braind.models.fit_profiles import PROFILES, FitError, FitProfile, FitSettings, profile_named
-from braind.models.folds import picture_folds
 from braind.models.model_card import model_card
+from braind.models.ridge.design import standardise
+from braind.models.ridge.fit_maps import restored_scale
+from braind.models.ridge.folds import picture_folds
 
 LIVE = FitSettings()
 LINEAR = replace(PROFILES["live"], prior=False)

@@ -14,30 +14,31 @@ from click.testing import CliRunner
 from first_trials import FirstTrials
 
 from braind.cli import main
-from braind.client.bids import BidsFolder
-from braind.client.bids_files import BidsError
-from braind.client.config import candidates_path, load_config, weights_path
-from braind.client.data_set import DataSetError
-from braind.client.nsd import NsdTree
+from braind.client.datasets.bids.files import BidsError
+from braind.client.datasets.bids.folder import BidsFolder
+from braind.client.datasets.data_set import DataSetError
+from braind.client.datasets.nsd.tree import NsdTree
+from braind.config import candidates_path, load_config, weights_path
 from braind.daemon.preflight import load_weights
-from braind.models.bold_prior import BoldPrior
-from braind.models.clip import PictureClip
-from braind.models.demo.anatomy import STREAMS
-from braind.models.demo.nsd_tree import TreeSize, simulate
-from braind.models.estimator import CausalEstimator
-from braind.models.metrics import pixcorr, two_way
+from braind.models.bold.estimator import CausalEstimator
+from braind.models.demo.subject.anatomy import STREAMS
+from braind.models.demo.subject.nsd_tree import TreeSize, simulate
+from braind.models.scores.clip import PictureClip
+from braind.models.scores.metrics import pixcorr, two_way
 from braind.models.session_scaling import z_score_sessions
-from braind.models.weights import WeightsError
-from braind.offline import decoding, fitting
+from braind.models.weights.bold_prior import BoldPrior
+from braind.models.weights.weights import WeightsError
+from braind.offline import decoding
 from braind.offline.bids_writing import write_bids
 from braind.offline.data_sets import data_set_of, estimate_trials
 from braind.offline.decoding import Decoder
-from braind.offline.encoding import EncodeSettings, chosen_pictures
-from braind.offline.encoding_features import extract_features
-from braind.offline.encoding_models import Models
-from braind.offline.encoding_responses import mean_responses, write_mean_responses
-from braind.offline.evaluating import held_out_of
-from braind.offline.target_encoding import encode_targets
+from braind.offline.encode.encode import EncodeSettings, chosen_pictures
+from braind.offline.encode.features import extract_features
+from braind.offline.encode.models import Models
+from braind.offline.encode.responses import mean_responses, write_mean_responses
+from braind.offline.evaluate.evaluate import held_out_of
+from braind.offline.fit import subject as fitting
+from braind.offline.fit.targets import encode_targets
 
 N_TRIALS = 180
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from braind.client.config import load_config
-from braind.models.demo.nsd_tree import TreeSize, simulate
+from braind.config import load_config
+from braind.models.demo.subject.nsd_tree import TreeSize, simulate
 from braind.models.sheets import contact_sheet
 from braind.offline.decoding import Decoder, DecodingError, decode_trials, kind_captions, parse_positions
 

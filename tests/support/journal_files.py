@@ -9,7 +9,7 @@ import numpy as np
 from running_daemon import hello
 
 from braind.client import wire
-from braind.daemon.journal import Journal
+from braind.daemon.journal.journal import Journal
 
 PAGE_BYTES = 4096
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braind.models.ldm import LatentDiffusionModel
+from braind.models.ldm.model import LatentDiffusionModel
+from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import preset_with
-from braind.models.reconstruct import Reconstructor
 
 
 def pictures_by_one_call(folder: Path) -> tuple[LatentDiffusionModel, dict[str, NDArray[Any]]]:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from braind.models.design import make_design
-from braind.models.folds import Folds
-from braind.models.ridge import RidgeFit, fit_targets
-from braind.models.ridge_problem import RidgeProblem
+from braind.models.ridge.design import make_design
+from braind.models.ridge.fit import RidgeFit, fit_targets
+from braind.models.ridge.folds import Folds
+from braind.models.ridge.problem import RidgeProblem
 
 Array = NDArray[Any]
 

@@ -18,11 +18,11 @@ import psutil
 import zmq
 
 from braind.client import wire
-from braind.models.candidates import Candidates
-from braind.models.fingerprint import meaning_fingerprint
-from braind.models.low_rank import TargetStatistics, low_rank_map
-from braind.models.roi import mask_sha256
-from braind.models.weights import Weights, WeightsCard
+from braind.models.weights.candidates import Candidates
+from braind.models.weights.fingerprint import meaning_fingerprint
+from braind.models.weights.low_rank import TargetStatistics, low_rank_map
+from braind.models.weights.roi import mask_sha256
+from braind.models.weights.weights import Weights, WeightsCard
 
 SHAPE = (7, 8, 9)
 AFFINE = ((1.8, 0.0, 0.0, -6.0), (0.0, 1.8, 0.0, -7.0), (0.0, 0.0, 1.8, -8.0), (0.0, 0.0, 0.0, 1.0))
@@ -187,7 +187,7 @@ class RunningDaemon:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             for child in psutil.Process(self.process.pid).children():
-                if "braind.daemon.decoder_process" in child.cmdline():
+                if "braind.daemon.decoder.process" in child.cmdline():
                     return child
             time.sleep(0.01)
         raise TimeoutError(self.words())

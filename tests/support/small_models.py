@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from braind.models.fingerprint import EMBEDDED_LDM_PATH
+from braind.models.weights.fingerprint import EMBEDDED_LDM_PATH
 
 UNET = {
     "sample_size": 16, "cross_attention_dim": 32, "attention_head_dim": 4, "layers_per_block": 2,

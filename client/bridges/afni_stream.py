@@ -1,0 +1,120 @@
+"""Dimon's stream to AFNI's realtime plugin: a header of KEY value lines, a zero byte, then raw voxels."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..sending.incoming import LPS_TO_RAS, Incoming, sendable
+from .runs import PEER_PATIENCE_S, PeerError, Reader
+
+MAX_HEADER_BYTES = 32 * 1024
+END_OF_RUN = b"Et Earello Endorenna utulien!!"
+DATUM = {"short": "i2", "float": "f4", "byte": "u1"}
+# The axis and the sign of AFNI's direction letters, in LPS.
+DIRECTION = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "I": (2, -1), "S": (2, 1)}
+
+
+@dataclass(frozen=True)
+class StreamHeader:
+    """The fields of the header that are used; `affine` is (4, 4), RAS+, `slice_order` the index of each sent slice."""
+
+    shape: tuple[int, int, int]
+    dtype: Any
+    affine: Any
+    tr_s: float
+    slice_order: list[int]
+
+
+async def read_images(reader: Reader, largest_bytes: int) -> AsyncIterator[Incoming]:
+    """Yield the volumes of one connection, which is a run, until it closes or AFNI's end-of-run text comes.
+
+    Raises
+    ------
+    PeerError
+        The header is wrong, a volume is larger than `largest_bytes`, or the last volume is partial.
+    """
+    async with asyncio.timeout(PEER_PATIENCE_S):
+        try:
+            text = await reader.readuntil(b"\0")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+            raise PeerError("a header without an end; AFNI's ends with a zero byte") from error
+    header = parse_header(text[:-1])
+    n_bytes = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
+    if len(text) > MAX_HEADER_BYTES or n_bytes > largest_bytes:
+        raise PeerError(f"a header of {len(text)} bytes, volumes of {n_bytes}: too large for these weights' grid")
+    index = 0
+    while True:
+        try:
+            data = await reader.readexactly(n_bytes)
+        except asyncio.IncompleteReadError as error:
+            if error.partial and not error.partial.startswith(END_OF_RUN):
+                raise PeerError(
+                    f"volume {index} is partial, {len(error.partial)} of {n_bytes} bytes; not sent", code="partial"
+                ) from error
+            return
+        if data.startswith(END_OF_RUN):
+            return
+        x, y, z = header.shape
+        stored, _ = sendable(np.frombuffer(data, header.dtype).reshape(z, y, x))
+        voxels = np.empty((x, y, z), stored.dtype)
+        voxels[:, :, header.slice_order] = stored.T
+        yield Incoming(voxels, header.affine, index, "afni", f"AFNI's image {index}", tr_s=header.tr_s)
+        index += 1
+
+
+def parse_header(text: bytes) -> StreamHeader:
+    """Return the header of its text. Raises PeerError if a needed field is missing or wrong."""
+    lines = (line.split() for line in text.decode("latin-1").splitlines())
+    fields = {words[0]: words[1:] for words in lines if words}
+    try:
+        return _header(fields)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise PeerError(f"a header that is not AFNI's, or lacks what a volume needs ({error!r})") from error
+
+
+def _header(fields: dict[str, list[str]]) -> StreamHeader:
+    if int(fields.get("NUM_CHAN", ["1"])[0]) != 1:
+        raise PeerError(f"{fields['NUM_CHAN'][0]} channels (echoes); send the combined volumes")
+    matrix = [int(word) for word in fields["XYMATRIX"]]
+    shape = (matrix[0], matrix[1], matrix[2] if len(matrix) > 2 else int(fields["ZNUM"][0]))
+    if min(shape) < 1:
+        raise ValueError(f"shape {shape}")
+    datum, order = fields.get("DATUM", ["short"])[0], fields.get("BYTEORDER", ["LSB_FIRST"])[0]
+    dtype = np.dtype({"LSB_FIRST": "<", "MSB_FIRST": ">"}[order] + DATUM[datum])
+    is_alternating = (
+        fields.get("ACQUISITION_TYPE", ["2D+zt"])[0].startswith("2D") and fields.get("ZORDER", ["alt"])[0] == "alt"
+    )
+    slices = list(range(shape[2]))
+    return StreamHeader(
+        shape, dtype, LPS_TO_RAS @ _affine(fields, shape), float(fields.get("TR", ["1"])[0]),
+        slices[::2] + slices[1::2] if is_alternating else slices,
+    )  # fmt: skip
+
+
+def _affine(fields: dict[str, list[str]], shape: tuple[int, int, int]) -> Any:
+    """Return the LPS affine: OBLIQUE_XFORM if given, else made from the axes, field of view and first voxel."""
+    if len(fields.get("OBLIQUE_XFORM", [])) >= 16:
+        return np.array(fields["OBLIQUE_XFORM"][:16], np.float64).reshape(4, 4)
+    field_mm = [float(word) for word in fields["XYFOV"]]
+    sizes_mm = [field_mm[0] / shape[0], (field_mm[1] if len(field_mm) > 1 else field_mm[0]) / shape[1]]
+    sizes_mm.append(field_mm[2] / shape[2] if len(field_mm) > 2 else float(fields["ZDELTA"][0]))
+    affine = np.eye(4)
+    affine[:3] = 0
+    for axis, code in enumerate(fields["XYZAXES"][:3]):
+        start, _, end = code.partition("-")
+        row, sign = DIRECTION[(end or code[-1])[0]]
+        affine[row, axis] = sign * sizes_mm[axis]
+        first = (
+            fields["XYZFIRST"][axis]
+            if len(fields.get("XYZFIRST", [])) > axis
+            else f"{(shape[axis] - 1) * sizes_mm[axis] / 2}"
+        )
+        letter = first[-1] if first[-1] in DIRECTION else start[0]
+        _, first_sign = DIRECTION[letter]
+        affine[row, 3] = first_sign * float(first.rstrip("RLAPIS"))
+    if abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise ValueError(f"axes {fields['XYZAXES']}")
+    return affine

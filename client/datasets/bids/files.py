@@ -1,0 +1,180 @@
+"""File names and tables of BIDS: entities, inherited sidecars, TSV, and the choice of a subject's image files."""
+
+import csv
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..data_set import DataSetError
+from ..images import load_nifti
+
+NOT_AVAILABLE = "n/a"
+SINGLE_TRIALS, BOLD = "singletrial", "bold"
+"""Estimates: the `desc` label of single-trial responses, and BOLD from which responses are estimated."""
+
+
+class BidsError(DataSetError):
+    """A BIDS folder lacks a file, or a file has an impossible value: names the file and the remedy."""
+
+    code = "bids"
+
+
+@dataclass(frozen=True)
+class BidsFile:
+    """A file and the entities of its name.
+
+    `sub-01_task-x_bold.nii.gz` has the entities {"sub": "01", "task": "x"} and the suffix "bold".
+    """
+
+    path: Path
+    entities: dict[str, str]
+    suffix: str
+
+    def has(self, **wanted: str) -> bool:
+        """Say whether the entities have these values."""
+        return all(self.entities.get(entity) == value for entity, value in wanted.items())
+
+
+def bids_file(path: Path) -> BidsFile:
+    """Return a file with the entities of its name."""
+    *parts, suffix = path.name.partition(".")[0].split("_")
+    pairs = (part.partition("-") for part in parts)
+    return BidsFile(path, {entity: label for entity, dash, label in pairs if dash}, suffix)
+
+
+def data_roots(folder: Path) -> list[Path]:
+    """Return the folders of a data set: the folder itself, its derivatives, and the raw data set above it.
+
+    fMRIPrep writes only images; the events and the stimuli stay in the raw data set.
+    """
+    derivatives = sorted(path for path in (folder / "derivatives").glob("*") if path.is_dir())
+    above = [folder.parent.parent] if folder.resolve().parent.name == "derivatives" else []
+    return [folder, *derivatives, *above]
+
+
+def files_of_subject(roots: list[Path], label: str) -> Iterator[BidsFile]:
+    """Yield a subject's files, root by root in the given order."""
+    for root in roots:
+        for path in sorted((root / f"sub-{label}").rglob(f"sub-{label}_*")):
+            yield bids_file(path)
+
+
+def sidecar(file: BidsFile, root: Path) -> dict[str, Any]:
+    """Return a file's metadata: its own JSON file over the inherited JSON files of the folders above."""
+    metadata: dict[str, Any] = {}
+    folders = [folder for folder in reversed(file.path.parents) if folder == root or root in folder.parents]
+    for folder in folders:
+        for path in sorted(folder.glob(f"*{file.suffix}.json"), key=lambda path: len(path.name)):
+            other = bids_file(path)
+            if other.suffix == file.suffix and other.entities.items() <= file.entities.items():
+                metadata |= read_json(path)
+    return metadata
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises BidsError if the file is missing or is not a JSON object."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, OSError) as error:
+        raise BidsError(f"{path} cannot be read as a JSON object ({error}): correct it") from error
+
+
+def read_tsv(path: Path, columns: tuple[str, ...], advice: str) -> list[dict[str, str]]:
+    """Read a tab-separated table; empty cells become `NOT_AVAILABLE`.
+
+    Parameters
+    ----------
+    columns : columns that the header must have
+    advice : the remedy, for the error of a missing column
+
+    Raises
+    ------
+    BidsError
+        A column is missing, or the file cannot be read as UTF-8 text.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+            names = reader.fieldnames or []
+            missing = [column for column in columns if column not in names]
+            if missing:
+                raise BidsError(f"{path} has no column {', '.join(missing)}; it has {', '.join(names)}: {advice}")
+            return [{name: value or NOT_AVAILABLE for name, value in row.items() if name} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BidsError(f"{path} cannot be read as a table ({error}): save it as tab-separated UTF-8 text") from error
+
+
+def seconds_in(row: dict[str, str], column: str) -> float:
+    """Return a cell as seconds. Raises ValueError, with the cell's text, unless it is a finite number."""
+    try:
+        seconds = float(row[column])
+    except ValueError:
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ValueError(f"{column} is {row[column]!r}; give seconds")
+    return seconds
+
+
+def numbered(labels: set[str]) -> dict[int, str]:
+    """Number labels by the digits at their ends ("01", "S3", "day2"); without unique digits, from 1 in their order."""
+    digits = {label: re.search(r"(\d+)$", label) for label in sorted(labels)}
+    own = {int(match[1]): label for label, match in digits.items() if match}
+    return own if len(own) == len(labels) else dict(enumerate(sorted(labels), 1))
+
+
+def makers(root: Path) -> list[str]:
+    """List the names of the programs that made a data set, by its dataset_description.json."""
+    steps = read_json(root / "dataset_description.json").get("GeneratedBy", [])
+    return [step["Name"] for step in steps if isinstance(step, dict) and "Name" in step]
+
+
+def load_series(path: Path) -> Any:
+    """Open a NIfTI image of shape (X, Y, Z, n_volumes). Raises BidsError if it has other axes."""
+    image = load_nifti(path)
+    if len(image.shape) != 4:
+        raise BidsError(f"{path} is not a series: its shape is {image.shape}; X, Y, Z and time or trial are needed")
+    return image
+
+
+def images_of(images: list[BidsFile], task: str, estimates: str) -> list[BidsFile]:
+    """Return a task's files of single-trial responses, or of preprocessed BOLD if `estimates` is `BOLD`."""
+    suffix, desc = ("bold", "preproc") if estimates == BOLD else ("statmap", estimates)
+    return [file for file in images if file.suffix == suffix and file.has(task=task, desc=desc)]
+
+
+def missing_images(files: list[BidsFile], task: str, wanted: str) -> str:
+    """Return why `wanted` images of a task are missing: the tasks, spaces and descriptions that the files have."""
+    images = [file for file in files if file.suffix in ("bold", "statmap")]
+    of_task = [file for file in images if file.has(task=task)]
+    if not of_task:
+        tasks = sorted({file.entities.get("task", "") for file in images})
+        return f"has no images of task {task}; there are tasks {', '.join(tasks) or 'none'}: choose with --task"
+    spaces = sorted({file.entities.get("space", "none in the name") for file in of_task})
+    descs = sorted({desc for file in of_task if (desc := file.entities.get("desc"))})
+    return (
+        f"has no {wanted}; of this task there are the "
+        f"spaces {', '.join(spaces) or 'none'} and the descriptions {', '.join(descs) or 'none'}: "
+        "choose with --space and --betas (bold: estimated from preprocessed BOLD)"
+    )
+
+
+def volume_times(file: BidsFile, roots: list[Path], header_tr_s: float) -> tuple[float, float]:
+    """Return the TR and the time of the first volume, s, of a BOLD file's metadata; else the header's TR, and 0.
+
+    fMRIPrep's slice-timing correction moves the volumes' times and writes the first volume's new time as StartTime.
+
+    Raises
+    ------
+    BidsError
+        Neither the metadata nor the header has a TR.
+    """
+    metadata = sidecar(file, next(root for root in roots if root in file.path.parents))
+    tr_s = float(metadata.get("RepetitionTime") or header_tr_s)
+    if not tr_s > 0:
+        raise BidsError(f"{file.path}: neither its JSON nor its header says the RepetitionTime: add it, in seconds")
+    return tr_s, float(metadata.get("StartTime", 0))

@@ -1,0 +1,300 @@
+"""A laboratory's own data in BIDS: single-trial responses or preprocessed BOLD, with events, masks and stimuli.
+
+Events name each trial's picture in `stim_file`. Responses are `…_desc-singletrial_statmap.nii.gz`, one volume per trial
+in % signal change, one file per run or session; or they are estimated from `…_desc-preproc_bold.nii.gz`.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data_set import Trials, chosen_sessions, times_seen_before
+from ..images import check_grid, is_nifti_name, load_nifti, mask_of_file, scaled, voxels_of
+from ..trial_cache import TrialCache
+from .events import Run, images_of_runs, read_runs
+from .files import (
+    BOLD,
+    SINGLE_TRIALS,
+    BidsError,
+    BidsFile,
+    data_roots,
+    files_of_subject,
+    images_of,
+    load_series,
+    makers,
+    missing_images,
+    numbered,
+    volume_times,
+)
+from .regions import find_region, region_names
+from .stimuli import Stimuli
+
+Array = NDArray[Any]
+
+__all__ = ["BOLD", "SIMULATOR", "SINGLE_TRIALS", "BidsFolder", "EstimateTrials"]
+
+SIMULATOR = "braind simulate"
+
+EstimateTrials = Callable[[Array, float, Array, Array], Array]
+"""(n_volumes, n_voxels) signal, TR in s, onsets in s, durations in s → (n_trials, n_voxels) % signal change."""
+
+
+class BidsFolder:
+    """A BIDS folder, read for one task in one space. Methods raise BidsError, or DataSetError for an image."""
+
+    def __init__(
+        self,
+        root: Path,
+        task: str,
+        space: str,
+        *,
+        estimates: str = "",
+        sessions: list[int] | None = None,
+        cache: Path | None = None,
+        estimate_trials: EstimateTrials | None = None,
+    ) -> None:
+        """Open a folder. Raises BidsError if it is not a BIDS data set.
+
+        Parameters
+        ----------
+        root : a derivative, or a raw data set with derivatives below it
+        task, space : labels in the file names; `space` is "" if the names have none
+        estimates : the `desc` label of single-trial responses, or "bold" to estimate them; "" takes responses labelled
+            singletrial if there are any, else "bold"
+        sessions : sessions to read; None is all sessions
+        cache : folder for responses trial by trial; None keeps no cache
+        estimate_trials : estimates responses from a run's BOLD
+        """
+        self.root = Path(root)
+        if not (self.root / "dataset_description.json").is_file():
+            raise BidsError(
+                f"{self.root} is not a BIDS data set: it has no dataset_description.json; give the folder that has one"
+            )
+        self.roots = data_roots(self.root)
+        self.task, self.space = task, space
+        self._wanted_estimates, self._wanted_sessions = estimates, sessions
+        self._cache = None if cache is None else TrialCache(cache)
+        self._estimate_trials = estimate_trials
+        self._files: dict[int, list[BidsFile]] = {}
+        self._runs: dict[int, list[Run]] = {}
+
+    # ── subjects and runs ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def subjects(self) -> list[int]:
+        """List the subjects: the numbers in their labels, or 1, 2, … if a label has no number."""
+        return sorted(self._labels)
+
+    def is_simulated(self) -> bool:
+        """Say whether the folder was made by `braind simulate`."""
+        return SIMULATOR in makers(self.root)
+
+    @property
+    def estimates(self) -> str:
+        """The responses that are read: a `desc` label, or "bold"."""
+        return self._wanted_estimates or self._default_estimates
+
+    @cached_property
+    def _default_estimates(self) -> str:
+        return SINGLE_TRIALS if any(self._images(subject, SINGLE_TRIALS) for subject in self.subjects()) else BOLD
+
+    def sessions(self, subject: int) -> list[int]:
+        """List the chosen sessions that have responses."""
+        with_responses = sorted({run.session for run in self.runs(subject)})
+        return chosen_sessions(with_responses, self._wanted_sessions, f"subject {subject} of {self.root}")
+
+    def runs(self, subject: int) -> list[Run]:
+        """Return the runs of all sessions that show pictures and have responses, in order."""
+        if subject not in self._runs:
+            runs = read_runs(self._files_of(subject), self.task, self.root)
+            images = self._images(subject, self.estimates)
+            if not images:
+                raise self._no_images(subject)
+            with_images = {image.entities.get("ses", "") for image in images}
+            self._runs[subject] = [run for run in runs if run.session_label in with_images]
+            if not self._runs[subject]:
+                raise BidsError(
+                    f"{images[0].path}: no events of task {self.task} show pictures in its session: add them"
+                )
+        return self._runs[subject]
+
+    # ── anatomy ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def shape(self, subject: int) -> tuple[int, int, int]:
+        """Return (X, Y, Z) of a subject's volumes."""
+        return self._first_image(subject).shape[:3]
+
+    def affine(self, subject: int) -> Array:
+        """Return the map from voxel indices to mm: (4, 4) float64."""
+        return self._first_image(subject).affine.astype(np.float64)
+
+    def brainmask(self, subject: int) -> Array:
+        """Return the brain mask: (X, Y, Z) bool."""
+        return self._volume(self.brainmask_path(subject), subject) > 0
+
+    def brainmask_path(self, subject: int) -> Path:
+        """Return the file of the brain mask."""
+        masks = [file for file in self._in_space(subject) if file.suffix == "mask" and file.has(desc="brain")]
+        if not masks:
+            raise BidsError(f"{self._name(subject)} has no …_desc-brain_mask.nii.gz{self._of_space()}: add it")
+        return masks[0].path
+
+    def label(self, subject: int) -> str:
+        """Return the subject's label in file names, such as 01."""
+        return self._labels[subject]
+
+    def regions(self, subject: int) -> list[str]:
+        """List the regions of the subject's segmentations and masks in the space."""
+        return region_names(list(self._in_space(subject)), self.roots)
+
+    def roi_mask(self, subject: int, labels: list[str]) -> Array:
+        """Return the union of labels: (X, Y, Z) bool.
+
+        A label is a region of any segmentation (`_dseg.nii.gz` with its table) or of a given one ("streams:early"), a
+        mask (`_label-NAME_mask.nii.gz`), or a NIfTI file of a mask.
+        """
+        mask = np.zeros(self.shape(subject), bool)
+        files = list(self._in_space(subject))
+        for label in labels:
+            if is_nifti_name(label):
+                mask |= mask_of_file(label, subject, self.shape(subject), self.affine(subject))
+                continue
+            path, value = find_region(files, self.roots, label, self._name(subject) + self._of_space())
+            volume = self._volume(path, subject)
+            mask |= volume > 0 if value is None else np.rint(volume) == value
+        return mask
+
+    # ── trials and responses ────────────────────────────────────────────────────────────────────────────────────────
+
+    def trials(self, subject: int) -> Trials:
+        """Return the trials of the chosen sessions, in the order of `masked_betas`."""
+        runs = self.runs(subject)
+        n_trials = [len(run.stim_files) for run in runs]
+        number = [self._stimuli.number(name, run.path) for run in runs for name in run.stim_files]
+        is_test = [self._stimuli.pictures[n].split == "test" for n in number]
+        trials = Trials(
+            session=np.repeat([run.session for run in runs], n_trials),
+            run=np.repeat([run.run for run in runs], n_trials),
+            trial_in_run=np.concatenate([np.arange(1, n + 1) for n in n_trials]),
+            nsd_id=np.array(number, np.int64),
+            is_shared=np.array(is_test),
+            repeat=times_seen_before(np.array(number, np.int64)),
+            onset_s=np.concatenate([run.onsets_s for run in runs]),
+        )
+        return trials.of(np.isin(trials.session, self.sessions(subject)))
+
+    def masked_betas(self, subject: int, sessions: list[int], voxel_index: Array) -> Array:
+        """Return chosen voxels of whole sessions: (n_trials, n_voxels) float32, % signal change.
+
+        `voxel_index` has positions in the flattened (C order) volume (X, Y, Z).
+        """
+        return np.concatenate([self._session_voxels(subject, session, voxel_index) for session in sessions])
+
+    # ── pictures ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def pictures(self, nsd_ids: Array | list[int]) -> Array:
+        """Return pictures in the given order, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
+        return self._stimuli.read(nsd_ids)
+
+    def captions(self, nsd_id: int) -> list[str]:
+        """Return a picture's captions."""
+        return self._stimuli.picture(nsd_id).captions
+
+    def novel_kind_ids(self) -> list[int]:
+        """List the test pictures that the table marks `novel`: no training picture shows this kind of object."""
+        return [number for number, picture in enumerate(self._stimuli.pictures) if picture.novel]
+
+    # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def _labels(self) -> dict[int, str]:
+        folders = (path for root in self.roots for path in root.glob("sub-*") if path.is_dir())
+        return numbered({folder.name.removeprefix("sub-") for folder in folders})
+
+    @cached_property
+    def _stimuli(self) -> Stimuli:
+        return Stimuli.of_bids(self.roots)
+
+    def _name(self, subject: int) -> str:
+        return f"sub-{self._labels[subject]} of {self.root}"
+
+    def _of_space(self) -> str:
+        return f" in space {self.space}" if self.space else ""
+
+    def _files_of(self, subject: int) -> list[BidsFile]:
+        if subject not in self._labels:
+            there = ", ".join(f"{number} (sub-{label})" for number, label in sorted(self._labels.items()))
+            raise BidsError(f"{self.root} has no subject {subject}; it has {there or 'no folder sub-…'}")
+        if subject not in self._files:
+            self._files[subject] = list(files_of_subject(self.roots, self._labels[subject]))
+        return self._files[subject]
+
+    def _in_space(self, subject: int) -> list[BidsFile]:
+        images = [file for file in self._files_of(subject) if is_nifti_name(file.path.name)]
+        return [image for image in images if image.entities.get("space", "") == self.space]
+
+    def _images(self, subject: int, estimates: str) -> list[BidsFile]:
+        return images_of(self._in_space(subject), self.task, estimates)
+
+    def _no_images(self, subject: int) -> BidsError:
+        wanted = "preprocessed BOLD" if self.estimates == BOLD else f"{self.estimates} responses"
+        if not self._wanted_estimates and self.estimates == BOLD:
+            wanted = f"{SINGLE_TRIALS} responses and no preprocessed BOLD"
+        wanted += f" of task {self.task}{self._of_space()}"
+        return BidsError(f"{self._name(subject)} {missing_images(self._files_of(subject), self.task, wanted)}")
+
+    def _first_image(self, subject: int) -> Any:
+        images = self._images(subject, self.estimates)
+        if not images:
+            raise self._no_images(subject)
+        return load_series(images[0].path)
+
+    def _volume(self, path: Path, subject: int) -> Array:
+        return scaled(self._on_grid(load_nifti(path), subject)).reshape(self.shape(subject))
+
+    def _on_grid(self, image: Any, subject: int) -> Any:
+        check_grid(image, self.shape(subject), self.affine(subject), f"subject {subject}'s")
+        return image
+
+    def _session_voxels(self, subject: int, session: int, voxel_index: Array) -> Array:
+        """Return a session's responses, (n_trials, n_voxels) float32, from the cache if there is one."""
+        runs = [run for run in self.runs(subject) if run.session == session]
+        images = images_of_runs(runs, self._images(subject, self.estimates), self.estimates, self._of_space())
+
+        def read() -> Array:
+            if self.estimates == BOLD:
+                parts = [self._estimate_run(subject, run, image, voxel_index) for run, image in images]
+            else:
+                parts = [self._read_betas(subject, runs, run, image, voxel_index) for run, image in images]
+            return np.concatenate(parts)
+
+        if self._cache is None:
+            return read()
+        sources = [image.path for _, image in images] + [run.path for run in runs]
+        return np.asarray(self._cache.session(sources, voxel_index, self.estimates, read))
+
+    def _read_betas(self, subject: int, runs: list[Run], run: Run, file: BidsFile, voxel_index: Array) -> Array:
+        covered = [run] if "run" in file.entities else runs
+        n_trials = sum(len(each.stim_files) for each in covered)
+        image = self._on_grid(load_series(file.path), subject)
+        if image.shape[3] != n_trials:
+            names = covered[0].path.name + (f" and {len(covered) - 1} more" if len(covered) > 1 else "")
+            raise BidsError(
+                f"{file.path} has {image.shape[3]} volumes, but {names} show {n_trials} pictures: give one volume a "
+                "picture, in the order of the events"
+            )
+        return voxels_of(image, voxel_index)
+
+    def _estimate_run(self, subject: int, run: Run, file: BidsFile, voxel_index: Array) -> Array:
+        if self._estimate_trials is None:
+            raise BidsError(f"{file.path} is BOLD, of which nothing here makes responses: give single-trial responses")
+        image = self._on_grid(load_series(file.path), subject)
+        tr_s, first_volume_s = volume_times(file, self.roots, float(image.header.get_zooms()[3]))
+        signal, onsets_s = voxels_of(image, voxel_index), run.onsets_s - first_volume_s
+        try:
+            return self._estimate_trials(signal, tr_s, onsets_s, run.durations_s)
+        except ValueError as error:
+            raise BidsError(f"{run.path}: {error}") from error

@@ -1,0 +1,135 @@
+"""Where NSD's files lie, and opening them: an incomplete download gets an error with the file and the remedy."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from ..data_set import DataSetError
+from ..images import load_nifti, stored
+
+Array = NDArray[Any]
+
+SPACE = "func1pt8mm"
+MARKER = "simulated.json"
+"""The file that a simulated tree has and the real data set lacks."""
+
+
+class NsdError(DataSetError):
+    """The folder is not the Natural Scenes Dataset, or not all of it: names the file and the remedy."""
+
+    code = "nsd"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one NSD folder. `estimates` is the version of the betas, such as `betas_fithrf`."""
+
+    root: Path
+    estimates: str
+
+    def subjects(self) -> list[int]:
+        """List the subjects that have a folder."""
+        folders = (self.root / "nsddata/ppdata").glob("subj[0-9][0-9]")
+        return sorted(int(folder.name[4:]) for folder in folders)
+
+    def anatomy(self, subject: int) -> Path:
+        """Return the folder of a subject's brain mask and ROIs. Raises NsdError if there is none."""
+        return existing(
+            self.root / f"nsddata/ppdata/subj{subject:02d}/{SPACE}",
+            f"subject {subject}'s anatomy",
+            f"this tree has subjects {self.subjects()}; download nsddata/ppdata for others",
+        )
+
+    def brainmask(self, subject: int) -> Path:
+        """Return the file of a subject's brain mask. Raises NsdError if there is none."""
+        path = self.anatomy(subject) / "brainmask.nii.gz"
+        return existing(path, "the brain mask and the affine", f"download nsddata/ppdata/…/{SPACE}")
+
+    def betas(self, subject: int) -> Path:
+        """Return the folder of a subject's betas, which need not exist."""
+        return self.root / f"nsddata_betas/ppdata/subj{subject:02d}/{SPACE}/{self.estimates}"
+
+    def beta_sessions(self, subject: int) -> list[int]:
+        """List the sessions whose betas are on disk."""
+        names = [path.name for path in self.betas(subject).glob("betas_session*")]
+        matches = [re.fullmatch(r"betas_session(\d+)\.(hdf5|nii\.gz)", name) for name in names]
+        return sorted({int(match[1]) for match in matches if match})
+
+    def session_betas(self, subject: int, session: int) -> Path:
+        """Return the file of a session's betas. Raises NsdError if there is none."""
+        stem = self.betas(subject) / f"betas_session{session:02d}"
+        # HDF5 first: it is not compressed, and a part of it can be read.
+        for path in (stem.with_suffix(".hdf5"), stem.with_suffix(".nii.gz")):
+            if path.exists():
+                return path
+        others = sorted(folder.name for folder in self.betas(subject).parent.glob("betas_*"))
+        others = [name for name in others if name != self.estimates]
+        raise NsdError(
+            f"{stem}.hdf5 (or .nii.gz) is missing; it holds the betas of subject {subject}, session {session}: "
+            f"download it, or choose among the sessions there: {self.beta_sessions(subject) or 'none'}"
+            + (f", or another version with --betas: {', '.join(others)}" if others else "")
+        )
+
+    def bold(self, subject: int) -> Path:
+        """Return the folder of a subject's BOLD series and their designs, which need not exist."""
+        return self.root / f"nsddata_timeseries/ppdata/subj{subject:02d}/{SPACE}"
+
+    def bold_series(self, subject: int, session: int) -> list[int]:
+        """List the run numbers of a session's BOLD series on disk, resting state included."""
+        names = [
+            path.name for path in self.bold(subject).glob(f"timeseries/timeseries_session{session:02d}_run*.nii.gz")
+        ]
+        return sorted(int(name.split("_run")[1][:2]) for name in names)
+
+
+def existing(path: Path, purpose: str, remedy: str) -> Path:
+    """Return a path that exists.
+
+    Raises
+    ------
+    NsdError
+        The path is missing; the sentence has the file's purpose and the remedy.
+    """
+    if not path.exists():
+        raise NsdError(f"{path} is missing; it holds {purpose}: {remedy}")
+    return path
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading. Raises NsdError if it cannot be read."""
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise NsdError(f"{path} cannot be read as HDF5 ({error}): download it again") from error
+
+
+def dataset(file: h5py.File, key: str) -> Any:
+    """Return a dataset of an open HDF5 file. Raises NsdError if the file has none of this name."""
+    if key not in file:
+        raise NsdError(f"{file.filename} has no dataset '{key}'; it has {list(file)}: download it again")
+    return file[key]
+
+
+def read_betas(path: Path) -> Array:
+    """Return a session's betas as stored: (750, X, Y, Z) int16, % signal change x 300; a view, not contiguous."""
+    if path.suffix == ".hdf5":
+        with open_hdf5(path) as file:
+            # MATLAB wrote X, Y, Z, trial; h5py reads the axes in reverse.
+            return dataset(file, "betas")[:].transpose(0, 3, 2, 1)
+    return np.moveaxis(stored(load_nifti(path)), -1, 0)
+
+
+def read_beta_voxels(path: Path, x: Array, y: Array, z: Array) -> Array:
+    """Return a session's stored betas at voxel coordinates: (750, n_voxels) int16."""
+    if path.suffix != ".hdf5" or len(x) == 0:
+        return read_betas(path)[:, x, y, z]
+    with open_hdf5(path) as file:
+        on_disk = dataset(file, "betas")
+        # A chunk is one voxel's session, so reading the box around the voxels is enough.
+        box = on_disk[:, z.min() : z.max() + 1, y.min() : y.max() + 1, x.min() : x.max() + 1]
+    return box[:, z - z.min(), y - y.min(), x - x.min()]

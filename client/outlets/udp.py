@@ -1,0 +1,65 @@
+"""Scores as lines of text in UDP datagrams, which PsychoPy, Presentation and MATLAB can read."""
+
+import socket
+from collections.abc import Callable
+
+from .scores import OutletError, ScoreSample
+
+MISSING = "n/a"
+DIGITS = {"since_onset_s": 3, "feedback": 4, "score": 4}
+
+
+class UdpOutlet:
+    """Sends one datagram per decode to one address, at which nobody needs to listen.
+
+    Parameters
+    ----------
+    address : HOST:PORT
+    say : called with a sentence if a datagram could not be sent
+
+    Raises
+    ------
+    OutletError
+        The address is not HOST:PORT, or the host is unknown.
+    """
+
+    def __init__(self, address: str, say: Callable[[str], None]) -> None:
+        host, _, port = address.rpartition(":")
+        try:
+            if not host or not 0 < int(port) < 65536:
+                raise ValueError
+            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        except ValueError:
+            raise OutletError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:5005") from None
+        except OSError as error:
+            raise OutletError(f"{address}: {error.strerror}; give the stimulus computer's name or address") from error
+        family, kind, protocol, _, self._to = found[0]
+        self._socket = socket.socket(family, kind, protocol)
+        self._address, self._say = address, say
+
+    def give(self, sample: ScoreSample) -> None:
+        """Send one line; a network error costs only this line."""
+        try:
+            self._socket.sendto(line(sample), self._to)
+        except OSError as error:
+            self._say(f"decode {sample.seq} was not sent to {self._address}: {error.strerror}")
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def line(sample: ScoreSample) -> bytes:
+    """Return the sample's fields in their order, separated by tabs: UTF-8 text with a newline."""
+    return ("\t".join(_field(name, value) for name, value in vars(sample).items()) + "\n").encode()
+
+
+def _field(name: str, value: object) -> str:
+    if value is None:
+        return MISSING
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return f"{value:.{DIGITS[name]}f}"
+    # A label may contain tabs and line ends.
+    return " ".join(str(value).split()) or MISSING

@@ -1,0 +1,233 @@
+"""`braind send`: send a file, or the new files of a folder, as a run."""
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..connection import RefusedByDaemon
+from ..datasets.bids.files import NOT_AVAILABLE, BidsError, read_tsv, seconds_in
+from ..scanner import Onset, ScannerClient
+from .folder_watch import POLL_S, FolderWatch
+from .incoming import Incoming, IncomingError
+from .nifti import n_volumes, read_nifti
+from .run_feed import RunFeed, RunPlan
+
+Say = Callable[[str], None]
+
+
+def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = None) -> list[Onset]:
+    """Return the onsets of a BIDS events.tsv, sorted by time.
+
+    The columns `onset` and `duration` are required. `trial`, `nsd_id`, `right`, `foil` and `stim_file` are optional;
+    `stim_file` becomes the onset's `stimulus`.
+
+    Parameters
+    ----------
+    trigger_at_s : the time of the run's first volume, by the clock of the file's onsets; 0 in BIDS
+    stimuli : folder of the pictures that `stim_file` names, which viewers show beside the decodes
+
+    Raises
+    ------
+    IncomingError
+        A column, a value or a picture is wrong; `code` is events, and the sentence has the file and the row.
+    """
+    try:
+        rows = read_tsv(path, ("onset", "duration"), "give both in seconds, with tabs between")
+    except BidsError as error:
+        raise IncomingError(str(error), code="events") from error
+    onsets = []
+    for event, row in enumerate(rows):
+        try:
+            onsets.append(_onset(event, row, trigger_at_s, stimuli))
+        except (ValueError, OSError) as error:
+            raise IncomingError(f"{path}, row {event + 1}: {error}", code="events") from error
+    onsets.sort(key=lambda onset: onset.onset_s)
+    if onsets and onsets[-1].onset_s < 0:
+        raise IncomingError(
+            f"{path}: even the last onset lies {-onsets[-1].onset_s:g} s before the first volume; give in --trigger-at "
+            "when that was taken, by the clock of the onsets",
+            code="events",
+        )
+    return onsets
+
+
+def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path | None) -> Onset:
+    """Return a row's onset. Raises ValueError or OSError with the wrong value."""
+    onset_s, duration_s = seconds_in(row, "onset"), seconds_in(row, "duration")
+    if duration_s < 0:
+        raise ValueError(f"a duration of {duration_s:g} s; give 0 or more")
+    given = {name: value for name, value in row.items() if value != NOT_AVAILABLE}
+    if ("right" in given) != ("foil" in given):
+        raise ValueError(f"right {row.get('right')}, foil {row.get('foil')}; name both pictures, or n/a for both")
+    shown: dict[str, Any] = {name: candidate(given[name]) for name in ("right", "foil") if name in given}
+    for name in ("trial", "nsd_id"):
+        if name in given:
+            if not given[name].isdecimal():
+                raise ValueError(f"{name} is {given[name]!r}; give a whole number, or n/a")
+            shown[name] = int(given[name])
+    if row.get("stim_file"):
+        shown["stimulus"] = row["stim_file"]  # "n/a" too: it means that no picture was shown
+    seen_png = _png(stimuli / given["stim_file"]) if stimuli and "stim_file" in given else None
+    return Onset(event, onset_s - trigger_at_s, duration_s, seen_png, shown)
+
+
+def _png(path: Path) -> bytes:
+    """Return a picture file as PNG bytes. Raises OSError if it cannot be read."""
+    from PIL import Image
+
+    with Image.open(path) as image, io.BytesIO() as content:
+        image.convert("RGB").save(content, "PNG", compress_level=1)
+        return content.getvalue()
+
+
+def candidate(name: str) -> int | str:
+    """Return a candidate picture as messages name it: an nsd_id if the text is a number, else a label."""
+    return int(name) if name.isdecimal() else name
+
+
+def send_file(
+    path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, pace_s: float | None = None
+) -> int:
+    """Send the volumes of a NIfTI file that the daemon does not have; return how many were acked.
+
+    Parameters
+    ----------
+    plan : the run
+    say : called with sentences for the operator
+    onsets : the run's trials, sorted by time
+    pace_s : seconds from volume to volume; None sends as fast as volumes are acked
+
+    Raises
+    ------
+    IncomingError
+        A volume cannot be sent, or the daemon did not take an onset.
+    RefusedByDaemon, NoDaemonError
+    """
+    feed = RunFeed(client, client.grid(), replace(plan, n_volumes=n_volumes(path)), say, onsets)
+    first = next(read_nifti(path))
+    feed.open(first)
+    due_s = time.monotonic()
+    for incoming in read_nifti(path, feed.next_index):
+        if pace_s is not None:
+            time.sleep(max(0.0, due_s - time.monotonic()))
+            due_s += pace_s
+        feed.take(incoming)
+    feed.end()
+    if feed.n_onsets_refused:
+        raise IncomingError(
+            f"run {plan.run}: {feed.n_onsets_refused} onsets were not taken, as named; its volumes were", code="events"
+        )
+    return feed.n_acked
+
+
+class FolderSender:
+    """Sends a watched folder's volumes: one series, or with `each_series` every new series as a run of its own.
+
+    Parameters
+    ----------
+    watch : the folder
+    plan : the run; with `each_series` later runs are named RUN-2, RUN-3, …
+    say : called with sentences for the operator
+    onsets : the run's trials, sorted by time
+    series : the only series to take; None takes the first series that comes
+    """
+
+    def __init__(
+        self,
+        watch: FolderWatch,
+        client: ScannerClient,
+        plan: RunPlan,
+        say: Say,
+        onsets: list[Onset],
+        *,
+        series: str | None = None,
+        each_series: bool = False,
+    ) -> None:
+        self._watch, self._client, self._plan, self._say = watch, client, plan, say
+        self._onsets, self._series, self._each_series = onsets, series, each_series
+        self._grid = client.grid()
+        self._feed = self._new_feed(plan)
+        self._n_runs = 1
+        self._strangers: set[str] = set()
+        self.n_acked = 0
+        self.n_refused = 0
+
+    def run(self, *, max_volumes: int | None = None, quiet_s: float | None = None) -> None:
+        """Send new volumes until `max_volumes` are acked, or no file came for `quiet_s` seconds; then end the run."""
+        came_s = time.monotonic()
+        while max_volumes is None or self.n_acked < max_volumes:
+            began_s = time.monotonic()
+            for found in self._watch.poll():
+                came_s = time.monotonic()
+                self._take(found)
+            if quiet_s is not None and time.monotonic() - came_s > quiet_s:
+                break
+            time.sleep(max(0.0, began_s + POLL_S - time.monotonic()))
+        self.end()
+
+    def end(self) -> None:
+        """End the run; report each incomplete file and volume."""
+        for sentence in self._watch.unfinished():
+            self.n_refused += 1
+            self._say(sentence)
+        self._end_feed()
+
+    def _take(self, found: Incoming | IncomingError) -> None:
+        try:
+            if isinstance(found, IncomingError):
+                raise found
+            self._choose_series(found)
+            self._feed.take(found)
+            self.n_acked += 1
+        except _KnownStranger:
+            return
+        except RefusedByDaemon as error:
+            if self._feed.series is None:
+                raise  # the daemon refuses the run
+            self._name(f"{found.source if isinstance(found, Incoming) else ''}: {error}")
+        except IncomingError as error:
+            self._name(str(error))
+
+    def _choose_series(self, found: Incoming) -> None:
+        bound = self._feed.series or self._series
+        if bound is None or found.series == bound:
+            return
+        if self._each_series and found.series not in self._strangers:
+            self._strangers.add(bound)
+            self._end_feed()
+            self._n_runs += 1
+            self._feed = self._new_feed(replace(self._plan, run=f"{self._plan.run}-{self._n_runs}"))
+            return
+        if found.series in self._strangers:
+            raise _KnownStranger
+        self._strangers.add(found.series)
+        raise IncomingError(
+            f"{found.source} is of another series, {found.series}, than run {self._plan.run}'s, {bound}: this and what "
+            "follows of it are not sent. If the scan was started again, send the new series as a run of its own: "
+            f"--series {found.series} --run NAME, or --each-series",
+            code="series",
+        )
+
+    def _end_feed(self) -> None:
+        self._feed.end()
+        self.n_refused += self._feed.n_onsets_refused
+
+    def _new_feed(self, plan: RunPlan) -> RunFeed:
+        return RunFeed(self._client, self._grid, plan, self._say, self._onsets)
+
+    def _name(self, sentence: str) -> None:
+        self.n_refused += 1
+        self._say(sentence)
+
+
+class _KnownStranger(Exception):
+    """The file belongs to a series that was reported already."""
+
+
+def stale(watch: FolderWatch) -> Iterator[str]:
+    """Yield a sentence if files lay in the folder at the start and are not sent."""
+    if watch.n_stale:
+        yield f"{watch.n_stale} files that lie in {watch.folder} already are passed over; --existing sends them too"

@@ -1,0 +1,150 @@
+"""From one trial's voxels to the stages that viewers see: scores, xz, xzc. No journal and no process is known here."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+from numpy.typing import NDArray
+from PIL import Image
+
+from ... import __version__
+from ...client.wire import STAGES_OF_MODE, Provenance, Retrieved, Stage, last_stage
+from ...models.pipeline.decoding_pipeline import DecodingPipeline
+from ...models.pipeline_settings import Mode
+from ...models.weights.candidate_names import CandidateNames
+from ...models.weights.candidates import Candidates, CandidatesError
+from ...models.weights.weights import Weights
+from .. import link
+from ..journal.records import Pair
+
+Array = NDArray[Any]
+
+logger = logging.getLogger("braind.daemon.decoder.decoder")
+
+N_RETRIEVED = 5
+PNG_COMPRESS_LEVEL = 1  # higher levels take several times as long and save few bytes
+
+
+class StageResult(NamedTuple):
+    """One stage: the best candidates for `scores`, a PNG for every other stage.
+
+    `steps_s` holds the monotonic time of each step so far. `is_last`: the mode has no further stage.
+    `feedback` is that of `wire.Decode`; `scores` has it if the sender named two candidates.
+    """
+
+    stage: Stage
+    retrieved: tuple[Retrieved, ...]
+    png: bytes | None
+    steps_s: dict[str, float]
+    is_last: bool
+    feedback: float | None = None
+
+
+class Stages:
+    """Turns voxels into scores and pictures; weights, candidates and pipeline are loaded once.
+
+    Raises
+    ------
+    BraindError
+        If a file is missing or damaged, or weights and LDM do not belong together.
+    """
+
+    def __init__(self, settings: link.DecoderSettings) -> None:
+        self.weights = Weights.load(Path(settings.weights_path))
+        self._candidates = Candidates.load(Path(settings.candidates_path))
+        self._names = CandidateNames(self._candidates.nsd_id, self._candidates.labels)
+        pipeline = DecodingPipeline.load(settings.pipeline, self.weights)
+        self._mode: Mode = settings.pipeline.mode
+        self._volume = pipeline.volume_graph(self.weights)
+        self._refiner = pipeline.with_preset(settings.refine) if settings.refine and self._mode != "z" else None
+        self._newest: tuple[Array, Array] | None = None
+        reconstructor = pipeline.reconstructor
+        self.provenance = Provenance(
+            subject=self.weights.card.subject,
+            preset=reconstructor.preset.name,
+            mode=self._mode,
+            seed=reconstructor.seed,
+            engine=reconstructor.engine_words,
+            weights=self.weights.fingerprint,
+            ldm=pipeline.ldm.fingerprint,
+            denoiser=reconstructor.networks.fingerprint,
+            simulated=self.weights.card.simulated,
+            version=__version__,
+        )
+
+    def warm_up(self) -> None:
+        """Decode a trial of mean voxels and discard it: the first decode is the slowest."""
+        for _ in self.run(self.weights.voxel_mean):
+            pass
+
+    def run(self, voxels: Array, pair: Pair | None = None, *, has_pictures: bool = True) -> Iterator[StageResult]:
+        """Yield each stage as soon as it is ready.
+
+        Parameters
+        ----------
+        voxels : array of shape (n_voxels,), float32
+            One trial's response, % signal change.
+        pair : the candidates that the trial is compared with, if its sender named two
+        has_pictures : False for scores alone
+        """
+        steps_s: dict[str, float] = {}
+        # 6. ridge gives z and c; scores and retrieval
+        arrays = self._volume.run(voxels)
+        z, c = next(arrays)
+        steps_s["ridge"] = time.monotonic()
+        retrieved = tuple(
+            Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))
+            for at, score in self._candidates.rank(z, c, N_RETRIEVED)
+        )
+        feedback = self._feedback(c, pair) if pair else None
+        steps_s["scores"] = time.monotonic()
+        yield StageResult("scores", retrieved, None, dict(steps_s), is_last=False, feedback=feedback)
+        if not has_pictures:
+            return
+        self._newest = z, c
+        # 7. z is decoded to Xz; z is noised and denoised under c; zc is decoded to Xzc
+        for stage, (picture,) in zip(STAGES_OF_MODE[self._mode][1:], arrays, strict=True):
+            png = _png(picture)
+            steps_s[stage] = time.monotonic()
+            yield StageResult(stage, (), png, dict(steps_s), is_last=stage == last_stage(self._mode))
+
+    def _feedback(self, c: Array, pair: Pair) -> float | None:
+        try:
+            right, foil = (self._names.position(name) for name in pair)
+        except CandidatesError as error:
+            # The front refuses unknown names, but the journal may have been recorded with other candidates.
+            logger.warning("no feedback: %s", error)
+            return None
+        return round(self._candidates.preference(c, right, foil), 6)
+
+    def keep_warm(self) -> None:
+        """Bring a GPU's clocks up for the next volume."""
+        self._volume.pulse()
+
+    def refine(self, before_call: Callable[[], object]) -> tuple[bytes, Provenance] | None:
+        """Make the refined picture of the newest trial: a PNG and its provenance; None without a refining preset.
+
+        Parameters
+        ----------
+        before_call : called before each denoiser call; an exception that it raises ends the picture.
+        """
+        if self._refiner is None or self._newest is None:
+            return None
+        picture = self._refiner.picture(*self._newest, self._mode, before_call)
+        return _png(picture), msgspec.structs.replace(
+            self.provenance,
+            preset=self._refiner.preset.name,
+            engine=self._refiner.engine_words,
+            denoiser=self._refiner.networks.fingerprint,
+        )
+
+
+def _png(picture: Array) -> bytes:
+    """Return a PNG of an (px, px, 3) uint8 picture."""
+    content = BytesIO()
+    Image.fromarray(picture).save(content, "PNG", compress_level=PNG_COMPRESS_LEVEL)
+    return content.getvalue()

@@ -1,0 +1,174 @@
+"""Turns journaled volumes into single-trial responses in % signal change, the input of the ridge maps.
+
+A beta volume is a response. BOLD volumes pass through an estimator, which gives provisional and final estimates of
+trials. After a crash the estimator gets the journal's onsets and volumes again in the same order: estimates are equal.
+"""
+
+import logging
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.wire import Event, Hello
+from ...errors import BraindError
+from ...models.bold.estimator import CausalEstimator, Estimate
+from ...models.weights.bold_prior import BoldPrior
+from ..journal.database import JournalError, RecordError
+from ..journal.journal import Journal
+from ..journal.records import NO_EVENT, Pair, State, Waiting
+
+Array = NDArray[Any]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial's response and what its sender said about it.
+
+    `voxels` has shape (n_voxels,), float32, % signal change; `seen` is a PNG; `event` numbers a BOLD run's onset. A
+    provisional response (`is_final` false) changes at later volumes. `wire.Decode` describes the fields after it.
+    """
+
+    voxels: Array
+    event: int
+    trial: int | None
+    nsd_id: int | None
+    n_averaged: int
+    seen: bytes | None
+    pair: Pair | None = None
+    is_final: bool = True
+    since_onset_s: float | None = None
+    uncertainty: float | None = None
+    spike: bool = False
+    misaligned: bool = False
+
+
+class RunEstimates:
+    """One BOLD run's estimator, and the journal's last volume that it has received."""
+
+    def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior) -> None:
+        self.journal = journal
+        self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
+        self._prior = prior
+        self._estimator = CausalEstimator(hello.tr_s, prior)
+        self._last_spike_s = self._last_misaligned_s = -math.inf
+        self._seen_arrival = 0
+        """Arrival of the last volume read from the journal; the estimator gets no late volume."""
+        self._given: Waiting | None = None
+        self._ready: dict[Waiting, list[Trial]] = {}
+        self._finished = False
+
+    def advance(self) -> list[tuple[Waiting, State]]:
+        """Give new onsets and volumes to the estimator; return the volumes that need no decode, with their state.
+
+        After a `JournalError` this object is invalid: make another.
+        """
+        settled: list[tuple[Waiting, State]] = []
+        for place, state in self.journal.run_volumes(self._run, self._seen_arrival):
+            for event in self.journal.events(self._run, self._seen_arrival, place.arrival):
+                self._announce(event.header)
+            self._seen_arrival = place.arrival
+            if state in ("late", "failed"):
+                continue
+            trials, outcome = self._use(place)
+            if state == "waiting" and outcome:
+                self.journal.set_state(place.arrival, outcome)
+                settled.append((place, outcome))
+            elif state == "waiting":
+                self._ready[place] = trials
+        return settled
+
+    def finish(self) -> None:
+        """Make provisional estimates final at the run's end; they wait under its last volume."""
+        if self._finished:
+            return
+        self._finished = True
+        trials = self._trials(self._estimator.finish())
+        if trials and self._given:
+            self._ready[replace(self._given, is_end=True)] = trials
+        else:
+            self.journal.finish_run(self._run)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether the run has ended and all its trials are decoded or skipped."""
+        return self._finished and not self._ready
+
+    def ready(self) -> list[Waiting]:
+        """Return the places that have trials to decode, in order."""
+        return list(self._ready)
+
+    def trials(self, place: Waiting) -> list[Trial]:
+        """Return the trials that a place has estimated anew."""
+        return self._ready[place]
+
+    def is_provisional(self, place: Waiting) -> bool:
+        """Return whether a place has no final estimate: later places will replace all its estimates."""
+        return not any(trial.is_final for trial in self._ready[place])
+
+    def forget(self, place: Waiting) -> None:
+        """Drop a place's trials after they are decoded or skipped."""
+        self._ready.pop(place, None)
+
+    def _announce(self, event: Event) -> None:
+        try:
+            self._estimator.add_event(event.event, event.onset_s, event.duration_s)
+        except BraindError as error:
+            logger.error("run %s: this trial is not decoded: %s", self._run, error)
+
+    def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
+        """Return a volume's trials, or the state of a volume without trials."""
+        if self._given and place.index < self._given.index:
+            logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
+            return [], "late"
+        self._given = place
+        try:
+            header, voxels, _ = self.journal.volume(place.arrival)
+            motion = None if header.motion is None else np.array(header.motion)
+            self._estimator.add_volume(place.index, voxels, motion)
+            self._flag(place.index * self._tr_s, voxels)
+            trials = self._trials(self._estimator.current_estimates())
+        except JournalError as error:
+            if not isinstance(error, RecordError):
+                raise
+            logger.error("run %s, volume %d: cannot be used: %s", place.run, place.index, error)
+            return [], "failed"
+        except Exception:
+            logger.exception("run %s, volume %d: cannot be used", place.run, place.index)
+            return [], "failed"
+        return trials, None if trials else "used"
+
+    def _flag(self, now_s: float, voxels: Array) -> None:
+        if self._estimator.flags.is_spike:
+            self._last_spike_s = now_s
+        if self._prior.is_misaligned(voxels):
+            self._last_misaligned_s = now_s
+
+    def _trials(self, estimates: list[Estimate]) -> list[Trial]:
+        """Return the estimates as trials; final estimates come last, because they take longest to decode."""
+        trials = []
+        for estimate in sorted(estimates, key=lambda estimate: estimate.is_final):
+            header, seen, _ = self.journal.event(self._run, estimate.event_number)
+            trials.append(
+                Trial(
+                    estimate.betas, header.event, header.trial, header.nsd_id, 1, seen,
+                    pair=Pair.named_by(header, self._hello),
+                    is_final=estimate.is_final,
+                    since_onset_s=round(estimate.since_onset_s, 3),
+                    uncertainty=round(estimate.uncertainty, 4),
+                    spike=self._last_spike_s >= header.onset_s,
+                    misaligned=self._last_misaligned_s >= header.onset_s,
+                )
+            )  # fmt: skip
+        return trials
+
+
+def beta_trial(journal: Journal, place: Waiting) -> Trial:
+    """Return the trial of a beta volume."""
+    header, voxels, seen = journal.volume(place.arrival)
+    pair = Pair.named_by(header, journal.hello(place.run))
+    return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair)

@@ -1,0 +1,276 @@
+"""A session's journal: acked volumes and events, and their decodes. One SQLite file, shared by both processes.
+
+The journal is the only queue between front and decoder. The front adds volumes and events. The decoder takes waiting
+volumes and adds decodes. The front publishes the decodes. So a crash of either process is a replay.
+"""
+
+import time
+from itertools import chain, islice, pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
+from .database import Database, JournalError
+from .reader import SCHEMA, JournalReader
+from .records import NO_EVENT, JournaledEvent, JournaledVolume, State, Waiting
+
+Array = NDArray[Any]
+
+_TABLES = """
+CREATE TABLE runs (
+    run TEXT PRIMARY KEY, hello BLOB NOT NULL, weights TEXT NOT NULL, n_volumes INTEGER, opened_unix_s REAL NOT NULL,
+    finish TEXT);
+CREATE TABLE volumes (
+    arrival INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL REFERENCES runs, volume_index INTEGER NOT NULL,
+    crc32 INTEGER NOT NULL, header BLOB NOT NULL, arrived_unix_s REAL NOT NULL, state TEXT NOT NULL,
+    n_crashes INTEGER NOT NULL DEFAULT 0, UNIQUE (run, volume_index));
+CREATE INDEX volumes_by_state ON volumes (state, arrival);
+CREATE TABLE voxels (arrival INTEGER PRIMARY KEY REFERENCES volumes, masked BLOB NOT NULL, whole BLOB, seen BLOB);
+CREATE TABLE events (
+    run TEXT NOT NULL REFERENCES runs, event INTEGER NOT NULL, after_arrival INTEGER NOT NULL, header BLOB NOT NULL,
+    seen BLOB, PRIMARY KEY (run, event));
+CREATE TABLE decodes (
+    seq INTEGER PRIMARY KEY, run TEXT NOT NULL, volume_index INTEGER NOT NULL, event INTEGER NOT NULL,
+    stage TEXT NOT NULL, header BLOB NOT NULL, payload BLOB, UNIQUE (run, volume_index, event, stage));
+"""
+# The voxels that are kept under each weights: a fit on recorded sessions has only the journal. The table is made when
+# it is first needed, because sessions of an earlier braind lack it.
+_MASKS = "CREATE TABLE IF NOT EXISTS masks (weights TEXT PRIMARY KEY, voxel_index BLOB NOT NULL)"
+
+
+class Journal(JournalReader):
+    """One session's journal.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; made when it is missing.
+    wait_for_disk : bool
+        True: a commit returns when the disk has it (the front, whose acks promise that). False: a commit survives the
+        death of every process but not a power cut (the decoder, whose decodes can be made again from the volumes).
+    """
+
+    def __init__(self, path: Path, *, wait_for_disk: bool = True) -> None:
+        self._database: Database
+        super().__init__(path, Database(path, tables=_TABLES, schema=SCHEMA, wait_for_disk=wait_for_disk))
+
+    def check_readable(self) -> None:
+        """Read what a daemon reads at its start; raise JournalError if the file is damaged there."""
+        self.run(self.newest_run())
+        self.counts()
+        self.waiting("")
+
+    # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def keep_mask(self, weights: str, voxel_index: Array) -> None:
+        """Commit the voxels that are kept under these weights: (n_voxels,) int64 into the flattened volume."""
+        with self._database.commit() as database:
+            database.execute(_MASKS)
+            database.execute(
+                "INSERT OR IGNORE INTO masks VALUES (?, ?)", (weights, np.asarray(voxel_index, "<i8").tobytes())
+            )
+
+    def open_run(self, hello: Hello, weights: str) -> None:
+        """Commit a run. A second `Hello` of the same run changes nothing."""
+        with self._database.commit() as database:
+            database.execute(
+                "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, NULL)",
+                (hello.run, msgspec.json.encode(hello), weights, time.time()),
+            )
+
+    def end_run(self, message: EndRun, *, has_estimates: bool) -> None:
+        """Commit a run's number of volumes. `has_estimates`: its end may complete estimates of its last trials."""
+        with self._database.commit() as database:
+            database.execute(
+                "UPDATE runs SET n_volumes = ?, finish = ? WHERE run = ?",
+                (message.n_volumes, "waiting" if has_estimates else "done", message.run),
+            )
+
+    def missing(self, run: str, n_volumes: int, most: int) -> tuple[int, list[int]]:
+        """Return the number of indices below `n_volumes` that are not journaled, and at most `most` of them."""
+        stored = [index for (index,) in self._database.rows(
+            "SELECT volume_index FROM volumes WHERE run = ? AND volume_index < ? ORDER BY volume_index", run, n_volumes
+        )]  # fmt: skip
+        # No list of all indices: a sender may announce two thousand million.
+        gaps = (range(before + 1, after) for before, after in pairwise([-1, *stored, n_volumes]))
+        return n_volumes - len(stored), list(islice(chain.from_iterable(gaps), most))
+
+    def next_index(self, run: str) -> int:
+        """Return the lowest index of a run that is not journaled."""
+        row = self._database.row(
+            # 0 if it is missing, else the lowest index whose successor is.
+            "SELECT min(candidate) FROM ("
+            "SELECT 0 AS candidate WHERE NOT EXISTS (SELECT 1 FROM volumes WHERE run = ?1 AND volume_index = 0) "
+            "UNION ALL SELECT volume_index + 1 FROM volumes AS this WHERE run = ?1 AND NOT EXISTS ("
+            "SELECT 1 FROM volumes WHERE run = ?1 AND volume_index = this.volume_index + 1))",
+            run,
+        )
+        return row[0]
+
+    def highest_index(self, run: str) -> int:
+        """Return the highest index of a run that is journaled, -1 when there is none."""
+        row = self._database.row("SELECT max(volume_index) FROM volumes WHERE run = ?", run)
+        return -1 if row[0] is None else row[0]
+
+    # ── volumes and events, written by the front ────────────────────────────────────────────────────────────────────
+
+    def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
+        """Return True if the journal has this volume, False if it has other bytes at the index, None if it has none."""
+        row = self._database.row(
+            "SELECT crc32, masked FROM volumes JOIN voxels USING (arrival) WHERE run = ? AND volume_index = ?",
+            volume.run,
+            volume.index,
+        )
+        return row and row[0] == volume.crc32 and row[1] == voxels.tobytes()
+
+    def add_volume(
+        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State = "waiting"
+    ) -> None:
+        """Commit a volume. The front may ack it afterwards.
+
+        Raises
+        ------
+        JournalError
+            `code` storage when the disk is full or fails. Nothing of the volume is kept then.
+        """
+        with self._database.commit() as database:
+            arrival = database.execute(
+                "INSERT INTO volumes (run, volume_index, crc32, header, arrived_unix_s, state) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (volume.run, volume.index, volume.crc32, msgspec.json.encode(volume), time.time(), state),
+            ).lastrowid
+            database.execute("INSERT INTO voxels VALUES (?, ?, ?, ?)", (arrival, voxels.tobytes(), whole, seen))
+
+    def add_event(self, event: Event, seen: bytes | None) -> bool:
+        """Commit a trial's onset; return False if the journal has it already.
+
+        Raises
+        ------
+        JournalError
+            `code` conflict if the journal has another onset under this number.
+        """
+        header = msgspec.json.encode(event)
+        row = self._database.row("SELECT header FROM events WHERE run = ? AND event = ?", event.run, event.event)
+        if row:
+            if row[0] != header:
+                raise JournalError(
+                    f"run {event.run}, event {event.event}: another onset has this number already; the first is kept",
+                    code="conflict",
+                )
+            return False
+        with self._database.commit() as database:
+            database.execute(
+                "INSERT INTO events SELECT ?, ?, coalesce(max(arrival), 0), ?, ? FROM volumes",
+                (event.run, event.event, header, seen),
+            )
+        return True
+
+    def count_crash(self, run: str, index: int) -> int:
+        """Add one to the number of times that the decoder died over a volume; return that number."""
+        with self._database.commit() as database:
+            database.execute(
+                "UPDATE volumes SET n_crashes = n_crashes + 1 WHERE run = ? AND volume_index = ?", (run, index)
+            )
+        row = self._database.row("SELECT n_crashes FROM volumes WHERE run = ? AND volume_index = ?", run, index)
+        return row[0] if row else 0
+
+    # ── what the decoder takes and hands back ───────────────────────────────────────────────────────────────────────
+
+    def waiting(self, weights: str) -> list[Waiting]:
+        """Return the waiting volumes of the runs recorded under these weights, in the order of arrival."""
+        rows = self._database.rows(
+            "SELECT arrival, run, volume_index FROM volumes JOIN runs USING (run) "
+            "WHERE state = 'waiting' AND weights = ? ORDER BY arrival",
+            weights,
+        )
+        return [Waiting(arrival, self.session, run, index) for arrival, run, index in rows]
+
+    def runs_to_finish(self, weights: str) -> list[str]:
+        """Return the ended runs whose last trials are not decoded yet."""
+        rows = self._database.rows("SELECT run FROM runs WHERE finish = 'waiting' AND weights = ?", weights)
+        return [run for (run,) in rows]
+
+    def finish_run(self, run: str) -> None:
+        """Commit that no decode of a run is to come any more."""
+        with self._database.commit() as database:
+            database.execute("UPDATE runs SET finish = 'done' WHERE run = ?", (run,))
+
+    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Waiting, State]]:
+        """Return a run's volumes after `after_arrival`, in the order of arrival, with their states."""
+        rows = self._database.rows(
+            "SELECT arrival, run, volume_index, state FROM volumes WHERE run = ? AND arrival > ? ORDER BY arrival",
+            run,
+            after_arrival,
+        )
+        return [(Waiting(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
+
+    def volume(self, arrival: int) -> JournaledVolume:
+        """Read a volume back."""
+        row = self._database.row(
+            "SELECT header, masked, seen FROM volumes JOIN voxels USING (arrival) WHERE arrival = ?", arrival
+        )
+        if row is None:
+            raise JournalError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
+        header = self._parsed(row[0], Volume, f"arrival {arrival}")
+        return JournaledVolume(header, np.frombuffer(row[1], np.float32), row[2])
+
+    def events(self, run: str, from_arrival: int, before_arrival: int) -> list[JournaledEvent]:
+        """Return a run's onsets with from_arrival ≤ after_arrival < before_arrival, in the order of arrival."""
+        rows = self._database.rows(
+            "SELECT header, seen, after_arrival FROM events "
+            "WHERE run = ? AND after_arrival >= ? AND after_arrival < ? ORDER BY rowid",
+            run,
+            from_arrival,
+            before_arrival,
+        )
+        return [JournaledEvent(self._parsed(row[0], Event, f"an event of run {run}"), row[1], row[2]) for row in rows]
+
+    def event(self, run: str, event: int) -> JournaledEvent:
+        """Read an onset back."""
+        row = self._database.row(
+            "SELECT header, seen, after_arrival FROM events WHERE run = ? AND event = ?", run, event
+        )
+        if row is None:
+            raise JournalError(f"{self.path}: run {run} has no event {event}; was the file changed by hand?")
+        return JournaledEvent(self._parsed(row[0], Event, f"event {event} of run {run}"), row[1], row[2])
+
+    def add_decode(
+        self,
+        message: Decode | Skipped,
+        payload: bytes | None = None,
+        *,
+        event: int = NO_EVENT,
+        at_end: bool = False,
+        outcome: State | None = None,
+    ) -> bool:
+        """Commit one message for the viewers and, if `outcome` is given, the new state of its volume.
+
+        Returns False if the journal has this stage of this volume already. Then the message is not kept. `at_end`: the
+        message belongs to the run's end, not to its last volume, which may have the same trial.
+        """
+        stage = message.stage if isinstance(message, Decode) else "skipped"
+        stage += " at the end" if at_end else ""
+        with self._database.commit() as database:
+            added = database.execute(
+                "INSERT INTO decodes VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (run, volume_index, event, stage) DO NOTHING",
+                (message.seq, message.run, message.index, event, stage, msgspec.json.encode(message), payload),
+            )
+            if outcome:
+                database.execute(
+                    "UPDATE volumes SET state = ? WHERE run = ? AND volume_index = ?",
+                    (outcome, message.run, message.index),
+                )
+            if outcome == "failed":
+                # The run's end may have failed.
+                database.execute("UPDATE runs SET finish = 'done' WHERE run = ? AND finish = 'waiting'", (message.run,))
+        return added.rowcount == 1
+
+    def set_state(self, arrival: int, state: State) -> None:
+        """Commit a volume's state."""
+        with self._database.commit() as database:
+            database.execute("UPDATE volumes SET state = ? WHERE arrival = ?", (state, arrival))

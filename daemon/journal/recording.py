@@ -1,0 +1,63 @@
+"""A session's journal, opened for reading only: by fits and reports, also while a daemon writes it."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.wire import Event, Volume
+from .database import DatabaseReader, JournalError
+from .reader import SCHEMA, JournalReader
+from .records import RunRecord
+
+Array = NDArray[Any]
+
+
+class Recording(JournalReader):
+    """A recorded session. Reading changes none of its files.
+
+    Raises
+    ------
+    JournalError
+        If the file is missing, damaged or no journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise JournalError(f"{path}: no such session; the daemon keeps them in the data folder's journals")
+        super().__init__(path, DatabaseReader(path, schema=SCHEMA))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def voxel_index(self, run: RunRecord) -> Array:
+        """Return the voxels that are kept of a run: (n_voxels,) int64, rising, into the flattened volume."""
+        has_masks = self._database.row("SELECT 1 FROM sqlite_schema WHERE name = 'masks'")
+        row = has_masks and self._database.row("SELECT voxel_index FROM masks WHERE weights = ?", run.weights)
+        if not row:
+            raise JournalError(
+                f"{self.path}: run {run.name} does not say which voxels it has: an older braind recorded it"
+            )
+        return np.frombuffer(row[0], "<i8")
+
+    def events(self, run: RunRecord) -> list[Event]:
+        """Return a run's onsets in the order of time."""
+        rows = self._database.rows("SELECT header FROM events WHERE run = ?", run.name)
+        events = [self._parsed(header, Event, f"an event of run {run.name}") for (header,) in rows]
+        return sorted(events, key=lambda event: event.onset_s)
+
+    def volumes(self, run: RunRecord) -> list[tuple[int, Volume]]:
+        """Return the arrival and the header of a run's volumes, in the order of their indices."""
+        rows = self._database.rows("SELECT arrival, header FROM volumes WHERE run = ? ORDER BY volume_index", run.name)
+        return [(arrival, self._parsed(header, Volume, f"arrival {arrival}")) for arrival, header in rows]
+
+    def voxels(self, arrival: int) -> Array:
+        """Return a volume's voxels: (n_voxels,) float32, % signal change for betas, raw for BOLD."""
+        row = self._database.row("SELECT masked FROM voxels WHERE arrival = ?", arrival)
+        if row is None:
+            raise JournalError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
+        return np.frombuffer(row[0], np.float32)

@@ -1,0 +1,156 @@
+"""Where the daemon is: what `Status` and `Heartbeat` say."""
+
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from .. import __version__
+from ..client.wire import Calibration, Decode, Heartbeat, Status
+from ..models.weights.weights import Weights
+from .journal.database import JournalError
+from .logs import Outage
+from .sessions import Sessions
+
+N_LATENCIES = 1000
+
+Read = TypeVar("Read")
+
+logger = logging.getLogger(__name__)
+
+
+class Standing:
+    """What is known about the daemon beside what its journals say."""
+
+    def __init__(self, sessions: Sessions, weights: Weights, *, preset: str, policy: str) -> None:
+        self._sessions, self._weights, self._policy = sessions, weights, policy
+        self._started_s = time.monotonic()
+        self._latencies_s: deque[float] = deque(maxlen=N_LATENCIES)
+        self._counting = Outage(logger, "the session's volumes cannot be counted")
+        self._counting_waiting = Outage(logger, "the volumes that wait cannot be counted")
+        self.preset = preset
+        self.engine = ""
+        self.ldm = weights.card.ldm
+        self.session, self.run = "", ""
+        self.simulated = weights.card.simulated
+        self.decoder_ready = False
+        self.paused = False
+        self.stopping = False
+        self.n_refused = 0
+        self.decoder_restarts = 0
+        self.last_seq = 0
+        self.calibration: Calibration | None = None
+        self.clock_offset_s: float | None = None
+        self.clock_uncertainty_s: float | None = None
+
+    def use(self, weights: Weights) -> None:
+        """Take other weights' facts; no decoder is warmed up with them yet."""
+        self._weights, self.ldm = weights, weights.card.ldm
+        self.simulated = weights.card.simulated
+        self.decoder_ready = False
+
+    @property
+    def state(self) -> str:
+        """Return recording, starting, ready, paused or stopping."""
+        if self.stopping:
+            return "stopping"
+        if self._weights.is_blank:
+            return "recording"
+        if not self.decoder_ready:
+            return "starting"
+        return "paused" if self.paused else "ready"
+
+    def note_decode(self, decode: Decode) -> None:
+        """Take a finished volume's latency into the percentiles."""
+        if decode.timings_s:
+            self._latencies_s.append(max(decode.timings_s.values()))
+
+    def status(self) -> Status:
+        """Return the answer to `StatusRequest`."""
+        counts, n_waiting = self._counts(), self._n_waiting()
+        journal = self._sessions.find(self.session)
+        latencies_s = sorted(self._latencies_s)
+        return Status(
+            state=self.state,
+            pid=os.getpid(),
+            version=__version__,
+            uptime_s=round(time.monotonic() - self._started_s, 3),
+            subject=self._weights.card.subject,
+            weights=self._weights.fingerprint,
+            ldm=self.ldm,
+            engine=self.engine,
+            preset=self.preset,
+            policy=self._policy,
+            simulated=self.simulated,
+            journal=str(journal.path) if journal else "",
+            session=self.session,
+            run=self.run,
+            n_acked=_n_in(counts),
+            n_decoded=_n_in(counts, "decoded"),
+            n_skipped=_n_in(counts, "skipped", "failed"),
+            n_refused=self.n_refused,
+            n_waiting=n_waiting,
+            decoder_restarts=self.decoder_restarts,
+            last_seq=self.last_seq,
+            latency_p50_s=_percentile(latencies_s, 0.50),
+            latency_p99_s=_percentile(latencies_s, 0.99),
+            clock_offset_s=self.clock_offset_s,
+            clock_uncertainty_s=self.clock_uncertainty_s,
+        )
+
+    def heartbeat(self) -> Heartbeat:
+        """Return what viewers hear once a second."""
+        counts = self._counts()
+        return Heartbeat(
+            last_seq=self.last_seq,
+            state=self.state,
+            session=self.session,
+            run=self.run,
+            subject=self._weights.card.subject,
+            simulated=self.simulated,
+            n_acked=_n_in(counts),
+            n_decoded=_n_in(counts, "decoded"),
+            n_skipped=_n_in(counts, "skipped", "failed"),
+            n_refused=self.n_refused,
+            calibration=self.calibration,
+            clock_offset_s=self.clock_offset_s,
+            clock_uncertainty_s=self.clock_uncertainty_s,
+        )
+
+    def _counts(self) -> dict[str, int] | None:
+        """Count the session's volumes by state; None when its journal cannot be read now."""
+        if not self.session:
+            return {}
+        journal = self._sessions.find(self.session)
+        # A damaged journal was closed and logged by `Sessions`.
+        return _read(journal.counts, self._counting) if journal else None
+
+    def _n_waiting(self) -> int | None:
+        """Count the volumes that wait; None when a journal cannot be read now."""
+        n_waiting = _read(self._sessions.n_waiting, self._counting_waiting)
+        # Counting may find the session's journal damaged, and closes it then.
+        return None if self.session and not self._sessions.find(self.session) else n_waiting
+
+
+def _read(read: Callable[[], Read], outage: Outage) -> Read | None:
+    """Return what is read, None when a journal cannot be read now."""
+    try:
+        found = read()
+    except JournalError as error:
+        outage.failed(error)
+        return None
+    outage.passed()
+    return found
+
+
+def _n_in(counts: dict[str, int] | None, *states: str) -> int | None:
+    """Return how many volumes are in these states, in any state if none is named; None if that is unknown."""
+    if counts is None:
+        return None
+    return sum(n for state, n in counts.items() if not states or state in states)
+
+
+def _percentile(ascending: list[float], share: float) -> float | None:
+    return ascending[min(int(share * len(ascending)), len(ascending) - 1)] if ascending else None

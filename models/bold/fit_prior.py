@@ -1,0 +1,176 @@
+"""Learns a subject's BOLD prior from training runs: each voxel's HRF, noise and mean response, and the drift.
+
+Each choice maximises the likelihood of the training runs' volumes, each predicted from the volumes before it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior, spatial_correlation
+from .estimator import FIRST_ESTIMATE_S, CausalEstimator, Estimate, StreamingError
+
+Array = NDArray[Any]
+
+# chosen one after another, each with the best values of the earlier ones
+SHARED = {
+    "amplitude_variance": (0.3, 1.0, 3.0, 10.0),
+    "slope_variance": (0.0, 1e-7, 1e-6, 1e-5),
+    "drift_variance": (0.0, 0.003, 0.01, 0.03),
+}
+SETTLING_VOLUMES = 12
+"""The first volumes of a run do not count: every prior predicts them badly."""
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run whose volumes are all there.
+
+    Parameters
+    ----------
+    volumes : array of shape (n_volumes, n_voxels), float32
+        Raw signal.
+    onsets_s : array of shape (n_trials,), float
+        Seconds after the first volume.
+    tr_s : float
+    motion : array of shape (n_volumes, 6), float, optional
+        Translations in mm, then rotations in rad.
+    durations_s : array of shape (n_trials,), float, optional
+    index : array of shape (n_volumes,), int, optional
+        Each volume's number in the run. Without it no volume is missing.
+    """
+
+    volumes: Array
+    onsets_s: Array
+    tr_s: float
+    motion: Array | None = None
+    durations_s: Array | None = None
+    index: Array | None = None
+
+    def add_events(self, estimator: CausalEstimator) -> None:
+        """Announce all onsets to an estimator."""
+        for event, onset_s in enumerate(self.onsets_s):
+            duration_s = {} if self.durations_s is None else {"duration_s": float(self.durations_s[event])}
+            estimator.add_event(event, float(onset_s), **duration_s)
+
+    def add_volumes(self, estimator: CausalEstimator) -> Iterator[int]:
+        """Add the volumes to an estimator one by one; yield each volume's number in the run."""
+        for row, voxels in enumerate(self.volumes):
+            index = row if self.index is None else int(self.index[row])
+            estimator.add_volume(index, voxels, None if self.motion is None else self.motion[row])
+            yield index
+
+
+def fit_prior(runs: Sequence[FinishedRun], progress: Callable[[str, int, int], None] | None = None) -> BoldPrior:
+    """Learn a subject's prior from a few training runs.
+
+    Raises
+    ------
+    StreamingError
+        Without any run, or if no run is longer than the first `SETTLING_VOLUMES` volumes.
+    """
+    if not runs:
+        raise StreamingError("no BOLD run to learn the prior from; give runs with volumes and onsets")
+    n_voxels = runs[0].volumes.shape[1]
+    n_steps = 1 + len(HRF_SHIFTS_S) + sum(len(values) for values in SHARED.values())
+    done = 0
+
+    def fit_of(prior: BoldPrior) -> _PriorFit:
+        nonlocal done
+        fit = _fit_of(runs, prior)
+        done += 1
+        if progress:
+            progress("learning from BOLD runs", done, n_steps)
+        return fit
+
+    # 1. amplitudes and noise under the vague prior
+    first = fit_of(BoldPrior.vague(n_voxels))
+    prior = replace(
+        BoldPrior.vague(n_voxels),
+        amplitude_mean=first.amplitude_mean,
+        noise_std=first.noise_std,
+        amplitude_variance=1.0,
+    )
+    # 2. each voxel's HRF
+    deviances = [fit_of(replace(prior, hrf_of_voxel=np.full(n_voxels, n))).deviance for n in range(len(HRF_SHIFTS_S))]
+    prior = replace(prior, hrf_of_voxel=np.argmin(deviances, axis=0))
+    # 3. the values that all voxels share
+    for name, values in SHARED.items():
+        variants = [replace(prior, **{name: value}) for value in values]
+        prior = min(variants, key=lambda variant: float(fit_of(variant).deviance.mean()))
+    last = _fit_of(runs, prior)
+    return replace(prior, amplitude_mean=last.amplitude_mean, noise_std=last.noise_std)
+
+
+@dataclass(frozen=True, eq=False)
+class _PriorFit:
+    """How well a prior fits runs, for each voxel.
+
+    `deviance`: minus twice the mean log likelihood of a volume, up to a constant.
+    """
+
+    deviance: Array
+    noise_std: Array
+    amplitude_mean: Array
+
+
+def _fit_of(runs: Sequence[FinishedRun], prior: BoldPrior) -> _PriorFit:
+    terms, amplitudes, n_volumes, n_trials = np.zeros((2, len(prior.noise_std))), np.zeros(len(prior.noise_std)), 0, 0
+    for run in runs:
+        estimator = CausalEstimator(run.tr_s, prior)
+        run.add_events(estimator)
+        for index in run.add_volumes(estimator):
+            if index >= SETTLING_VOLUMES:
+                terms += estimator.likelihood_terms
+                n_volumes += 1
+        for event in range(len(run.onsets_s)):
+            estimate = estimator.estimate(event)
+            if estimate and estimate.since_onset_s > FIRST_ESTIMATE_S:
+                amplitudes += estimate.betas
+                n_trials += 1
+    if not n_volumes:
+        raise StreamingError(f"no BOLD run has more than {SETTLING_VOLUMES} volumes; give longer runs")
+    squares, logs = terms / n_volumes
+    # at the voxel's maximum-likelihood noise variance
+    deviance = np.log(np.maximum(squares, 1e-12)) + logs
+    # a constant voxel says nothing about its noise
+    noise_std = np.where(squares > 0, np.sqrt(squares), 1).astype(np.float32)
+    return _PriorFit(deviance, noise_std, (amplitudes / max(n_trials, 1)).astype(np.float32))
+
+
+def with_reference(prior: BoldPrior, mean_volume: Array, voxel_index: Array, lowest_correlation: float) -> BoldPrior:
+    """Return the prior with a reference volume and a threshold that detect misaligned volumes.
+
+    Parameters
+    ----------
+    mean_volume : array of shape (X, Y, Z), float32
+        Mean raw signal of the training runs; NaN outside the recorded voxels.
+    voxel_index : array of shape (n_voxels,), int64
+    lowest_correlation : float
+        The lowest spatial correlation of a training volume with the mean volume.
+    """
+    mean_signal = mean_volume.reshape(-1)[voxel_index].astype(np.float32)
+    shifted = max(_shifted_correlation(mean_volume, voxel_index, axis, step) for axis in range(3) for step in (-1, 1))
+    # halfway between the worst training volume and the mean volume shifted by one voxel
+    return replace(
+        prior, mean_signal=mean_signal, misaligned_below=min((lowest_correlation + shifted) / 2, lowest_correlation)
+    )
+
+
+def _shifted_correlation(mean_volume: Array, voxel_index: Array, axis: int, step: int) -> float:
+    """Return the correlation of the mean volume with itself shifted by one voxel, where both are recorded."""
+    signal, shifted = (volume.reshape(-1)[voxel_index] for volume in (mean_volume, np.roll(mean_volume, step, axis)))
+    recorded = np.isfinite(shifted)
+    return spatial_correlation(shifted[recorded], signal[recorded]) if recorded.sum() > 1 else 0.0
+
+
+def estimates_of(run: FinishedRun, prior: BoldPrior) -> Iterator[Estimate]:
+    """Yield a run's estimates in the order in which a daemon makes them; a trial's final estimate comes last."""
+    estimator = CausalEstimator(run.tr_s, prior)
+    run.add_events(estimator)
+    for _ in run.add_volumes(estimator):
+        yield from estimator.current_estimates()
+    yield from estimator.finish()

@@ -1,0 +1,176 @@
+"""Stage 6: distil guided denoising into a denoiser of one to four calls, without classifier-free guidance.
+
+What the teacher makes of decoded z and c is made once and kept: guided calls of DPM-Solver++, four of which score as
+forty of DDIM do. The student learns to name that clean end at every timestep that the presets call it at, from the
+latents that its own calls before led to (consistency-style, on its own trajectories). z and c are those of training
+trials. Each trial is decoded by a fit that left its picture out (`offline/fit/left_out.py`); some are drawn towards the
+seen picture, as averages of repeats are. Most noise is the one tensor that every picture of braind starts from.
+"""
+
+from pathlib import Path
+
+import click
+import torch
+from diffusers import AutoencoderTiny, UNet2DConditionModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from ...presets import PRESETS, Preset, Step, compiled_steps, schedule, text_schedule
+from .train_autoencoder import reconstruction_loss
+from .train_clip import token_ids
+from .train_tiny_decoder import perceptual_loss
+from .train_unet import new_scheduler, new_unet
+from .training import DEMO_PATH, Checkpoint, Part, autocast, one_cycle, placed, steps, training_device
+
+TEACHER = Preset("teacher", 799, 4, rule="dpm++", guidance_scale=3.0)
+STUDENTS = ("live-1", "live-2", "live-4")
+STUDENT_SHARES = (0.6, 0.15, 0.25)  # of the training steps
+NOISE_SEED = 42  # braind's default, which starts nearly every picture
+OTHER_NOISE_SHARE = 0.2
+TEXT_SHARE = 0.12  # pictures from c and noise alone (mode c)
+NEARER_SHARE = 0.3  # z and c drawn towards what was seen
+CHUNK = 100  # targets a file
+EMA = 0.99
+DECODED_SHARE = 0.25  # of every batch that is also compared as pictures
+PICTURE_WEIGHT = 0.5
+
+
+def first_noise() -> torch.Tensor:
+    """Return the noise that `models/ldm/reconstruct.py` starts every picture from, (1, 4, 16, 16)."""
+    return torch.randn((1, 4, 16, 16), generator=torch.Generator().manual_seed(NOISE_SEED))
+
+
+def compiled(preset: Preset, *, from_text: bool) -> tuple[Step, ...]:
+    """Return the constants of a preset's calls, from z or from noise alone."""
+    scheduler = new_scheduler()
+    timesteps = (text_schedule if from_text else schedule)(preset).timesteps
+    return compiled_steps(
+        preset.rule, timesteps, scheduler.alphas_cumprod.double().tolist(), float(scheduler.final_alpha_cumprod)
+    )
+
+
+def draw_starts(trials: dict[str, torch.Tensor], n: int) -> dict[str, torch.Tensor]:
+    """Draw n conditions and starts: c, and latents at the first timestep; `from_text` marks starts of noise alone."""
+    chosen = torch.randperm(len(trials["z"]))[:n]
+    z, c, seen_z, seen_c = (trials[name][chosen].float() for name in ("z", "c", "seen_z", "seen_c"))
+    nearer = (torch.rand(n) < NEARER_SHARE).float() * torch.rand(n)
+    z, c = z.lerp(seen_z, nearer[:, None, None, None]), c.lerp(seen_c, nearer[:, None, None])
+    noise = torch.where((torch.rand(n) < OTHER_NOISE_SHARE)[:, None, None, None], torch.randn_like(z), first_noise())
+    from_text = torch.rand(n) < TEXT_SHARE
+    alpha = new_scheduler().alphas_cumprod[TEACHER.start]
+    starts = torch.where(from_text[:, None, None, None], noise, alpha**0.5 * z + (1 - alpha) ** 0.5 * noise)
+    return {"start": starts, "c": c, "from_text": from_text}
+
+
+@torch.no_grad()
+def guided_end(
+    unet: Part, start: torch.Tensor, c: torch.Tensor, empty: torch.Tensor, taken: tuple[Step, ...]
+) -> torch.Tensor:
+    """Denoise a batch by the teacher's guided calls to its clean end."""
+    latents, clean = start, torch.zeros_like(start)
+    for step in taken:
+        both = unet(torch.cat([latents, latents]), step.timestep, torch.cat([empty.expand_as(c), c])).sample
+        without, under = both.chunk(2)
+        noise = without + TEACHER.guidance_scale * (under - without)
+        following = step.latents_weight * latents + step.noise_weight * noise + step.previous_weight * clean
+        clean = (latents - step.sigma * noise) / step.alpha
+        latents = following
+    return latents
+
+
+def teacher_targets(state: Path, n: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return n starts with the teacher's clean ends, made in files of `CHUNK` that a restart reads again."""
+    teacher = placed(UNet2DConditionModel.from_pretrained(DEMO_PATH / "unet"), device).float()
+    text_encoder = placed(CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder"), device)
+    with torch.no_grad():
+        ids = token_ids(CLIPTokenizer.from_pretrained(DEMO_PATH / "tokenizer"), [""]).to(device)
+        empty = text_encoder(ids).last_hidden_state
+    trials = load_file(state / "decoded_trials.safetensors")
+    chunks = []
+    for chunk, _ in steps(0, n // CHUNK, "teacher's ends"):
+        path = state / f"few_step_targets_{chunk:03d}.safetensors"
+        if not path.exists():
+            torch.manual_seed(600 + chunk)
+            save_file(make_targets(trials, teacher, empty), path)
+        chunks.append(load_file(path))
+    return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def make_targets(trials: dict[str, torch.Tensor], teacher: Part, empty: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Draw `CHUNK` starts and let the teacher walk them to their clean ends."""
+    targets = draw_starts(trials, CHUNK)
+    targets["clean"] = torch.empty_like(targets["start"])
+    for from_text in (False, True):
+        taken = compiled(TEACHER, from_text=from_text)
+        for part in torch.nonzero(targets["from_text"] == from_text)[:, 0].split(16):
+            start, c = targets["start"][part].to(empty.device), targets["c"][part].to(empty.device)
+            targets["clean"][part] = guided_end(teacher, start, c, empty, taken).cpu()
+    return {name: value.half() if value.is_floating_point() else value for name, value in targets.items()}
+
+
+def clean_end(unet: Part, latents: torch.Tensor, c: torch.Tensor, taken: tuple[Step, ...]) -> torch.Tensor:
+    """Walk through all but the last of the student's calls without learning, and return what the last one names."""
+    with torch.no_grad():
+        for step in taken[:-1]:
+            latents = step.latents_weight * latents + step.noise_weight * unet(latents, step.timestep, c).sample
+    step = taken[-1]
+    return (latents - step.sigma * unet(latents, step.timestep, c).sample) / step.alpha
+
+
+@click.command()
+@click.option("--n-steps", default=700, show_default=True)
+@click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
+@click.option("--n-targets", default=800, show_default=True, help="Clean ends that the teacher makes.")
+@click.option("--only-targets", is_flag=True, help="Stop after the teacher's part.")
+def main(n_steps: int, state: Path, n_targets: int, only_targets: bool) -> None:
+    """Train the few-step denoiser and write models/demo/unet_few_step."""
+    device = training_device()
+    targets = teacher_targets(state, n_targets, device)
+    if only_targets:
+        return
+    tiny = placed(AutoencoderTiny.from_pretrained(DEMO_PATH / "vae_tiny"), device).float().requires_grad_(False)
+    clip = placed(CLIPModel.from_pretrained(DEMO_PATH / "clip"), device).requires_grad_(False)
+    shipped: Part = UNet2DConditionModel
+    student: Part = shipped.from_pretrained(DEMO_PATH / "unet").float().train()
+    student = student.to(device, memory_format=torch.channels_last)
+    ema = new_unet().to(device).eval()
+    ema.load_state_dict(student.state_dict())
+    both = torch.nn.ModuleDict({"unet": student, "ema": ema})
+    optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
+    checkpoint = Checkpoint(state / "few_step.safetensors", both, optimiser)
+    batch = 8 if device.type == "cpu" else 256
+    rows = {from_text: torch.nonzero(targets["from_text"] == from_text)[:, 0] for from_text in (False, True)}
+    calls = {(name, text): compiled(PRESETS[name], from_text=text) for name in STUDENTS for text in (False, True)}
+    done = checkpoint.resume()
+    torch.manual_seed(700 + done)
+    mean_loss = None
+    for step, bar in steps(done, n_steps, "few-step denoiser"):
+        from_text = bool(torch.rand(()) < TEXT_SHARE)
+        chosen = rows[from_text][torch.randint(len(rows[from_text]), (batch,))]
+        start, c, clean = (targets[name][chosen].float().to(device) for name in ("start", "c", "clean"))
+        taken = calls[STUDENTS[int(torch.multinomial(torch.tensor(STUDENT_SHARES), 1))], from_text]
+        taken = taken[: int(torch.randint(len(taken), ())) + 1]
+        for group in optimiser.param_groups:
+            group["lr"] = one_cycle(step, n_steps, 4e-4, warm_up=30)
+        with autocast(device):
+            named = clean_end(student, start, c, taken)
+            loss = torch.nn.functional.smooth_l1_loss(named, clean, beta=0.2)
+            seen = slice(0, int(batch * DECODED_SHARE))
+            ours, theirs = (tiny.decode(z[seen] / tiny.config.scaling_factor).sample for z in (named, clean))
+            loss = loss + PICTURE_WEIGHT * (reconstruction_loss(ours, theirs) + perceptual_loss(clip, ours, theirs))
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
+        optimiser.step()
+        with torch.no_grad():
+            decay = min(EMA, (step + 1) / (step + 10))
+            torch._foreach_lerp_(list(ema.parameters()), list(student.parameters()), 1 - decay)
+        mean_loss = loss.item() if mean_loss is None else 0.98 * mean_loss + 0.02 * loss.item()
+        if (step + 1) % 100 == 0 or step + 1 == n_steps:
+            checkpoint.save(step + 1)
+            bar.write(f"step {step + 1}: loss {mean_loss:.4f}")
+    ema.half().save_pretrained(DEMO_PATH / "unet_few_step")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Decodes the trials of an evaluation and its controls, and compares each decoded picture with the seen pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..pipeline_settings import Mode
+from ..weights.candidates import Candidates
+from ..weights.weights import Weights
+from .held_out import HeldOut, Training, TrialDecoder, repeat_of_trial
+from .likeness import SEEN_AT_ONCE, Likeness, SimilarityScorer
+from .metrics import mean_by_picture
+from .targets import nearest_by_decode
+
+Array = NDArray[Any]
+Reconstruct = Callable[[Array, Array, Mode], Array]
+Progress = Callable[[str, int, int], None]  # current work, pictures done, pictures in all
+Scores = dict[str, Array]  # by measure, per picture: (n_pictures,) float64, NaN where nothing was decoded
+
+MODES: tuple[Mode, ...] = ("z", "c", "zc")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What every evaluation of one subject needs.
+
+    Parameters
+    ----------
+    weights : Weights
+    held_out : HeldOut
+    reconstructs : z (*latent_shape), c (*text_shape), mode → picture (px, px, 3) uint8; one function for each sample
+    scorer : SimilarityScorer
+        Made of the held-out pictures.
+    seed : int
+        Of the shuffled control, the bootstrap and the permutation tests.
+    n_bootstrap : int
+    progress : called after every picture
+    """
+
+    weights: Weights
+    held_out: HeldOut
+    reconstructs: Sequence[Reconstruct]
+    scorer: SimilarityScorer
+    seed: int = 42
+    n_bootstrap: int = 2000
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedTrials:
+    """Every distinct response, decoded.
+
+    `z` and `c` are predictions, `picture` (n,) the seen pictures, `latents` similarities with seen latents by mode,
+    (n, n_pictures), and `likeness` similarities of decoded with seen pictures by mode.
+    """
+
+    decodes: "EvaluationDecodes"
+    z: Array
+    c: Array
+    picture: Array
+    latents: dict[Mode, Array]
+    likeness: dict[Mode, Likeness]
+
+    def scores_of_row(self, positions: Array) -> dict[str, Any]:
+        """Score chosen responses by mode."""
+        pictures = self.picture[positions]
+        return {
+            mode: self.decodes.scores(self.likeness[mode].of(positions), pictures, self.latents[mode][positions])
+            for mode in MODES
+        }
+
+    def scores_of_shuffled(self, positions: Array) -> Scores:
+        """Score chosen responses in mode zc against other pictures than the seen ones."""
+        other = self.decodes.other_picture[self.picture[positions]]
+        return self.decodes.scores(self.likeness["zc"].of(positions).shuffled(), other, self.latents["zc"][positions])
+
+
+class EvaluationDecodes:
+    """Makes an evaluation's pictures in small batches, compares each batch at once, and reports progress."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.weights, self.held_out, self.scorer = evaluation.weights, evaluation.held_out, evaluation.scorer
+        n = len(self.held_out.pictures)
+        self.other_picture = derangement(n, evaluation.seed)
+        self._reconstructs, self._progress = evaluation.reconstructs, evaluation.progress
+        self._candidates = Candidates(self.held_out.z, self.held_out.c, np.arange(n), [""] * n)
+        self._n_done = self._n_expected = 0
+
+    def expect(self, n_decoded: int, n_averaged: int) -> None:
+        """Set the number of pictures in all, for the progress."""
+        n_samples, n = len(self._reconstructs), len(self.held_out.pictures)
+        self._n_expected = n_decoded * (1 + 2 * n_samples) + n_samples * (4 * n_averaged + n + 1)
+
+    def by_picture(self, scores: Array, picture_of_score: Array) -> Array:
+        """Average scores by picture: (n_pictures,) float64, NaN without a score."""
+        return mean_by_picture(scores, picture_of_score, len(self.held_out.pictures))
+
+    def scores(self, likeness: Likeness, picture_of_decoded: Array, latents: Array | None) -> Scores:
+        """Score decodes by picture; without `latents`, (n, n_pictures), retrieval is not scored."""
+        scores = self.scorer.scores(likeness, picture_of_decoded)
+        if latents is not None:
+            repeat = repeat_of_trial(picture_of_decoded)
+            scores |= self.scorer.retrieval(latents, picture_of_decoded, repeat)
+        return {name: self.by_picture(score, picture_of_decoded) for name, score in scores.items()}
+
+    def decode(self, responses: list[tuple[TrialDecoder, Array, int]]) -> DecodedTrials:
+        """Decode responses, (decoder, voxels, picture) each, in every mode."""
+        # one by one, as a daemon does: the sums of a matrix product depend on how many rows it has
+        predicted = [weights.predict(voxels[None]) for weights, voxels, _ in responses]
+        z, c = (np.concatenate(parts) for parts in zip(*predicted, strict=True))
+        picture = np.array([picture for _, _, picture in responses])
+        likeness: dict[Mode, Likeness] = {mode: self.reconstruct(f"mode {mode}", z, c, mode, picture) for mode in MODES}
+        return DecodedTrials(self, z, c, picture, {mode: self.latents(z, c, mode) for mode in MODES}, likeness)
+
+    def latents(self, z: Array, c: Array, mode: Mode) -> Array:
+        """Return the similarity of decoded with seen latents, (n, n_pictures), by the latents that the mode uses."""
+        return np.stack([self._candidates.scores(*both, mode) for both in zip(z, c, strict=True)])
+
+    def reconstruct(self, words: str, z: Array, c: Array, mode: Mode, picture: Array) -> Likeness:
+        """Reconstruct pictures from n z's and c's, and compare them with the seen pictures."""
+        # mode z reads no noise: all its samples are the same
+        reconstructs = self._reconstructs[:1] if mode == "z" else self._reconstructs
+        parts = []
+        for start in range(0, len(z), SEEN_AT_ONCE):
+            chunk = slice(start, start + SEEN_AT_ONCE)
+            other = self.other_picture[picture[chunk]] if mode == "zc" else None
+            samples = []
+            for reconstruct in reconstructs:
+                pictures = []
+                for one_z, one_c in zip(z[chunk], c[chunk], strict=True):
+                    pictures.append(reconstruct(one_z, one_c, mode))
+                    self._n_done += 1
+                    if self._progress is not None:
+                        self._progress(words, self._n_done, self._n_expected)
+                samples.append(self.scorer.compare(np.stack(pictures), picture[chunk], other))
+            parts.append(Likeness.averaged(samples))
+        return Likeness.joined(parts)
+
+    def mean_prediction(self) -> Scores:
+        """Score the decode of the training trials' mean in place of each held-out picture's decode."""
+        pictures = np.arange(len(self.held_out.pictures))
+        z, c = self.weights.predict(self.weights.voxel_mean[None])
+        samples = []
+        for reconstruct in self._reconstructs:
+            decoded = reconstruct(z[0], c[0], "zc")[None]
+            chunks = [pictures[start : start + SEEN_AT_ONCE] for start in range(0, len(pictures), SEEN_AT_ONCE)]
+            parts = [self.scorer.compare(np.repeat(decoded, len(chunk), axis=0), chunk) for chunk in chunks]
+            samples.append(Likeness.joined(parts))
+            self._n_done += 1
+        # all decodes are the same picture: without rounding differences they are tied
+        likeness = Likeness.averaged(samples)
+        same = {name: np.repeat(values[:1], len(pictures), axis=0) for name, values in likeness.correlation.items()}
+        likeness = Likeness(same, likeness.pixels, {}, likeness.caption, likeness.named)
+        latents = np.repeat(self.latents(z, c, "zc"), len(pictures), axis=0)
+        return self.scores(likeness, pictures, latents)
+
+    def nearest_training(self, training: Training, decoded: DecodedTrials, positions: Array) -> Scores:
+        """Score, in place of each decode, the training picture whose trials decode to the most similar z and c."""
+        z, c, picture = decoded.z[positions], decoded.c[positions], decoded.picture[positions]
+        nearest = nearest_by_decode(self.weights, training.voxels, z, c)
+        parts = []
+        for start in range(0, len(nearest), SEEN_AT_ONCE):
+            chunk = slice(start, start + SEEN_AT_ONCE)
+            parts.append(self.scorer.compare(training.pictures(nearest[chunk]), picture[chunk]))
+        latents = self.latents(*self.weights.predict(training.voxels[nearest]), "zc")
+        return self.scores(Likeness.joined(parts), picture, latents)
+
+    def exchanged(self, training: Training, decoded: DecodedTrials, positions: Array) -> dict[str, Scores]:
+        """Score averaged trials with z or c replaced: c by random captions' c, z or c by the seen picture's."""
+        picture, z, c = decoded.picture[positions], decoded.z[positions], decoded.c[positions]
+        seen_z, seen_c, random_c = self.held_out.z[picture], self.held_out.c[picture], training.random_c[picture]
+        cases: dict[str, tuple[Array, Array, Mode]] = {
+            "random_caption_c": (z, random_c, "c"),
+            "random_caption_zc": (z, random_c, "zc"),
+            "seen_z_decoded_c": (seen_z, c, "zc"),
+            "decoded_z_seen_c": (z, seen_c, "zc"),
+        }
+        return {
+            name: self.scores(
+                self.reconstruct(name.replace("_", " "), one_z, one_c, mode, picture),
+                picture,
+                self.latents(one_z, one_c, mode),
+            )
+            for name, (one_z, one_c, mode) in cases.items()
+        }
+
+    def ceilings(self) -> dict[str, Scores]:
+        """Score the seen pictures themselves, and the pictures reconstructed from their own z and c."""
+        pictures, z, c = np.arange(len(self.held_out.pictures)), self.held_out.z, self.held_out.c
+        chunks = [pictures[start : start + SEEN_AT_ONCE] for start in range(0, len(pictures), SEEN_AT_ONCE)]
+        itself = Likeness.joined([self.scorer.compare(self.held_out.pictures[chunk], chunk) for chunk in chunks])
+        own = self.reconstruct("seen z and c", z, c, "zc", pictures)
+        return {
+            "seen_pictures": self.scores(itself, pictures, None),
+            "seen_z_and_c": self.scores(own, pictures, self.latents(z, c, "zc")),
+        }
+
+
+def derangement(n: int, seed: int) -> Array:
+    """Give every picture a different picture at random: (n,) int64."""
+    order = np.random.default_rng(seed).permutation(n)
+    other = np.empty(n, np.int64)
+    other[order] = np.roll(order, 1)
+    return other

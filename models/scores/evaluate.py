@@ -1,0 +1,223 @@
+"""Scores the decodes of a subject's held-out pictures beside controls and ceilings.
+
+Every score is averaged over a picture's decodes, then over pictures. Intervals are bootstrapped over pictures, and
+permutation tests flip the signs of paired differences.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..weights.weights import Weights
+from .decodes import MODES, DecodedTrials, Evaluation, EvaluationDecodes, Scores
+from .held_out import HeldOut, Row, Training, distinct_rows, rows_of
+from .metrics import bootstrap_ci, permutation_p, random_signs
+from .noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
+from .protocols import Protocol
+from .targets import standardised, target_correlation
+
+Array = NDArray[Any]
+
+N_PERMUTATIONS = 10_000
+DECIMALS = 6  # of reported scores: finer digits differ between machines
+
+
+def evaluate(
+    evaluation: Evaluation,
+    training: Training,
+    protocol: Protocol,
+    *,
+    bold: Row | None = None,
+    max_trials_per_picture: int | None = None,
+) -> dict[str, Any]:
+    """Decode held-out trials and score them.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+    training : Training
+    protocol : Protocol
+    bold : responses estimated causally from BOLD, with the weights that decode them
+    max_trials_per_picture : only the first trials of each picture; all by default
+
+    Returns
+    -------
+    scores : dict, JSON-ready
+        For each row of the protocol (`single`, `averaged`, `running`, `bold`): scores by mode (`z`, `c`, `zc`) and
+        measure, and `z_correlation` and `c_correlation` of the predictions. `controls`: by control and measure.
+        `ceilings`: `seen_pictures` scored as if they were decodes, `seen_z_and_c` through the same decoder, and noise
+        ceilings. `comparisons`: row, mode, measure, control → mean `difference` and its permutation `p`.
+        `novel_kinds`: the same for pictures of kinds that training lacks; all other entries leave these out. A score is
+        a `mean`, its `ci95` and the number of pictures `n`.
+
+    Raises
+    ------
+    EvaluateError
+        If the held-out arrays do not fit each other.
+    """
+    weights, held_out, seed, n_bootstrap = (
+        evaluation.weights, evaluation.held_out, evaluation.seed, evaluation.n_bootstrap
+    )  # fmt: skip
+    rows = rows_of(weights, held_out, max_trials_per_picture) | ({} if bold is None else {"bold": bold})
+    rows = {name: rows[name] for name in protocol.rows if name in rows}
+    decodes = EvaluationDecodes(evaluation)
+    # 1. every distinct response, in every mode
+    decoded, positions, scores_of_rows = _decoded(decodes, rows, len(rows["averaged"].voxels))
+    # 2. controls: the decoder knows less
+    controls: dict[str, Scores] = {}
+    for name in ("single", "averaged"):
+        if name in rows:
+            controls[f"shuffled_{name}"] = decoded.scores_of_shuffled(positions[name])
+            controls[f"nearest_training_{name}"] = decodes.nearest_training(training, decoded, positions[name])
+    controls["mean_prediction"] = decodes.mean_prediction()
+    controls |= decodes.exchanged(training, decoded, positions["averaged"])
+    # 3. ceilings
+    ceilings = decodes.ceilings()
+    # 4. means, intervals and comparisons over pictures
+    is_novel = np.zeros(len(held_out.pictures), bool)
+    if held_out.is_novel is not None:
+        is_novel |= np.asarray(held_out.is_novel, bool)
+    settings = seed, n_bootstrap
+    answer = _summary(scores_of_rows, controls, ceilings, ~is_novel, *settings)
+    answer["ceilings"] |= noise_ceilings(weights, held_out, ~is_novel, *settings)
+    if is_novel.any():
+        answer["novel_kinds"] = _summary(scores_of_rows, controls, ceilings, is_novel, *settings)
+    answer["n_bootstrap"], answer["n_permutations"] = n_bootstrap, N_PERMUTATIONS
+    answer["n_samples"] = len(evaluation.reconstructs)
+    answer["n_distractors"] = len(held_out.pictures) - 1
+    for name, row in rows.items():
+        answer[name]["n_decodes"] = int((~is_novel)[row.picture_of_row].sum())
+    return _rounded(answer)
+
+
+def compare_rows(evaluation: Evaluation, rows: dict[str, Row]) -> dict[str, dict[str, Any]]:
+    """Decode rows of held-out trials by their own weights and score them as `evaluate` does, without controls."""
+    held_out = evaluation.held_out
+    *_, scores_of_rows = _decoded(EvaluationDecodes(evaluation), rows, 0)
+    scored = np.ones(len(held_out.pictures), bool)
+    if held_out.is_novel is not None:
+        scored &= ~np.asarray(held_out.is_novel, bool)
+    answer = _summary(scores_of_rows, {}, {}, scored, evaluation.seed, evaluation.n_bootstrap)
+    return _rounded(
+        {name: answer[name] | {"n_decodes": int(scored[row.picture_of_row].sum())} for name, row in rows.items()}
+    )
+
+
+def _decoded(
+    decodes: EvaluationDecodes, rows: dict[str, Row], n_averaged: int
+) -> tuple[DecodedTrials, dict[str, Array], dict[str, dict[str, Any]]]:
+    """Decode every distinct response in every mode; return each row's positions and its scores by picture."""
+    responses, positions = distinct_rows(rows)
+    decodes.expect(len(responses), n_averaged)
+    decoded = decodes.decode(responses)
+    scores = {name: decoded.scores_of_row(of_row) for name, of_row in positions.items()}
+    held_out = decodes.held_out
+    for name, row in rows.items():
+        z, c = decoded.z[positions[name]], decoded.c[positions[name]]
+        for target, part, true, predicted in (
+            ("z", row.weights.z, held_out.z, z),
+            ("c", row.weights.c, held_out.c, c),
+        ):
+            correlation = target_correlation(part, true[row.picture_of_row], predicted)
+            scores[name][f"{target}_correlation"] = decodes.by_picture(correlation, row.picture_of_row)
+    return decoded, positions, scores
+
+
+def noise_ceilings(
+    weights: Weights, held_out: HeldOut, scored: Array, seed: int, n_bootstrap: int
+) -> dict[str, dict[str, Any]]:
+    """Return noise ceilings of z, c and the voxels, from the repeats of the scored pictures."""
+    chosen = scored[held_out.picture_of_trial]
+    voxels, picture_of_trial = held_out.voxels[chosen], held_out.picture_of_trial[chosen]
+    n_trials = np.unique(picture_of_trial, return_counts=True)[1]
+    # averaging n trials leaves 1/n of the noise variance: the mean number of repeats is the harmonic mean
+    n_repeats = {"single": 1.0, "averaged": float(len(n_trials) / (1 / n_trials).sum())}
+    ceilings: dict[str, dict[str, Any]] = {"z_correlation": {}, "c_correlation": {}, "voxels": {}}
+    for target, part, predicted in zip("zc", (weights.z, weights.c), weights.predict(voxels), strict=True):
+        repeats = repeat_correlation(standardised(part, predicted), picture_of_trial, len(held_out.pictures))
+        repeats = repeats[np.isfinite(repeats)]
+        for name, n in n_repeats.items():
+            if len(repeats):
+                low, high = bootstrap_ci(repeats, seed, n_bootstrap)
+                ceilings[f"{target}_correlation"][name] = {
+                    "mean": correlation_ceiling(float(repeats.mean()), n),
+                    "ci95": [correlation_ceiling(low, n), correlation_ceiling(high, n)],
+                    "n": len(repeats),
+                }
+    for name, n in n_repeats.items():
+        ceiling = voxel_ceilings(voxels, picture_of_trial, n)
+        if np.isfinite(ceiling).all():
+            medians = {f"{target}_voxels": float(np.median(ceiling[part.positions]))
+                       for target, part in (("z", weights.z), ("c", weights.c))}  # fmt: skip
+            ceilings["voxels"][name] = medians
+    return ceilings
+
+
+def _summary(
+    decoded: dict[str, Any],
+    controls: dict[str, Scores],
+    ceilings: dict[str, Scores],
+    scored: Array,
+    seed: int,
+    n_bootstrap: int,
+) -> dict[str, Any]:
+    """Summarise the `scored` pictures: means with intervals, and every row against every control."""
+
+    def means(scores: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name: means(value) if isinstance(value, dict) else _mean(value[scored], seed, n_bootstrap)
+            for name, value in scores.items()
+        }
+
+    signs = random_signs(N_PERMUTATIONS, int(scored.sum()), seed)
+    comparisons = {
+        row: {
+            mode: {
+                measure: {
+                    control: _comparison(values[scored], controls[control][measure][scored], signs)
+                    for control in _controls_of(row, controls)
+                    if measure in controls[control]
+                }
+                for measure, values in scores[mode].items()
+            }
+            for mode in MODES
+        }
+        for row, scores in decoded.items()
+    }
+    return {
+        **means(decoded),
+        "controls": means(controls),
+        "ceilings": means(ceilings),
+        "comparisons": comparisons,
+        "n_pictures": int(scored.sum()),
+    }
+
+
+def _controls_of(row: str, controls: dict[str, Scores]) -> list[str]:
+    """Return a row's controls: averaged controls for averaged repeats, single-trial controls for all other rows."""
+    wrong = "_single" if row == "averaged" else "_averaged"
+    return [name for name in controls if not name.endswith(wrong)]
+
+
+def _mean(values: Array, seed: int, n_bootstrap: int) -> dict[str, Any]:
+    values = values[np.isfinite(values)]
+    if not values.size:
+        return {"not_measured": "no picture to score"}
+    return {"mean": float(values.mean()), "ci95": list(bootstrap_ci(values, seed, n_bootstrap)), "n": len(values)}
+
+
+def _comparison(values: Array, control: Array, signs: Array) -> dict[str, float]:
+    both = np.isfinite(values) & np.isfinite(control)
+    if not both.any():
+        return {}
+    differences = (values - control)[both]
+    return {"difference": float(differences.mean()), "p": permutation_p(differences, signs[:, both])}
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_rounded(each) for each in value]
+    return round(value, DECIMALS) if isinstance(value, float) else value

@@ -1,0 +1,239 @@
+"""Compares decoded pictures with the seen pictures, and scores the comparison.
+
+A decoded picture is reduced to its features' correlations with every seen picture. Identification, distances and
+shuffled controls follow from these correlations, so no decoded picture is kept.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .metrics import among_best, identified_among_decoded, identified_among_seen, pixcorr, ssim, unit_rows
+from .networks import FeatureExtractor
+from .protocols import Measure, mindeye_pixels
+
+Array = NDArray[Any]
+
+SEEN_AT_ONCE = 16  # pictures
+
+
+@dataclass(frozen=True, eq=False)
+class OwnClip:
+    """braind's own CLIP, the captions of the seen pictures, and names for objects.
+
+    Parameters
+    ----------
+    embed : pictures (n, px, px, 3) uint8 → (n, d) float
+    captions : array of shape (n_pictures, d), float
+        Mean embedding of each seen picture's captions.
+    names : embeddings (n, d) → n names from the kinds of the held-out pictures
+        Without it, naming is not scored.
+    """
+
+    embed: Callable[[Array], Array]
+    captions: Array
+    names: Callable[[Array], Sequence[str]] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Likeness:
+    """The similarity of n decodes with the seen pictures.
+
+    Parameters
+    ----------
+    correlation : measure → (n, n_pictures) float64
+        Correlation of the measure's features with the features of every seen picture.
+    pixels, pixels_of_other : "pixcorr" or "ssim" → (n,) float64
+        Similarity with the decode's own seen picture, and with another seen picture (empty unless requested).
+    caption : array of shape (n, n_pictures), float, optional
+        Cosine with the captions of every seen picture.
+    named : array of n str, optional
+        Name of the object in each decode.
+    """
+
+    correlation: Mapping[str, Array]
+    pixels: Mapping[str, Array]
+    pixels_of_other: Mapping[str, Array]
+    caption: Array | None = None
+    named: Array | None = None
+
+    def of(self, chosen: Array) -> "Likeness":
+        """Return the chosen decodes, by mask or index."""
+        return self._with_each(lambda values: values[chosen])
+
+    def shuffled(self) -> "Likeness":
+        """Return the likeness with another seen picture in place of the own one."""
+        return replace(self, pixels=self.pixels_of_other)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Likeness]") -> "Likeness":
+        """Concatenate parts."""
+        return _combine(parts, np.concatenate)
+
+    @classmethod
+    def averaged(cls, samples: "Sequence[Likeness]") -> "Likeness":
+        """Average over samples of the same decodes; take the names from the first sample."""
+        return _combine(samples, lambda arrays: arrays[0] if arrays[0].dtype.kind == "U" else np.mean(arrays, axis=0))
+
+    def _with_each(self, change: Callable[[Array], Array]) -> "Likeness":
+        return _combine([self], lambda arrays: change(arrays[0]))
+
+
+class SimilarityScorer:
+    """Compares decodes with the held-out pictures.
+
+    Parameters
+    ----------
+    seen : array of shape (n_pictures, px, px, 3), uint8
+    measures : the measures to score; a measure without its features is left out
+    extractors : each gives the features of one or more measures
+    own : gives the features of the measure clip_two_way
+    kinds : the object in each picture, if known
+    """
+
+    def __init__(
+        self,
+        seen: Array,
+        measures: Sequence[Measure],
+        extractors: Sequence[FeatureExtractor] = (),
+        own: OwnClip | None = None,
+        kinds: Sequence[str] = (),
+    ) -> None:
+        self.n_pictures = len(seen)
+        self._own, self._extractors = own, list(extractors)
+        self._kinds = np.array(kinds, str) if any(kinds) else None
+        self._pixel_measures = {
+            measure.name: pixcorr if measure.kind == "pixcorr" else ssim
+            for measure in measures
+            if measure.kind in ("pixcorr", "ssim")
+        }
+        chunks = [seen[start : start + SEEN_AT_ONCE] for start in range(0, len(seen), SEEN_AT_ONCE)]
+        self._seen_pixels = (
+            np.concatenate([mindeye_pixels(chunk) for chunk in chunks]) if self._pixel_measures else None
+        )
+        self._seen_features = _joined([{n: unit_rows(f) for n, f in self._features(chunk).items()} for chunk in chunks])
+        self.measures = tuple(measure for measure in measures if self._is_available(measure))
+
+    def _is_available(self, measure: Measure) -> bool:
+        has_own, has_kinds = self._own is not None, self._kinds is not None
+        return {
+            "same_kind": has_own and has_kinds,
+            "named": has_kinds and self._own is not None and self._own.names is not None,
+            "caption": has_own,
+        }.get(measure.kind, measure.kind in ("pixcorr", "ssim", "forward", "backward") or
+              measure.name in self._seen_features)  # fmt: skip
+
+    def compare(self, decoded: Array, picture_of_decoded: Array, other: Array | None = None) -> Likeness:
+        """Compare decodes with the seen pictures.
+
+        Parameters
+        ----------
+        decoded : array of shape (n, px, px, 3), uint8
+        picture_of_decoded : array of shape (n,), int
+        other : array of shape (n,), int, optional
+            Another seen picture for each decode, for the shuffled control of pixel measures.
+        """
+        features = self._features(decoded)
+        pixels: dict[str, Array] = {}
+        pixels_of_other: dict[str, Array] = {}
+        if self._seen_pixels is not None:
+            decoded_pixels = mindeye_pixels(decoded)
+            for name, measured in self._pixel_measures.items():
+                pixels[name] = measured(self._seen_pixels[picture_of_decoded], decoded_pixels)
+                if other is not None:
+                    pixels_of_other[name] = measured(self._seen_pixels[other], decoded_pixels)
+        caption = named = None
+        if self._own is not None:
+            embeddings = features["clip_two_way"]
+            caption = embeddings.astype(np.float64) @ self._own.captions.T.astype(np.float64)
+            named = np.array(self._own.names(embeddings), str) if self._own.names else None
+        return Likeness(
+            {name: unit_rows(feature) @ self._seen_features[name].T for name, feature in features.items()},
+            pixels,
+            pixels_of_other,
+            caption,
+            named,
+        )
+
+    def scores(self, likeness: Likeness, picture_of_decoded: Array) -> dict[str, Array]:
+        """Return each decode's scores by picture measure, (n,) float64 each."""
+        rows = np.arange(len(picture_of_decoded))
+        scores: dict[str, Array] = {}
+        for name, _, kind, k in self.measures:
+            if kind in ("pixcorr", "ssim"):
+                scores[name] = likeness.pixels[name]
+            elif kind == "among_seen":
+                scores[name] = identified_among_seen(likeness.correlation[name], picture_of_decoded)
+            elif kind == "among_decoded":
+                scores[name] = identified_among_decoded(likeness.correlation[name], picture_of_decoded)
+            elif kind == "distance":
+                scores[name] = 1 - likeness.correlation[name][rows, picture_of_decoded]
+            elif kind == "same_kind" and self._kinds is not None:
+                rivals = self._kinds[picture_of_decoded][:, None] == self._kinds
+                scores[name] = identified_among_seen(likeness.correlation["clip_two_way"], picture_of_decoded, rivals)
+            elif kind == "named" and self._kinds is not None:
+                scores[name] = (likeness.named == self._kinds[picture_of_decoded]).astype(np.float64)
+            elif kind == "caption" and likeness.caption is not None:
+                scores[name] = _found(likeness.caption, picture_of_decoded, k)
+        return scores
+
+    def retrieval(self, likeness: Array, picture_of_decoded: Array, repeat: Array) -> dict[str, Array]:
+        """Score forward and backward retrieval by latents: (n,) float64 by measure.
+
+        Forward retrieval finds the seen picture of a decode, backward retrieval the decode of a seen picture.
+
+        Parameters
+        ----------
+        likeness : array of shape (n, n_pictures), float
+            Similarity of decoded with seen latents.
+        repeat : array of shape (n,), int
+            Rivals of a decode are decodes of the same repeat, so no picture occurs twice.
+        """
+        with_picture_of = likeness[:, picture_of_decoded].T
+        rivals = repeat[:, None] == repeat
+        np.fill_diagonal(rivals, False)
+        scores = {}
+        for name, _, kind, k in self.measures:
+            if kind == "forward":
+                scores[name] = _found(likeness, picture_of_decoded, k)
+            elif kind == "backward":
+                scores[name] = among_best(with_picture_of, np.diagonal(with_picture_of), rivals, k)
+        return scores
+
+    def _features(self, pictures: Array) -> dict[str, Array]:
+        features = {} if self._own is None else {"clip_two_way": self._own.embed(pictures)}
+        for extract in self._extractors:
+            features |= extract(pictures)
+        return features
+
+
+def _found(score: Array, picture_of_decoded: Array, k: int) -> Array:
+    """Tell whether each decode's own picture is among the k that score best."""
+    rows = np.arange(len(score))
+    rivals = np.ones(score.shape, bool)
+    rivals[rows, picture_of_decoded] = False
+    return among_best(score, score[rows, picture_of_decoded], rivals, k)
+
+
+def _joined(parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _combine(parts: Sequence[Likeness], how: Callable[[list[Array]], Array]) -> Likeness:
+    def each(maps: list[Mapping[str, Array]]) -> dict[str, Array]:
+        return {name: how([arrays[name] for arrays in maps]) for name in maps[0]}
+
+    def one(arrays: list[Array | None]) -> Array | None:
+        there = [array for array in arrays if array is not None]
+        return how(there) if there else None
+
+    return Likeness(
+        each([part.correlation for part in parts]),
+        each([part.pixels for part in parts]),
+        each([part.pixels_of_other for part in parts]),
+        one([part.caption for part in parts]),
+        one([part.named for part in parts]),
+    )

@@ -1,0 +1,177 @@
+"""Retrieval: which of a set of known pictures fits decoded z and c best.
+
+The set's features are standardised once; a ranking is two matrix–vector products. No torch.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from ...errors import BraindError
+from ...whole_file import write_whole
+from ..constant_features import is_varying
+from ..pipeline_settings import Mode
+
+Array = NDArray[Any]
+
+TENSORS = ("z", "c", "nsd_id")
+# Files keep features in half precision: below this share of the largest standard deviation lies only its rounding.
+HALF_PRECISION_ROUNDING = 1e-4
+
+
+class CandidatesError(BraindError):
+    """A candidate set that cannot be used."""
+
+    code = "candidates"
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Known pictures and their features.
+
+    Parameters
+    ----------
+    z : array of shape (n, *latent_shape), float
+    c : array of shape (n, *text_shape), float
+    nsd_id : array of shape (n,), int64
+    labels : sequence of n str
+        What to call each picture: its caption.
+    """
+
+    z: Array
+    c: Array
+    nsd_id: Array
+    labels: Sequence[str]
+
+    def __post_init__(self) -> None:
+        counts = {len(self.z), len(self.c), len(self.nsd_id), len(self.labels)}
+        if len(counts) != 1 or counts == {0}:
+            raise CandidatesError(
+                f"a candidate set needs as many z ({len(self.z)}), c ({len(self.c)}), nsd_id ({len(self.nsd_id)}) and "
+                f"labels ({len(self.labels)}), at least one"
+            )
+
+    @cached_property
+    def _z_profiles(self) -> "_Profiles":
+        return _profiles(self.z)
+
+    @cached_property
+    def _c_profiles(self) -> "_Profiles":
+        return _profiles(self.c)
+
+    def scores(self, z: Array, c: Array, mode: Mode = "zc") -> Array:
+        """Return each candidate's score, shape (n,), float32, -1 to 1.
+
+        Every feature is standardised over the set and constant ones dropped; the score is the correlation over
+        features of the decoded with the candidate's, averaged over z and c (mode zc) or of one of them.
+
+        Parameters
+        ----------
+        z : array of shape latent_shape, float
+        c : array of shape text_shape, float
+        """
+        if mode == "z":
+            return self._z_profiles.correlations(z)
+        if mode == "c":
+            return self._c_profiles.correlations(c)
+        return (self._z_profiles.correlations(z) + self._c_profiles.correlations(c)) / 2
+
+    def rank(self, z: Array, c: Array, n: int = 5) -> list[tuple[int, float]]:
+        """Return the `n` best candidates as (position, score), best first; equal scores in the set's order."""
+        scores = self.scores(z, c)
+        best = np.argsort(-scores, kind="stable")[:n]
+        return [(int(position), float(scores[position])) for position in best]
+
+    def preference(self, c: Array, right: int, foil: int) -> float:
+        """Return how much better the candidate at position `right` fits decoded c than the one at `foil`, -2 to 2.
+
+        It is the difference of their `scores` in mode c: the cosine of the standardised features. c alone, because it
+        says what was seen, where z says how it lay in the picture; standardised, because text embeddings share most of
+        their length, whatever they say.
+
+        Parameters
+        ----------
+        c : array of shape text_shape, float
+        """
+        fits_right, fits_foil = self._c_profiles.correlations(c, [right, foil])
+        return float(fits_right - fits_foil)
+
+    def save(self, path: Path) -> None:
+        """Write a safetensors file, features in half precision, whole or not at all."""
+        # safetensors writes memory as it lies: a transposed array would come back scrambled.
+        tensors = {
+            "z": np.ascontiguousarray(self.z, np.float16),
+            "c": np.ascontiguousarray(self.c, np.float16),
+            "nsd_id": np.ascontiguousarray(self.nsd_id, np.int64),
+        }
+        content = save(tensors, metadata={"labels": msgspec.json.encode(list(self.labels)).decode()})
+        with write_whole(Path(path)) as unfinished_path:
+            unfinished_path.write_bytes(content)
+
+    @classmethod
+    def load(cls, path: Path) -> "Candidates":
+        """Read a candidate set.
+
+        Raises
+        ------
+        CandidatesError
+            If the file is missing, no safetensors file, incomplete or holds numbers that are not finite.
+        """
+        tensors, labels = read_tensors(path, TENSORS)
+        if not (np.isfinite(tensors["z"]).all() and np.isfinite(tensors["c"]).all()):
+            raise CandidatesError(f"{path}: holds features that are not finite; make it again with braind fit")
+        return cls(**tensors, labels=labels)
+
+
+def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], list[str]]:
+    """Read some of a candidate set's tensors, and the labels (`CandidatesError` if that cannot be)."""
+    path = Path(path)
+    if not path.is_file():
+        raise CandidatesError(f"{path}: no such candidate set; make it with braind fit")
+    try:
+        with safe_open(path, framework="np") as file:
+            labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
+            return {name: file.get_tensor(name) for name in names}, labels
+    except (SafetensorError, OSError, KeyError, msgspec.DecodeError) as error:
+        raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
+
+
+@dataclass(frozen=True, eq=False)
+class _Profiles:
+    """The set's standardised features: unit rows of mean zero, over the features that vary."""
+
+    varying: Array
+    mean: Array
+    std: Array
+    rows: Array
+
+    def correlations(self, decoded: Array, positions: Sequence[int] | None = None) -> Array:
+        """Correlate a decoded latent with the candidates, or with those at `positions`."""
+        features = (decoded.reshape(-1)[self.varying].astype(np.float32) - self.mean) / self.std
+        rows = self.rows if positions is None else self.rows[positions]
+        return rows @ _unit_rows(features[None])[0]
+
+
+def _profiles(features: Array) -> _Profiles:
+    features = features.reshape(len(features), -1).astype(np.float32)
+    spread = features.std(axis=0)
+    varying = np.flatnonzero(is_varying(spread, HALF_PRECISION_ROUNDING))
+    mean, std = features[:, varying].mean(axis=0), spread[varying]
+    return _Profiles(varying, mean, std, _unit_rows((features[:, varying] - mean) / std))
+
+
+def _unit_rows(rows: Array) -> Array:
+    """Centre each row and scale it to length 1; a row without variation becomes zero."""
+    if rows.shape[1] == 0:
+        return rows
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(length > 0, length, 1)

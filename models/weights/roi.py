@@ -1,0 +1,95 @@
+"""Regions of interest as voxel indices: which voxels of a volume the decoder reads.
+
+A voxel index points into the C-order flattened (X, Y, Z) volume. No torch: the front process gathers with it.
+"""
+
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import BraindError
+
+Array = NDArray[Any]
+
+
+class RoiError(BraindError):
+    """Voxels that the decoder cannot use, or a mask that leaves none."""
+
+    code = "roi"
+
+
+def union_index(z_mask: Array, c_mask: Array) -> tuple[Array, Array, Array]:
+    """Number the voxels of two masks once.
+
+    Parameters
+    ----------
+    z_mask, c_mask : arrays of shape (X, Y, Z), bool
+        The voxels that z and c are decoded from; they may overlap.
+
+    Returns
+    -------
+    voxel_index : array of shape (n_voxels,), int64
+        Sorted union, into the C-order flattened volume.
+    z_positions, c_positions : arrays of shape (n_voxels_z,) and (n_voxels_c,), int64
+        Where each mask's voxels stand in `voxel_index`.
+
+    Raises
+    ------
+    RoiError
+        If the masks differ in shape or one of them is empty.
+    """
+    if z_mask.shape != c_mask.shape:
+        raise RoiError(f"the masks differ: {z_mask.shape} for z, {c_mask.shape} for c; take both from one tree")
+    for name, mask in (("z", z_mask), ("c", c_mask)):
+        if not mask.any():
+            raise RoiError(f"the ROIs for {name} hold no voxel of this subject; choose others in [fit] {name}_rois")
+    voxel_index = np.flatnonzero(z_mask | c_mask).astype(np.int64)
+    z_positions = np.flatnonzero(z_mask.reshape(-1)[voxel_index]).astype(np.int64)
+    c_positions = np.flatnonzero(c_mask.reshape(-1)[voxel_index]).astype(np.int64)
+    return voxel_index, z_positions, c_positions
+
+
+def gather(volume: Array, voxel_index: Array, scale: float = 1.0) -> Array:
+    """Keep a volume's voxels of interest.
+
+    Parameters
+    ----------
+    volume : array of shape (X, Y, Z), any real dtype
+    voxel_index : array of shape (n_voxels,), int64
+        Into the C-order flattened volume.
+    scale : float
+        Turns stored numbers into % signal change (1/300 for NSD's int16 betas).
+
+    Returns
+    -------
+    voxels : array of shape (n_voxels,), float32
+    """
+    voxels = volume.reshape(-1)[voxel_index].astype(np.float32)
+    if scale != 1.0:
+        voxels *= np.float32(scale)
+    return voxels
+
+
+def check_finite(voxels: Array) -> None:
+    """Refuse NaN and infinity among the decoder's voxels.
+
+    Raises
+    ------
+    RoiError
+        `code` not_finite, naming how many of the voxels are not finite.
+    """
+    n_bad = int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
+    if n_bad:
+        raise RoiError(
+            f"{n_bad} of the decoder's {voxels.size} voxels are NaN or infinite; send 0 where a voxel has no signal",
+            code="not_finite",
+        )
+
+
+def mask_sha256(voxel_index: Array, shape: tuple[int, ...]) -> str:
+    """Return a hash of which voxels of which grid are read, so that weights can tell masks apart."""
+    digest = sha256(np.asarray(shape, "<i8").tobytes())
+    digest.update(np.ascontiguousarray(voxel_index, "<i8").tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,258 @@
+"""Compiled decoder weights: one file per subject that turns voxels into z and c.
+
+z-scoring of the voxels, scaling of the targets, the restored scale and the intercept are folded into one affine map for
+each of z and c, kept as a low-rank product. Only numpy and safetensors: the front process reads this file too.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
+from ...whole_file import write_whole
+from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
+from .card import WeightsCard, WeightsError
+from .file import file_content, fingerprint, reading
+from .low_rank import LowRankMap
+from .maps import PictureMaps, check_finite
+from .prior import PicturePrior
+from .roi import mask_sha256
+
+Array = NDArray[Any]
+
+# Headers round the TR; a run of another one has other responses at each volume.
+MAX_TR_DIFFERENCE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A subject's compiled decoder.
+
+    Parameters
+    ----------
+    voxel_index : array of shape (n_voxels,), int64
+        Sorted, into the C-order flattened (X, Y, Z) volume: the union of the voxels that z and c are decoded from.
+    voxel_mean, voxel_std : arrays of shape (n_voxels,), float32
+        Over the training trials, % signal change.
+    z, c : LowRankMap
+    card : WeightsCard
+    prior : PicturePrior, optional
+        With it, c is decoded as expected from the training pictures.
+    bold : BoldPrior, optional
+        With it, trials are estimated from BOLD volumes as the subject's own.
+    fingerprint : str
+        First 12 hex digits of the SHA-256 of the file's content.
+    """
+
+    voxel_index: Array
+    voxel_mean: Array
+    voxel_std: Array
+    z: LowRankMap
+    c: LowRankMap
+    card: WeightsCard
+    prior: PicturePrior | None = None
+    bold: BoldPrior | None = None
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        _check_tensors(self)
+        if not self.fingerprint:
+            object.__setattr__(self, "fingerprint", fingerprint(self.to_bytes()))
+
+    @property
+    def is_blank(self) -> bool:
+        """Return whether they only say which voxels are recorded, and decode nothing (`blank_weights`)."""
+        return not self.card.ldm
+
+    def predict(self, voxels: Array) -> tuple[Array, Array]:
+        """Predict z and c for trials.
+
+        Parameters
+        ----------
+        voxels : array of shape (n_trials, n_voxels), float32
+            % signal change, in the order of `voxel_index`.
+
+        Returns
+        -------
+        z : array of shape (n_trials, *latent_shape), float32
+            Already times the autoencoder's `scaling_factor`.
+        c : array of shape (n_trials, *text_shape), float32
+
+        Raises
+        ------
+        WeightsError
+            If the voxels are not (n_trials, n_voxels).
+        """
+        if voxels.ndim != 2 or voxels.shape[1] != len(self.voxel_index):
+            raise WeightsError(
+                f"voxels of shape {voxels.shape}, but the weights want (n_trials, {len(self.voxel_index)}): "
+                "gather them with the weights' voxel_index first"
+            )
+        return self.maps.predict(np.asarray(voxels, np.float32), self.card)
+
+    def check_volume(self, shape: tuple[int, ...], affine: Any) -> None:
+        """Refuse a volume that lies on another grid.
+
+        Parameters
+        ----------
+        shape : (X, Y, Z)
+        affine : array-like of shape (4, 4)
+            Voxel indices to mm.
+
+        Raises
+        ------
+        WeightsError
+            `code` shape or affine, saying what differs and what to do.
+        """
+        shape, wanted = tuple(shape), self.card.shape
+        if shape != wanted:
+            advice = f"resample to subject {self.card.subject}'s grid or fit weights for this one"
+            if shape == wanted[::-1]:
+                advice = "the axes are reversed: send X, Y, Z as NIfTI does"
+            elif sorted(shape) == sorted(wanted):
+                advice = "the axes are in another order: turn the volume, as `braind send` does"
+            raise WeightsError(f"shape {shape}, but the weights want {wanted}; {advice}", code="shape")
+        affine = np.asarray(affine, np.float64)
+        if affine.shape != (4, 4) or not np.isfinite(affine).all():
+            raise WeightsError("the affine must be 4 × 4 finite numbers, voxel indices to mm", code="affine")
+        shift_mm = corner_shift_mm(shape, affine, np.array(self.card.affine))
+        if shift_mm > MAX_CORNER_SHIFT_MM:
+            came, axes = _axis_codes(affine), _axis_codes(np.array(self.card.affine))
+            if came != axes:
+                raise WeightsError(
+                    f"by its affine the volume's axes are {came}, those of the weights' grid {axes}: turn it, as "
+                    "`braind send` does",
+                    code="affine",
+                )
+            raise WeightsError(
+                f"by its affine the volume lies up to {shift_mm:.1f} mm away from the weights' grid; "
+                f"register it to subject {self.card.subject}'s {self.card.nsd or 'training'} space first",
+                code="affine",
+            )
+
+    def check_tr(self, tr_s: float) -> None:
+        """Refuse BOLD of another TR than the weights were fitted on (`WeightsError`, `code` tr), if they say it."""
+        wanted_s = self.card.tr_s
+        if wanted_s is not None and abs(tr_s - wanted_s) > MAX_TR_DIFFERENCE * wanted_s:
+            raise WeightsError(
+                f"a TR of {tr_s:g} s, but the weights were fitted on BOLD with one of {wanted_s:g} s: scan with that, "
+                "or fit weights on runs of this TR (braind fit --kind bold)",
+                code="tr",
+            )
+
+    def check_subject(self, subject: int) -> None:
+        """Refuse another subject (`WeightsError`, `code` subject)."""
+        if subject != self.card.subject:
+            raise WeightsError(
+                f"subject {subject}, but the weights are subject {self.card.subject}'s; "
+                f"serve that one's: braind serve --subject {subject}",
+                code="subject",
+            )
+
+    def check_live(self) -> None:
+        """Refuse to decode volumes as they come, if they would first have to be scaled within their session.
+
+        Raises
+        ------
+        WeightsError
+            `code` z_score.
+        """
+        if self.card.z_score != "none":
+            raise WeightsError(
+                f"the weights were fitted on responses z-scored within their session ({self.card.z_score}), which the "
+                "daemon does not do: decode with `braind decode`, or fit again with --z-score none",
+                code="z_score",
+            )
+
+    def check_ldm(self, fingerprint: str) -> None:
+        """Refuse a latent diffusion model whose z and c the weights do not predict (`WeightsError`, `code` ldm)."""
+        if fingerprint != self.card.ldm:
+            raise WeightsError(
+                f"the weights were fitted for the LDM {self.card.ldm}, this one is {fingerprint}; "
+                f"fit again: braind fit --subject {self.card.subject}",
+                code="ldm",
+            )
+
+    @property
+    def maps(self) -> PictureMaps:
+        """Return what decodes."""
+        return PictureMaps(self.z, self.c, self.prior)
+
+    def to_bytes(self) -> bytes:
+        """Return the safetensors file's content."""
+        voxels = {"voxel_index": self.voxel_index, "voxel_mean": self.voxel_mean, "voxel_std": self.voxel_std}
+        bold = {f"bold.{name}": tensor for name, tensor in self.bold.tensors().items()} if self.bold else {}
+        return file_content(voxels | self.maps.tensors() | bold, self.card)
+
+    def save(self, path: Path) -> None:
+        """Write the file whole or not at all; a reader never sees a half-written one."""
+        with write_whole(Path(path)) as unfinished_path:
+            unfinished_path.write_bytes(self.to_bytes())
+
+    @classmethod
+    def load(cls, path: Path) -> "Weights":
+        """Read a weights file, memory-mapped.
+
+        Raises
+        ------
+        WeightsError
+            If it is missing, no safetensors file, of another schema, incomplete or holds numbers that are not finite.
+        """
+        path = Path(path)
+        with reading(path) as (card, tensors):
+            maps = PictureMaps.of_tensors(tensors)
+            return cls(
+                voxel_index=tensors["voxel_index"],
+                voxel_mean=tensors["voxel_mean"],
+                voxel_std=tensors["voxel_std"],
+                z=maps.z,
+                c=maps.c,
+                card=card,
+                prior=maps.prior,
+                bold=_bold(tensors) if "bold.hrf_of_voxel" in tensors else None,
+                fingerprint=fingerprint(path.read_bytes()),
+            )
+
+
+def _axis_codes(affine: Array) -> str:
+    """Return where a volume's axes point to, nearest: "RAS", "LPS", …"""
+    columns = affine[:3, :3].T
+    nearest = np.abs(columns).argmax(axis=1)
+    return "".join(("LPI" if column[axis] < 0 else "RAS")[axis] for column, axis in zip(columns, nearest, strict=True))
+
+
+def _bold(tensors: dict[str, Array]) -> BoldPrior:
+    return BoldPrior.of_tensors({name: tensors[f"bold.{name}"] for name in (*VOXEL_TENSORS, "shared")})
+
+
+def _check_tensors(weights: Weights) -> None:
+    card = weights.card
+    n_voxels = len(weights.voxel_index)
+    if weights.voxel_mean.shape != (n_voxels,) or weights.voxel_std.shape != (n_voxels,):
+        raise WeightsError(f"voxel_mean and voxel_std must hold {n_voxels} numbers, as voxel_index does")
+    weights.maps.check(n_voxels, card)
+    if weights.bold:
+        _check_bold(weights.bold, n_voxels)
+    if not (np.isfinite(weights.voxel_mean).all() and np.isfinite(weights.voxel_std).all()):
+        raise WeightsError("voxel_mean or voxel_std hold numbers that are not finite; fit again with braind fit")
+    index = weights.voxel_index
+    if (np.diff(index) <= 0).any() or index[0] < 0 or index[-1] >= np.prod(card.shape):
+        raise WeightsError(f"voxel_index must rise and stay inside the volume of shape {card.shape}")
+    if card.mask_sha256 != mask_sha256(index, card.shape):
+        raise WeightsError("voxel_index is not the mask that the card names; fit again with braind fit")
+
+
+def _check_bold(prior: BoldPrior, n_voxels: int) -> None:
+    tensors = prior.tensors()
+    for name, tensor in tensors.items():
+        n = len(SHARED_VALUES) if name == "shared" else n_voxels
+        if tensor.shape != (n,):
+            raise WeightsError(f"bold.{name} has shape {tensor.shape}, expected ({n},)")
+        check_finite(f"bold.{name}", tensor)
+    try:
+        prior.check()
+    except ValueError as error:
+        raise WeightsError(f"{error}; fit again with braind fit --kind bold") from error

@@ -1,0 +1,121 @@
+"""Scoring BOLD while runs go on: causal estimates and the lagged ridge beside betas, at every delay after onset."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.datasets.data_set import DataSet
+from ...client.datasets.nsd.tree import NsdTree
+from ...config import Config, lagged_path
+from ...models.weights.weights import Weights
+from ..decoding import Decoder
+from ..fit.bold import SECONDS_AFTER_ONSET
+from ..progress import progress_bar
+from .evaluate import bold_rows, held_out_of, load_bold_weights, own_clip
+
+if TYPE_CHECKING:
+    from ...models.scores.held_out import Row
+    from ...models.scores.networks import Source
+
+Array = NDArray[Any]
+
+
+def evaluate_bold(
+    config: Config,
+    subject: int,
+    protocol_name: str = "mindeye",
+    networks: str | None = None,
+    kinds_path: Path | None = None,
+    max_trials_per_picture: int | None = None,
+) -> dict[str, Any]:
+    """Score held-out trials of BOLD, so many seconds after their onsets, beside the same trials' betas.
+
+    Trials are decoded from causal estimates, and from their last volumes where there is a lagged ridge.
+
+    Parameters are those of `evaluate_subject`.
+
+    Returns
+    -------
+    scores : dict, JSON-ready
+        `beta`, and `bold` and `lagged` with `seconds_after_onset` and `final`: scores as `evaluate_subject`'s rows have
+        them.
+    """
+    from ...models.scores.decodes import Evaluation
+    from ...models.scores.evaluate import compare_rows
+    from ...models.scores.held_out import Row, first_trials
+    from ...models.scores.likeness import SimilarityScorer
+    from ...models.scores.networks import load_extractors
+    from ...models.scores.protocols import PROTOCOLS, own_measures
+
+    protocol = PROTOCOLS[protocol_name]
+    source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
+    decoder = Decoder.load(config, subject)
+    weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
+    held_out, _, picture_ids = held_out_of(decoder, kinds_path)
+    extractors, _ = load_extractors(protocol.networks, source)
+    own, _ = own_clip(decoder, picture_ids, source)
+    scorer = SimilarityScorer(
+        held_out.pictures, (*protocol.measures, *own_measures(protocol)), extractors, own, held_out.kinds
+    )
+    found = bold_rows(decoder.tree, subject, weights, picture_ids, SECONDS_AFTER_ONSET)
+    final, trial_rows = found["final"]
+    chosen = first_trials(final.picture_of_row, max_trials_per_picture)
+    # all trials → held-out ones
+    is_shared = decoder.tree.trials(subject).is_shared
+    betas = held_out.voxels[(np.cumsum(is_shared) - 1)[trial_rows]]
+    rows = {"beta": Row(decoder.weights, betas, final.picture_of_row)} | {name: row for name, (row, _) in found.items()}
+    lagged = lagged_rows(config, subject, decoder.tree, weights, trial_rows, final.picture_of_row)
+    rows |= {f"lagged {name}": row for name, row in lagged.items()}
+    rows = {name: Row(row.weights, row.voxels[chosen], row.picture_of_row[chosen]) for name, row in rows.items()}
+    with progress_bar("evaluating") as report:
+        pictures = [decoder.reconstructor.picture]
+        evaluation = Evaluation(decoder.weights, held_out, pictures, scorer, config.decode.seed, progress=report)
+        scores = compare_rows(evaluation, rows)
+    bold, by_lags = _over_time(scores, found), _over_time(scores, lagged, "lagged ")
+    return {
+        "beta": scores["beta"],
+        "bold": bold | {"fitted_on": weights.card.fitted_on},
+        "lagged": by_lags if lagged else {"not_measured": "needs a lagged ridge: braind fit --kind bold --lagged"},
+        "measures": {measure.name: {"title": measure.title, "better": measure.better} for measure in scorer.measures},
+        "protocol": protocol.name,
+        "provenance": decoder.provenance() | {"bold_weights": weights.fingerprint},
+    }
+
+
+def lagged_rows(
+    config: Config, subject: int, tree: DataSet, weights: Weights, trial_rows: Array, picture_of_row: Array
+) -> "dict[str, Row]":
+    """Return trials' windows for the lagged ridge, by seconds after onset, "4.0", and "final"; none without its file.
+
+    Parameters
+    ----------
+    trial_rows : array of shape (n,), int
+        Which of all trials.
+    picture_of_row : array of shape (n,), int
+    """
+    from ...models.bold.lagged_ridge import LaggedRidge
+    from ...models.scores.held_out import Row
+    from ..fit.lagged import DELAYS_S, windows_after
+
+    assert isinstance(tree, NsdTree)
+    path = lagged_path(config, subject)
+    if not path.is_file():
+        return {}
+    ridge = LaggedRidge.load(path, weights)
+    wanted = np.zeros(len(tree.trials(subject).nsd_id), bool)
+    wanted[trial_rows] = True
+    delays_s = {delay: delay_s for delay, delay_s in DELAYS_S.items() if delay in ridge.maps}
+    with progress_bar("reading BOLD runs") as report:
+        found = windows_after(tree, subject, weights.voxel_index, ridge.signal_std, delays_s, wanted, report)
+    return {
+        delay: Row(ridge.decoder(delay), trials.voxels[np.searchsorted(trials.rows, trial_rows)], picture_of_row)
+        for delay, trials in found.items()
+    }
+
+
+def _over_time(scores: dict[str, Any], rows: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return rows' scores, final ones apart from those so many seconds after onset."""
+    by_delay = {name: scores[prefix + name] for name in rows}
+    return {"final": by_delay.pop("final", None), "seconds_after_onset": by_delay}

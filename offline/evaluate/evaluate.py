@@ -1,0 +1,233 @@
+"""Scoring recorded data: `braind evaluate`. Here held-out trials, controls and networks are brought together."""
+
+import time
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.datasets.data_set import DataSet
+from ...client.datasets.nsd.tree import NsdTree
+from ...config import Config, weights_path
+from ...errors import BraindError
+from ...models.weights.bold_prior import BoldPrior
+from ...models.weights.weights import Weights
+from ..data_sets import read_trials
+from ..decoding import Decoder, kind_captions, kind_in
+from ..fit.bold import BoldError, estimates_after
+from ..fit.targets import encode_targets
+from ..progress import progress_bar
+
+if TYPE_CHECKING:
+    from ...models.scores.held_out import HeldOut, Row, Training
+    from ...models.scores.likeness import OwnClip
+    from ...models.scores.networks import Source
+
+Array = NDArray[Any]
+
+
+class EvaluatingError(BraindError):
+    """Something that is to be scored against and cannot be read."""
+
+    code = "evaluate"
+
+
+def evaluate_subject(
+    config: Config,
+    subject: int,
+    protocol_name: str = "mindeye",
+    networks: str | None = None,
+    kinds_path: Path | None = None,
+    max_trials_per_picture: int | None = None,
+) -> dict[str, Any]:
+    """Score a subject's decoder on all test pictures.
+
+    Parameters
+    ----------
+    protocol_name : a published protocol
+    networks : folder of the protocols' networks, or "hub" to let their libraries download them
+    kinds_path : table of pictures and the kind of object in each, for data that do not say it themselves
+
+    Returns
+    -------
+    scores : dict, JSON-ready
+        As `models.evaluate.evaluate` says; `measures` says what each is and whether it was measured; `made` holds the
+        times, and nothing else depends on when it was made.
+    """
+    from ...models.scores.decodes import Evaluation
+    from ...models.scores.evaluate import evaluate
+    from ...models.scores.likeness import SimilarityScorer
+    from ...models.scores.networks import load_extractors
+    from ...models.scores.protocols import PROTOCOLS, own_measures
+
+    began_s = time.perf_counter()
+    protocol = PROTOCOLS[protocol_name]
+    source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
+    decoder = Decoder.load(config, subject)
+    held_out, training, picture_ids = held_out_of(decoder, kinds_path)
+    extractors, missing = load_extractors(protocol.networks, source)
+    own, own_missing = own_clip(decoder, picture_ids, source)
+    measures = (*protocol.measures, *own_measures(protocol))
+    scorer = SimilarityScorer(held_out.pictures, measures, extractors, own, held_out.kinds)
+    try:
+        bold_weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
+        bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
+    except (BoldError, EvaluatingError) as error:
+        bold = str(error)
+    samples = [decoder.pipeline.with_seed(config.decode.seed + n) for n in range(protocol.n_samples)]
+    with progress_bar("evaluating") as report:
+        pictures = [sample.picture for sample in samples]
+        scores = evaluate(
+            Evaluation(decoder.weights, held_out, pictures, scorer, config.decode.seed, progress=report),
+            training,
+            protocol,
+            bold=None if isinstance(bold, str) else bold,
+            max_trials_per_picture=max_trials_per_picture,
+        )
+    if isinstance(bold, str) and "bold" in protocol.rows:
+        scores["bold"] = {"not_measured": bold}
+    if "novel_kinds" not in scores:
+        scores["novel_kinds"] = {"not_measured": _why_no_novel_kinds(held_out)}
+    measured = {measure.name for measure in scorer.measures}
+    scores["measures"] = {
+        measure.name: {
+            "title": measure.title,
+            "better": measure.better,
+            "published": measure in protocol.measures,
+            "status": "measured"
+            if measure.name in measured
+            else "not measured: "
+            + (missing.get(measure.name) or own_missing or "needs the kind of object in each picture: --kinds FILE"),
+        }
+        for measure in measures
+    }
+    scores["protocol"] = protocol.name
+    scores["provenance"] = decoder.provenance()
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    scores["made"] = {"at": now, "seconds": round(time.perf_counter() - began_s, 1)}
+    return scores
+
+
+def held_out_of(decoder: Decoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training, Array]":
+    """Return the subject's test trials with all that they are scored against, and their pictures' 73k ids."""
+    from ...models.scores.held_out import HeldOut, Training, average_repeats
+
+    tree = decoder.tree
+    card = decoder.weights.card
+    trials, voxels = read_trials(tree, decoder.subject, decoder.weights.voxel_index, card.z_score)
+    picture_ids, picture_of_trial = np.unique(trials.nsd_id[trials.is_shared], return_inverse=True)
+    training_ids, training_picture_of_trial = np.unique(trials.nsd_id[~trials.is_shared], return_inverse=True)
+    z_px = card.latent_shape[1] * decoder.ldm.factor
+    z, c = encode_targets(tree, decoder.ldm, picture_ids, z_px)
+    kinds, is_novel = _kinds(tree, picture_ids, training_ids, kinds_path)
+    held_out = HeldOut(
+        voxels[trials.is_shared], picture_of_trial, tree.pictures(picture_ids), z, c, kinds, is_novel
+    )  # fmt: skip
+    drawn = np.random.default_rng(decoder.reconstructor.seed).choice(training_ids, len(picture_ids))
+    training = Training(
+        average_repeats(voxels[~trials.is_shared], training_picture_of_trial)[0],
+        lambda positions: tree.pictures(training_ids[positions]),
+        decoder.ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in drawn]),
+    )
+    return held_out, training, picture_ids
+
+
+def own_clip(decoder: Decoder, picture_ids: Array, source: "Source") -> "tuple[OwnClip | None, str]":
+    """Return braind's own look at pictures, the demo's CLIP or one that knows photographs; or what it needs."""
+    from ...models.scores.clip import PictureClip, nearest_names
+    from ...models.scores.likeness import OwnClip
+    from ...models.scores.networks import NetworkError, clip_folder
+
+    is_simulated = decoder.tree.is_simulated()
+    try:
+        clip = PictureClip() if is_simulated else PictureClip(clip_folder(source))
+    except NetworkError as error:
+        return None, str(error)
+    captions = np.stack([clip.embed_texts(decoder.tree.captions(int(nsd_id))).mean(axis=0) for nsd_id in picture_ids])
+    captions /= np.linalg.norm(captions, axis=1, keepdims=True)
+    if not is_simulated:
+        return OwnClip(clip.embed, captions), ""
+    names, texts = kind_captions()
+    return OwnClip(clip.embed, captions, partial(nearest_names, names=names, texts=clip.embed_texts(texts))), ""
+
+
+def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> Weights:
+    """Return a subject's weights for trials estimated from BOLD.
+
+    Raises
+    ------
+    BraindError
+        If there are none for this data set and model.
+    """
+    path = weights_path(config, subject, "bold")
+    if not path.is_file():
+        raise EvaluatingError(f"needs weights of kind bold, {path.name}: braind fit --kind bold --subject {subject}")
+    if not isinstance(tree, NsdTree):
+        raise EvaluatingError("needs BOLD series beside betas, as an NSD folder has them")
+    weights = Weights.load(path)
+    weights.check_ldm(ldm)
+    weights.check_volume(tree.shape(subject), tree.affine(subject))
+    if weights.card.kind != "bold":
+        raise EvaluatingError(f"needs weights of kind bold; {path.name} are of kind {weights.card.kind}")
+    return weights
+
+
+def bold_rows(
+    tree: DataSet, subject: int, weights: Weights, picture_ids: Array, delays_s: tuple[float, ...] = ()
+) -> "dict[str, tuple[Row, Array]]":
+    """Return the held-out trials as estimated while their runs went on: rows, and which of all trials they are.
+
+    By seconds after onset, "4.0", and "final".
+    """
+    from ...models.scores.held_out import Row
+
+    assert isinstance(tree, NsdTree)
+    trials = tree.trials(subject)
+    prior = weights.bold or BoldPrior.vague(len(weights.voxel_index))
+    with progress_bar("estimating trials from BOLD") as report:
+        estimates = estimates_after(tree, subject, weights.voxel_index, prior, delays_s, trials.is_shared, report)
+    return {
+        name: (Row(weights, found.voxels, np.searchsorted(picture_ids, trials.nsd_id[found.rows])), found.rows)
+        for name, found in estimates.items()
+    }
+
+
+def _kinds(
+    tree: DataSet, picture_ids: Array, training_ids: Array, kinds_path: Path | None
+) -> tuple[list[str], Array | None]:
+    """Return the kind of object in each picture, if known, and which pictures are of kinds that training lacks."""
+    if kinds_path is not None:
+        kind_of = read_kinds(kinds_path)
+        trained = {kind_of.get(int(nsd_id)) for nsd_id in training_ids}
+        kinds = [kind_of.get(int(nsd_id), "") for nsd_id in picture_ids]
+        return kinds, np.array([bool(kind) and kind not in trained for kind in kinds])
+    if not tree.is_simulated():
+        return [], None
+    kinds = [kind_in(tree.captions(int(nsd_id))[0]) for nsd_id in picture_ids]
+    return kinds, np.isin(picture_ids, tree.novel_kind_ids())
+
+
+def read_kinds(path: Path) -> dict[int, str]:
+    """Read a table of two tab-separated columns with a header: 0-based 73k id, and kind of object.
+
+    Raises
+    ------
+    EvaluatingError
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()[1:]
+        rows = [line.split("\t") for line in lines if line.strip()]
+        return {int(nsd_id): kind.strip() for nsd_id, kind in rows}
+    except (OSError, ValueError) as error:
+        raise EvaluatingError(
+            f"{path}: no table of kinds ({error}); give a header and lines of 73k id, tab, kind"
+        ) from error
+
+
+def _why_no_novel_kinds(held_out: "HeldOut") -> str:
+    if not any(held_out.kinds):
+        return "not available: needs the kind of object in each picture (--kinds FILE)"
+    return "not available: training has every kind that the held-out pictures show"

@@ -1,0 +1,100 @@
+"""The lagged ridge on a subject's recorded BOLD runs: fitting it, and the windows of trials that it is scored on."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.datasets.data_set import BoldDataSet
+from ...models.bold.estimator import FINAL_ESTIMATE_S
+from ...models.bold.lagged_ridge import LaggedRidge
+from ...models.bold.windows import N_LAGS, last_volumes, normalised, signal_std_of, window_positions, windows
+from ...models.weights.weights import Weights
+from ..progress import progress_bar
+from .bold import SECONDS_AFTER_ONSET, BoldTrials, Report, prior_runs, read_run, recorded_runs
+
+if TYPE_CHECKING:
+    from ...models.fit_profiles import FitSettings
+    from ...models.ridge.training_trials import TrainingTrials
+
+Array = NDArray[Any]
+
+DELAYS_S = {str(delay_s): delay_s for delay_s in SECONDS_AFTER_ONSET} | {"final": FINAL_ESTIMATE_S}
+
+
+def fit_lagged(
+    tree: BoldDataSet, subject: int, weights: Weights, training: "TrainingTrials", settings: "FitSettings"
+) -> LaggedRidge:
+    """Fit a decoder for each delay, on the trials with BOLD of pictures that are not held out.
+
+    Parameters
+    ----------
+    weights : Weights
+        The subject's for BOLD: which voxels z and c are decoded from.
+    training : TrainingTrials
+        Of the weights: z and c of the pictures that are not held out, by rising 73k id.
+    settings : FitSettings
+    """
+    from ...models.ridge.fit_maps import fit_maps
+
+    runs = [read_run(tree, subject, one, weights.voxel_index) for one in prior_runs(tree, subject)]
+    trials, signal_std = tree.trials(subject), signal_std_of(runs)
+    picture_ids = np.unique(trials.nsd_id[~trials.is_shared])
+    columns = {
+        "voxel_index": np.tile(weights.voxel_index, N_LAGS),
+        "z_positions": window_positions(weights.z.positions, len(signal_std)),
+        "c_positions": window_positions(weights.c.positions, len(signal_std)),
+    }
+    card = msgspec.structs.replace(weights.card, fitted_on="windows of the last volumes, normalised causally")
+    maps, scores = {}, {}
+    for delay, delay_s in DELAYS_S.items():
+        at_delay = {delay: delay_s}
+        found = windows_after(tree, subject, weights.voxel_index, signal_std, at_delay, ~trials.is_shared)[delay]
+        shown = np.searchsorted(picture_ids, trials.nsd_id[found.rows])
+        windows_of_delay = replace(training, voxels=found.voxels, picture_of_trial=shown, **columns)
+        with progress_bar("fitting the lagged ridge") as report:
+            fitted = fit_maps(
+                windows_of_delay,
+                card,
+                settings,
+                progress=lambda target, share, words=delay: report(f"{words}, {target}", round(1000 * share), 1000),
+            )
+        maps[delay] = fitted.maps
+        scores |= {f"{delay}_{name}": score for name, score in fitted.summary["scores"].items()}
+    return LaggedRidge(msgspec.structs.replace(card, scores=scores), signal_std, maps)
+
+
+def windows_after(
+    tree: BoldDataSet,
+    subject: int,
+    voxel_index: Array,
+    signal_std: Array,
+    delays_s: dict[str, float],
+    wanted: Array,
+    report: Report | None = None,
+) -> dict[str, BoldTrials]:
+    """Return trials' windows that end so many seconds after onset, by delay: rows rising, and windows for voxels.
+
+    Parameters
+    ----------
+    wanted : array of shape (n_trials_of_subject,), bool
+    """
+    rows, found = {delay: [] for delay in delays_s}, {delay: [] for delay in delays_s}
+    runs = recorded_runs(tree, subject)
+    for n, recorded in enumerate(runs):
+        run = read_run(tree, subject, recorded, voxel_index)
+        volumes = normalised(run, signal_std)
+        for delay, delay_s in delays_s.items():
+            last = {
+                int(recorded.rows[event]): number
+                for event, number in last_volumes(run, delay_s).items()
+                if event < len(recorded.rows) and wanted[recorded.rows[event]]  # the others showed no picture
+            }
+            if last:
+                rows[delay].extend(last)
+                found[delay].append(windows(volumes, list(last.values())))
+        if report:
+            report("reading BOLD runs", n + 1, len(runs))
+    return {delay: BoldTrials(np.array(rows[delay]), np.concatenate(found[delay])) for delay in delays_s}

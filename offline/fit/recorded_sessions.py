@@ -1,0 +1,349 @@
+"""Recorded sessions as a data set: what a daemon journaled of a participant, read as NSD's folder or a BIDS one is.
+
+A trial is a volume of a `beta` run, or an onset of a `bold` run, that names its picture.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.datasets.bids.files import NOT_AVAILABLE
+from ...client.datasets.bids.stimuli import Picture, Stimuli, read_pictures
+from ...client.datasets.data_set import BoldSignal, DataSetError, Trials, times_seen_before
+from ...client.datasets.images import is_nifti_name, mask_of_file
+from ...client.wire import Event, Hello, Volume
+from ...config import Kind
+from ...daemon.journal.recording import Recording
+from ...daemon.journal.records import RunRecord
+from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
+from ...models.bold.estimator import FINAL_ESTIMATE_S
+
+Array = NDArray[Any]
+Describe = Callable[[Array], list[str]]
+"""(n, px, px, 3) uint8 pictures → a caption each."""
+
+RECORDED = "recorded"
+"""The region that every session has: all voxels that were recorded."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """A run with trials: `shown` named a picture, in the order of time; `blank` are the onsets that showed none."""
+
+    recording: Recording
+    record: RunRecord
+    session: int
+    run: int
+    volumes: list[tuple[int, Volume]]
+    shown: list[Volume] | list[Event]
+    blank: list[Event]
+
+    @property
+    def hello(self) -> Hello:
+        return self.record.hello
+
+    @property
+    def minutes(self) -> float:
+        return len(self.volumes) * self.hello.tr_s / 60
+
+    def voxels(self, voxel_index: Array) -> Array:
+        """Return chosen voxels of all volumes, (n_volumes, n_voxels) float32."""
+        recorded = self.recording.voxel_index(self.record)
+        positions = np.searchsorted(recorded, voxel_index)
+        found = recorded[np.minimum(positions, len(recorded) - 1)] == voxel_index
+        if not found.all():
+            raise DataSetError(
+                f"{self.recording.path}: run {self.record.name} has {len(recorded)} voxels, and not {(~found).sum()} "
+                f"of the {len(voxel_index)} that the regions have: give smaller masks, or `{RECORDED}` for all"
+            )
+        chosen = np.empty((len(self.volumes), len(voxel_index)), np.float32)
+        for row, (arrival, _) in enumerate(self.volumes):
+            chosen[row] = self.recording.voxels(arrival)[positions]
+        return chosen
+
+
+class RecordedSessions:
+    """Sessions of one participant. Methods raise DataSetError or JournalError, which name the file and what to do.
+
+    Parameters
+    ----------
+    paths : the sessions' journals
+    stimuli : folder of the pictures that trials name, by file or by file name without ending
+    captions : table as a BIDS data set's `stimuli/captions.tsv`, of which only `stim_file` and `caption` must be
+        there; it goes before captions that trials name
+    describe : writes captions of pictures that have none; its name goes into `captioner`
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        stimuli: Path,
+        captions: Path | None = None,
+        describe: tuple[str, Describe] | None = None,
+    ) -> None:
+        self._recordings = [Recording(path) for path in paths]
+        self.root = paths[0].parent / "+".join(recording.session for recording in self._recordings)
+        self._runs = [
+            run
+            for session, recording in enumerate(self._recordings, 1)
+            for number, record in enumerate(recording.runs(), 1)
+            if (run := _read_run(recording, record, session, number)) is not None
+        ]
+        if not self._runs:
+            raise DataSetError(f"{', '.join(map(str, paths))}: no run with trials: record some first")
+        _check_alike(self._runs)
+        named = [(run, trial) for run in self._runs for trial in run.shown]
+        self._stim_file = {name: _file_in(stimuli, name, run) for run, trial in named if (name := trial.stimulus)}
+        self._stimuli = _described(self._stim_file, [trial for _, trial in named], stimuli, captions)
+        self.captioner = ""
+        self._caption_the_rest(describe)
+
+    def close(self) -> None:
+        """Close the journals."""
+        for recording in self._recordings:
+            recording.close()
+
+    @property
+    def subject(self) -> int:
+        """The participant's number."""
+        return self._runs[0].hello.subject
+
+    @property
+    def kind(self) -> Kind:
+        """What a volume is."""
+        return self._runs[0].hello.kind
+
+    @property
+    def minutes(self) -> float:
+        """How long the runs with trials took."""
+        return sum(run.minutes for run in self._runs)
+
+    # ── a data set ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def estimates(self) -> str:
+        """Which single-trial responses these are: as sent, or to be estimated from BOLD."""
+        return "bold" if self.kind == "bold" else "recorded betas"
+
+    def subjects(self) -> list[int]:
+        """List the one participant."""
+        return [self.subject]
+
+    def is_simulated(self) -> bool:
+        """Say whether a sender said that nobody was scanned."""
+        return any(run.hello.simulated for run in self._runs)
+
+    def shape(self, subject: int) -> tuple[int, int, int]:
+        """Return (X, Y, Z) of the volumes."""
+        return self._runs[0].hello.shape
+
+    def affine(self, subject: int) -> Array:
+        """Return the map from voxel indices to mm: (4, 4) float64."""
+        return np.array(self._runs[0].hello.affine)
+
+    def brainmask(self, subject: int) -> Array:
+        """Return which voxels were recorded in all runs: (X, Y, Z) bool."""
+        n_runs = np.zeros(int(np.prod(self.shape(subject))), np.int64)
+        for run in self._runs:
+            n_runs[run.recording.voxel_index(run.record)] += 1
+        return (n_runs == len(self._runs)).reshape(self.shape(subject))
+
+    def roi_mask(self, subject: int, labels: list[str]) -> Array:
+        """Return where any of the mask files is; `recorded` is everything that was: (X, Y, Z) bool."""
+        mask = np.zeros(self.shape(subject), bool)
+        for label in labels:
+            if label == RECORDED:
+                mask |= self.brainmask(subject)
+            elif is_nifti_name(label):
+                mask |= mask_of_file(label, subject, self.shape(subject), self.affine(subject))
+            else:
+                raise DataSetError(
+                    f"region {label!r}: a recorded session has no atlas; give NIfTI files of masks with --z-rois and "
+                    f"--c-rois, or `{RECORDED}` for all voxels that were recorded"
+                )
+        return mask
+
+    def trials(self, subject: int) -> Trials:
+        """Return the trials in the order in which they were shown."""
+        self._check_subject(subject)
+        shown = [(run, number, trial) for run in self._runs for number, trial in enumerate(run.shown)]
+        pictures = [
+            self._stimuli.number(self._stim_file[trial.stimulus or ""], run.recording.path) for run, _, trial in shown
+        ]
+        return Trials(
+            session=np.array([run.session for run, _, _ in shown]),
+            run=np.array([run.run for run, _, _ in shown]),
+            trial_in_run=np.array([number + 1 for _, number, _ in shown]),
+            nsd_id=np.array(pictures, np.int64),
+            is_shared=np.array([self._stimuli.pictures[picture].split == "test" for picture in pictures]),
+            repeat=times_seen_before(np.array(pictures, np.int64)),
+            onset_s=np.array([_onset_s(run, trial) for run, _, trial in shown]),
+        )
+
+    def masked_betas(self, subject: int, sessions: list[int], voxel_index: Array) -> Array:
+        """Return chosen voxels of whole sessions of betas: (n_trials, n_voxels) float32, % signal change."""
+        if self.kind == "bold":
+            raise DataSetError(f"{self.root} is BOLD: its responses are estimated, not read")
+        return np.concatenate([run.voxels(voxel_index) for run in self._runs if run.session in sessions])
+
+    def pictures(self, nsd_ids: Array | list[int]) -> Array:
+        """Return pictures in the order asked for, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
+        return self._stimuli.read(nsd_ids)
+
+    def captions(self, nsd_id: int) -> list[str]:
+        """Return a picture's captions."""
+        return self._stimuli.pictures[nsd_id].captions
+
+    def novel_kind_ids(self) -> list[int]:
+        """List the test pictures that the table marks as of kinds that no training picture shows."""
+        return [number for number, picture in enumerate(self._stimuli.pictures) if picture.novel]
+
+    # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def bold_tr_s(self) -> float:
+        """Return the time from one volume to the next, s."""
+        return self._runs[0].hello.tr_s
+
+    def bold_runs(self, subject: int, session: int) -> list[int]:
+        """List a session's runs of BOLD with trials."""
+        self._check_subject(subject)
+        return [run.run for run in self._runs if run.session == session and self.kind == "bold"]
+
+    def bold_signal(self, subject: int, session: int, run: int, voxel_index: Array) -> BoldSignal:
+        """Return chosen voxels of a run."""
+        recorded = self._run(session, run)
+        events = [event for event in (*recorded.shown, *recorded.blank) if isinstance(event, Event)]
+        headers = [header for _, header in recorded.volumes]
+        motion = [header.motion for header in headers]
+        return BoldSignal(
+            index=np.array([header.index for header in headers]),
+            voxels=recorded.voxels(voxel_index),
+            onsets_s=np.array([event.onset_s for event in events]),
+            tr_s=recorded.hello.tr_s,
+            durations_s=np.array([event.duration_s for event in events]),
+            motion=None if None in motion else np.array(motion),
+        )
+
+    def bold_mean(self, subject: int, session: int, run: int) -> Array:
+        """Return a run's mean volume: (X, Y, Z) float32, NaN in voxels that were not recorded."""
+        recorded = self._run(session, run)
+        voxel_index = recorded.recording.voxel_index(recorded.record)
+        mean = np.full(int(np.prod(recorded.hello.shape)), np.nan, np.float32)
+        mean[voxel_index] = recorded.voxels(voxel_index).mean(axis=0, dtype=np.float32)
+        return mean.reshape(recorded.hello.shape)
+
+    def _run(self, session: int, run: int) -> _Run:
+        return next(one for one in self._runs if (one.session, one.run) == (session, run))
+
+    # ── what was shown ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _check_subject(self, subject: int) -> None:
+        if subject != self.subject:
+            raise DataSetError(f"{self.root} is of subject {self.subject}, not of subject {subject}")
+
+    @cached_property
+    def picture_names(self) -> list[str]:
+        """The pictures' files below the stimuli's folder, by number."""
+        return [picture.stim_file for picture in self._stimuli.pictures]
+
+    def _caption_the_rest(self, describe: tuple[str, Describe] | None) -> None:
+        without = [number for number, picture in enumerate(self._stimuli.pictures) if not picture.captions]
+        if not without:
+            return
+        if describe is None:
+            raise DataSetError(
+                f"{len(without)} of {len(self._stimuli.pictures)} pictures have no caption, such as "
+                f"{self._stimuli.pictures[without[0]].stim_file}: name captions with the trials, give a table with "
+                "--captions FILE.tsv, or a model that writes them with --captioner DIR"
+            )
+        self.captioner, write = describe
+        for number, caption in zip(without, write(self._stimuli.read(without)), strict=True):
+            self._stimuli.pictures[number].captions.append(caption)
+
+
+def _read_run(recording: Recording, record: RunRecord, session: int, number: int) -> _Run | None:
+    """Return a run, or None if nothing can be learned from it: no trial, or none that went on long enough."""
+    volumes = recording.volumes(record)
+    if record.hello.kind == "beta":
+        trials: list[Any] = [header for _, header in volumes]
+    else:
+        length_s = (volumes[-1][1].index if volumes else 0) * record.hello.tr_s
+        trials = recording.events(record)
+        if not any(length_s - event.onset_s >= FINAL_ESTIMATE_S for event in trials):
+            return None
+    if not trials:
+        return None
+    unnamed = [trial for trial in trials if not trial.stimulus]
+    if unnamed:
+        what = f"volume {unnamed[0].index}" if record.hello.kind == "beta" else f"event {unnamed[0].event}"
+        raise DataSetError(
+            f"{recording.path}: {what} of run {record.name} names no picture (and {len(unnamed) - 1} more of the run): "
+            f"send its file or id as `stimulus` ({NOT_AVAILABLE} where an onset shows none)"
+        )
+    shown = [trial for trial in trials if trial.stimulus != NOT_AVAILABLE]
+    blank = [trial for trial in trials if trial.stimulus == NOT_AVAILABLE]
+    if record.hello.kind == "beta":
+        volumes, blank = [place for place in volumes if place[1].stimulus != NOT_AVAILABLE], []
+    return _Run(recording, record, session, number, volumes, shown, blank) if shown else None
+
+
+def _check_alike(runs: list[_Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        for what in ("subject", "kind", "shape"):
+            own, wanted = getattr(run.hello, what), getattr(first.hello, what)
+            if own != wanted:
+                raise DataSetError(
+                    f"{run.recording.path}: run {run.record.name} is of {what} {own}, run {first.record.name} of "
+                    f"{first.recording.path} of {what} {wanted}: fit on sessions that are alike"
+                )
+        shift_mm = corner_shift_mm(first.hello.shape, np.array(run.hello.affine), np.array(first.hello.affine))
+        if shift_mm > MAX_CORNER_SHIFT_MM:
+            raise DataSetError(
+                f"{run.recording.path}: by its affine, run {run.record.name} lies {shift_mm:.1f} mm away from run "
+                f"{first.record.name} of {first.recording.path}: fit on sessions of one grid"
+            )
+
+
+def _onset_s(run: _Run, trial: Volume | Event) -> float:
+    return trial.onset_s if isinstance(trial, Event) else trial.index * run.hello.tr_s
+
+
+def _file_in(folder: Path, name: str, run: _Run) -> str:
+    """Return the file below the folder that a trial names, with or without its ending."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise DataSetError(f"{name!r}, which run {run.record.name} shows, lies outside {folder}: name a file below it")
+    if path.is_file():
+        return name
+    found = sorted(other for other in path.parent.glob("*") if other.stem == path.name and other.is_file())
+    if len(found) != 1:
+        raise DataSetError(
+            f"{path} is missing, which run {run.record.name} of {run.recording.path} shows: put the picture there, or "
+            "give the folder that has it with --stimuli"
+            if not found
+            else f"{path} may be {' or '.join(other.name for other in found)}: name the file in the trials"
+        )
+    return str(found[0].relative_to(folder))
+
+
+def _described(
+    stim_file: dict[str, str], trials: Sequence[Volume | Event], folder: Path, captions: Path | None
+) -> Stimuli:
+    """Return the pictures that trials show, by the order of their files' names, with what is known of them."""
+    pictures = {file: Picture(file, [], "train", novel=False) for file in sorted(set(stim_file.values()))}
+    for trial in trials:
+        picture = pictures[stim_file[trial.stimulus or ""]]
+        picture.captions += [caption for caption in trial.captions if caption not in picture.captions]
+    if captions is not None:
+        for row in read_pictures(captions, split_unless_said="train"):
+            file = row.stim_file if row.stim_file in pictures else stim_file.get(row.stim_file)
+            if file is not None:
+                pictures[file] = Picture(file, row.captions, row.split, row.novel)
+    return Stimuli(list(pictures.values()), [folder], captions or folder)

@@ -1,0 +1,138 @@
+"""Responses that weights are fitted on: betas, or causal estimates from BOLD, of the voxels of the chosen ROIs."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...client.datasets.bids.folder import BOLD
+from ...client.datasets.data_set import BoldDataSet, DataSet, DataSetError, Trials
+from ...config import Config, Kind
+from ...models.weights.roi import union_index
+from ..data_sets import read_trials
+from ..progress import progress_bar
+from .recorded_sessions import RecordedSessions
+
+if TYPE_CHECKING:
+    from ...models.bold.responses import Responses
+    from ...models.weights.bold_prior import BoldPrior
+    from .bold import BoldTrials
+
+Array = NDArray[Any]
+
+N_COMPARED = 20  # principal components of z, and of c
+RESPONSE_WORDS = {
+    "bold": "causal estimates from BOLD",
+    "betas": "betas with the voxels' mean and spread of causal estimates from BOLD",
+    "both": "causal estimates from BOLD, and betas with those estimates' mean and spread where there is no BOLD",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class RecordedResponses:
+    """Single-trial responses of a subject, as the data set has them.
+
+    Parameters
+    ----------
+    voxel_index, z_positions, c_positions : arrays of int64
+        From `union_index`.
+    trials : Trials
+        Held-out pictures' trials too.
+    voxels : array of shape (n_trials, n_voxels), float32
+        % signal change, or z-scored within the session.
+    prior : BoldPrior, optional
+        Known of the subject's BOLD before a run; only of weights for BOLD.
+    estimates : BoldTrials, optional
+        Causal estimates of the trials with BOLD; only where `voxels` are betas.
+    """
+
+    voxel_index: Array
+    z_positions: Array
+    c_positions: Array
+    trials: Trials
+    voxels: Array
+    prior: "BoldPrior | None" = None
+    estimates: "BoldTrials | None" = None
+
+    @property
+    def training_ids(self) -> Array:
+        """Return the training pictures' numbers, rising: (n_pictures,) int."""
+        return np.unique(self.trials.nsd_id[~self.trials.is_shared])
+
+    @property
+    def held_out_ids(self) -> Array:
+        """Return the held-out pictures' numbers, rising: (n_held_out,) int."""
+        return np.unique(self.trials.nsd_id[self.trials.is_shared])
+
+
+def read_responses(config: Config, tree: DataSet, subject: int, kind: Kind) -> RecordedResponses:
+    """Read a subject's responses, of betas or of BOLD.
+
+    Raises
+    ------
+    RoiError, BoldError
+    DataSetError
+        If no trial shows a training picture or, but for a recorded session, none shows a held-out picture.
+    """
+    from .bold import check_bold, final_estimates, learn_prior, read_bold_trials
+
+    index = union_index(
+        tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
+    )
+    if kind == "bold":
+        check_bold(config, tree)
+    if kind == "bold" and tree.estimates == BOLD:
+        assert isinstance(tree, BoldDataSet)
+        recorded = RecordedResponses(*index, *read_bold_trials(tree, subject, index[0]))
+        _check_split(tree, subject, recorded.trials.is_shared)
+        return recorded
+    _check_split(tree, subject, tree.trials(subject).is_shared)
+    trials, voxels = read_trials(tree, subject, index[0], config.fit.z_score)
+    if kind == "beta":
+        return RecordedResponses(*index, trials, voxels)
+    assert isinstance(tree, BoldDataSet)
+    with progress_bar("learning from BOLD runs") as report:
+        prior = learn_prior(tree, subject, index[0], report)
+    with progress_bar("estimating trials from BOLD") as report:
+        estimates = final_estimates(tree, subject, index[0], prior, report)
+    return RecordedResponses(*index, trials, voxels, prior, estimates)
+
+
+def training_responses(recorded: RecordedResponses, z: Array, c: Array) -> "tuple[Responses, str]":
+    """Choose the responses to training pictures that weights are fitted on, and name them for the card.
+
+    Parameters
+    ----------
+    z, c : arrays of shape (n_pictures, ...), float
+        Of `recorded.training_ids`. Weights for BOLD are fitted on the responses that predict them best.
+    """
+    from ...models.bold.responses import Responses, choose_responses
+    from ...models.ridge.picture_prior import principal_components
+
+    trained = ~recorded.trials.is_shared
+    picture_of_trial = np.searchsorted(recorded.training_ids, recorded.trials.nsd_id[trained])
+    responses = Responses(recorded.voxels[trained], picture_of_trial)
+    estimates = recorded.estimates
+    if estimates is None:
+        return responses, RESPONSE_WORDS["bold"] if recorded.prior else ""
+    kept = trained[estimates.rows]
+    # Rows of all trials become rows of the training trials.
+    rows = (np.cumsum(trained) - 1)[estimates.rows[kept]]
+    bold = Responses(estimates.voxels[kept], picture_of_trial[rows])
+    targets = [principal_components(features.reshape(len(features), -1)).scores[:, :N_COMPARED] for features in (z, c)]
+    responses, name, compared = choose_responses(responses, bold, rows, np.concatenate(targets, axis=1))
+    scores = ", ".join(f"{name} {score:.3f}" for name, score in compared.items())
+    words = RESPONSE_WORDS[name] + (f" (correlation for pictures left out: {scores})" if compared else "")
+    return responses, words
+
+
+def _check_split(tree: DataSet, subject: int, is_test: Array) -> None:
+    """Refuse trials without training pictures or held-out pictures; only a recorded session may lack the latter."""
+    may_lack_test = isinstance(tree, RecordedSessions)
+    for n, what in ((is_test.sum() or may_lack_test, "held-out"), ((~is_test).sum(), "training")):
+        if not n:
+            raise DataSetError(
+                f"subject {subject} of {tree.root} has no trial of a {what} picture in the chosen sessions: "
+                "choose other sessions, or another split"
+            )

@@ -1,0 +1,164 @@
+"""`braind fit`: a subject's responses and pictures are read, encoded and fitted, and the weights are written."""
+
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...client.datasets.bids.folder import BOLD
+from ...client.datasets.data_set import BoldDataSet, DataSet, span
+from ...config import Config, Kind, candidates_path, data_path, lagged_path, weights_path
+from ...errors import BraindError
+from ...models.weights.candidates import Candidates
+from ...models.weights.weights import Weights, WeightsCard
+from ..data_sets import data_set_of
+from ..from_settings import fit_settings_of, ldm_fingerprint, load_ldm
+from ..progress import progress_bar
+from .recorded_sessions import RecordedSessions
+from .responses import read_responses, training_responses
+from .targets import Encode, encode_targets, picture_size_of_z
+
+if TYPE_CHECKING:
+    from ...models.fit_profiles import FitSettings
+    from ...models.ldm.model import LatentDiffusionModel
+    from ...models.ridge.training_trials import TrainingTrials
+
+Array = NDArray[Any]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A fit's result: weights, the candidate pictures, and the trials that the weights were fitted on."""
+
+    weights: Weights
+    candidates: Candidates
+    trials: "TrainingTrials"
+
+    def save(self, path: Path, candidates_path: Path) -> None:
+        """Write weights, candidates and a model card."""
+        from ...models.model_card import model_card
+
+        self.weights.save(path)
+        path.with_suffix(".md").write_text(model_card(self.weights))
+        self.candidates.save(candidates_path)
+
+
+def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: bool = False) -> Path:
+    """Fit a subject's weights on all trials of pictures that are not held out; return the weights' path.
+
+    Weights of kind bold decode trials as estimated while a run goes on, and hold what is known of the subject's BOLD.
+    With them, the lagged ridge that they are compared with may be fitted too.
+
+    Writes the candidate set (the shared pictures) and a model card beside them. An interrupted fit leaves finished
+    parts in the data folder's `unfinished`; the next fit with the same inputs and settings goes on from there.
+    """
+    tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
+    path = weights_path(config, subject, kind)
+    work = data_path(config) / "unfinished" / path.stem
+    settings = fit_settings_of(config, ldm.device.type, work)
+    fitted = fit_data_set(config, tree, subject, kind, ldm, settings)
+    fitted.save(path, candidates_path(config, subject))
+    if with_lagged:
+        from .lagged import fit_lagged
+
+        assert isinstance(tree, BoldDataSet)
+        ridge = fit_lagged(tree, subject, fitted.weights, fitted.trials, settings)
+        ridge.save(lagged_path(config, subject))
+    shutil.rmtree(work, ignore_errors=True)
+    return path
+
+
+def fit_data_set(
+    config: Config,
+    tree: DataSet,
+    subject: int,
+    kind: Kind,
+    ldm: "LatentDiffusionModel",
+    settings: "FitSettings",
+    encode: Encode | None = None,
+) -> Fitted:
+    """Fit on all trials of pictures that are not held out.
+
+    Parameters
+    ----------
+    settings : FitSettings
+        From `fit_settings_of`.
+    encode : in place of `encode_targets`, where some of the pictures have been encoded before
+    """
+    from ...models.fit import fit_weights
+    from ...models.ridge.training_trials import TrainingTrials
+
+    encode = encode or encode_targets
+    recorded = read_responses(config, tree, subject, kind)
+    z_px = picture_size_of_z(ldm, settings.profile.z_share)
+    z, c = encode(tree, ldm, recorded.training_ids, z_px, settings.work)
+    # Without held-out pictures a decode is compared with the training pictures.
+    candidate_ids, candidate_z, candidate_c = recorded.training_ids, z, c
+    if len(recorded.held_out_ids):
+        candidate_ids = recorded.held_out_ids
+        candidate_z, candidate_c = encode(tree, ldm, candidate_ids, z_px, settings.work)
+    labels = [tree.captions(int(nsd_id))[0] for nsd_id in candidate_ids]
+    candidates = Candidates(candidate_z, candidate_c, candidate_ids, labels)
+    card = msgspec.structs.replace(
+        card_of(config, tree, subject, ldm, z, c),
+        kind="bold" if tree.estimates == BOLD else kind,
+        tr_s=tree.bold_tr_s if recorded.prior and isinstance(tree, BoldDataSet) else None,
+        sessions=span(np.unique(recorded.trials.session).tolist()),
+        z_score=config.fit.z_score,
+    )
+    responses, fitted_on = training_responses(recorded, z, c)
+    if recorded.estimates is not None:
+        log.info("subject %d: fitted on %s", subject, fitted_on)
+    trials = TrainingTrials(
+        responses.voxels, responses.picture, recorded.voxel_index, recorded.z_positions, recorded.c_positions, z, c
+    )
+    with progress_bar("fitting") as report:
+        weights = fit_weights(
+            trials,
+            msgspec.structs.replace(card, fitted_on=fitted_on),
+            settings,
+            progress=lambda target, share: report(f"fitting {target}", round(1000 * share), 1000),
+        )
+    if recorded.prior:
+        weights = replace(weights, bold=recorded.prior, fingerprint="")
+    return Fitted(weights, candidates, trials)
+
+
+def card_of(
+    config: Config, tree: DataSet, subject: int, ldm: "LatentDiffusionModel", z: Array, c: Array
+) -> WeightsCard:
+    """Describe weights that are fitted on a data set's trials, with targets z and c of its pictures."""
+    return WeightsCard(
+        subject=subject,
+        shape=tree.shape(subject),
+        affine=tuple(tuple(row) for row in tree.affine(subject).tolist()),
+        z_rois=tuple(config.fit.z_rois),
+        c_rois=tuple(config.fit.c_rois),
+        ldm=ldm.fingerprint,
+        latent_shape=z.shape[1:],
+        text_shape=c.shape[1:],
+        simulated=tree.is_simulated(),
+        nsd=tree.root.name,
+        estimates=tree.estimates,
+        captioner=tree.captioner if isinstance(tree, RecordedSessions) else "",
+        version=__version__,
+    )
+
+
+def ready_weights(config: Config, subject: int) -> Path:
+    """Return the path of weights that fit the settings' model, fitting when they are missing or of another model."""
+    path = weights_path(config, subject)
+    try:
+        Weights.load(path).check_ldm(ldm_fingerprint(config))
+        Candidates.load(candidates_path(config, subject))
+    except BraindError as reason:
+        log.info("fitting subject %d: %s", subject, reason)
+        fit_subject(config, subject)
+    return path

@@ -1,0 +1,114 @@
+"""Pictures for a report: the best, median and worst decodes by a score, chosen by rule."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..decoding import Decoder
+
+if TYPE_CHECKING:
+    from ...models.pipeline_settings import Mode
+
+Array = NDArray[Any]
+Report = Callable[[str, int, int], None]
+
+MOST_IN_CLASS = 4
+MODES: "tuple[Mode, ...]" = ("z", "c", "zc")
+
+
+@dataclass(frozen=True, eq=False)
+class Decoded:
+    """One held-out picture and what became of it: pictures (px, px, 3) uint8 by `seen`, `z`, `c` and `zc`."""
+
+    nsd_id: int
+    caption: str
+    is_novel: bool
+    score: float
+    rank: int
+    pictures: dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Decodes in classes (best, median, worst) of a score, among `n_pictures`."""
+
+    score: str
+    n_pictures: int
+    classes: dict[str, list[Decoded]]
+
+
+def make_galleries(decoder: Decoder, averaged: bool, report: Report) -> list[Gallery]:
+    """Decode every held-out picture in mode zc, and those that the rule takes in all modes.
+
+    The scores are PixCorr, as the protocol mindeye has it, and with simulated data the cosine of the demo's CLIP
+    embeddings of the decoded and the seen picture.
+
+    Parameters
+    ----------
+    averaged : decode the mean of a picture's repeats; by default its first trial
+    """
+    from ...models.scores.clip import PictureClip
+    from ...models.scores.held_out import average_repeats, first_trials
+    from ...models.scores.metrics import pixcorr
+    from ...models.scores.protocols import mindeye_pixels
+
+    picture_ids, picture_of_trial = np.unique(decoder.test_trials.nsd_id, return_inverse=True)
+    if averaged:
+        voxels, _ = average_repeats(decoder.test_voxels, picture_of_trial)
+    else:
+        first = first_trials(picture_of_trial, 1)
+        voxels = decoder.test_voxels[first[np.argsort(picture_of_trial[first])]]
+    novel = decoder.tree.novel_kind_ids()
+    clip = PictureClip() if decoder.tree.is_simulated() else None
+    scores: dict[str, list[float]] = {"PixCorr": []} | ({"CLIP similarity": []} if clip else {})
+
+    def picture(position: int, mode: "Mode") -> Array:
+        (z,), (c,) = decoder.weights.predict(voxels[position : position + 1])
+        return decoder.reconstructor.picture(z, c, mode)
+
+    # a first pass for the scores, so that no more than the chosen pictures are ever kept
+    for position, nsd_id in enumerate(picture_ids):
+        seen, decoded = decoder.tree.pictures([int(nsd_id)]), picture(position, "zc")[None]
+        scores["PixCorr"].append(float(pixcorr(mindeye_pixels(seen), mindeye_pixels(decoded))[0]))
+        if clip:
+            scores["CLIP similarity"].append(float((clip.embed(seen) * clip.embed(decoded)).sum()))
+        report("decoding held-out pictures", position + 1, len(picture_ids))
+
+    chosen = {name: choose(np.array(values)) for name, values in scores.items()}
+    shown = {position for classes in chosen.values() for places in classes.values() for _, position in places}
+    pictures: dict[int, dict[str, Array]] = {}
+    for n, position in enumerate(sorted(shown)):
+        seen = decoder.tree.pictures([int(picture_ids[position])])[0]
+        pictures[position] = {"seen": seen, **{mode: picture(position, mode) for mode in MODES}}
+        report("decoding the pictures to show", n + 1, len(shown))
+
+    def decoded_at(position: int, score: float, rank: int) -> Decoded:
+        nsd_id = int(picture_ids[position])
+        return Decoded(nsd_id, decoder.tree.captions(nsd_id)[0], nsd_id in novel, score, rank, pictures[position])
+
+    return [
+        Gallery(
+            name,
+            len(picture_ids),
+            {
+                words: [decoded_at(position, scores[name][position], rank) for rank, position in places]
+                for words, places in classes.items()
+            },
+        )
+        for name, classes in chosen.items()
+    ]
+
+
+def choose(scores: Array) -> dict[str, list[tuple[int, int]]]:
+    """Return the best, the median and the worst by score, at most 4 each: class → (rank from 1, position)."""
+    order = np.argsort(-scores, kind="stable")
+    n = max(1, min(MOST_IN_CLASS, len(order) // 3))
+    middle = (len(order) - n) // 2
+    starts = {"best": 0, "median": middle, "worst": len(order) - n}
+    return {
+        words: [(start + k + 1, int(order[start + k])) for k in range(min(n, len(order)))]
+        for words, start in starts.items()
+    }

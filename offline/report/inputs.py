@@ -1,0 +1,235 @@
+"""A report's inputs beside the decoder: saved scores, an encoding analysis, and the journal of a session."""
+
+import json
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...client.wire import MAGIC, Decode, Hello, Provenance, WireError, decode
+from ...config import Config, journals_path
+from ...daemon.journal.database import JournalError
+from ...daemon.journal.recording import Recording
+from ...errors import BraindError
+
+SAME = ("subject", "weights", "ldm", "denoiser", "preset", "seed")  # of the scores and of the galleries
+STEPS = {"ack": "volume on disk", "scores": "scores", "xz": "coarse picture Xz", "xzc": "picture Xzc"}
+MESSAGES_AT_ONCE = 200  # pictures travel with them
+
+log = logging.getLogger(__name__)
+
+
+class ReportError(BraindError):
+    """A missing or unfit input of a report."""
+
+    code = "report"
+
+
+def read_scores(path: Path, provenance: dict[str, Any], n_held_out: int) -> dict[str, Any]:
+    """Read what `braind evaluate --json` printed, of `n_held_out` pictures.
+
+    Raises
+    ------
+    ReportError
+        If it holds no scores, or those of another decoder or of other pictures than the report's.
+    """
+    scores = _read_json(path, "scores; save what braind evaluate --json prints")
+    needed = (
+        "protocol",
+        "measures",
+        "controls",
+        "ceilings",
+        "comparisons",
+        "novel_kinds",
+        "n_distractors",
+        "provenance",
+    )
+    missing = [name for name in needed if name not in scores]
+    if missing:
+        raise ReportError(f"{path}: scores without {', '.join(missing)}; save what braind evaluate --json prints")
+    _refuse_another(path, scores["provenance"], provenance, SAME, "braind evaluate --json with the report's settings")
+    if scores["n_distractors"] + 1 != n_held_out:
+        raise ReportError(
+            f"{path}: scores among {scores['n_distractors'] + 1} held-out pictures, the data have {n_held_out}; run "
+            "braind evaluate --json on these data"
+        )
+    return scores
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """An encoding analysis: the content of its `encoding.json`, and its figures."""
+
+    result: dict[str, Any]
+    figures: dict[str, Path]
+
+
+def read_encoding(folder: Path, provenance: dict[str, Any]) -> Encoding:
+    """Read what `braind encode` wrote into a folder.
+
+    Raises
+    ------
+    ReportError
+        If it is no such folder, or that of another subject or diffusion model.
+    """
+    path = folder / "encoding.json"
+    result = _read_json(path, "encoding analysis; give the folder that braind encode wrote")
+    if not {"roi", "figures", "parameters", "n_pictures", "n_voxels"} <= set(result):
+        raise ReportError(f"{path}: not what braind encode writes; run it again")
+    found = {"subject": result.get("subject"), **result.get("provenance", {})}
+    _refuse_another(path, found, provenance, ("subject", "ldm"), "braind encode")
+    figures = {name: folder / figure for name, figure in result["figures"].items()}
+    for figure in figures.values():
+        if not figure.is_file():
+            raise ReportError(f"{figure} is missing, which {path.name} names; run braind encode again")
+    return Encoding(result, figures)
+
+
+@dataclass(frozen=True)
+class Session:
+    """A recorded session: how many volumes are in each state, and how long their decodes took.
+
+    Parameters
+    ----------
+    hello : of the newest run
+    times_s : step → seconds since the volume arrived, one for each decode that has the step
+    provenances : different ones, in the order they came
+    """
+
+    name: str
+    hello: Hello
+    counts: dict[str, int]
+    runs: list[str] = field(default_factory=list)
+    times_s: dict[str, list[float]] = field(default_factory=dict)
+    provenances: list[Provenance] = field(default_factory=list)
+
+    @property
+    def final_step(self) -> str:
+        """Return the last step that a volume went through."""
+        return next((step for step in reversed(STEPS) if self.times_s.get(step)), "")
+
+    def statistics_ms(self, step: str) -> dict[str, float]:
+        """Return a step's median, percentiles and maximum, in ms."""
+        times_ms = 1e3 * np.array(self.times_s[step])
+        median, p95, p99 = np.percentile(times_ms, [50, 95, 99])
+        return {"median": median, "p95": p95, "p99": p99, "max": times_ms.max()}
+
+
+@dataclass(frozen=True)
+class DamagedSession:
+    """A session whose journal cannot be read, and why; no path of this machine is in the reason."""
+
+    name: str
+    reason: str
+
+    @classmethod
+    def of_error(cls, path: Path, error: JournalError) -> "DamagedSession":
+        """Describe the session of a journal that raised an error, and log it."""
+        log.warning("session %s is not in the report: %s", path.stem, error)
+        return cls(path.stem, str(error).replace(str(path), path.name))
+
+
+@dataclass(frozen=True)
+class FoundSessions:
+    """What the data folder holds: the session to report, None if there is none, and all sessions that are damaged."""
+
+    session: Session | None
+    damaged: tuple[DamagedSession, ...] = ()
+
+
+def read_session(config: Config, subject: int, name: str | None = None) -> FoundSessions:
+    """Read a recorded session of a subject, by default the newest readable one. No file is changed.
+
+    Raises
+    ------
+    ReportError
+        If the named session is not there, or is another subject's.
+    JournalError
+        If the journal of the named session cannot be read.
+    """
+    folder = journals_path(config)
+    if name is not None:
+        path = folder / f"{name}.sqlite3"
+        if not path.is_file():
+            there = ", ".join(sorted(path.stem for path in folder.glob("*.sqlite3"))) or "none"
+            raise ReportError(f"{folder} has no session {name}; there: {there}")
+        if _opened_unix_s(path, subject) is None:
+            raise ReportError(f"{path}: not a session of subject {subject}")
+        return FoundSessions(_read_journal(path))
+    damaged: list[DamagedSession] = []
+    found: list[tuple[float, Path]] = []
+    for path in sorted(folder.glob("*.sqlite3")):
+        try:
+            opened_unix_s = _opened_unix_s(path, subject)
+        except JournalError as error:
+            damaged.append(DamagedSession.of_error(path, error))
+        else:
+            if opened_unix_s is not None:
+                found.append((opened_unix_s, path))
+    for _, path in sorted(found, key=lambda opened: opened[0], reverse=True):
+        try:
+            return FoundSessions(_read_journal(path), tuple(damaged))
+        except JournalError as error:
+            damaged.append(DamagedSession.of_error(path, error))
+    return FoundSessions(None, tuple(damaged))
+
+
+def _opened_unix_s(path: Path, subject: int) -> float | None:
+    """Return when a session's newest run was opened; None if the session has no run or is another subject's."""
+    with Recording(path) as recording:
+        record = recording.run(recording.newest_run())
+        return recording.opened_unix_s() if record and record.hello.subject == subject else None
+
+
+def _read_journal(path: Path) -> Session:
+    with Recording(path) as recording:
+        session = Session(recording.session, recording.hello(recording.newest_run()), recording.counts())
+        by_volume: dict[tuple[str, int, int | None], dict[str, float]] = {}
+        next_seq = 1
+        while messages := recording.published(next_seq, MESSAGES_AT_ONCE):
+            next_seq = messages[-1].seq + 1
+            for published in messages:
+                try:
+                    message, _ = decode([MAGIC, published.header])
+                except WireError as error:
+                    raise JournalError(f"{path}: damaged, message {published.seq} is not readable ({error})") from error
+                if not isinstance(message, Decode):
+                    continue
+                times_s = by_volume.setdefault((message.run, message.index, message.trial), {})
+                times_s |= message.timings_s
+                if message.run not in session.runs:
+                    session.runs.append(message.run)
+                if message.provenance not in session.provenances:
+                    session.provenances.append(message.provenance)
+    for step in STEPS:
+        session.times_s[step] = [times_s[step] for times_s in by_volume.values() if step in times_s]
+    return session
+
+
+def _read_json(path: Path, what: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(f"{path} cannot be read ({error.strerror}): no {what}") from error
+    except ValueError as error:
+        raise ReportError(f"{path} is no JSON ({error}): no {what}") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path} holds no object: no {what}")
+    return content
+
+
+def _refuse_another(
+    path: Path, found: dict[str, Any], wanted: dict[str, Any], names: tuple[str, ...], command: str
+) -> None:
+    for name in names:
+        if found.get(name) != wanted[name]:
+            raise ReportError(
+                f"{path} was made with {name} {_short(found.get(name))}, the report is of {_short(wanted[name])}; "
+                f"run {command} again"
+            )
+
+
+def _short(value: Any) -> Any:
+    return f"{value['name']} ({value})" if isinstance(value, dict) and "name" in value else value

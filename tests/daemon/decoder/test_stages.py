@@ -1,0 +1,41 @@
+"""Stages: a volume's scores and pictures in the order of its mode, as the offline pipeline makes them."""
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+from pipelines import decoder_settings, setup_line
+from running_daemon import Files
+from small_models import write_model
+
+from braind.client.wire import STAGES_OF_MODE
+from braind.daemon import link
+from braind.daemon.decoder.stages import Stages
+from braind.models.pipeline.decoding_pipeline import DecodingPipeline
+from braind.models.presets import Preset
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stages")
+    return Files(folder, write_model(folder / "ldm"))
+
+
+@pytest.mark.parametrize("mode", ["z", "c", "zc"])
+def test_a_volume_gets_the_stages_of_its_mode_with_the_offline_pictures(small, mode):
+    settings = decoder_settings(small, ldm_path=str(small.ldm_path), mode=mode)
+    voxels = np.random.default_rng(1).normal(size=len(small.weights.voxel_index)).astype(np.float32)
+    results = list(Stages(settings).run(voxels))
+    assert [result.stage for result in results] == list(STAGES_OF_MODE[mode])
+    assert [result.is_last for result in results] == [False] * (len(results) - 1) + [True]
+    (z,), (c,) = small.weights.predict(voxels[None])
+    expected = DecodingPipeline.load(settings.pipeline).reconstructor.picture(z, c, mode)
+    assert np.array_equal(np.asarray(Image.open(BytesIO(results[-1].png))), expected)
+
+
+def test_the_settings_reach_the_decoder_whole(tmp_path):
+    own = Preset("mine", 700, 3, rule="tcd", guidance="none", latent_path="reencode")
+    settings = decoder_settings(refine="quality-20", preset=own, mode="c", lora_path="lora", provider="cuda", threads=3)
+    setup = setup_line(tmp_path, settings, paused=True, keep_warm_ms=50, sessions=("one", "two"))
+    assert link.decode_for_decoder(link.encode(setup)) == setup

@@ -1,0 +1,81 @@
+"""The sessions that a report reads: no file of theirs changes, and a damaged one is named."""
+
+import logging
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+from journal_files import Writer, damage, journal_of, snapshot
+
+from braind.config import load_config
+from braind.daemon.journal.database import JournalError
+from braind.offline.report.inputs import read_session
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "journals").mkdir()
+    return load_config(None, {"paths": {"data": str(tmp_path)}})
+
+
+@pytest.fixture
+def journals(config, tmp_path):
+    return tmp_path / "journals"
+
+
+@pytest.mark.parametrize("state", ["closed", "being written", "left by a crash"])
+def test_a_report_changes_no_byte_no_time_and_no_file_of_a_session(config, journals, state):
+    with Writer(journals / "ses.sqlite3") as writer:
+        if state != "being written":
+            writer.end({"closed": "close", "left by a crash": "die"}[state])
+        before = snapshot(journals)
+        assert read_session(config, 1).session.counts == {"waiting": 4}
+        assert snapshot(journals) == before
+
+
+def test_sessions_that_cannot_be_read_are_named_with_what_is_wrong_and_the_newest_other_is_reported(
+    config, journals, tmp_path, caplog
+):
+    for name in ("good", "pages", "hello"):
+        journal_of(journals / f"{name}.sqlite3").close()
+    damage(journals / "pages.sqlite3")
+    database = sqlite3.connect(journals / "hello.sqlite3")
+    with database:
+        database.execute("UPDATE runs SET hello = x'00'")
+    database.close()
+    (journals / "foreign.sqlite3").write_bytes(b"no database at all, and long enough to be looked at as one" * 10)
+    found = read_session(config, 1)
+    assert found.session.name == "good"
+    reasons = {damaged.name: damaged.reason for damaged in found.damaged}
+    assert sorted(reasons) == ["foreign", "hello", "pages"]
+    assert "foreign.sqlite3: damaged or no braind journal (file is not a database)" in reasons["foreign"]
+    assert "hello.sqlite3: damaged, the header of run run-01 is not readable" in reasons["hello"]
+    assert "pages.sqlite3: damaged or no braind journal (database disk image is malformed)" in reasons["pages"]
+    assert not any(str(tmp_path) in reason for reason in reasons.values())  # a report is handed on
+    assert all(record.levelno == logging.WARNING for record in caplog.records)
+    assert len(caplog.records) == 3
+
+
+def test_the_newest_session_is_passed_over_aloud_if_its_decodes_are_damaged(config, journals):
+    journal_of(journals / "older.sqlite3").close()
+    newest = journal_of(journals / "newest.sqlite3")
+    newest._database._connection.execute("INSERT INTO decodes VALUES (1, 'run-01', 0, -1, 'xzc', x'7b', NULL)")
+    newest.close()
+    found = read_session(config, 1)
+    assert found.session.name == "older"
+    (damaged,) = found.damaged
+    assert (damaged.name, "message 1 is not readable" in damaged.reason) == ("newest", True)
+    with pytest.raises(JournalError, match=r"newest\.sqlite3: damaged, message 1"):
+        read_session(config, 1, "newest")
+
+
+def test_whoever_asks_for_a_report_reads_on_stderr_which_session_is_damaged(config, journals):
+    (journals / "broken.sqlite3").write_bytes(b"no database at all, and long enough to be looked at as one" * 10)
+    code = (
+        "from braind.config import load_config; from braind.offline.report.inputs import read_session; "
+        f"read_session(load_config(None, {{'paths': {{'data': {config.paths.data!r}}}}}), 1)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stderr.startswith("session broken is not in the report: ")
+    assert "file is not a database" in ran.stderr
