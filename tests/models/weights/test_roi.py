@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braind.models.roi import RoiError, check_finite, gather, mask_sha256, union_index
+from braind.models.weights.roi import RoiError, check_finite, gather, mask_sha256, union_index
 
 SHAPE = (4, 5, 6)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braind.models.head_motion import HEAD_RADIUS_MM, HeadMotion
+from braind.models.bold.head_motion import HEAD_RADIUS_MM, HeadMotion
 
 
 def test_framewise_displacement_is_powers_sum_over_six_parameters():

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from small_models import change_config, write_model, write_tiny_decoder
 
-from braind.models.ldm import LatentDiffusionModel
-from braind.models.ldm_folder import LdmError, class_in
+from braind.models.ldm.folder import LdmError, class_in
+from braind.models.ldm.model import LatentDiffusionModel
 
 ATTENTION = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
 

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from braind.models.metrics import unit_rows
-from braind.models.noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
+from braind.models.scores.metrics import unit_rows
+from braind.models.scores.noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
 
 
 def test_repeats_are_correlated_pair_by_pair():

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from braind.models.bold_prior import BoldPrior
-from braind.models.kalman_filter import BASELINE_VARIANCE, N_NUISANCE, N_TRIAL_SLOTS, VoxelGroup
+from braind.models.bold.kalman_filter import BASELINE_VARIANCE, N_NUISANCE, N_TRIAL_SLOTS, VoxelGroup
+from braind.models.weights.bold_prior import BoldPrior
 
 N_VOXELS = 6
 N_COEFFICIENTS = N_NUISANCE + N_TRIAL_SLOTS

@@ -6,10 +6,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from braind.models.bold_training import FinishedRun, estimates_of, fit_prior
-from braind.models.estimator import CausalEstimator
+from braind.models.bold.estimator import CausalEstimator
+from braind.models.bold.fit_prior import FinishedRun, estimates_of, fit_prior
 
-FOLDER = Path(__file__).resolve().parents[2].parent / "shared/data/haxby-slice/func"
+FOLDER = Path(__file__).resolve().parents[3].parent / "shared/data/haxby-slice/func"
 
 pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="haxby-slice is not beside the repository")
 

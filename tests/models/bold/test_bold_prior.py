@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braind.models.bold_prior import BoldPrior, spatial_correlation
-from braind.models.bold_training import SETTLING_VOLUMES, FinishedRun, estimates_of, fit_prior
-from braind.models.estimator import StreamingError
+from braind.models.bold.estimator import StreamingError
+from braind.models.bold.fit_prior import SETTLING_VOLUMES, FinishedRun, estimates_of, fit_prior
+from braind.models.weights.bold_prior import BoldPrior, spatial_correlation
 
 TR_S = 2.0
 
