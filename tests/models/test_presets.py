@@ -135,6 +135,16 @@ def test_latents_whose_noise_is_predicted_right_come_back_clean(rule):
     assert latents == pytest.approx(clean, abs=0.05)
 
 
+@pytest.mark.parametrize("rule", ["ddim", "dpm++"])
+def test_a_right_prediction_leads_to_the_noised_latents_of_every_next_timestep(rule):
+    timesteps, steps = steps_of(rule, 8)
+    clean, noise = 0.8, 1.3
+    for n, step in enumerate(steps[:-1]):
+        latents, ahead = step.alpha * clean + step.sigma * noise, ALPHAS[timesteps[n + 1]]
+        found = step.latents_weight * latents + step.noise_weight * noise + step.previous_weight * clean
+        assert found == pytest.approx(sqrt(ahead) * clean + sqrt(1 - ahead) * noise, abs=1e-9)
+
+
 @pytest.mark.parametrize(("rule", "is_random"), [("ddim", False), ("dpm++", False), ("lcm", True), ("tcd", True)])
 def test_only_stochastic_rules_take_fresh_noise_and_never_at_the_last_call(rule, is_random):
     _, steps = steps_of(rule)
