@@ -165,8 +165,8 @@ def check_event(event: Event, payload: list[bytes], run: ActiveRun) -> None:
         raise Refusal(f"{where}: the number must be from 0 to {HIGHEST_INDEX}", code="index")
     if not (abs(event.onset_s) <= LATEST_ONSET_S and 0 <= event.duration_s <= LONGEST_DURATION_S):
         raise Refusal(
-            f"{where}: onset {event.onset_s:g} s for {event.duration_s:g} s; give seconds, a duration from 0 (an impulse) "
-            f"to {LONGEST_DURATION_S:g} and an onset within {LATEST_ONSET_S:g} s of the run's first volume",
+            f"{where}: onset {event.onset_s:g} s for {event.duration_s:g} s; give seconds, a duration from 0 (an "
+            f"impulse) to {LONGEST_DURATION_S:g} and an onset within {LATEST_ONSET_S:g} s of the run's first volume",
             code="onset",
         )
     if len(payload) != int(event.seen):
