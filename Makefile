@@ -3,29 +3,32 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-full-size lint bench clean demo-model
+.PHONY: help demo test test-full-size lint bench clean demo-model
 
-demo: $(VENV)/stamp
+help: ## lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: $(VENV)/stamp ## installs into .venv, simulates a brain, fits its decoder, shows pictures
 	$(BIN)/braind demo $(DEMO_FLAGS)
 
 # one process a core, a file's tests in one of them, the longest file first (tests/conftest.py)
-test: $(VENV)/stamp
+test: $(VENV)/stamp ## runs the test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test-full-size: $(VENV)/stamp
+test-full-size: $(VENV)/stamp ## runs the tests that need minutes and gigabytes
 	$(BIN)/python -m pytest -q -m full_size tests/full_size
 
-lint: $(VENV)/stamp .links/braind
+lint: $(VENV)/stamp .links/braind ## checks format, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(VENV)/stamp
+bench: $(VENV)/stamp ## measures what docs/benchmarks.md shows (13 and a half minutes)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/tables.py
 
-demo-model: $(VENV)/stamp
+demo-model: $(VENV)/stamp ## trains the embedded model again (hours)
 	$(BIN)/python -m braind.models.demo.training.train_autoencoder
 	$(BIN)/python -m braind.models.demo.training.train_clip
 	$(BIN)/python -m braind.models.demo.training.train_unet
@@ -48,5 +51,5 @@ $(VENV)/stamp: pyproject.toml constraints.txt
 .links/braind:
 	mkdir -p .links && ln -sfn .. .links/braind
 
-clean:
+clean: ## removes everything that was made
 	rm -rf $(VENV) .links build braind-demo.png *.egg-info .pytest_cache .ruff_cache .import_linter_cache

@@ -32,6 +32,12 @@ Candidate = int | str
 """A picture of the candidate set, by its nsd_id or its label."""
 
 
+LONGEST_DURATION_S = 3600.0
+"""The longest stimulus of an onset."""
+LATEST_ONSET_S = 86400.0
+"""Onsets lie within a day of the run's first volume."""
+
+
 class WireError(BraindError):
     """The message does not follow the protocol; `code` is malformed, dtype, shape, length or crc."""
 

@@ -3,7 +3,17 @@
 import math
 import re
 
-from ..client.wire import PROTOCOL_VERSION, VOLUME_DTYPES, ClockRequest, EndRun, Event, Hello, Volume
+from ..client.wire import (
+    LATEST_ONSET_S,
+    LONGEST_DURATION_S,
+    PROTOCOL_VERSION,
+    VOLUME_DTYPES,
+    ClockRequest,
+    EndRun,
+    Event,
+    Hello,
+    Volume,
+)
 from ..errors import BraindError
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
@@ -153,8 +163,12 @@ def check_event(event: Event, payload: list[bytes], run: ActiveRun) -> None:
         raise Refusal(f"{where}: the run's volumes are betas, one a trial; only BOLD runs have onsets", code="kind")
     if not 0 <= event.event <= HIGHEST_INDEX:
         raise Refusal(f"{where}: the number must be from 0 to {HIGHEST_INDEX}", code="index")
-    if not (math.isfinite(event.onset_s) and math.isfinite(event.duration_s) and event.duration_s >= 0):
-        raise Refusal(f"{where}: onset {event.onset_s} s for {event.duration_s} s; give seconds", code="onset")
+    if not (abs(event.onset_s) <= LATEST_ONSET_S and 0 <= event.duration_s <= LONGEST_DURATION_S):
+        raise Refusal(
+            f"{where}: onset {event.onset_s:g} s for {event.duration_s:g} s; give seconds, a duration from 0 (an "
+            f"impulse) to {LONGEST_DURATION_S:g} and an onset within {LATEST_ONSET_S:g} s of the run's first volume",
+            code="onset",
+        )
     if len(payload) != int(event.seen):
         raise Refusal(f"{where}: {len(payload)} payload frames, the header announces {int(event.seen)}", code="length")
     if event.seen:

@@ -274,8 +274,9 @@ def _keep_voxels(volume: Volume, values: wire.Array, weights: Weights) -> wire.A
         voxels = roi.gather(values, weights.voxel_index, volume.scale)
     try:
         roi.check_finite(voxels)
+        roi.check_range(voxels)
     except roi.RoiError as error:
-        raise Refusal(f"run {volume.run}, volume {volume.index}: {error}", code="not_finite") from error
+        raise Refusal(f"run {volume.run}, volume {volume.index}: {error}", code=error.code) from error
     return voxels
 
 

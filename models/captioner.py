@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from ..arrays import Array
 from ..errors import BraindError
@@ -39,13 +40,20 @@ class Captioner:
         if not (folder / "config.json").is_file():
             raise CaptionerError(f"{folder} has no config.json: give the folder of an image-to-text model")
         try:
-            self._model: Any = AutoModelForImageTextToText.from_pretrained(folder, local_files_only=True).eval()
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                folder, local_files_only=True, output_loading_info=True
+            )
+            model, found = loaded
+            # transformers initialises missing weights at random
+            if found["missing_keys"]:
+                raise ValueError(f"the weights lack {sorted(found['missing_keys'])[0]}")
+            self._model: Any = model.eval()
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._pixels: Any = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
             self._chat: Any = None
             if getattr(self._tokenizer, "chat_template", None) or (folder / "chat_template.jinja").is_file():
                 self._chat = AutoProcessor.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise CaptionerError(f"{folder} is no image-to-text model that transformers can load: {error}") from error
         self.name = f"{folder.resolve().name} ({folder_fingerprint(folder)})"
 

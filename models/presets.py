@@ -123,7 +123,7 @@ def preset_with(
     return replace(
         preset,
         name=f"{name} (changed)",
-        start=round(strength * (N_TRAIN_TIMESTEPS - 1)) or preset.start,
+        start=round(strength * (N_TRAIN_TIMESTEPS - 1)) if strength else preset.start,
         guidance_scale=guidance_scale or preset.guidance_scale,
         n_calls=n_calls or preset.n_calls,
         published_grid=preset.published_grid and not (strength or n_calls),

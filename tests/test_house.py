@@ -1,9 +1,12 @@
 """The house's rules: what is in the wheel, and that the linter's contracts hold."""
 
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,3 +35,20 @@ def test_the_embedded_model_is_small_enough_to_ship():
         path for path in (ROOT / "models" / "demo").rglob("*") if path.suffix in (".safetensors", ".json", ".webp")
     ]
     assert sum(path.stat().st_size for path in files) < 40e6
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md"))]
+)
+def test_every_file_that_a_page_names_exists(page):
+    """The drawings of `docs/architecture.md` name the rooms' own files: a move that forgets them fails here."""
+    text = (ROOT / page).read_text()
+    rooms = r"(?:client|commands|daemon|models|offline|tui|tests|benchmarks|examples|docs)"
+    named = set(re.findall(rf"\b({rooms}/[\w./-]*\w\.(?:py|md|c|m|png|j2))\b", text))
+    assert {path for path in named if "NAME" not in path and not (ROOT / path).exists()} == set()
+
+
+def test_the_steps_of_a_volume_stand_in_the_code_where_the_drawing_puts_them():
+    drawing = (ROOT / "docs" / "architecture.md").read_text()
+    for path, step in re.findall(r"(\w[\w/]*\.py)\s+([1-9])  ", drawing):
+        assert re.search(rf"# {step}\. ", (ROOT / path).read_text()), f"{path}: step {step}"

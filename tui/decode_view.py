@@ -32,6 +32,7 @@ class DecodeView(Widget):
         if volume is None:
             self.query_one("#hint", TextView).show(hint)
             return
+        # 9. viewers draw it
         pending = volume.skipped or "decoding …"
         self.query_one("#seen", PictureView).show(volume.seen, "not sent")
         self.query_one("#xz", PictureView).show(volume.xz, "not in mode c" if volume.mode == "c" else pending)

@@ -10,6 +10,7 @@ from typing import Any
 from ..connection import RefusedByDaemon
 from ..datasets.bids.files import NOT_AVAILABLE, BidsError, read_tsv, seconds_in
 from ..scanner import Onset, ScannerClient
+from ..wire import LONGEST_DURATION_S
 from .folder_watch import POLL_S, FolderWatch
 from .incoming import Incoming, IncomingError
 from .nifti import n_volumes, read_nifti
@@ -57,8 +58,8 @@ def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = No
 def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path | None) -> Onset:
     """Return a row's onset. Raises ValueError or OSError with the wrong value."""
     onset_s, duration_s = seconds_in(row, "onset"), seconds_in(row, "duration")
-    if duration_s < 0:
-        raise ValueError(f"a duration of {duration_s:g} s; give 0 or more")
+    if not 0 <= duration_s <= LONGEST_DURATION_S:
+        raise ValueError(f"a duration of {duration_s:g} s; give 0 (an impulse) to {LONGEST_DURATION_S:g}")
     given = {name: value for name, value in row.items() if value != NOT_AVAILABLE}
     if ("right" in given) != ("foil" in given):
         raise ValueError(f"right {row.get('right')}, foil {row.get('foil')}; name both pictures, or n/a for both")

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
 from PIL import Image
 
 from ... import __version__
 from ...arrays import Array
 from ...choices import Mode
 from ...client.wire import STAGES_OF_MODE, Provenance, Retrieved, Stage, last_stage
+from ...errors import BraindError
 from ...models.pipeline.decoding_pipeline import DecodingPipeline
 from ...models.weights.candidate_names import CandidateNames
 from ...models.weights.candidates import Candidates, CandidatesError
@@ -25,6 +27,12 @@ logger = logging.getLogger("braind.daemon.decoder")
 
 N_RETRIEVED = 5
 PNG_COMPRESS_LEVEL = 1  # higher levels take several times as long and save few bytes
+
+
+class StagesError(BraindError):
+    """A volume that decodes into numbers that are not finite."""
+
+    code = "not_finite"
 
 
 class StageResult(NamedTuple):
@@ -93,6 +101,8 @@ class Stages:
         # 6. ridge gives z and c; scores and retrieval
         arrays = self._volume.run(voxels)
         z, c = next(arrays)
+        if not (np.isfinite(z).all() and np.isfinite(c).all()):
+            raise StagesError("the voxels give a z or c that is not finite; were they recorded in other units?")
         steps_s["ridge"] = time.monotonic()
         retrieved = tuple(
             Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))

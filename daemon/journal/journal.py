@@ -13,7 +13,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
-from .database import Database, JournalError
+from .database import Database, JournalError, RecordError
 from .reader import SCHEMA, JournalReader
 from .records import NO_EVENT, JournaledEvent, JournaledVolume, State, Waiting
 
@@ -248,14 +248,24 @@ class Journal(JournalReader):
 
         Returns False if the journal has this stage of this volume already. Then the message is not kept. `at_end`: the
         message belongs to the run's end, not to its last volume, which may have the same trial.
+
+        Raises
+        ------
+        RecordError
+            If the message could not be read back, because it holds a number that is not finite. Nothing is kept.
+        JournalError
         """
         stage = message.stage if isinstance(message, Decode) else "skipped"
         stage += " at the end" if at_end else ""
+        header = msgspec.json.encode(message)
+        # A number that is not finite becomes null in JSON: the message that is read back is another one, or none.
+        if self._parsed(header, type(message), f"message {message.seq}") != message:
+            raise RecordError(f"{self.path}: message {message.seq} holds a number that is not finite")
         with self._database.commit() as database:
             added = database.execute(
                 "INSERT INTO decodes VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (run, volume_index, event, stage) DO NOTHING",
-                (message.seq, message.run, message.index, event, stage, msgspec.json.encode(message), payload),
+                (message.seq, message.run, message.index, event, stage, header, payload),
             )
             if outcome:
                 database.execute(

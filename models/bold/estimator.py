@@ -149,9 +149,9 @@ class CausalEstimator:
         Raises
         ------
         StreamingError
-            If the onset is not finite or the duration not above 0.
+            If the onset or the duration is not finite, or the duration is below 0.
         """
-        if not (np.isfinite(onset_s) and duration_s > 0):
+        if not (np.isfinite(onset_s) and 0 <= duration_s < np.inf):
             raise StreamingError(f"event {event_number}: onset {onset_s} s, duration {duration_s} s; give seconds")
         if event_number not in self._events:
             self._events[event_number] = trial = _Trial(event_number, onset_s, duration_s)

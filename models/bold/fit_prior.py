@@ -67,7 +67,7 @@ def fit_prior(runs: Sequence[FinishedRun], progress: Callable[[str, int, int], N
     Raises
     ------
     StreamingError
-        Without any run.
+        Without any run, or if no run is longer than the first `SETTLING_VOLUMES` volumes.
     """
     if not runs:
         raise StreamingError("no BOLD run to learn the prior from; give runs with volumes and onsets")
@@ -128,6 +128,8 @@ def _fit_of(runs: Sequence[FinishedRun], prior: BoldPrior) -> _PriorFit:
             if estimate and estimate.since_onset_s > FIRST_ESTIMATE_S:
                 amplitudes += estimate.betas
                 n_trials += 1
+    if not n_volumes:
+        raise StreamingError(f"no BOLD run has more than {SETTLING_VOLUMES} volumes; give longer runs")
     squares, logs = terms / n_volumes
     # at the voxel's maximum-likelihood noise variance
     deviance = np.log(np.maximum(squares, 1e-12)) + logs

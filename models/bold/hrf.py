@@ -1,17 +1,22 @@
 """SPM's canonical haemodynamic response function (HRF), convolved with a stimulus in closed form.
 
+A stimulus without duration is an impulse, as in SPM, FSL and nilearn.
+
 The HRF is a difference of two gamma densities (SPM's `spm_hrf`; Friston et al. 1998).
 """
 
 from functools import cache
 
 import numpy as np
-from scipy.special import gammainc
+from scipy.special import gammainc, gammaln
 
 from ...arrays import Array
 
 PEAK_SHAPE, UNDERSHOOT_SHAPE, UNDERSHOOT_RATIO = 6.0, 16.0, 1 / 6
 """SPM's defaults: gamma densities of shape 6 and 16 with scale 1 s; the undershoot has a sixth of the peak's weight."""
+
+IMPULSE_S = 0.001
+"""A shorter stimulus is an impulse: the difference of two nearly equal cumulative functions would be rounding."""
 
 
 def response(since_onset_s: Array, duration_s: float) -> Array:
@@ -22,7 +27,7 @@ def response(since_onset_s: Array, duration_s: float) -> Array:
     since_onset_s : array of float, any shape
         Seconds since stimulus onset. The response is 0 before onset.
     duration_s : float
-        Stimulus duration.
+        Stimulus duration; 0 is an impulse.
 
     Returns
     -------
@@ -38,9 +43,17 @@ def _peak(duration_s: float) -> float:
 
 def _convolved(since_onset_s: Array, duration_s: float) -> Array:
     """Convolve the HRF with a boxcar of `duration_s`: a difference of two cumulative gamma functions."""
+    if duration_s < IMPULSE_S:
+        return _density(PEAK_SHAPE, since_onset_s) - UNDERSHOOT_RATIO * _density(UNDERSHOOT_SHAPE, since_onset_s)
 
     def integral(time_s: Array) -> Array:
         time_s = np.maximum(time_s, 0)
         return gammainc(PEAK_SHAPE, time_s) - UNDERSHOOT_RATIO * gammainc(UNDERSHOOT_SHAPE, time_s)
 
     return integral(since_onset_s) - integral(since_onset_s - duration_s)
+
+
+def _density(shape: float, time_s: Array) -> Array:
+    """Return the gamma density of a shape, scale 1 s; 0 before time 0."""
+    after_s = np.maximum(time_s, np.finfo(float).tiny)
+    return np.exp((shape - 1) * np.log(after_s) - after_s - gammaln(shape))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from ...errors import BraindError
 
@@ -65,12 +66,8 @@ def load_part(path: Path, name: str, device: torch.device, dtype: torch.dtype) -
                 path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
             ),
         )
-        # transformers replaces missing tensors by random numbers
+        # transformers initialises missing weights at random
         missing = sorted(found["missing_keys"])
-        if missing:
-            raise LdmError(
-                f"{path}: the weights lack {missing[0]}, so this is not the text encoder its config.json says"
-            )
     else:
         part = _loaded(
             path,
@@ -78,6 +75,10 @@ def load_part(path: Path, name: str, device: torch.device, dtype: torch.dtype) -
                 path, torch_dtype=dtype, use_safetensors=True, local_files_only=True
             ),
         )
+        # diffusers leaves missing weights on the meta device, without content
+        missing = sorted(name for name, tensor in part.state_dict().items() if tensor.is_meta)
+    if missing:
+        raise LdmError(f"{path}: the weights lack {missing[0]}, so this is not its config.json's model")
     return part.to(device).eval().requires_grad_(False)
 
 
@@ -126,8 +127,8 @@ def fuse_lora(unet: Any, path: Path) -> None:
     Raises
     ------
     LdmError
-        The file is missing, is no safetensors file, belongs to another model, or changes the text encoder too: c would
-        mean something else, and fitted weights would no longer hold.
+        If the file is missing, is no safetensors file, changes nothing of this denoiser, or changes the text encoder
+        too. Decoder weights would not fit a changed text encoder.
     """
     from diffusers.loaders import StableDiffusionLoraLoaderMixin
 
@@ -145,9 +146,12 @@ def fuse_lora(unet: Any, path: Path) -> None:
                 "braind takes LoRAs of the denoiser alone"
             )
         loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
+        # diffusers only warns
+        if not getattr(unet, "peft_config", None):
+            raise LdmError(f"{path}: this LoRA changes nothing of the model's denoiser; give a LoRA of this model")
         unet.fuse_lora()
         unet.unload_lora()
-    except (OSError, ValueError, LookupError, RuntimeError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
         raise LdmError(f"{path}: this LoRA does not fit the model's denoiser: {error}") from error
 
 

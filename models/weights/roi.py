@@ -10,6 +10,9 @@ import numpy as np
 from ...arrays import Array
 from ...errors import BraindError
 
+LARGEST_VOXEL = 1e7
+"""Scanners store at most 16 bits a voxel, and pipelines scale BOLD to means of 100 to 10,000."""
+
 
 class RoiError(BraindError):
     """A mask is empty, or voxels are not finite."""
@@ -82,6 +85,23 @@ def check_finite(voxels: Array) -> None:
         raise RoiError(
             f"{n_bad} of the decoder's {voxels.size} voxels are NaN or infinite; send 0 where a voxel has no signal",
             code="not_finite",
+        )
+
+
+def check_range(voxels: Array) -> None:
+    """Refuse numbers that no scanner and no response estimate gives.
+
+    Raises
+    ------
+    RoiError
+        `code` range, naming the largest number and the bound.
+    """
+    largest = float(np.abs(voxels).max(initial=0.0))
+    if largest > LARGEST_VOXEL:
+        raise RoiError(
+            f"a voxel of {largest:.3g}; no BOLD signal and no % signal change is above {LARGEST_VOXEL:.0g}: "
+            "check dtype, byte order and scale",
+            code="range",
         )
 
 

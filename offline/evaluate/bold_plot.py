@@ -46,19 +46,23 @@ def draw_bold(scores: dict[str, Any], path: Path) -> None:
 
 def _draw_panel(axes: Axes, scores: dict[str, Any], name: str, chance: float) -> None:
     betas = _score(scores["beta"], name)
-    axes.axhspan(*betas["ci95"], color=BETAS, alpha=0.1, linewidth=0)
-    axes.axhline(betas["mean"], color=BETAS, linewidth=1, label="betas (whole sessions)")
+    if "mean" in betas:
+        axes.axhspan(*betas["ci95"], color=BETAS, alpha=0.1, linewidth=0)
+        axes.axhline(betas["mean"], color=BETAS, linewidth=1, label="betas (whole sessions)")
     axes.axhline(chance, color=CHANCE, linewidth=0.9, linestyle=":", label="chance")
     drawn = [(CAUSAL, scores["bold"]), *([(LAGGED, scores["lagged"])] if "final" in scores["lagged"] else [])]
     for number, (look, by_delay) in enumerate(drawn):
         rows = {float(delay): row for delay, row in by_delay["seconds_after_onset"].items()}
         rows[FINAL_ESTIMATE_S] = by_delay["final"]
-        found = [_score(row, name) for row in rows.values()]
+        measured = {delay_s: _score(row, name) for delay_s, row in rows.items() if "mean" in _score(row, name)}
+        if not measured:
+            continue
+        found = list(measured.values())
         means = [score["mean"] for score in found]
         reach = zip(
             *((score["mean"] - score["ci95"][0], score["ci95"][1] - score["mean"]) for score in found), strict=True
         )
-        times_s = [delay_s + APART_S * (number - (len(drawn) - 1) / 2) for delay_s in rows]
+        times_s = [delay_s + APART_S * (number - (len(drawn) - 1) / 2) for delay_s in measured]
         axes.errorbar(times_s, means, list(reach), **look, markersize=3.5, linewidth=1.1, elinewidth=0.8)
     delays = [float(delay) for delay in scores["bold"]["seconds_after_onset"]]
     axes.set_xticks([*delays, FINAL_ESTIMATE_S], [*(f"{delay_s:g}" for delay_s in delays), "final"])

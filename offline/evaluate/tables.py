@@ -66,13 +66,15 @@ def bold_table(scores: dict[str, Any]) -> ScoreTable:
         {"clip_two_way": 0.5} if "clip_two_way" in measures else {}
     )
 
-    def mean(row: dict[str, Any], name: str) -> float:
-        return (row[name] if name in row else row["zc"][name])["mean"]
+    def mean(row: dict[str, Any], name: str) -> float | None:
+        return (row[name] if name in row else row["zc"][name]).get("mean")
 
     def cell(row: dict[str, Any], name: str) -> str:
-        best, chance = mean(scores["beta"], name), compared[name]
-        share = f" ({(mean(row, name) - chance) / (best - chance):.0%})" if best > chance else ""
-        return f"{mean(row, name):.3f}{share}"
+        found, best, chance = mean(row, name), mean(scores["beta"], name), compared[name]
+        if found is None:
+            return "–"
+        share = f" ({(found - chance) / (best - chance):.0%})" if best is not None and best > chance else ""
+        return f"{found:.3f}{share}"
 
     heads = {"z_correlation": "z correlation", "c_correlation": "c correlation", **measures}
     return ScoreTable(

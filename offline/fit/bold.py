@@ -118,12 +118,20 @@ def read_bold_trials(data: BoldDataSet, subject: int, voxel_index: Array) -> tup
 def final_estimates(
     tree: BoldDataSet, subject: int, voxel_index: Array, prior: BoldPrior, report: Report | None = None
 ) -> BoldTrials:
-    """Estimate every trial with BOLD from the volumes up to its final estimate."""
+    """Estimate every trial with BOLD from the volumes up to its final estimate.
+
+    Raises
+    ------
+    BoldError
+        If no run goes on long enough for an estimate.
+    """
     rows, voxels = [], []
     for row, estimate in _estimated(tree, subject, voxel_index, prior, report):
         if estimate.is_final:
             rows.append(row)
             voxels.append(estimate.betas)
+    if not rows:
+        raise BoldError(f"subject {subject}: no BOLD series goes on for 4 s after a picture's onset; give longer runs")
     return BoldTrials(np.array(rows), np.stack(voxels))
 
 

@@ -4,6 +4,7 @@ import json
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,6 +93,18 @@ def test_a_number_too_large_for_float32_is_refused_as_not_finite(front):
     stored = values(0).astype("float64")
     stored[:] = 1e300
     assert front.take(volume_frames(0, stored=stored, run="large")).code == "not_finite"
+
+
+def test_numbers_that_no_scanner_gives_are_refused_with_the_bound(front):
+    def volume_of(number):  # stored numbers are 300 times the voxels
+        return volume_frames(0, stored=np.full_like(values(0), number, np.float32), run="huge")
+
+    front.take(wire.encode(hello(run="huge")))
+    for number in (1e37, -1e37, 3e38, 3.01e9):
+        refused = front.take(volume_of(number))
+        assert refused.code == "range"
+        assert "is above 1e+07: check dtype, byte order and scale" in refused.sentence
+    assert front.take(volume_of(2.99e9)) == wire.Ack(session="ses", run="huge", index=0)
 
 
 def test_the_clock_is_told_and_what_the_sender_makes_of_it_is_shown(tmp_path):

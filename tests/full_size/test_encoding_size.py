@@ -19,8 +19,8 @@ print(1024 * int(next(l.split()[1] for l in P("/proc/self/status").read_text().s
 
 READ = """
 import sys; from pathlib import Path; import numpy as np
-from braind.client.nsd import NsdTree
-from braind.offline.encoding_responses import write_mean_responses
+from braind.client.datasets.nsd.tree import NsdTree
+from braind.offline.encode.responses import write_mean_responses
 tree = NsdTree(Path(sys.argv[1])); ids = np.unique(tree.trials(1).nsd_id)
 write_mean_responses(Path(sys.argv[2]), tree, 1, ids, np.flatnonzero(tree.brainmask(1)), lambda *_: None)
 """

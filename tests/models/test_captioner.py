@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from braind.models.captioner import Captioner, CaptionerError
@@ -93,3 +94,37 @@ def test_a_folder_without_such_a_model_is_refused_by_name(tmp_path, config, word
         (tmp_path / "config.json").write_text(config)
     with pytest.raises(CaptionerError, match=words):
         Captioner(tmp_path)
+
+
+def without_a_tensor(path):
+    tensors = load_file(path)
+    del tensors["text_decoder.bert.encoder.layer.0.attention.output.LayerNorm.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def with_another_shape(path):
+    tensors = load_file(path)
+    tensors["text_decoder.bert.encoder.layer.0.attention.output.dense.weight"] = torch.zeros(3, 5)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("damage", [without_a_tensor, with_another_shape, truncated, lambda path: path.unlink()])
+def test_damaged_weights_are_refused_and_never_filled_with_random_ones(tmp_path, damage):
+    made_for_it(tmp_path)
+    damage(tmp_path / "model.safetensors")
+    with pytest.raises(CaptionerError, match=f"{tmp_path} is no image-to-text model that transformers can load"):
+        Captioner(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_says_nothing_is_refused_with_the_picture(tmp_path):
+    made_for_it(tmp_path)
+    captioner = Captioner(tmp_path)
+    captioner._describe = lambda pictures: ["a  ball\n", " ", "a dog"]
+    with pytest.raises(CaptionerError, match="says nothing of picture 1: take another model"):
+        captioner.describe(PICTURES)

@@ -158,13 +158,26 @@ def test_volumes_that_were_passed_over_or_decoded_before_a_crash_are_given_to_th
 
 
 def test_an_onset_that_no_estimate_can_be_made_of_is_logged_and_the_run_goes_on(journal, caplog):
-    """The front takes a duration of 0: in BIDS it stands for an impulse."""
-    journal.add_event(wire.Event(session="ses", run="run-01", event=9, onset_s=1.0, duration_s=0.0), None)
+    """The front refuses such an onset; a journal may hold one from an earlier version."""
+    journal.add_event(wire.Event(session="ses", run="run-01", event=9, onset_s=1.0, duration_s=-1.0), None)
     record_run(journal, n_events=1)
     run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     assert {trial.event for place in run.ready() for trial in run.trials(place)} == {0}
     assert "run run-01: this trial is not decoded: event 9" in caplog.text
+
+
+@pytest.mark.parametrize("duration_s", [0.0, 1e-300, 1e-4, 0.5, 3600.0])
+def test_a_trial_of_any_duration_from_an_impulse_on_is_decoded(journal, duration_s):
+    event = wire.Event(session="ses", run="run-01", event=9, onset_s=1.0, duration_s=duration_s)
+    journal.add_event(event, None)
+    record_run(journal, n_events=0)
+    run = RunEstimates(journal, HELLO, PRIOR)
+    run.advance()
+    trials = [trial for place in run.ready() for trial in run.trials(place)]
+    assert {trial.event for trial in trials} == {9}
+    assert trials[-1].is_final
+    assert all(np.isfinite(trial.voxels).all() for trial in trials)
 
 
 def test_a_volume_that_cannot_be_read_back_fails_alone(journal, caplog):

@@ -7,7 +7,7 @@ import pytest
 from running_daemon import PNG, hello
 
 from braind.client import wire
-from braind.daemon.journal.database import JournalError
+from braind.daemon.journal.database import JournalError, RecordError
 from braind.daemon.journal.journal import Journal
 from braind.daemon.journal.records import Pair
 from braind.daemon.sessions import Sessions
@@ -244,3 +244,24 @@ def test_a_trials_own_pair_goes_before_its_runs():
     assert Pair.named_by(own, run) == Pair("a", "b")
     assert Pair.named_by(onset, run) == Pair(100, 101)
     assert Pair.named_by(onset, hello()) is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_decode_whose_numbers_are_not_finite_is_refused_and_the_next_one_kept(journal, number):
+    provenance = wire.Provenance(
+        subject=1, preset="p", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=True, version="0"
+    )
+    common = {
+        "session": "ses",
+        "run": "run-01",
+        "index": 0,
+        "stage": "scores",
+        "provenance": provenance,
+        "timings_s": {},
+    }
+    with pytest.raises(RecordError, match="message 1"):
+        journal.add_decode(wire.Decode(seq=1, retrieved=(wire.Retrieved(label="cat", score=number),), **common))
+    with pytest.raises(RecordError, match="message 1"):
+        journal.add_decode(wire.Decode(seq=1, feedback=number, uncertainty=number, **common))
+    assert journal.add_decode(wire.Decode(seq=1, **common))
+    assert [message.seq for message in journal.published(1, 10)] == [1]

@@ -1,5 +1,7 @@
 """Causal estimates: overlapping trials against known responses, gaps, spikes, uncertainty, and the prior's learning."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -202,3 +204,123 @@ def test_trials_are_estimated_from_the_volumes_so_far():
     for estimate in estimates_of(first_half, prior_of(50)):
         if estimate.is_final and estimate.since_onset_s >= FINAL_ESTIMATE_S:
             assert (estimate.betas == whole[estimate.event_number].betas).all()
+
+
+def test_voxels_without_signal_have_no_response():
+    signal, onsets_s, betas = simulate()
+    signal[:, [4, 9]] = 0
+    no_mean = replace(prior_of(signal.shape[1]), amplitude_mean=np.zeros(signal.shape[1], np.float32))
+    _, estimates, flags = stream(signal, onsets_s, no_mean)
+    finals = final_of(estimates, len(betas))
+    found = np.array([final.betas for final in finals.values()])
+    assert np.isfinite(found).all()
+    assert not found[:, [4, 9]].any()
+    assert sum(flag.is_spike for flag in flags) <= 3
+
+
+def test_dead_voxels_do_not_disturb_the_others():
+    signal, onsets_s, betas = simulate(noise=0.05)
+    signal[:, :5] = 0
+    _, estimates, _ = stream(signal, onsets_s)
+    finals = final_of(estimates, len(betas))
+    found, true = (np.array(rows)[:, 5:].ravel() for rows in (
+        [final.betas for final in finals.values()], [betas[event] for event in finals]
+    ))  # fmt: skip
+    assert np.corrcoef(found, true)[0, 1] > 0.97
+
+
+def test_a_voxel_that_loses_its_signal_has_finite_betas():
+    signal, onsets_s, betas = simulate()
+    signal[len(signal) // 2 :, 7] = 0
+    _, estimates, _ = stream(signal, onsets_s)
+    for final in final_of(estimates, len(betas)).values():
+        assert np.isfinite(final.betas).all()
+        assert np.isfinite(final.std).all()
+
+
+def test_a_voxel_whose_first_volume_is_empty_is_estimated_from_its_first_signal_on():
+    signal, onsets_s, betas = simulate(noise=0.05)
+    late = signal.copy()
+    late[0, 11] = 0
+    (_, whole, _), (_, found, flags) = stream(signal, onsets_s), stream(late, onsets_s)
+    whole, found = final_of(whole, len(betas)), final_of(found, len(betas))
+    last = [event for event in found if event > 20]
+    assert [found[event].betas[11] for event in last] == pytest.approx(
+        [whole[event].betas[11] for event in last], abs=0.15
+    )
+    assert not any(flag.is_spike for flag in flags[:5])
+
+
+def test_a_run_whose_first_volumes_were_missed_is_estimated_as_well():
+    signal, onsets_s, betas = simulate(noise=0.05)
+    estimator = CausalEstimator(TR_S, prior_of(signal.shape[1]))
+    for event, onset_s in enumerate(onsets_s):
+        estimator.add_event(event, onset_s)
+    finals = {}
+    for index in range(30, len(signal)):
+        estimator.add_volume(index, signal[index])
+        finals |= {one.event_number: one for one in estimator.current_estimates() if one.is_final}
+    later = {event: final for event, final in finals.items() if onsets_s[event] > 30 * TR_S}
+    assert len(later) > 15
+    assert correlation(later, betas) > 0.95
+    # a trial that had passed its peak by the first volume has no final estimate
+    assert all(onsets_s[event] > 30 * TR_S - FINAL_ESTIMATE_S for event in finals)
+
+
+def test_an_onset_before_the_run_is_estimated_while_its_response_lasts():
+    signal, _, _ = simulate(n_trials=5)
+    estimator = CausalEstimator(TR_S, prior_of(signal.shape[1]))
+    estimator.add_event(0, -3.0)
+    estimator.add_event(1, -30.0)
+    estimator.add_volume(0, signal[0])
+    assert [one.event_number for one in estimator.current_estimates()] == []
+    estimator.add_volume(1, signal[1])
+    (estimate,) = estimator.current_estimates()
+    assert estimate.event_number == 0
+    assert estimate.since_onset_s == pytest.approx(3 + TR_S)
+
+
+def test_two_events_at_one_time_share_their_response():
+    signal, onsets_s, _ = simulate(n_trials=20, noise=0.05)
+    single, double = (CausalEstimator(TR_S, prior_of(signal.shape[1])) for _ in range(2))
+    for event, onset_s in enumerate(onsets_s):
+        single.add_event(event, onset_s)
+        double.add_event(event, onset_s)
+    double.add_event(99, onsets_s[8])
+    for index, volume in enumerate(signal):
+        single.add_volume(index, volume)
+        double.add_volume(index, volume)
+    first, second = double.estimate(8), double.estimate(99)
+    assert first.betas == pytest.approx(second.betas, abs=1e-3)
+    # priors of mean 1 and nothing that tells the two apart
+    assert first.betas + second.betas == pytest.approx(single.estimate(8).betas, abs=0.15)
+    assert first.uncertainty > 5 * single.estimate(8).uncertainty
+
+
+def test_an_event_announced_twice_counts_once():
+    signal, onsets_s, _ = simulate(n_trials=5)
+    once, twice = (CausalEstimator(TR_S, prior_of(signal.shape[1])) for _ in range(2))
+    for estimator in (once, twice, twice):
+        estimator.add_event(0, onsets_s[0])
+    for index, volume in enumerate(signal[:20]):
+        once.add_volume(index, volume)
+        twice.add_volume(index, volume)
+    assert twice.estimate(0).betas.tobytes() == once.estimate(0).betas.tobytes()
+
+
+def test_a_slow_drift_is_no_response():
+    n_volumes = 120
+    ramp = 1 + 0.05 * np.arange(n_volumes)[:, None] / n_volumes
+    signal = (1000 * ramp * np.ones((1, 20))).astype(np.float32)
+    onsets_s = np.arange(20.0, 140.0, 8.0)
+    no_mean = replace(prior_of(20, amplitude_variance=1.0), amplitude_mean=np.zeros(20, np.float32))
+    _, estimates, _ = stream(signal, onsets_s, no_mean)
+    finals = final_of(estimates, len(onsets_s))
+    assert np.abs(np.array([finals[event].betas for event in sorted(finals)][-5:])).max() < 0.1
+
+
+def test_volumes_in_other_units_give_the_same_betas():
+    signal, onsets_s, betas = simulate(n_trials=10)
+    (_, first, _), (_, second, _) = stream(signal, onsets_s), stream(signal * np.float32(0.125), onsets_s)
+    for event, final in final_of(first, len(betas)).items():
+        assert final.betas == pytest.approx(final_of(second, len(betas))[event].betas, abs=1e-3)

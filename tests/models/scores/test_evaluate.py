@@ -94,10 +94,8 @@ def score(scene, name="mindeye", reconstructs=(paint,), **options):
     weights, held_out, training = scene
     protocol = PROTOCOLS[name]
     scorer = options.pop("scorer", None) or scorer_of(held_out, protocol, [upper_half])
-    evaluation = Evaluation(
-        weights, held_out, reconstructs, scorer, n_bootstrap=options.pop("n_bootstrap", 200),
-        progress=options.pop("progress", None),
-    )  # fmt: skip
+    settings = {name: options.pop(name) for name in ("n_bootstrap", "progress") if name in options}
+    evaluation = Evaluation(weights, held_out, reconstructs, scorer, **{"n_bootstrap": 200, **settings})
     return evaluate(evaluation, training, protocol, **options)
 
 

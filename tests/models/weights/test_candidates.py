@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from braind.models.weights.candidate_names import CandidateNames
 from braind.models.weights.candidates import Candidates, CandidatesError
@@ -128,3 +129,52 @@ def test_arrays_of_different_lengths_are_refused():
         Candidates(candidates.z, candidates.c[:3], candidates.nsd_id, candidates.labels)
     with pytest.raises(CandidatesError, match="at least one"):
         Candidates(candidates.z[:0], candidates.c[:0], candidates.nsd_id[:0], [])
+
+
+def test_each_mode_ranks_by_what_it_reads():
+    z, c = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)[[2, 0, 1]]
+    candidates = Candidates(z, c, np.arange(3), ["a", "b", "c"])
+    assert candidates.scores(z[0], c[0], "z").argmax() == 0
+    assert candidates.scores(np.zeros(3), z[0], "c").argmax() == 1
+    both = candidates.scores(z[0], z[1])
+    assert both == pytest.approx((candidates.scores(z[0], z[1], "z") + candidates.scores(z[0], z[1], "c")) / 2)
+
+
+def test_equal_scores_are_ranked_in_the_sets_order():
+    features = np.array([[1.0, 0], [0, 1], [1, 0], [0, 1]], np.float32)
+    candidates = Candidates(features, features, np.arange(4), ["a", "b", "c", "d"])
+    assert [position for position, _ in candidates.rank(features[1], features[1], 4)] == [1, 3, 0, 2]
+
+
+def test_a_set_whose_features_are_all_the_same_scores_0():
+    candidates = Candidates(np.ones((3, 2)), np.full((3, 4), 7.0), np.arange(3), ["a", "b", "c"])
+    assert candidates.scores(np.ones(2), np.ones(4)).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "labels", "tensor"])
+def test_a_damaged_set_is_refused_by_name(tmp_path, damage):
+    path = tmp_path / "candidates.safetensors"
+    make_candidates(3).save(path)
+    tensors = {name: np.zeros(3, np.float32) for name in ("z", "c", "nsd_id")}
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-10])
+    elif damage == "labels":
+        path.write_bytes(save(tensors, metadata={"labels": '["a", 2]'}))
+    else:
+        path.write_bytes(save({"z": tensors["z"]}, metadata={"labels": '["a", "b", "c"]'}))
+    with pytest.raises(CandidatesError, match=r"candidates.safetensors: no readable candidate set .* braind fit"):
+        Candidates.load(path)
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path):
+    path = tmp_path / "candidates.safetensors"
+    candidates = make_candidates(3)
+    candidates.c[1, 2, 3] = np.nan
+    candidates.save(path)
+    with pytest.raises(CandidatesError, match="not finite; make it again with braind fit"):
+        Candidates.load(path)
+
+
+def test_a_set_is_written_whole_beside_nothing_else(tmp_path):
+    make_candidates(3).save(tmp_path / "new" / "candidates.safetensors")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["candidates.safetensors"]
