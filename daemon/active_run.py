@@ -7,7 +7,7 @@ from ..client.wire import EndRun, Event, Hello, Volume
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
 from .journal.journal import Journal
-from .journal.records import RunRecord, State
+from .journal.records import RunRecord, VolumeState
 
 
 @dataclass(eq=False)
@@ -56,7 +56,7 @@ class ActiveRun:
         return None if volume.index > self.highest_index else self.journal.same_volume(volume, voxels)
 
     def add_volume(
-        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State
+        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: VolumeState
     ) -> None:
         """Commit a volume; raise JournalError if it is not durable."""
         self.journal.add_volume(volume, voxels, seen=seen, whole=whole, state=state)

@@ -89,11 +89,11 @@ def check_weights(record: RunRecord, weights: Weights) -> None:
         )
 
 
-def check_idle(in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
+def check_idle(in_use: Weights, current_run: str, n_waiting: int) -> None:
     """Refuse other weights while a run is being sent (`code` run_open) or decodes are pending (`code` busy)."""
-    if run_at_hand:
+    if current_run:
         raise Refusal(
-            f"run {run_at_hand} is open: its volumes are kept under weights {in_use.fingerprint}; use others when it "
+            f"run {current_run} is open: its volumes are kept under weights {in_use.fingerprint}; use others when it "
             "has ended",
             code="run_open",
         )

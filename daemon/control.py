@@ -12,7 +12,7 @@ from ..errors import BraindError
 from .checks import Refusal
 from .publish import frames, message_of
 from .sessions import Sessions
-from .state import Standing
+from .state import DaemonState
 
 MOST_FETCHED = 256
 
@@ -36,13 +36,13 @@ class Control:
         self,
         socket: zmq.asyncio.Socket,
         sessions: Sessions,
-        standing: Standing,
+        state: DaemonState,
         *,
         pause: Callable[[bool], None],
         use: Callable[[wire.Use], None],
         shut_down: Callable[[], None],
     ) -> None:
-        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._socket, self._sessions, self._state = socket, sessions, state
         self._pause, self._use, self._shut_down = pause, use, shut_down
 
     async def serve(self) -> None:
@@ -68,7 +68,7 @@ class Control:
     def _answer(self, message: wire.Message) -> list[list[Any]]:
         match message:
             case wire.StatusRequest():
-                return [wire.encode(self._standing.status())]
+                return [wire.encode(self._state.status())]
             case wire.FetchRequest():
                 return self._fetch(message)
             case wire.Pause():
@@ -78,7 +78,7 @@ class Control:
                 self._use(message)
                 return [wire.encode(wire.Done(note="the next run is decoded with these weights"))]
             case wire.Calibration():
-                self._standing.calibration = message
+                self._state.calibration = message
                 return [wire.encode(wire.Done(note="told to the viewers"))]
             case wire.Shutdown():
                 self._shut_down()
@@ -93,5 +93,5 @@ class Control:
         limit = min(max(request.limit, 0), MOST_FETCHED)
         found = self._sessions.published(from_seq, limit)
         # What is not published yet comes by itself; sent from here it would come twice.
-        found = [one for one in found if one.seq <= self._standing.last_seq and message_of(one)]
+        found = [one for one in found if one.seq <= self._state.last_seq and message_of(one)]
         return [*map(frames, found), wire.encode(wire.Done(note=f"{len(found)} messages"))]

@@ -24,7 +24,7 @@ from .active_run import ActiveRun
 from .checks import Refusal
 from .journal.records import RunRecord
 from .sessions import Sessions
-from .state import Standing
+from .state import DaemonState
 
 LOG_EVERY_S = 1.0
 SILENT_S = 60.0
@@ -41,7 +41,7 @@ class Front:
     ----------
     socket : ROUTER
     sessions : Sessions
-    standing : Standing
+    state : DaemonState
     weights : Weights
         They name the subject, the grid and the voxels to keep.
     candidates : CandidateNames
@@ -56,14 +56,14 @@ class Front:
         self,
         socket: zmq.asyncio.Socket,
         sessions: Sessions,
-        standing: Standing,
+        state: DaemonState,
         weights: Weights,
         candidates: CandidateNames,
         *,
         store_volumes: bool,
         wake: Callable[[link.Wake | link.EndOfRun], None],
     ) -> None:
-        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._socket, self._sessions, self._state = socket, sessions, state
         self._weights, self._candidates = weights, candidates
         self._store_volumes, self._wake = store_volumes, wake
         self._last_logged_s: dict[str, float] = {}
@@ -77,13 +77,13 @@ class Front:
         self._weights, self._candidates = weights, candidates
         self._runs.clear()
 
-    def run_at_hand(self) -> str:
+    def current_run(self) -> str:
         """Return the run that is being sent; "" if the last run has ended or nothing has come for a while."""
         if time.monotonic() - self._heard_s > SILENT_S:
             return ""
-        journal = self._sessions.find(self._standing.session)
-        record = journal.run(self._standing.run) if journal else None
-        return self._standing.run if record and record.n_volumes is None else ""
+        journal = self._sessions.find(self._state.session)
+        record = journal.run(self._state.run) if journal else None
+        return self._state.run if record and record.n_volumes is None else ""
 
     async def serve(self) -> None:
         """Answer messages, for ever."""
@@ -175,8 +175,8 @@ class Front:
         received_s = time.time()
         checks.check_clock(request)
         if request.offset_s is not None:
-            self._standing.clock_offset_s = request.offset_s
-            self._standing.clock_uncertainty_s = request.uncertainty_s
+            self._state.clock_offset_s = request.offset_s
+            self._state.clock_uncertainty_s = request.uncertainty_s
         return Clock(sent_s=request.sent_s, received_s=received_s, answered_s=time.time())
 
     def _open_run(self, hello: Hello) -> Welcome:
@@ -193,9 +193,9 @@ class Front:
         self._hold(ActiveRun.of_record(journal, record, self._weights, self._candidates))
         self._heard_s = time.monotonic()
         simulated = self._weights.card.simulated or hello.simulated
-        standing = self._standing
-        standing.session, standing.run, standing.simulated = hello.session, hello.run, simulated
-        standing.clock_offset_s = standing.clock_uncertainty_s = None  # another machine may send this run
+        state = self._state
+        state.session, state.run, state.simulated = hello.session, hello.run, simulated
+        state.clock_offset_s = state.clock_uncertainty_s = None  # another machine may send this run
         next_index = journal.next_index(hello.run)
         logger.info(
             "run %s of session %s is open, from volume %d on%s",
@@ -253,7 +253,7 @@ class Front:
         return run
 
     def _refuse(self, message: Any, code: str, sentence: str) -> Refused:
-        self._standing.n_refused += 1
+        self._state.n_refused += 1
         # A sender may be wrong a thousand times a second.
         now_s = time.monotonic()
         if now_s - self._last_logged_s.get(code, -LOG_EVERY_S) >= LOG_EVERY_S:

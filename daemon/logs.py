@@ -67,7 +67,7 @@ class Throttle:
 
 
 def configure_logging() -> None:
-    """Send braind's log records to stderr, from INFO on, in place of whatever was set up before."""
+    """Send braind's log records to stderr, from INFO on, in pending of whatever was set up before."""
     handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty():
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))

@@ -11,7 +11,7 @@ from .journal.database import JournalError
 from .journal.records import Published
 from .logs import Outage
 from .sessions import Sessions
-from .state import Standing
+from .state import DaemonState
 
 HEARTBEAT_S = 1.0
 BATCH = 32
@@ -29,10 +29,10 @@ class Publisher:
         self,
         socket: zmq.asyncio.Socket,
         sessions: Sessions,
-        standing: Standing,
+        state: DaemonState,
         on_published: Callable[[wire.Decode | wire.Skipped], None],
     ) -> None:
-        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._socket, self._sessions, self._state = socket, sessions, state
         self._on_published = on_published
         self._publishing = asyncio.Lock()
         self._reading = Outage(logger, "decodes cannot be published")
@@ -49,7 +49,7 @@ class Publisher:
                     await self._publish(published)
 
     async def _publish(self, published: Published) -> None:
-        self._standing.last_seq = published.seq
+        self._state.last_seq = published.seq
         message = message_of(published)
         if message is not None:
             await self._socket.send_multipart(frames(published))
@@ -57,7 +57,7 @@ class Publisher:
 
     def _unpublished(self) -> list[Published]:
         try:
-            found = self._sessions.published(self._standing.last_seq + 1, BATCH)
+            found = self._sessions.published(self._state.last_seq + 1, BATCH)
         except JournalError as error:
             self._reading.failed(error)
             return []
@@ -68,10 +68,10 @@ class Publisher:
         """Once a second, for ever: send a heartbeat, and before it what an unreadable journal had held back."""
         while True:
             await self.publish_new()
-            await self._socket.send_multipart(wire.encode(self._standing.heartbeat()))
+            await self._socket.send_multipart(wire.encode(self._state.heartbeat()))
             await asyncio.sleep(HEARTBEAT_S)
 
-    async def hear_subscriptions(self) -> None:
+    async def read_subscriptions(self) -> None:
         """Take note of viewers that come and go, for ever: an XPUB's subscriptions must be read."""
         while True:
             subscription = await self._socket.recv()

@@ -26,16 +26,15 @@ from .checks import check_idle, check_same_grid
 from .control import Control
 from .front import Front
 from .journal.database import JournalError
-from .journal.journal import Journal
 from .logs import configure_logging
+from .outcomes import Outcomes
 from .preflight import load_weights, record_only
-from .publish import Publisher, is_last
+from .publish import Publisher
 from .sessions import Sessions
 from .sockets import bind_sockets
-from .state import Standing
+from .state import DaemonState
 from .supervise import Supervisor
 
-MOST_CRASHES = 2
 STOPPED_AT_ONCE = 130
 
 logger = logging.getLogger(__name__)
@@ -96,13 +95,11 @@ class Daemon:
         self._config, self._weights, self._decoder = config, weights, decoder
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
-        self._standing = Standing(
+        self._state = DaemonState(
             self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
         )
-        self._standing.last_seq = self._sessions.last_seq()
-        self._on_its_way: dict[tuple[str, str, int], link.Wake] = {}
-        """Volumes acked and not settled; a decoder that starts anew is told when they arrived."""
-        self._at_hand: link.Taking | None = None
+        self._state.last_seq = self._sessions.last_seq()
+        self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
             self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
         )
@@ -126,11 +123,11 @@ class Daemon:
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
         self._addresses = sockets.endpoints
         write_endpoints(self._config, sockets.endpoints)
-        self._publisher = Publisher(sockets.decodes, self._sessions, self._standing, self._on_published)
+        self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
         self._front = Front(
             sockets.ingest,
             self._sessions,
-            self._standing,
+            self._state,
             self._weights,
             candidates,
             store_volumes=self._config.serve.store_volumes,
@@ -139,12 +136,12 @@ class Daemon:
         control = Control(
             sockets.control,
             self._sessions,
-            self._standing,
+            self._state,
             pause=self._pause,
             use=self._use,
             shut_down=self._stop_asked.set,
         )
-        self._hear_signals()
+        self._watch_signals()
         if self._weights.is_blank:
             logger.info("recording: no weights for subject %d yet", self._weights.card.subject)
             self._say_ready()
@@ -153,7 +150,7 @@ class Daemon:
             asyncio.create_task(self._front.serve(), name="ingest"),
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
-            asyncio.create_task(self._publisher.hear_subscriptions(), name="subscriptions"),
+            asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
         ]
         stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
         ended: set[asyncio.Task] = set()
@@ -176,34 +173,21 @@ class Daemon:
         newest = self._sessions.newest()
         if newest:
             with self._sessions.without_if_damaged(newest.session):
-                self._standing.session, self._standing.run = newest.session, newest.newest_run()
-        for journal in self._sessions.all():
-            with self._sessions.without_if_damaged(journal.session):
-                self._log_waiting(journal)
-
-    def _log_waiting(self, journal: Journal) -> None:
-        n_waiting = journal.counts().get("waiting", 0)
-        n_usable = len(journal.waiting(self._weights.fingerprint))
-        if n_usable:
-            logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
-        if n_waiting > n_usable:
-            logger.warning(
-                "session %s: %d volumes were recorded under other weights and stay as they are",
-                journal.session, n_waiting - n_usable,
-            )  # fmt: skip
+                self._state.session, self._state.run = newest.session, newest.newest_run()
+        self._sessions.log_waiting(self._weights.fingerprint)
 
     def _setup(self) -> link.Setup:
         return link.Setup(
             decoder=self._decoder,
             journals_path=str(self._sessions.journals_path),
             sessions=self._sessions.names(),
-            next_seq=self._standing.last_seq + 1,
+            next_seq=self._state.last_seq + 1,
             policy=self._config.serve.policy,
             keep_warm_ms=self._config.decode.keep_warm_ms,
-            paused=self._standing.paused,
+            paused=self._state.paused,
         )
 
-    def _hear_signals(self) -> None:
+    def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, self._on_signal)
@@ -219,12 +203,12 @@ class Daemon:
 
     def _wake(self, line: link.Wake | link.EndOfRun) -> None:
         if isinstance(line, link.Wake):
-            self._on_its_way[line.session, line.run, line.index] = line
-        self._supervisor.say(line)
+            self._outcomes.add_arrival(line)
+        self._supervisor.send(line)
 
     def _pause(self, paused: bool) -> None:
-        self._standing.paused = paused
-        self._supervisor.say(link.PauseDecoding(paused=paused))
+        self._state.paused = paused
+        self._supervisor.send(link.PauseDecoding(paused=paused))
         logger.info("decoding rests; volumes are still acked" if paused else "decoding goes on")
 
     def _use(self, request: wire.Use) -> None:
@@ -232,19 +216,16 @@ class Daemon:
         decoder = msgspec.structs.replace(
             self._decoder, weights_path=request.weights, candidates_path=request.candidates
         )
-        in_use, journals = self._weights, self._sessions.all()
-        n_waiting = sum(
-            len(journal.waiting(in_use.fingerprint)) + len(journal.runs_to_finish(in_use.fingerprint))
-            for journal in journals
-        )
-        check_idle(in_use, self._front.run_at_hand(), n_waiting)  # before files are read, which delays acks
+        in_use = self._weights
+        # Checked before files are read: reading files delays acks.
+        check_idle(in_use, self._front.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
         weights = load_weights(in_use.card.subject, *_paths(decoder))
         check_same_grid(weights, in_use)
         candidates = Candidates.load(Path(decoder.candidates_path))
         self._weights, self._decoder = weights, decoder
         self._front.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
-        self._standing.use(weights)
-        self._on_its_way.clear()
+        self._state.use(weights)
+        self._outcomes.clear()
         self._supervisor.renew()
         logger.info("weights %s, fitted on %d trials, from now on", weights.fingerprint, weights.card.n_trials)
 
@@ -253,19 +234,19 @@ class Daemon:
             case link.Ready():
                 self._on_ready(line)
             case link.Taking():
-                self._at_hand = line
+                self._outcomes.start(line)
             case link.Committed():
                 await self._publisher.publish_new()
             case link.Settled():
-                self._settle(line.session, line.run, line.index, line.state, {})
+                self._outcomes.settle(line.session, line.run, line.index, line.state)
 
     def _on_ready(self, ready: link.Ready) -> None:
-        standing = self._standing
-        is_first = not standing.engine
-        standing.engine, standing.ldm, standing.preset = ready.engine, ready.ldm, ready.preset
-        standing.decoder_ready = True
-        for wake in self._on_its_way.values():
-            self._supervisor.say(wake)
+        state = self._state
+        is_first = not state.engine
+        state.engine, state.ldm, state.preset = ready.engine, ready.ldm, ready.preset
+        state.decoder_ready = True
+        for wake in self._outcomes.in_flight():
+            self._supervisor.send(wake)
         logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
         if is_first:
             logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.preset)
@@ -281,55 +262,19 @@ class Daemon:
             sys.stdout.flush()
 
     async def _on_death(self) -> None:
-        """Blame the volume at hand; one that did it twice is passed over."""
-        self._standing.decoder_ready = False
-        self._standing.decoder_restarts += 1
+        """Count the decoder's crash against its current volume."""
+        self._state.decoder_ready = False
+        self._state.decoder_restarts += 1
+        # The volume may have been decoded before the crash: publishing settles it.
         await self._publisher.publish_new()
-        blamed, self._at_hand = self._at_hand, None
-        journal = self._sessions.find(blamed.session) if blamed else None
-        if not blamed or not journal:
-            return
-        try:
-            if journal.count_crash(blamed.run, blamed.index) < MOST_CRASHES:
-                return
-            skipped = wire.Skipped(
-                seq=self._standing.last_seq + 1,
-                session=blamed.session,
-                run=blamed.run,
-                index=blamed.index,
-                reason=f"failed: the decoder process died over it {MOST_CRASHES} times",
-                failed=True,
-            )
-            journal.add_decode(skipped, outcome="failed")
-        except JournalError as error:
-            logger.error("%s", error)
+        self._outcomes.count_crash()
         await self._publisher.publish_new()
-
-    def _on_published(self, message: wire.Decode | wire.Skipped) -> None:
-        if not is_last(message):
-            return
-        if isinstance(message, wire.Decode):
-            self._standing.note_decode(message)
-            self._settle(message.session, message.run, message.index, "decoded", message.timings_s)
-        else:
-            outcome = "failed" if message.failed else "skipped"
-            self._settle(message.session, message.run, message.index, outcome, {})
-
-    def _settle(self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float]) -> None:
-        """Say what became of a volume, in one line."""
-        wake = self._on_its_way.pop((session, run, index), None)
-        if self._at_hand and (self._at_hand.session, self._at_hand.run, self._at_hand.index) == (session, run, index):
-            self._at_hand = None
-        steps_s = ({"ack": wake.ack_s} if wake else {}) | timings_s
-        steps = "".join(f", {step} {1000 * seconds:.0f} ms" for step, seconds in steps_s.items())
-        fields = {"session": session, "run": run, "index": index, "outcome": outcome, "seconds": steps_s}
-        logger.info("run %s, volume %d: %s%s", run, index, outcome, steps, extra={"fields": fields})
 
     # ── stopping ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _finish(self, ingest: asyncio.Task[None]) -> None:
         """Take nothing more; let the decoder end its volume; publish what is done."""
-        self._standing.stopping = True
+        self._state.stopping = True
         await _cancel([ingest])
         await self._supervisor.stop()
         await self._publisher.publish_new()

@@ -152,7 +152,25 @@ class Sessions:
                 n_waiting += journal.counts().get("waiting", 0)
         return n_waiting
 
+    def n_to_decode(self, weights: str) -> int:
+        """Return the number of waiting volumes and unfinished runs that were recorded under these weights."""
+        return sum(len(journal.waiting(weights)) + len(journal.runs_to_finish(weights)) for journal in self.all())
+
+    def log_waiting(self, weights: str) -> None:
+        """Log each session's waiting volumes: those recorded under these weights, and those under other weights."""
+        for journal in self.all():
+            with self.without_if_damaged(journal.session):
+                n_usable = len(journal.waiting(weights))
+                n_others = journal.counts().get("waiting", 0) - n_usable
+                if n_usable:
+                    logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
+                if n_others > 0:
+                    logger.warning(
+                        "session %s: %d volumes were recorded under other weights and stay as they are",
+                        journal.session, n_others,
+                    )  # fmt: skip
+
     def close(self) -> None:
-        """Close all."""
+        """Close all journals."""
         for journal in self._open.values():
             journal.close()

@@ -21,7 +21,7 @@ Read = TypeVar("Read")
 logger = logging.getLogger(__name__)
 
 
-class Standing:
+class DaemonState:
     """What is known about the daemon beside what its journals say."""
 
     def __init__(self, sessions: Sessions, weights: Weights, *, preset: str, policy: str) -> None:

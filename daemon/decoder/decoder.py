@@ -16,7 +16,7 @@ from ...models.weights.bold_prior import BoldPrior
 from .. import link
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
-from ..journal.records import END_OF_RUN, NO_EVENT, Waiting
+from ..journal.records import END_OF_RUN, NO_EVENT, Pending
 from ..sessions import Sessions
 from .cadence import Cadence
 from .trials import RunEstimates, Trial, beta_trial
@@ -46,7 +46,7 @@ class Decoder:
     def __init__(self, setup: link.Setup, stages: "Stages", say: Callable[[link.ToFront], None]) -> None:
         self.paused = setup.paused
         self._policy = setup.policy
-        self._stages, self._say = stages, say
+        self._stages, self._send = stages, say
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
         self._sessions.open_all(setup.sessions)
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
@@ -136,8 +136,8 @@ class Decoder:
         """Close the journals."""
         self._sessions.close()
 
-    def _waiting(self) -> list[Waiting]:
-        """Return what can be decoded now, in order: beta volumes, and places where BOLD completes an estimate."""
+    def _waiting(self) -> list[Pending]:
+        """Return what can be decoded now, in order: beta volumes, and all_pending where BOLD completes an estimate."""
         self._open_sessions()
         # Each holds the signal of its whole run, and the journal that was open when it began.
         self._bold_runs = {
@@ -145,7 +145,7 @@ class Decoder:
             for (session, run), bold_run in self._bold_runs.items()
             if not bold_run.is_over and bold_run.journal is self._sessions.find(session)
         }
-        found: list[Waiting] = []
+        found: list[Pending] = []
         for journal in self._sessions.all():
             with self._sessions.without_if_damaged(journal.session):
                 found += self._waiting_in(journal)
@@ -162,44 +162,44 @@ class Decoder:
                 logger.error("%s", error)
             del self._to_open[session]
 
-    def _waiting_in(self, journal: Journal) -> list[Waiting]:
+    def _waiting_in(self, journal: Journal) -> list[Pending]:
         weights = self._stages.weights.fingerprint
         volumes = journal.waiting(weights)
         to_finish = journal.runs_to_finish(weights)
-        bold = {run for run in {*(place.run for place in volumes), *to_finish} if self._is_bold(journal, run)}
-        ready: list[Waiting] = []
+        bold = {run for run in {*(pending.run for pending in volumes), *to_finish} if self._is_bold(journal, run)}
+        ready: list[Pending] = []
         for run in bold:
             bold_run = self._bold_runs[journal.session, run]
-            for place, state in bold_run.advance():
-                self._say(link.Settled(session=journal.session, run=run, index=place.index, state=state))
-                self._let_go(place)
+            for pending, state in bold_run.advance():
+                self._send(link.Settled(session=journal.session, run=run, index=pending.index, state=state))
+                self._forget(pending)
             if run in to_finish:
                 bold_run.finish()
             ready += bold_run.ready()
-        betas = [place for place in volumes if place.run not in bold]
-        return sorted(betas + ready, key=lambda place: (place.arrival, place.is_end))
+        betas = [pending for pending in volumes if pending.run not in bold]
+        return sorted(betas + ready, key=lambda pending: (pending.arrival, pending.is_end))
 
-    def _newest(self, waiting: list[Waiting]) -> Waiting:
-        """Let go of all but the newest place; one that only unfolds ends no older trial's wait for its pictures."""
-        provisional = [place for place in waiting if self._is_provisional(place)]
-        complete = [place for place in waiting if not self._is_provisional(place)]
-        for place in provisional if complete else provisional[:-1]:
-            if place != waiting[-1]:
-                with self._sessions.without_if_damaged(place.session):
-                    self._settle_used(place)
-        for place in complete[:-1]:
-            with self._sessions.without_if_damaged(place.session):
-                self._skip(place, "a newer volume was waiting")
+    def _newest(self, waiting: list[Pending]) -> Pending:
+        """Let go of all but the newest pending; one that only unfolds ends no older trial's wait for its pictures."""
+        provisional = [pending for pending in waiting if self._is_provisional(pending)]
+        complete = [pending for pending in waiting if not self._is_provisional(pending)]
+        for pending in provisional if complete else provisional[:-1]:
+            if pending != waiting[-1]:
+                with self._sessions.without_if_damaged(pending.session):
+                    self._settle_used(pending)
+        for pending in complete[:-1]:
+            with self._sessions.without_if_damaged(pending.session):
+                self._skip(pending, "a newer volume was waiting")
         return complete[-1] if complete else provisional[-1]
 
-    def _is_provisional(self, place: Waiting) -> bool:
-        bold_run = self._bold_runs.get((place.session, place.run))
-        return bold_run is not None and bold_run.is_provisional(place)
+    def _is_provisional(self, pending: Pending) -> bool:
+        bold_run = self._bold_runs.get((pending.session, pending.run))
+        return bold_run is not None and bold_run.is_provisional(pending)
 
-    def _settle_used(self, place: Waiting) -> None:
-        self._sessions[place.session].set_state(place.arrival, "used")
-        self._say(link.Settled(session=place.session, run=place.run, index=place.index, state="used"))
-        self._let_go(place)
+    def _settle_used(self, pending: Pending) -> None:
+        self._sessions[pending.session].set_state(pending.arrival, "used")
+        self._send(link.Settled(session=pending.session, run=pending.run, index=pending.index, state="used"))
+        self._forget(pending)
 
     def _is_bold(self, journal: Journal, run: str) -> bool:
         hello = journal.hello(run)
@@ -211,47 +211,47 @@ class Decoder:
             self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior)
         return True
 
-    def _decode(self, place: Waiting) -> None:
+    def _decode(self, pending: Pending) -> None:
         taken_s = time.monotonic()
-        self._say(link.Taking(session=place.session, run=place.run, index=place.index))
-        journal = self._sessions[place.session]
-        bold_run = self._bold_runs.get((place.session, place.run))
+        self._send(link.Taking(session=pending.session, run=pending.run, index=pending.index))
+        journal = self._sessions[pending.session]
+        bold_run = self._bold_runs.get((pending.session, pending.run))
         try:
             # 5. one trial; for BOLD those of which this volume tells more
-            trials = bold_run.trials(place) if bold_run else [beta_trial(journal, place)]
+            trials = bold_run.trials(pending) if bold_run else [beta_trial(journal, pending)]
             steps_s: dict[int, dict[str, float]] = {}
             if len(trials) > 1:
                 # What is final is waited for most: its scores come first of all, its pictures, which take long, last.
                 for trial in trials:
                     if trial.is_final:
-                        steps_s[trial.event] = self._decode_trial(journal, place, trial, taken_s, has_pictures=False)
+                        steps_s[trial.event] = self._decode_trial(journal, pending, trial, taken_s, has_pictures=False)
             for trial in trials:
                 self._decode_trial(
-                    journal, place, trial, taken_s,
+                    journal, pending, trial, taken_s,
                     steps_s=steps_s.get(trial.event, {}),
                     has_pictures=trial.is_final,
                     is_last_trial=trial is trials[-1],
                 )  # fmt: skip
-            if place.is_end:
-                journal.finish_run(place.run)
+            if pending.is_end:
+                journal.finish_run(pending.run)
         except JournalError as error:
             if not isinstance(error, RecordError):
                 raise
-            logger.error("run %s, volume %d: cannot be decoded: %s", place.run, place.index, error)
-            self._skip(place, f"failed: {error}", failed=True)
+            logger.error("run %s, volume %d: cannot be decoded: %s", pending.run, pending.index, error)
+            self._skip(pending, f"failed: {error}", failed=True)
         except Exception as error:
-            logger.exception("run %s, volume %d: cannot be decoded", place.run, place.index)
-            self._skip(place, f"failed: {error}", failed=True)
+            logger.exception("run %s, volume %d: cannot be decoded", pending.run, pending.index)
+            self._skip(pending, f"failed: {error}", failed=True)
         else:
-            if self._is_provisional(place):
-                self._settle_used(place)
+            if self._is_provisional(pending):
+                self._settle_used(pending)
             else:
-                self._let_go(place)
+                self._forget(pending)
 
     def _decode_trial(
         self,
         journal: Journal,
-        place: Waiting,
+        pending: Pending,
         trial: Trial,
         taken_s: float,
         *,
@@ -264,20 +264,20 @@ class Decoder:
         `steps_s` are those of stages that were journaled before.
         """
         done_s: dict[str, float] = {}
-        heard = self._heard.get((place.session, place.run, place.index))
+        heard = self._heard.get((pending.session, pending.run, pending.index))
         # A volume that an earlier daemon acked counts from when it was found again.
         arrived_s = heard.arrived_s if heard else taken_s
         before_s = {"ack": heard.ack_s} if heard else {}
-        simulated = journal.hello(place.run).simulated
+        simulated = journal.hello(pending.run).simulated
         for result in self._stages.run(trial.voxels, trial.pair, has_pictures=has_pictures):
             done_s = {"decoder": taken_s} | result.steps_s | (steps_s or {})
             provenance = self._stages.provenance
             has_seen = result.stage == "scores" and trial.seen is not None
             decode = Decode(
                 seq=self._next_seq,
-                session=place.session,
-                run=place.run,
-                index=place.index,
+                session=pending.session,
+                run=pending.run,
+                index=pending.index,
                 stage=result.stage,
                 provenance=msgspec.structs.replace(provenance, simulated=provenance.simulated or simulated),
                 timings_s=before_s | {step: round(at_s - arrived_s, 6) for step, at_s in done_s.items()},
@@ -297,34 +297,34 @@ class Decoder:
                 misaligned=trial.misaligned,
             )
             # 8. journaled; the front publishes what is
-            outcome = "decoded" if result.is_last and is_last_trial and not place.is_end else None
+            outcome = "decoded" if result.is_last and is_last_trial and not pending.is_end else None
             payload = trial.seen if has_seen else result.png
-            added = journal.add_decode(decode, payload, event=trial.event, at_end=place.is_end, outcome=outcome)
+            added = journal.add_decode(decode, payload, event=trial.event, at_end=pending.is_end, outcome=outcome)
             self._committed(journal, added)
             if result.is_last:
                 self._unrefined = decode, trial.event, arrived_s
         return done_s
 
-    def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
-        journal = self._sessions[place.session]
+    def _skip(self, pending: Pending, reason: str, *, failed: bool = False) -> None:
+        journal = self._sessions[pending.session]
         skipped = Skipped(
-            seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason, failed=failed
+            seq=self._next_seq, session=pending.session, run=pending.run, index=pending.index, reason=reason, failed=failed
         )
-        if place.is_end:
+        if pending.is_end:
             self._committed(journal, journal.add_decode(skipped, event=END_OF_RUN))
-            journal.finish_run(place.run)
+            journal.finish_run(pending.run)
         else:
             self._committed(journal, journal.add_decode(skipped, outcome="failed" if failed else "skipped"))
-        self._let_go(place)
+        self._forget(pending)
 
     def _committed(self, journal: Journal, added: bool) -> None:
         # Not added: an earlier decoder journaled this stage and died before the volume was settled.
         if added:
-            self._say(link.Committed(session=journal.session, seq=self._next_seq))
+            self._send(link.Committed(session=journal.session, seq=self._next_seq))
             self._next_seq += 1
 
-    def _let_go(self, place: Waiting) -> None:
-        self._heard.pop((place.session, place.run, place.index), None)
-        bold_run = self._bold_runs.get((place.session, place.run))
+    def _forget(self, pending: Pending) -> None:
+        self._heard.pop((pending.session, pending.run, pending.index), None)
+        bold_run = self._bold_runs.get((pending.session, pending.run))
         if bold_run:
-            bold_run.forget(place)
+            bold_run.forget(pending)

@@ -17,7 +17,7 @@ from ...models.bold.estimator import CausalEstimator, Estimate
 from ...models.weights.bold_prior import BoldPrior
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
-from ..journal.records import NO_EVENT, Pair, State, Waiting
+from ..journal.records import NO_EVENT, Pair, VolumeState, Pending
 
 logger = logging.getLogger(__name__)
 
@@ -55,28 +55,28 @@ class RunEstimates:
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
         """Arrival of the last volume read from the journal; the estimator gets no late volume."""
-        self._given: Waiting | None = None
-        self._ready: dict[Waiting, list[Trial]] = {}
+        self._given: Pending | None = None
+        self._ready: dict[Pending, list[Trial]] = {}
         self._finished = False
 
-    def advance(self) -> list[tuple[Waiting, State]]:
+    def advance(self) -> list[tuple[Pending, VolumeState]]:
         """Give new onsets and volumes to the estimator; return the volumes that need no decode, with their state.
 
         After a `JournalError` this object is invalid: make another.
         """
-        settled: list[tuple[Waiting, State]] = []
-        for place, state in self.journal.run_volumes(self._run, self._seen_arrival):
-            for event in self.journal.events(self._run, self._seen_arrival, place.arrival):
+        settled: list[tuple[Pending, VolumeState]] = []
+        for pending, state in self.journal.run_volumes(self._run, self._seen_arrival):
+            for event in self.journal.events(self._run, self._seen_arrival, pending.arrival):
                 self._announce(event.header)
-            self._seen_arrival = place.arrival
+            self._seen_arrival = pending.arrival
             if state in ("late", "failed"):
                 continue
-            trials, outcome = self._use(place)
+            trials, outcome = self._use(pending)
             if state == "waiting" and outcome:
-                self.journal.set_state(place.arrival, outcome)
-                settled.append((place, outcome))
+                self.journal.set_state(pending.arrival, outcome)
+                settled.append((pending, outcome))
             elif state == "waiting":
-                self._ready[place] = trials
+                self._ready[pending] = trials
         return settled
 
     def finish(self) -> None:
@@ -95,21 +95,21 @@ class RunEstimates:
         """Return whether the run has ended and all its trials are decoded or skipped."""
         return self._finished and not self._ready
 
-    def ready(self) -> list[Waiting]:
-        """Return the places that have trials to decode, in order."""
+    def ready(self) -> list[Pending]:
+        """Return the all_pending that have trials to decode, in order."""
         return list(self._ready)
 
-    def trials(self, place: Waiting) -> list[Trial]:
-        """Return the trials that a place has estimated anew."""
-        return self._ready[place]
+    def trials(self, pending: Pending) -> list[Trial]:
+        """Return the trials that a pending has estimated anew."""
+        return self._ready[pending]
 
-    def is_provisional(self, place: Waiting) -> bool:
-        """Return whether a place has no final estimate: later places will replace all its estimates."""
-        return not any(trial.is_final for trial in self._ready[place])
+    def is_provisional(self, pending: Pending) -> bool:
+        """Return whether a pending has no final estimate: later all_pending will replace all its estimates."""
+        return not any(trial.is_final for trial in self._ready[pending])
 
-    def forget(self, place: Waiting) -> None:
-        """Drop a place's trials after they are decoded or skipped."""
-        self._ready.pop(place, None)
+    def forget(self, pending: Pending) -> None:
+        """Drop a pending's trials after they are decoded or skipped."""
+        self._ready.pop(pending, None)
 
     def _announce(self, event: Event) -> None:
         try:
@@ -117,25 +117,25 @@ class RunEstimates:
         except BraindError as error:
             logger.error("run %s: this trial is not decoded: %s", self._run, error)
 
-    def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
+    def _use(self, pending: Pending) -> tuple[list[Trial], VolumeState | None]:
         """Return a volume's trials, or the state of a volume without trials."""
-        if self._given and place.index < self._given.index:
-            logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
+        if self._given and pending.index < self._given.index:
+            logger.warning("run %s, volume %d: came after volume %d", pending.run, pending.index, self._given.index)
             return [], "late"
-        self._given = place
+        self._given = pending
         try:
-            header, voxels, _ = self.journal.volume(place.arrival)
+            header, voxels, _ = self.journal.volume(pending.arrival)
             motion = None if header.motion is None else np.array(header.motion)
-            self._estimator.add_volume(place.index, voxels, motion)
-            self._flag(place.index * self._tr_s, voxels)
+            self._estimator.add_volume(pending.index, voxels, motion)
+            self._flag(pending.index * self._tr_s, voxels)
             trials = self._trials(self._estimator.current_estimates())
         except JournalError as error:
             if not isinstance(error, RecordError):
                 raise
-            logger.error("run %s, volume %d: cannot be used: %s", place.run, place.index, error)
+            logger.error("run %s, volume %d: cannot be used: %s", pending.run, pending.index, error)
             return [], "failed"
         except Exception:
-            logger.exception("run %s, volume %d: cannot be used", place.run, place.index)
+            logger.exception("run %s, volume %d: cannot be used", pending.run, pending.index)
             return [], "failed"
         return trials, None if trials else "used"
 
@@ -164,8 +164,8 @@ class RunEstimates:
         return trials
 
 
-def beta_trial(journal: Journal, place: Waiting) -> Trial:
+def beta_trial(journal: Journal, pending: Pending) -> Trial:
     """Return the trial of a beta volume."""
-    header, voxels, seen = journal.volume(place.arrival)
-    pair = Pair.named_by(header, journal.hello(place.run))
+    header, voxels, seen = journal.volume(pending.arrival)
+    pair = Pair.named_by(header, journal.hello(pending.run))
     return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair)

@@ -15,7 +15,7 @@ from ...arrays import Array
 from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
 from .database import Database, JournalError
 from .reader import SCHEMA, JournalReader
-from .records import NO_EVENT, JournaledEvent, JournaledVolume, State, Waiting
+from .records import NO_EVENT, JournaledEvent, JournaledVolume, VolumeState, Pending
 
 _TABLES = """
 CREATE TABLE runs (
@@ -125,7 +125,7 @@ class Journal(JournalReader):
         return row and row[0] == volume.crc32 and row[1] == voxels.tobytes()
 
     def add_volume(
-        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State = "waiting"
+        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: VolumeState = "waiting"
     ) -> None:
         """Commit a volume. The front may ack it afterwards.
 
@@ -177,14 +177,14 @@ class Journal(JournalReader):
 
     # ── what the decoder takes and hands back ───────────────────────────────────────────────────────────────────────
 
-    def waiting(self, weights: str) -> list[Waiting]:
+    def waiting(self, weights: str) -> list[Pending]:
         """Return the waiting volumes of the runs recorded under these weights, in the order of arrival."""
         rows = self._database.rows(
             "SELECT arrival, run, volume_index FROM volumes JOIN runs USING (run) "
             "WHERE state = 'waiting' AND weights = ? ORDER BY arrival",
             weights,
         )
-        return [Waiting(arrival, self.session, run, index) for arrival, run, index in rows]
+        return [Pending(arrival, self.session, run, index) for arrival, run, index in rows]
 
     def runs_to_finish(self, weights: str) -> list[str]:
         """Return the ended runs whose last trials are not decoded yet."""
@@ -196,14 +196,14 @@ class Journal(JournalReader):
         with self._database.commit() as database:
             database.execute("UPDATE runs SET finish = 'done' WHERE run = ?", (run,))
 
-    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Waiting, State]]:
+    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Pending, VolumeState]]:
         """Return a run's volumes after `after_arrival`, in the order of arrival, with their states."""
         rows = self._database.rows(
             "SELECT arrival, run, volume_index, state FROM volumes WHERE run = ? AND arrival > ? ORDER BY arrival",
             run,
             after_arrival,
         )
-        return [(Waiting(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
+        return [(Pending(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
 
     def volume(self, arrival: int) -> JournaledVolume:
         """Read a volume back."""
@@ -242,7 +242,7 @@ class Journal(JournalReader):
         *,
         event: int = NO_EVENT,
         at_end: bool = False,
-        outcome: State | None = None,
+        outcome: VolumeState | None = None,
     ) -> bool:
         """Commit one message for the viewers and, if `outcome` is given, the new state of its volume.
 
@@ -267,7 +267,7 @@ class Journal(JournalReader):
                 database.execute("UPDATE runs SET finish = 'done' WHERE run = ? AND finish = 'waiting'", (message.run,))
         return added.rowcount == 1
 
-    def set_state(self, arrival: int, state: State) -> None:
+    def set_state(self, arrival: int, state: VolumeState) -> None:
         """Commit a volume's state."""
         with self._database.commit() as database:
             database.execute("UPDATE volumes SET state = ? WHERE arrival = ?", (state, arrival))

@@ -9,9 +9,9 @@ from ...client.wire import Candidate, Event, Hello, Volume
 # waiting: acked, not decoded yet · decoded · skipped: policy `latest` passed it over · used: a BOLD volume at which no
 # trial's estimate became ready · late: a BOLD volume that came after a volume of higher index was used · failed:
 # decoding raised an error · recorded: the daemon had no weights.
-State = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
+VolumeState = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
 
-# In place of an onset's number: for a decode of a beta volume, and for a message about a run's end.
+# In pending of an onset's number: for a decode of a beta volume, and for a message about a run's end.
 NO_EVENT = -1
 END_OF_RUN = -2
 
@@ -48,10 +48,10 @@ class RunRecord(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A volume's place in the journal. `arrival` orders volumes by when they were committed.
+class Pending:
+    """A volume's pending in the journal. `arrival` orders volumes by when they were committed.
 
-    `is_end`: the place stands for the end of the run, and the volume is the run's last.
+    `is_end`: the pending stands for the end of the run, and the volume is the run's last.
     """
 
     arrival: int

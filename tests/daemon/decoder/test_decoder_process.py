@@ -11,7 +11,7 @@ from braind.daemon import link
 LISTEN = """
 import os, queue, sys, threading
 from braind.daemon import link
-from braind.daemon.decoder_process import _listen
+from braind.daemon.decoder.process import _listen
 from braind.daemon.logs import configure_logging
 
 configure_logging()
