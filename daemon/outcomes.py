@@ -1,4 +1,4 @@
-"""What becomes of each acked volume: decoded, skipped, used, late or failed. Crashes of the decoder are counted here."""
+"""The outcome of each acked volume, and the crashes of the decoder that are counted against a volume."""
 
 import logging
 

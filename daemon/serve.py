@@ -1,4 +1,4 @@
-"""`braind serve`: the front process with its sockets, and the decoder process that it watches over."""
+"""`braind serve`: the front process, which owns the sockets and supervises the decoder process."""
 
 import asyncio
 import logging
@@ -50,18 +50,19 @@ def serve(
 ) -> int:
     """Run the daemon until a signal or a client stops it; return 0, the exit status.
 
-    Once the decoder is warmed up, one line on stdout says `ready`, with a JSON object of addresses and process id.
+    When the decoder is warmed up, the daemon writes one line to stdout: `ready` and a JSON object with the addresses
+    and the process id.
 
     Parameters
     ----------
-    mask_paths : masks of voxels to record. With masks the daemon starts without weights: it records volumes of the
-        kind, and decodes once a client names weights.
+    mask_paths : masks of the voxels to record. With masks the daemon starts without weights: it records volumes of
+        this kind, and decodes after a client has sent `Use`.
 
     Raises
     ------
     BraindError
-        If the daemon cannot start: an address or port cannot or must not be bound, the data folder is in use or not
-        writable, or weights, candidates or LDM are missing or do not belong together.
+        If the daemon cannot start: the address is not loopback, a port is in use, the data folder is in use or not
+        writable, or weights, candidates or LDM are missing or do not fit each other.
     """
     configure_logging()
     check_loopback(config.serve.host)
@@ -83,7 +84,7 @@ def serve(
 
 
 class Daemon:
-    """The front process: it runs sockets, publisher and supervisor, and acts on the decoder's lines.
+    """The front process: it runs the sockets, the publisher and the supervisor, and acts on the decoder's lines.
 
     Parameters
     ----------
@@ -104,22 +105,18 @@ class Daemon:
             self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
         )
         self._stop_asked = asyncio.Event()
-        self._has_said_ready = False
+        self._is_announced = False
 
     async def run(self) -> None:
-        """Serve until a signal or a client says stop.
+        """Serve until a signal or a client stops the daemon.
 
         Raises
         ------
         BraindError
-            A port in use; weights, candidates or LDM that the decoder cannot use.
+            If a port is in use, or the decoder cannot use the weights, the candidates or the LDM.
         """
         self._resume()
-        candidates = (
-            CandidateNames(np.empty(0, np.int64), ())
-            if self._weights.is_blank
-            else CandidateNames.load(Path(self._decoder.candidates_path))
-        )
+        candidates = self._candidates()
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
         self._addresses = sockets.endpoints
         write_endpoints(self._config, sockets.endpoints)
@@ -141,10 +138,10 @@ class Daemon:
             use=self._use,
             shut_down=self._stop_asked.set,
         )
-        self._watch_signals()
+        self._handle_signals()
         if self._weights.is_blank:
             logger.info("recording: no weights for subject %d yet", self._weights.card.subject)
-            self._say_ready()
+            self._announce_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
         serving = [
             asyncio.create_task(self._front.serve(), name="ingest"),
@@ -176,6 +173,11 @@ class Daemon:
                 self._state.session, self._state.run = newest.session, newest.newest_run()
         self._sessions.log_waiting(self._weights.fingerprint)
 
+    def _candidates(self) -> CandidateNames:
+        if self._weights.is_blank:
+            return CandidateNames(np.empty(0, np.int64), ())
+        return CandidateNames.load(Path(self._decoder.candidates_path))
+
     def _setup(self) -> link.Setup:
         return link.Setup(
             decoder=self._decoder,
@@ -187,7 +189,7 @@ class Daemon:
             paused=self._state.paused,
         )
 
-    def _watch_signals(self) -> None:
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, self._on_signal)
@@ -212,7 +214,7 @@ class Daemon:
         logger.info("decoding rests; volumes are still acked" if paused else "decoding goes on")
 
     def _use(self, request: wire.Use) -> None:
-        """Decode with other weights from now on, if they fit and nothing is left to decode with the present ones."""
+        """Use other weights from now on; refuse weights that do not fit, and a daemon that still has work."""
         decoder = msgspec.structs.replace(
             self._decoder, weights_path=request.weights, candidates_path=request.candidates
         )
@@ -241,22 +243,20 @@ class Daemon:
                 self._outcomes.settle(line.session, line.run, line.index, line.state)
 
     def _on_ready(self, ready: link.Ready) -> None:
-        state = self._state
-        is_first = not state.engine
-        state.engine, state.ldm, state.preset = ready.engine, ready.ldm, ready.preset
-        state.decoder_ready = True
+        is_first = not self._state.engine
+        self._state.note_ready(ready.engine, ready.ldm, ready.preset)
         for wake in self._outcomes.in_flight():
             self._supervisor.send(wake)
         logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
         if is_first:
             logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.preset)
-            if not self._has_said_ready:
-                self._say_ready()
+            if not self._is_announced:
+                self._announce_ready()
 
-    def _say_ready(self) -> None:
-        self._has_said_ready = True
+    def _announce_ready(self) -> None:
+        self._is_announced = True
         addresses = msgspec.json.encode(self._addresses).decode()
-        # Whoever started the daemon may have closed its end.
+        # The program that started the daemon may have closed the pipe.
         with suppress(BrokenPipeError):
             sys.stdout.write(f"ready {addresses}\n")
             sys.stdout.flush()
@@ -273,7 +273,7 @@ class Daemon:
     # ── stopping ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _finish(self, ingest: asyncio.Task[None]) -> None:
-        """Take nothing more; let the decoder end its volume; publish what is done."""
+        """Take no further message, let the decoder finish its volume, and publish its decodes."""
         self._state.stopping = True
         await _cancel([ingest])
         await self._supervisor.stop()
@@ -289,7 +289,7 @@ class Daemon:
 
 
 def _paths(decoder: link.DecoderSettings) -> tuple[Path, Path, Path | None]:
-    """Return the paths of weights, candidates and LDM; None is the embedded LDM."""
+    """Return the paths of weights, candidates and LDM; None stands for the embedded LDM."""
     ldm_path = decoder.pipeline.ldm_path
     return Path(decoder.weights_path), Path(decoder.candidates_path), Path(ldm_path) if ldm_path else None
 

@@ -35,7 +35,7 @@ def main() -> None:
     lines: queue.SimpleQueue[link.ToDecoder] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, lines), daemon=True).start()
 
-    def say(line: link.ToFront) -> None:
+    def send(line: link.ToFront) -> None:
         to_front.write(link.encode(line))
 
     try:
@@ -45,11 +45,11 @@ def main() -> None:
         stages = Stages(setup.decoder)
         loaded_s = time.monotonic()
         stages.warm_up()
-        decoder = Decoder(setup, stages, say)
+        decoder = Decoder(setup, stages, send)
     except BraindError as error:
-        say(link.Unfit(code=error.code, sentence=str(error)))
+        send(link.Unfit(code=error.code, sentence=str(error)))
         _leave(1)
-    say(
+    send(
         link.Ready(
             engine=stages.provenance.engine,
             ldm=stages.provenance.ldm,
@@ -74,7 +74,7 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
                 if isinstance(line, link.Stop):
                     return
                 if isinstance(line, link.Wake):
-                    decoder.hear(line)
+                    decoder.add_arrival(line)
                 elif isinstance(line, link.PauseDecoding):
                     decoder.paused = line.paused
                 # EndOfRun is only a reason to look into the journal.

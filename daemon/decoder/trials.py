@@ -17,7 +17,7 @@ from ...models.bold.estimator import CausalEstimator, Estimate
 from ...models.weights.bold_prior import BoldPrior
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
-from ..journal.records import NO_EVENT, Pair, VolumeState, Pending
+from ..journal.records import NO_EVENT, Pair, Pending, VolumeState
 
 logger = logging.getLogger(__name__)
 

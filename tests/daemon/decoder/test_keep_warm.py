@@ -32,7 +32,7 @@ def clock(monkeypatch):
 
 def heard(tmp_path, keep_warm_ms, pulses):
     setup = setup_line(tmp_path, decoder_settings(), keep_warm_ms=keep_warm_ms)
-    decoder = Decoder(setup, SimpleNamespace(keep_warm=lambda: pulses.append(1)), print)
+    decoder = Decoder(setup, SimpleNamespace(weights=None, keep_warm=lambda: pulses.append(1)), print)
     for arrived_s in (96.0, 97.0, 98.0, 99.0, 100.0):
         decoder._cadence.add_arrival(arrived_s)
     return decoder

@@ -49,7 +49,9 @@ def record_run(journal, n_events=5):
 
 
 def ready_trials(run):
-    return {pending: [(trial.event, trial.voxels.tobytes()) for trial in run.trials(pending)] for pending in run.ready()}
+    return {
+        pending: [(trial.event, trial.voxels.tobytes()) for trial in run.trials(pending)] for pending in run.ready()
+    }
 
 
 def test_trials_are_the_estimators_own(journal):
@@ -149,12 +151,12 @@ def test_volumes_that_were_passed_over_or_decoded_before_a_crash_are_given_to_th
     record_run(journal)
     undisturbed = RunEstimates(journal, HELLO, PRIOR)
     undisturbed.advance()
-    all_pending = undisturbed.ready()
-    for pending, state in zip(all_pending[:-1], itertools.cycle(("decoded", "skipped", "used")), strict=False):
+    ready = undisturbed.ready()
+    for pending, state in zip(ready[:-1], itertools.cycle(("decoded", "skipped", "used")), strict=False):
         journal.set_state(pending.arrival, state)
     after = RunEstimates(journal, HELLO, PRIOR)
     assert after.advance() == []
-    assert ready_trials(after) == {all_pending[-1]: ready_trials(undisturbed)[all_pending[-1]]}
+    assert ready_trials(after) == {ready[-1]: ready_trials(undisturbed)[ready[-1]]}
 
 
 def test_an_onset_that_no_estimate_can_be_made_of_is_logged_and_the_run_goes_on(journal, caplog):
