@@ -52,7 +52,7 @@ class ActiveRun:
         return self.hello.run
 
     def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
-        """Return True if the journal has this volume, False if other bytes have its index, None if the index is free."""
+        """Return True if the journal has this volume, False if its index has other bytes, None if the index is free."""
         return None if volume.index > self.highest_index else self.journal.same_volume(volume, voxels)
 
     def add_volume(

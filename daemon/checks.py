@@ -1,4 +1,4 @@
-"""The front's checks: names, runs, indices, pictures. The weights check the grid."""
+"""The front's checks of names, runs, indices and pictures. The weights check subject and grid."""
 
 import math
 import re
@@ -11,7 +11,7 @@ from .active_run import ActiveRun
 from .journal.records import RunRecord
 from .sockets import LARGEST_PICTURE_BYTES
 
-# Names become file names, and words in logs and on screens.
+# Names become file names and appear in logs and on screens.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HIGHEST_INDEX = 2**31 - 1
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -69,7 +69,7 @@ def check_pair(where: str, message: Hello | Volume | Event, names: CandidateName
 
 
 def check_same_run(hello: Hello, record: RunRecord) -> None:
-    """Refuse a second `Hello` that contradicts the run's first one (`code` conflict)."""
+    """Refuse a second `Hello` that contradicts the run's first `Hello` (`code` conflict)."""
     for field in ("subject", "kind", "tr_s", "simulated", "right", "foil"):
         before, now = getattr(record.hello, field), getattr(hello, field)
         if before != now:
@@ -106,7 +106,7 @@ def check_idle(in_use: Weights, current_run: str, n_waiting: int) -> None:
 
 
 def check_same_grid(weights: Weights, in_use: Weights) -> None:
-    """Refuse weights whose grid is not the daemon's (`code` shape or affine)."""
+    """Refuse weights of another grid than the daemon's (`code` shape or affine)."""
     try:
         in_use.check_volume(weights.card.shape, weights.card.affine)
     except BraindError as error:

@@ -1,4 +1,4 @@
-"""What can be decoded now: beta volumes, and BOLD volumes that complete estimates of trials. Policy `latest` is here."""
+"""Pending volumes: betas, and BOLD volumes with new estimates of trials. Policy `latest` chooses among them."""
 
 import logging
 from collections.abc import Callable

@@ -116,7 +116,7 @@ class Journal(JournalReader):
     # ── volumes and events, written by the front ────────────────────────────────────────────────────────────────────
 
     def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
-        """Return True if the journal has this volume, False if other bytes have its index, None if the index is free."""
+        """Return True if the journal has this volume, False if its index has other bytes, None if the index is free."""
         row = self._database.row(
             "SELECT crc32, masked FROM volumes JOIN voxels USING (arrival) WHERE run = ? AND volume_index = ?",
             volume.run,
