@@ -25,13 +25,12 @@ from .access import check_loopback, lock_data_path
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .front import Front
-from .journal.database import JournalError
 from .logs import configure_logging
 from .outcomes import Outcomes
 from .preflight import load_weights, record_only
 from .publish import Publisher
 from .sessions import Sessions
-from .sockets import bind_sockets
+from .sockets import Sockets, bind_sockets
 from .state import DaemonState
 from .supervise import Supervisor
 
@@ -118,48 +117,33 @@ class Daemon:
         self._resume()
         candidates = self._candidates()
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
-        self._addresses = sockets.endpoints
         write_endpoints(self._config, sockets.endpoints)
-        self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
-        self._front = Front(
-            sockets.ingest,
-            self._sessions,
-            self._state,
-            self._weights,
-            candidates,
-            store_volumes=self._config.serve.store_volumes,
-            wake=self._wake,
-        )
-        control = Control(
-            sockets.control,
-            self._sessions,
-            self._state,
-            pause=self._pause,
-            use=self._use,
-            shut_down=self._stop_asked.set,
-        )
+        control = self._connect(sockets, candidates)
         self._handle_signals()
         if self._weights.is_blank:
             logger.info("recording: no weights for subject %d yet", self._weights.card.subject)
             self._announce_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
-        serving = [
-            asyncio.create_task(self._front.serve(), name="ingest"),
+        ingest = asyncio.create_task(self._front.serve(), name="ingest")
+        stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
+        tasks = [
+            supervision,
+            ingest,
+            stopping,
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
         ]
-        stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
         ended: set[asyncio.Task] = set()
         try:
-            ended, _ = await asyncio.wait([supervision, stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
-            await self._finish(serving[0])
+            await self._finish(ingest)
             await supervision
         finally:
             self._supervisor.kill()
-            await _cancel([task for task in (supervision, stopping, *serving) if task not in ended])
+            await _cancel([task for task in tasks if task not in ended])
             sockets.close()
             self._sessions.close()
             remove_endpoints(self._config, os.getpid())
@@ -172,6 +156,22 @@ class Daemon:
             with self._sessions.without_if_damaged(newest.session):
                 self._state.session, self._state.run = newest.session, newest.newest_run()
         self._sessions.log_waiting(self._weights.fingerprint)
+
+    def _connect(self, sockets: Sockets, candidates: CandidateNames) -> Control:
+        """Give each socket its owner: the publisher, the front and the control, which is returned."""
+        self._addresses = sockets.endpoints
+        self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
+        self._front = Front(
+            sockets.ingest, self._sessions, self._state, self._weights, candidates,
+            store_volumes=self._config.serve.store_volumes,
+            wake=self._wake,
+        )  # fmt: skip
+        return Control(
+            sockets.control, self._sessions, self._state,
+            pause=self._pause,
+            use=self._use,
+            shut_down=self._stop_asked.set,
+        )  # fmt: skip
 
     def _candidates(self) -> CandidateNames:
         if self._weights.is_blank:
@@ -278,13 +278,7 @@ class Daemon:
         await _cancel([ingest])
         await self._supervisor.stop()
         await self._publisher.publish_new()
-        try:
-            n_waiting = self._sessions.n_waiting()
-        except JournalError as error:
-            logger.error("whether volumes wait for the next braind serve is not known: %s", error)
-        else:
-            if n_waiting:
-                logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
+        self._sessions.log_left()
         logger.info("stopped")
 
 

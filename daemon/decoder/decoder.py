@@ -17,7 +17,6 @@ from .. import link
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
 from ..journal.records import END_OF_RUN, NO_EVENT, Pending, VolumeState
-from ..logs import Outage
 from ..sessions import Sessions
 from .cadence import Cadence
 from .pending import PendingTrials, choose_latest
@@ -57,7 +56,6 @@ class Decoder:
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
         """The newest decode's last message, its event, and when its volume arrived; None after it was refined."""
-        self._warming = Outage(logger, "the GPU cannot be kept warm")
 
     def add_arrival(self, wake: link.Wake) -> None:
         """Note that a volume was committed, and when it arrived."""
@@ -144,10 +142,8 @@ class Decoder:
         self._warmed_for_s = expected_s
         try:
             self._stages.keep_warm()
-        except Exception as error:
-            self._warming.failed(error)
-        else:
-            self._warming.passed()
+        except Exception:
+            logger.exception("the GPU could not be kept warm for the next volume")
         return None
 
     def close(self) -> None:
@@ -181,7 +177,8 @@ class Decoder:
             trials = self._pending.trials(pending)
             steps_s: dict[int, dict[str, float]] = {}
             if len(trials) > 1:
-                # Viewers wait most for final estimates. Their scores come first. Their pictures take long and come last.
+                # Viewers wait most for final estimates: their scores come first. Their pictures, which take long, come
+                # last.
                 for trial in trials:
                     if trial.is_final:
                         steps_s[trial.event] = self._decode_trial(journal, pending, trial, taken_s, has_pictures=False)
