@@ -94,24 +94,24 @@ def _betas(daemon: Serving, run: OpenRun, heard: "queue.Queue[Heard]", n_rounds:
 
 def _bold(daemon: Serving, run: OpenRun, heard: "queue.Queue[Heard]", n_rounds: int) -> Iterator[dict[str, Any]]:
     """Time scores of volumes within a trial's response, and score and picture of volumes that complete a trial."""
-    unfolding: tuple[list[float], ...] = ([], [], [])
+    provisional: tuple[list[float], ...] = ([], [], [])
     final: tuple[list[float], ...] = ([], [], [])
     generator = np.random.default_rng(0)
     shape = daemon.weights.card.shape
     for index in range(FIRST_FINAL + VOLUMES_A_TRIAL * (n_rounds + N_WARM_UPS)):
         values = (1000 + generator.normal(0, 10, shape)).astype(np.float32)
-        trial, place = divmod(index, VOLUMES_A_TRIAL)
-        onsets = [Onset(trial, trial * TRIAL_S)] if place == 0 else []
+        trial, position = divmod(index, VOLUMES_A_TRIAL)
+        onsets = [Onset(trial, trial * TRIAL_S)] if position == 0 else []
         for onset in onsets:
             run.send_onset(onset)
         time.sleep(IDLE_S)
-        completes = index >= FIRST_FINAL and place == 0
+        completes = index >= FIRST_FINAL and position == 0
         is_warm = index >= FIRST_FINAL + VOLUMES_A_TRIAL * N_WARM_UPS
         began_s = time.perf_counter()
         run.send(values)
         if index < VOLUMES_A_TRIAL:  # nothing is known of any trial yet
             continue
-        score_s, picture_s, inside_s = final if completes else unfolding
+        score_s, picture_s, inside_s = final if completes else provisional
         for decode, came_s in _decodes(heard, run, index):
             if decode.stage == "scores" and decode.is_final == completes:
                 assert decode.feedback is not None
@@ -122,7 +122,7 @@ def _bold(daemon: Serving, run: OpenRun, heard: "queue.Queue[Heard]", n_rounds: 
             if decode.stage == "xzc":
                 picture_s += [came_s - began_s] if is_warm else []
                 break
-    yield _row("BOLD, a trial unfolds", *unfolding)
+    yield _row("BOLD, a trial unfolds", *provisional)
     yield _row("BOLD, a trial's last volume", *final)
 
 

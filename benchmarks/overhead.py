@@ -20,7 +20,7 @@ from braind.client.connection import connect
 from braind.daemon.front import Front
 from braind.daemon.journal.journal import Journal
 from braind.daemon.sessions import Sessions
-from braind.daemon.state import Standing
+from braind.daemon.state import DaemonState
 from braind.models.weights import roi
 from braind.models.weights.candidate_names import CandidateNames
 from braind.models.weights.weights import Weights
@@ -112,10 +112,10 @@ def quiet_front(folder: Path, weights: Weights) -> Front:
     """Return a front that hears no socket and wakes no decoder."""
     folder.mkdir()
     sessions = Sessions(folder, wait_for_disk=True)
-    standing = Standing(sessions, weights, preset="", policy="latest")
+    state = DaemonState(sessions, weights, preset="", policy="latest")
     no_socket: Any = None
     no_candidates = CandidateNames(np.zeros(0, np.int64), [])
-    return Front(no_socket, sessions, standing, weights, no_candidates, store_volumes=False, wake=lambda _: None)
+    return Front(no_socket, sessions, state, weights, no_candidates, store_volumes=False, wake=lambda _: None)
 
 
 @contextmanager

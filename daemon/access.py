@@ -1,4 +1,4 @@
-"""Access to the daemon: only programs on the same machine reach it, and a data folder has one daemon."""
+"""Access: only programs on the same machine reach the daemon, and one data folder has one daemon."""
 
 import fcntl
 import ipaddress
@@ -28,7 +28,7 @@ def check_loopback(host: str) -> None:
     try:
         loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
-        # A name resolves to whatever a hosts file or a name server says at that moment.
+        # A name is refused: a hosts file or a name server may resolve it to any address.
         loopback = False
     if not loopback:
         raise AccessError(
@@ -48,7 +48,7 @@ def lock_data_path(data_path: Path) -> int:
         `code` in_use, with the process id of the daemon that holds the folder.
     """
     descriptor = os.open(data_path / "serve.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    # After a daemon was killed, its decoder holds the lock until it notices.
+    # After a daemon was killed, its decoder holds the lock until it sees the end of its stdin.
     give_up_s = time.monotonic() + LAST_BREATH_S
     while not _locked(descriptor):
         pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
@@ -81,6 +81,6 @@ def _is_alive(pid: str) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        # Another user's process: it is there.
+        # The process belongs to another user, so it is alive.
         return True
     return True

@@ -1,4 +1,4 @@
-"""A run that the front takes volumes of."""
+"""The run whose volumes the front takes."""
 
 from dataclasses import dataclass
 
@@ -7,28 +7,28 @@ from ..client.wire import EndRun, Event, Hello, Volume
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
 from .journal.journal import Journal
-from .journal.records import RunRecord, State
+from .journal.records import RunRecord, VolumeState
 
 
 @dataclass(eq=False)
 class ActiveRun:
-    """A run whose `Hello` was checked; the front holds it until `EndRun`, so that a volume parses no stored JSON.
+    """A run whose `Hello` was checked. The front holds the run until `EndRun`, so that no volume parses stored JSON.
 
     Only the front adds volumes to a journal, so `n_volumes` and `highest_index` stay true.
 
     Parameters
     ----------
     journal : Journal
-        The session's.
+        The session's journal.
     hello : Hello
     weights : Weights
-        The run's voxels are kept under them.
+        They name the voxels that are kept.
     candidates : CandidateNames
-        What its trials can be compared with.
+        The pictures that trials can be compared with.
     n_volumes : int or None
-        What `EndRun` announced.
+        The run's length; None until `EndRun` announces it.
     highest_index : int
-        Of the journaled volumes; -1 when there are none.
+        The highest journaled index; -1 if no volume is journaled.
     """
 
     journal: Journal
@@ -42,7 +42,7 @@ class ActiveRun:
     def of_record(
         cls, journal: Journal, record: RunRecord, weights: Weights, candidates: CandidateNames
     ) -> "ActiveRun":
-        """Take up a journaled run."""
+        """Return a journaled run."""
         highest_index = journal.highest_index(record.name)
         return cls(journal, record.hello, weights, candidates, record.n_volumes, highest_index)
 
@@ -52,13 +52,13 @@ class ActiveRun:
         return self.hello.run
 
     def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
-        """Return True if the journal has this volume, False if it has other bytes at the index, None if it has none."""
+        """Return True if the journal has this volume, False if its index has other bytes, None if the index is free."""
         return None if volume.index > self.highest_index else self.journal.same_volume(volume, voxels)
 
     def add_volume(
-        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State
+        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: VolumeState
     ) -> None:
-        """Commit a volume; raise JournalError if it is not durable."""
+        """Commit a volume; raise JournalError if the commit fails."""
         self.journal.add_volume(volume, voxels, seen=seen, whole=whole, state=state)
         self.highest_index = max(self.highest_index, volume.index)
 

@@ -1,4 +1,4 @@
-"""The front's checks: names, runs, indices, pictures. The weights check the grid."""
+"""The front's checks of names, runs, indices and pictures. The weights check subject and grid."""
 
 import math
 import re
@@ -21,7 +21,7 @@ from .active_run import ActiveRun
 from .journal.records import RunRecord
 from .sockets import LARGEST_PICTURE_BYTES
 
-# Names become file names, and words in logs and on screens.
+# Names become file names and appear in logs and on screens.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HIGHEST_INDEX = 2**31 - 1
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -79,7 +79,7 @@ def check_pair(where: str, message: Hello | Volume | Event, names: CandidateName
 
 
 def check_same_run(hello: Hello, record: RunRecord) -> None:
-    """Refuse a second `Hello` that contradicts the run's first one (`code` conflict)."""
+    """Refuse a second `Hello` that contradicts the run's first `Hello` (`code` conflict)."""
     for field in ("subject", "kind", "tr_s", "simulated", "right", "foil"):
         before, now = getattr(record.hello, field), getattr(hello, field)
         if before != now:
@@ -99,11 +99,11 @@ def check_weights(record: RunRecord, weights: Weights) -> None:
         )
 
 
-def check_idle(in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
+def check_idle(in_use: Weights, current_run: str, n_waiting: int) -> None:
     """Refuse other weights while a run is being sent (`code` run_open) or decodes are pending (`code` busy)."""
-    if run_at_hand:
+    if current_run:
         raise Refusal(
-            f"run {run_at_hand} is open: its volumes are kept under weights {in_use.fingerprint}; use others when it "
+            f"run {current_run} is open: its volumes are kept under weights {in_use.fingerprint}; use others when it "
             "has ended",
             code="run_open",
         )
@@ -116,7 +116,7 @@ def check_idle(in_use: Weights, run_at_hand: str, n_waiting: int) -> None:
 
 
 def check_same_grid(weights: Weights, in_use: Weights) -> None:
-    """Refuse weights whose grid is not the daemon's (`code` shape or affine)."""
+    """Refuse weights of another grid than the daemon's (`code` shape or affine)."""
     try:
         in_use.check_volume(weights.card.shape, weights.card.affine)
     except BraindError as error:

@@ -1,4 +1,4 @@
-"""The control socket: status, decodes again, pause, other weights, shutdown."""
+"""The control socket: status, fetching decodes, pause, other weights, shutdown."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from ..errors import BraindError
 from .checks import Refusal
 from .publish import frames, message_of
 from .sessions import Sessions
-from .state import Standing
+from .state import DaemonState
 
 MOST_FETCHED = 256
 
@@ -20,29 +20,29 @@ logger = logging.getLogger(__name__)
 
 
 class Control:
-    """Answers requests, each with one message, or for a fetch with several and then `Done`.
+    """Answers each request with one message. A fetch gets the wanted messages and then `Done`.
 
     Parameters
     ----------
     pause : function
-        Called with whether decoding shall rest.
+        Called with True to pause decoding and with False to go on.
     use : function
-        Called with the weights to decode with from now on; raises BraindError if that cannot be.
+        Called with a request for other weights; raises BraindError if they are refused.
     shut_down : function
-        Called once when somebody asks the daemon to stop.
+        Called when a client asks the daemon to stop.
     """
 
     def __init__(
         self,
         socket: zmq.asyncio.Socket,
         sessions: Sessions,
-        standing: Standing,
+        state: DaemonState,
         *,
         pause: Callable[[bool], None],
         use: Callable[[wire.Use], None],
         shut_down: Callable[[], None],
     ) -> None:
-        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._socket, self._sessions, self._state = socket, sessions, state
         self._pause, self._use, self._shut_down = pause, use, shut_down
 
     async def serve(self) -> None:
@@ -51,7 +51,7 @@ class Control:
             identity, *request = await self._socket.recv_multipart()
             for answer in self._answers(request):
                 await self._socket.send_multipart([identity, *answer])
-            # A socket with messages never waits: let the others have their turn.
+            # Receiving from a socket with messages does not yield to the other tasks. This does.
             await asyncio.sleep(0)
 
     def _answers(self, request: list[bytes]) -> list[list[Any]]:
@@ -68,7 +68,7 @@ class Control:
     def _answer(self, message: wire.Message) -> list[list[Any]]:
         match message:
             case wire.StatusRequest():
-                return [wire.encode(self._standing.status())]
+                return [wire.encode(self._state.status())]
             case wire.FetchRequest():
                 return self._fetch(message)
             case wire.Pause():
@@ -78,7 +78,7 @@ class Control:
                 self._use(message)
                 return [wire.encode(wire.Done(note="the next run is decoded with these weights"))]
             case wire.Calibration():
-                self._standing.calibration = message
+                self._state.calibration = message
                 return [wire.encode(wire.Done(note="told to the viewers"))]
             case wire.Shutdown():
                 self._shut_down()
@@ -92,6 +92,6 @@ class Control:
         from_seq = min(max(request.from_seq, 1), 2**62)
         limit = min(max(request.limit, 0), MOST_FETCHED)
         found = self._sessions.published(from_seq, limit)
-        # What is not published yet comes by itself; sent from here it would come twice.
-        found = [one for one in found if one.seq <= self._standing.last_seq and message_of(one)]
+        # A message that is not published yet will be published: fetched now, it would come twice.
+        found = [published for published in found if published.seq <= self._state.last_seq and message_of(published)]
         return [*map(frames, found), wire.encode(wire.Done(note=f"{len(found)} messages"))]

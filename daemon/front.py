@@ -1,6 +1,6 @@
 """The front process's main loop: it checks, journals and answers every message of a scanner client.
 
-The front never imports torch, so neither a GPU nor a model can take it down. Every message gets exactly one answer.
+The front never imports torch, so no fault of a GPU or a model ends it. Every message gets exactly one answer.
 """
 
 import asyncio
@@ -24,30 +24,30 @@ from .active_run import ActiveRun
 from .checks import Refusal
 from .journal.records import RunRecord
 from .sessions import Sessions
-from .state import Standing
+from .state import DaemonState
 
 LOG_EVERY_S = 1.0
 SILENT_S = 60.0
-"""A run counts as broken off when no volume of it has come for this long."""
+"""A run is taken to be broken off after this time without a volume."""
 MANY_MISSING = 10
 
 logger = logging.getLogger(__name__)
 
 
 class Front:
-    """Takes the scanner clients' messages.
+    """Answers the messages of scanner clients.
 
     Parameters
     ----------
     socket : ROUTER
     sessions : Sessions
-    standing : Standing
+    state : DaemonState
     weights : Weights
-        They name the subject, the grid and the voxels to keep.
+        They name the subject, the grid and the voxels that are kept.
     candidates : CandidateNames
         The pictures that trials can be compared with.
     store_volumes : bool
-        Keep the whole volumes too.
+        True: the journal keeps the whole volumes too.
     wake : function
         Called after each ack of a new volume, and when a run ends.
     """
@@ -56,34 +56,34 @@ class Front:
         self,
         socket: zmq.asyncio.Socket,
         sessions: Sessions,
-        standing: Standing,
+        state: DaemonState,
         weights: Weights,
         candidates: CandidateNames,
         *,
         store_volumes: bool,
         wake: Callable[[link.Wake | link.EndOfRun], None],
     ) -> None:
-        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._socket, self._sessions, self._state = socket, sessions, state
         self._weights, self._candidates = weights, candidates
         self._store_volumes, self._wake = store_volumes, wake
         self._last_logged_s: dict[str, float] = {}
-        self._heard_s = -math.inf
-        """When a run was last opened or a volume last taken."""
+        self._last_active_s = -math.inf
+        """Monotonic time of the last opened run or taken volume."""
         self._runs: dict[tuple[str, str], ActiveRun] = {}
-        """The runs that have not ended, by session and run."""
+        """The open runs, by session and run."""
 
     def use(self, weights: Weights, candidates: CandidateNames) -> None:
-        """Take volumes for other weights from now on."""
+        """Take volumes under other weights from now on."""
         self._weights, self._candidates = weights, candidates
         self._runs.clear()
 
-    def run_at_hand(self) -> str:
-        """Return the run that is being sent; "" if the last run has ended or nothing has come for a while."""
-        if time.monotonic() - self._heard_s > SILENT_S:
+    def current_run(self) -> str:
+        """Return the open run; "" if the last run has ended or no volume has come for `SILENT_S` seconds."""
+        if time.monotonic() - self._last_active_s > SILENT_S:
             return ""
-        journal = self._sessions.find(self._standing.session)
-        record = journal.run(self._standing.run) if journal else None
-        return self._standing.run if record and record.n_volumes is None else ""
+        journal = self._sessions.find(self._state.session)
+        record = journal.run(self._state.run) if journal else None
+        return self._state.run if record and record.n_volumes is None else ""
 
     async def serve(self) -> None:
         """Answer messages, for ever."""
@@ -91,7 +91,7 @@ class Front:
             sender, *frames = await self._socket.recv_multipart()
             arrived_s = time.monotonic()
             answer = self.take(frames)
-            await self._socket.send_multipart([sender, *wire.encode(answer)])  # 4. the sender may forget it
+            await self._socket.send_multipart([sender, *wire.encode(answer)])  # 4. the client gets its Ack
             is_decoded = not self._weights.is_blank
             if is_decoded and isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
                 self._wake(
@@ -103,11 +103,11 @@ class Front:
                         ack_s=round(time.monotonic() - arrived_s, 6),
                     )
                 )
-            # A socket with messages never waits: let the others have their turn.
+            # Receiving from a socket with messages does not yield to the other tasks. This does.
             await asyncio.sleep(0)
 
     def take(self, frames: list[bytes]) -> wire.Message:
-        """Return the answer to one message. An acked message is durable when this returns."""
+        """Return the answer to one message. An acked message is on disk when this returns."""
         message: Any = None
         try:
             message, payload = wire.decode(frames)  # 1. refuse what is malformed
@@ -150,9 +150,9 @@ class Front:
             _note_gap(volume, run)
             whole = payload[0] if self._store_volumes else None
             seen = payload[1] if volume.seen else None
-            state = "recorded" if run.weights.is_blank else "waiting"
-            run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. durable from here
-        self._heard_s = time.monotonic()
+            outcome = "recorded" if run.weights.is_blank else "waiting"
+            run.add_volume(volume, voxels, seen=seen, whole=whole, state=outcome)  # 3. on disk from here
+        self._last_active_s = time.monotonic()
         return Ack(session=volume.session, run=volume.run, index=volume.index, duplicate=same is True)
 
     def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
@@ -175,8 +175,8 @@ class Front:
         received_s = time.time()
         checks.check_clock(request)
         if request.offset_s is not None:
-            self._standing.clock_offset_s = request.offset_s
-            self._standing.clock_uncertainty_s = request.uncertainty_s
+            self._state.clock_offset_s = request.offset_s
+            self._state.clock_uncertainty_s = request.uncertainty_s
         return Clock(sent_s=request.sent_s, received_s=received_s, answered_s=time.time())
 
     def _open_run(self, hello: Hello) -> Welcome:
@@ -191,11 +191,11 @@ class Front:
             journal.keep_mask(record.weights, self._weights.voxel_index)
             journal.open_run(hello, record.weights)
         self._hold(ActiveRun.of_record(journal, record, self._weights, self._candidates))
-        self._heard_s = time.monotonic()
+        self._last_active_s = time.monotonic()
         simulated = self._weights.card.simulated or hello.simulated
-        standing = self._standing
-        standing.session, standing.run, standing.simulated = hello.session, hello.run, simulated
-        standing.clock_offset_s = standing.clock_uncertainty_s = None  # another machine may send this run
+        self._state.session, self._state.run, self._state.simulated = hello.session, hello.run, simulated
+        # Another machine with another clock may send this run.
+        self._state.clock_offset_s = self._state.clock_uncertainty_s = None
         next_index = journal.next_index(hello.run)
         logger.info(
             "run %s of session %s is open, from volume %d on%s",
@@ -229,10 +229,10 @@ class Front:
         )
 
     def _find_run(self, message: Volume | Event | EndRun) -> ActiveRun:
-        """Return a message's run: the run held since its `Hello`, or a run that an earlier daemon journaled."""
+        """Return a message's run: the open run, or a run that an earlier daemon journaled."""
         journal = self._sessions.find(message.session)
         run = self._runs.get((message.session, message.run))
-        # The session's journal is another object if it was damaged and opened anew.
+        # A damaged session that was opened again has another journal object.
         if run and run.journal is journal:
             return run
         record = journal.run(message.run) if journal else None
@@ -244,7 +244,7 @@ class Front:
         return self._hold(ActiveRun.of_record(journal, record, self._weights, self._candidates))
 
     def _hold(self, run: ActiveRun) -> ActiveRun:
-        """Hold a run until it ends, so that its next message finds it."""
+        """Keep a run until it ends, so that its next message finds it."""
         key = (run.journal.session, run.name)
         if run.n_volumes is None:
             self._runs[key] = run
@@ -253,8 +253,8 @@ class Front:
         return run
 
     def _refuse(self, message: Any, code: str, sentence: str) -> Refused:
-        self._standing.n_refused += 1
-        # A sender may be wrong a thousand times a second.
+        self._state.n_refused += 1
+        # A wrong sender may send thousands of messages a second.
         now_s = time.monotonic()
         if now_s - self._last_logged_s.get(code, -LOG_EVERY_S) >= LOG_EVERY_S:
             self._last_logged_s[code] = now_s
@@ -270,7 +270,7 @@ class Front:
 
 
 def _keep_voxels(volume: Volume, values: wire.Array, weights: Weights) -> wire.Array:
-    with np.errstate(over="ignore"):  # numbers too large for float32 become infinite, and are refused
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
         voxels = roi.gather(values, weights.voxel_index, volume.scale)
     try:
         roi.check_finite(voxels)

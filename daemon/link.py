@@ -1,6 +1,6 @@
-"""The lines between front and decoder: one JSON object each, over the decoder's stdin and stdout.
+"""The lines between front and decoder: each is one JSON object, on the decoder's stdin or stdout.
 
-The lines are only hints. The journal holds everything that must not be lost: either side may die between any two lines.
+The lines are only hints. Either process may die between two lines: the journal holds everything that must not be lost.
 """
 
 import msgspec
@@ -10,24 +10,24 @@ from ..models.presets import Preset
 
 
 class Line(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """One line."""
+    """A line between the two processes."""
 
 
 # ── front → decoder ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class DecoderSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a decoder loads: weights, candidates, and the pipeline that makes pictures."""
+    """The files and settings that a decoder loads: weights, candidates, and the pipeline that makes pictures."""
 
     weights_path: str
     candidates_path: str
     pipeline: PipelineSettings
     refine: Preset | None = None
-    """The preset of refined pictures, if there are any."""
+    """The preset of refined pictures; None: no refined pictures."""
 
 
 class Setup(Line, frozen=True, kw_only=True, tag="setup"):
-    """The first line: what to load and how to decode. `next_seq` numbers the next message for the viewers."""
+    """The first line: how to load and decode. `next_seq` numbers the next message for the viewers."""
 
     decoder: DecoderSettings
     journals_path: str
@@ -39,7 +39,7 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
 
 
 class Wake(Line, frozen=True, kw_only=True, tag="wake"):
-    """A volume was committed. `arrived_s` is the monotonic clock's time, which both processes share."""
+    """A volume was committed. `arrived_s` is monotonic time in s; both processes share this clock."""
 
     session: str
     run: str
@@ -56,7 +56,7 @@ class EndOfRun(Line, frozen=True, kw_only=True, tag="end_of_run"):
 
 
 class PauseDecoding(Line, frozen=True, kw_only=True, tag="pause_decoding"):
-    """Take no further volume, or go on."""
+    """Decode no further volume (`paused` true), or go on."""
 
     paused: bool
 
@@ -69,7 +69,7 @@ class Stop(Line, frozen=True, kw_only=True, tag="stop"):
 
 
 class Ready(Line, frozen=True, kw_only=True, tag="ready"):
-    """Loaded and warmed up."""
+    """The decoder is loaded and warmed up."""
 
     engine: str
     ldm: str
@@ -79,7 +79,7 @@ class Ready(Line, frozen=True, kw_only=True, tag="ready"):
 
 
 class Taking(Line, frozen=True, kw_only=True, tag="taking"):
-    """This volume is being decoded: if the decoder dies now, this volume is to blame."""
+    """The decoder starts this volume. If the decoder dies now, the crash is counted against this volume."""
 
     session: str
     run: str
@@ -118,7 +118,7 @@ _to_front: msgspec.json.Decoder[ToFront] = msgspec.json.Decoder(ToFront)
 
 
 def encode(line: Line) -> bytes:
-    """Return a line, with its newline."""
+    """Return a line's bytes, with the newline."""
     return _encoder.encode(line) + b"\n"
 
 

@@ -1,4 +1,4 @@
-"""The daemon's words: one line an occurrence on stderr, as text on a terminal, else as one JSON object a line."""
+"""Logging to stderr, one line a record: text on a terminal, a JSON object elsewhere."""
 
 import logging
 import math
@@ -12,7 +12,7 @@ THROTTLE_S = 60.0
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line; a record's `fields` become keys beside time, level, process and message."""
+    """Formats a record as a JSON object: time, level, logger, message, and the record's `fields`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -28,27 +28,27 @@ class JsonFormatter(logging.Formatter):
 
 
 class Outage:
-    """Logs a failure when it begins and when it has passed, not at every try between."""
+    """Logs when a failure begins and when it has passed, and not at every try in between."""
 
     def __init__(self, logger: logging.Logger, what: str) -> None:
         self._logger, self._what = logger, what
         self._sentence: str | None = None
 
     def failed(self, error: Exception) -> None:
-        """Log the error, unless it is the one that was logged last."""
+        """Log the error, unless the last logged error has the same sentence."""
         if str(error) != self._sentence:
             self._sentence = str(error)
             self._logger.error("%s: %s", self._what, error)
 
     def passed(self) -> None:
-        """Log that it works again, if it had failed."""
+        """Log that the failure has passed, if one was logged."""
         if self._sentence is not None:
             self._sentence = None
             self._logger.info("%s: works again", self._what)
 
 
 class Throttle:
-    """Logs the first of many warnings, then at most one in `THROTTLE_S` seconds with the number left out."""
+    """Logs at most one warning in `THROTTLE_S` seconds, and with it the number of warnings that it left out."""
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
@@ -56,7 +56,7 @@ class Throttle:
         self._n_left_out = 0
 
     def warn(self, sentence: str) -> None:
-        """Log the sentence, or count it."""
+        """Log the sentence, or count it as left out."""
         now_s = time.monotonic()
         if now_s - self._logged_s < THROTTLE_S:
             self._n_left_out += 1
@@ -67,7 +67,7 @@ class Throttle:
 
 
 def configure_logging() -> None:
-    """Send braind's log records to stderr, from INFO on, in place of whatever was set up before."""
+    """Send braind's log records from INFO on to stderr; replace every earlier handler."""
     handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty():
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))

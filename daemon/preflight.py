@@ -1,4 +1,4 @@
-"""Checks before a model is loaded: weights, candidates and LDM exist and fit together."""
+"""Checks before a model is loaded: weights, candidates and LDM exist and fit each other."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,7 +37,7 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
 
 
 def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights:
-    """Return blank weights, which record the voxels in any of the masks and decode nothing.
+    """Return blank weights: the daemon records the voxels in any of the masks and decodes nothing.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Publishing: what the journals hold for the viewers goes out, once, in the order of its numbers."""
+"""Publishing: each journaled message is sent to the viewers once, in the order of the messages' numbers."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from .journal.database import JournalError
 from .journal.records import Published
 from .logs import Outage
 from .sessions import Sessions
-from .state import Standing
+from .state import DaemonState
 
 HEARTBEAT_S = 1.0
 BATCH = 32
@@ -22,26 +22,26 @@ logger = logging.getLogger(__name__)
 class Publisher:
     """Reads new messages from the journals and sends them to every viewer.
 
-    A viewer that does not keep up loses messages, notices it by their numbers and fetches them; it delays nobody.
+    A slow viewer loses messages and delays nobody. It sees a gap in the numbers and fetches the lost messages.
     """
 
     def __init__(
         self,
         socket: zmq.asyncio.Socket,
         sessions: Sessions,
-        standing: Standing,
+        state: DaemonState,
         on_published: Callable[[wire.Decode | wire.Skipped], None],
     ) -> None:
-        self._socket, self._sessions, self._standing = socket, sessions, standing
+        self._socket, self._sessions, self._state = socket, sessions, state
         self._on_published = on_published
         self._publishing = asyncio.Lock()
         self._reading = Outage(logger, "decodes cannot be published")
 
     async def publish_new(self) -> None:
-        """Send what was journaled since the last time.
+        """Send the messages that were journaled since the last call.
 
-        A journal that cannot be read now is logged once. The next call, at the latest the next heartbeat's, goes on
-        where this one stopped.
+        If a journal cannot be read now, the error is logged once and the next call goes on from there. Each heartbeat
+        makes such a call.
         """
         async with self._publishing:
             while batch := self._unpublished():
@@ -49,7 +49,7 @@ class Publisher:
                     await self._publish(published)
 
     async def _publish(self, published: Published) -> None:
-        self._standing.last_seq = published.seq
+        self._state.last_seq = published.seq
         message = message_of(published)
         if message is not None:
             await self._socket.send_multipart(frames(published))
@@ -57,7 +57,7 @@ class Publisher:
 
     def _unpublished(self) -> list[Published]:
         try:
-            found = self._sessions.published(self._standing.last_seq + 1, BATCH)
+            found = self._sessions.published(self._state.last_seq + 1, BATCH)
         except JournalError as error:
             self._reading.failed(error)
             return []
@@ -65,21 +65,21 @@ class Publisher:
         return found
 
     async def beat(self) -> None:
-        """Once a second, for ever: send a heartbeat, and before it what an unreadable journal had held back."""
+        """Send a heartbeat once a second, for ever. New messages are sent before it."""
         while True:
             await self.publish_new()
-            await self._socket.send_multipart(wire.encode(self._standing.heartbeat()))
+            await self._socket.send_multipart(wire.encode(self._state.heartbeat()))
             await asyncio.sleep(HEARTBEAT_S)
 
-    async def hear_subscriptions(self) -> None:
-        """Take note of viewers that come and go, for ever: an XPUB's subscriptions must be read."""
+    async def read_subscriptions(self) -> None:
+        """Read subscriptions, for ever. An XPUB socket keeps them in its queue until they are read."""
         while True:
             subscription = await self._socket.recv()
             logger.debug("a viewer %s", "subscribed" if subscription[:1] == b"\x01" else "left")
 
 
 def message_of(published: Published) -> wire.Decode | wire.Skipped | None:
-    """Return a journaled message. A damaged message is logged and gives None: a viewer could not read it either."""
+    """Return a journaled message; None if it is damaged, which is logged. No viewer could read it either."""
     try:
         message, _ = wire.decode([wire.MAGIC, published.header])
     except wire.WireError as error:
@@ -94,5 +94,5 @@ def frames(published: Published) -> list[bytes]:
 
 
 def is_last(message: wire.Decode | wire.Skipped) -> bool:
-    """Return whether no further message about the same volume follows, but for a trial that only unfolds."""
+    """Return whether the message is a volume's last: it was skipped, or its last picture was made."""
     return isinstance(message, wire.Skipped) or message.stage == wire.last_stage(message.provenance.mode)

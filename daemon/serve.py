@@ -1,4 +1,4 @@
-"""`braind serve`: the front process with its sockets, and the decoder process that it watches over."""
+"""`braind serve`: the front process, which owns the sockets and supervises the decoder process."""
 
 import asyncio
 import logging
@@ -25,17 +25,15 @@ from .access import check_loopback, lock_data_path
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .front import Front
-from .journal.database import JournalError
-from .journal.journal import Journal
 from .logs import configure_logging
+from .outcomes import Outcomes
 from .preflight import load_weights, record_only
-from .publish import Publisher, is_last
+from .publish import Publisher
 from .sessions import Sessions
-from .sockets import bind_sockets
-from .state import Standing
+from .sockets import Sockets, bind_sockets
+from .state import DaemonState
 from .supervise import Supervisor
 
-MOST_CRASHES = 2
 STOPPED_AT_ONCE = 130
 
 logger = logging.getLogger(__name__)
@@ -51,18 +49,19 @@ def serve(
 ) -> int:
     """Run the daemon until a signal or a client stops it; return 0, the exit status.
 
-    Once the decoder is warmed up, one line on stdout says `ready`, with a JSON object of addresses and process id.
+    When the decoder is warmed up, the daemon writes one line to stdout: `ready` and a JSON object with the addresses
+    and the process id.
 
     Parameters
     ----------
-    mask_paths : masks of voxels to record. With masks the daemon starts without weights: it records volumes of the
-        kind, and decodes once a client names weights.
+    mask_paths : masks of the voxels to record. With masks the daemon starts without weights: it records volumes of
+        this kind, and decodes after a client has sent `Use`.
 
     Raises
     ------
     BraindError
-        If the daemon cannot start: an address or port cannot or must not be bound, the data folder is in use or not
-        writable, or weights, candidates or LDM are missing or do not belong together.
+        If the daemon cannot start: the address is not loopback, a port is in use, the data folder is in use or not
+        writable, or weights, candidates or LDM are missing or do not fit each other.
     """
     configure_logging()
     check_loopback(config.serve.host)
@@ -84,7 +83,7 @@ def serve(
 
 
 class Daemon:
-    """The front process: it runs sockets, publisher and supervisor, and acts on the decoder's lines.
+    """The front process: it runs the sockets, the publisher and the supervisor, and acts on the decoder's lines.
 
     Parameters
     ----------
@@ -96,76 +95,55 @@ class Daemon:
         self._config, self._weights, self._decoder = config, weights, decoder
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
-        self._standing = Standing(
+        self._state = DaemonState(
             self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
         )
-        self._standing.last_seq = self._sessions.last_seq()
-        self._on_its_way: dict[tuple[str, str, int], link.Wake] = {}
-        """Volumes acked and not settled; a decoder that starts anew is told when they arrived."""
-        self._at_hand: link.Taking | None = None
+        self._state.last_seq = self._sessions.last_seq()
+        self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
             self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
         )
         self._stop_asked = asyncio.Event()
-        self._has_said_ready = False
+        self._is_announced = False
 
     async def run(self) -> None:
-        """Serve until a signal or a client says stop.
+        """Serve until a signal or a client stops the daemon.
 
         Raises
         ------
         BraindError
-            A port in use; weights, candidates or LDM that the decoder cannot use.
+            If a port is in use, or the decoder cannot use the weights, the candidates or the LDM.
         """
         self._resume()
-        candidates = (
-            CandidateNames(np.empty(0, np.int64), ())
-            if self._weights.is_blank
-            else CandidateNames.load(Path(self._decoder.candidates_path))
-        )
+        candidates = self._candidates()
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
-        self._addresses = sockets.endpoints
         write_endpoints(self._config, sockets.endpoints)
-        self._publisher = Publisher(sockets.decodes, self._sessions, self._standing, self._on_published)
-        self._front = Front(
-            sockets.ingest,
-            self._sessions,
-            self._standing,
-            self._weights,
-            candidates,
-            store_volumes=self._config.serve.store_volumes,
-            wake=self._wake,
-        )
-        control = Control(
-            sockets.control,
-            self._sessions,
-            self._standing,
-            pause=self._pause,
-            use=self._use,
-            shut_down=self._stop_asked.set,
-        )
-        self._hear_signals()
+        control = self._connect(sockets, candidates)
+        self._handle_signals()
         if self._weights.is_blank:
             logger.info("recording: no weights for subject %d yet", self._weights.card.subject)
-            self._say_ready()
+            self._announce_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
-        serving = [
-            asyncio.create_task(self._front.serve(), name="ingest"),
+        ingest = asyncio.create_task(self._front.serve(), name="ingest")
+        stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
+        tasks = [
+            supervision,
+            ingest,
+            stopping,
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
-            asyncio.create_task(self._publisher.hear_subscriptions(), name="subscriptions"),
+            asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
         ]
-        stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
         ended: set[asyncio.Task] = set()
         try:
-            ended, _ = await asyncio.wait([supervision, stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 task.result()
-            await self._finish(serving[0])
+            await self._finish(ingest)
             await supervision
         finally:
             self._supervisor.kill()
-            await _cancel([task for task in (supervision, stopping, *serving) if task not in ended])
+            await _cancel([task for task in tasks if task not in ended])
             sockets.close()
             self._sessions.close()
             remove_endpoints(self._config, os.getpid())
@@ -176,34 +154,42 @@ class Daemon:
         newest = self._sessions.newest()
         if newest:
             with self._sessions.without_if_damaged(newest.session):
-                self._standing.session, self._standing.run = newest.session, newest.newest_run()
-        for journal in self._sessions.all():
-            with self._sessions.without_if_damaged(journal.session):
-                self._log_waiting(journal)
+                self._state.session, self._state.run = newest.session, newest.newest_run()
+        self._sessions.log_waiting(self._weights.fingerprint)
 
-    def _log_waiting(self, journal: Journal) -> None:
-        n_waiting = journal.counts().get("waiting", 0)
-        n_usable = len(journal.waiting(self._weights.fingerprint))
-        if n_usable:
-            logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
-        if n_waiting > n_usable:
-            logger.warning(
-                "session %s: %d volumes were recorded under other weights and stay as they are",
-                journal.session, n_waiting - n_usable,
-            )  # fmt: skip
+    def _connect(self, sockets: Sockets, candidates: CandidateNames) -> Control:
+        """Give each socket its owner: the publisher, the front and the control, which is returned."""
+        self._addresses = sockets.endpoints
+        self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
+        self._front = Front(
+            sockets.ingest, self._sessions, self._state, self._weights, candidates,
+            store_volumes=self._config.serve.store_volumes,
+            wake=self._wake,
+        )  # fmt: skip
+        return Control(
+            sockets.control, self._sessions, self._state,
+            pause=self._pause,
+            use=self._use,
+            shut_down=self._stop_asked.set,
+        )  # fmt: skip
+
+    def _candidates(self) -> CandidateNames:
+        if self._weights.is_blank:
+            return CandidateNames(np.empty(0, np.int64), ())
+        return CandidateNames.load(Path(self._decoder.candidates_path))
 
     def _setup(self) -> link.Setup:
         return link.Setup(
             decoder=self._decoder,
             journals_path=str(self._sessions.journals_path),
             sessions=self._sessions.names(),
-            next_seq=self._standing.last_seq + 1,
+            next_seq=self._state.last_seq + 1,
             policy=self._config.serve.policy,
             keep_warm_ms=self._config.decode.keep_warm_ms,
-            paused=self._standing.paused,
+            paused=self._state.paused,
         )
 
-    def _hear_signals(self) -> None:
+    def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, self._on_signal)
@@ -219,32 +205,29 @@ class Daemon:
 
     def _wake(self, line: link.Wake | link.EndOfRun) -> None:
         if isinstance(line, link.Wake):
-            self._on_its_way[line.session, line.run, line.index] = line
-        self._supervisor.say(line)
+            self._outcomes.add_arrival(line)
+        self._supervisor.send(line)
 
     def _pause(self, paused: bool) -> None:
-        self._standing.paused = paused
-        self._supervisor.say(link.PauseDecoding(paused=paused))
+        self._state.paused = paused
+        self._supervisor.send(link.PauseDecoding(paused=paused))
         logger.info("decoding rests; volumes are still acked" if paused else "decoding goes on")
 
     def _use(self, request: wire.Use) -> None:
-        """Decode with other weights from now on, if they fit and nothing is left to decode with the present ones."""
+        """Use other weights from now on; refuse weights that do not fit, and a daemon that still has work."""
         decoder = msgspec.structs.replace(
             self._decoder, weights_path=request.weights, candidates_path=request.candidates
         )
-        in_use, journals = self._weights, self._sessions.all()
-        n_waiting = sum(
-            len(journal.waiting(in_use.fingerprint)) + len(journal.runs_to_finish(in_use.fingerprint))
-            for journal in journals
-        )
-        check_idle(in_use, self._front.run_at_hand(), n_waiting)  # before files are read, which delays acks
+        in_use = self._weights
+        # Checked before files are read: reading files delays acks.
+        check_idle(in_use, self._front.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
         weights = load_weights(in_use.card.subject, *_paths(decoder))
         check_same_grid(weights, in_use)
         candidates = Candidates.load(Path(decoder.candidates_path))
         self._weights, self._decoder = weights, decoder
         self._front.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
-        self._standing.use(weights)
-        self._on_its_way.clear()
+        self._state.use(weights)
+        self._outcomes.clear()
         self._supervisor.renew()
         logger.info("weights %s, fitted on %d trials, from now on", weights.fingerprint, weights.card.n_trials)
 
@@ -253,98 +236,54 @@ class Daemon:
             case link.Ready():
                 self._on_ready(line)
             case link.Taking():
-                self._at_hand = line
+                self._outcomes.start(line)
             case link.Committed():
                 await self._publisher.publish_new()
             case link.Settled():
-                self._settle(line.session, line.run, line.index, line.state, {})
+                self._outcomes.settle(line.session, line.run, line.index, line.state)
 
     def _on_ready(self, ready: link.Ready) -> None:
-        standing = self._standing
-        is_first = not standing.engine
-        standing.engine, standing.ldm, standing.preset = ready.engine, ready.ldm, ready.preset
-        standing.decoder_ready = True
-        for wake in self._on_its_way.values():
-            self._supervisor.say(wake)
+        is_first = not self._state.engine
+        self._state.note_ready(ready.engine, ready.ldm, ready.preset)
+        for wake in self._outcomes.in_flight():
+            self._supervisor.send(wake)
         logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
         if is_first:
             logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.preset)
-            if not self._has_said_ready:
-                self._say_ready()
+            if not self._is_announced:
+                self._announce_ready()
 
-    def _say_ready(self) -> None:
-        self._has_said_ready = True
+    def _announce_ready(self) -> None:
+        self._is_announced = True
         addresses = msgspec.json.encode(self._addresses).decode()
-        # Whoever started the daemon may have closed its end.
+        # The program that started the daemon may have closed the pipe.
         with suppress(BrokenPipeError):
             sys.stdout.write(f"ready {addresses}\n")
             sys.stdout.flush()
 
     async def _on_death(self) -> None:
-        """Blame the volume at hand; one that did it twice is passed over."""
-        self._standing.decoder_ready = False
-        self._standing.decoder_restarts += 1
+        """Count the decoder's crash against its current volume."""
+        self._state.decoder_ready = False
+        self._state.decoder_restarts += 1
+        # The volume may have been decoded before the crash: publishing settles it.
         await self._publisher.publish_new()
-        blamed, self._at_hand = self._at_hand, None
-        journal = self._sessions.find(blamed.session) if blamed else None
-        if not blamed or not journal:
-            return
-        try:
-            if journal.count_crash(blamed.run, blamed.index) < MOST_CRASHES:
-                return
-            skipped = wire.Skipped(
-                seq=self._standing.last_seq + 1,
-                session=blamed.session,
-                run=blamed.run,
-                index=blamed.index,
-                reason=f"failed: the decoder process died over it {MOST_CRASHES} times",
-                failed=True,
-            )
-            journal.add_decode(skipped, outcome="failed")
-        except JournalError as error:
-            logger.error("%s", error)
+        self._outcomes.count_crash()
         await self._publisher.publish_new()
-
-    def _on_published(self, message: wire.Decode | wire.Skipped) -> None:
-        if not is_last(message):
-            return
-        if isinstance(message, wire.Decode):
-            self._standing.note_decode(message)
-            self._settle(message.session, message.run, message.index, "decoded", message.timings_s)
-        else:
-            outcome = "failed" if message.failed else "skipped"
-            self._settle(message.session, message.run, message.index, outcome, {})
-
-    def _settle(self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float]) -> None:
-        """Say what became of a volume, in one line."""
-        wake = self._on_its_way.pop((session, run, index), None)
-        if self._at_hand and (self._at_hand.session, self._at_hand.run, self._at_hand.index) == (session, run, index):
-            self._at_hand = None
-        steps_s = ({"ack": wake.ack_s} if wake else {}) | timings_s
-        steps = "".join(f", {step} {1000 * seconds:.0f} ms" for step, seconds in steps_s.items())
-        fields = {"session": session, "run": run, "index": index, "outcome": outcome, "seconds": steps_s}
-        logger.info("run %s, volume %d: %s%s", run, index, outcome, steps, extra={"fields": fields})
 
     # ── stopping ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _finish(self, ingest: asyncio.Task[None]) -> None:
-        """Take nothing more; let the decoder end its volume; publish what is done."""
-        self._standing.stopping = True
+        """Take no further message, let the decoder finish its volume, and publish its decodes."""
+        self._state.stopping = True
         await _cancel([ingest])
         await self._supervisor.stop()
         await self._publisher.publish_new()
-        try:
-            n_waiting = self._sessions.n_waiting()
-        except JournalError as error:
-            logger.error("whether volumes wait for the next braind serve is not known: %s", error)
-        else:
-            if n_waiting:
-                logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
+        self._sessions.log_left()
         logger.info("stopped")
 
 
 def _paths(decoder: link.DecoderSettings) -> tuple[Path, Path, Path | None]:
-    """Return the paths of weights, candidates and LDM; None is the embedded LDM."""
+    """Return the paths of weights, candidates and LDM; None stands for the embedded LDM."""
     ldm_path = decoder.pipeline.ldm_path
     return Path(decoder.weights_path), Path(decoder.candidates_path), Path(ldm_path) if ldm_path else None
 

@@ -1,4 +1,4 @@
-"""The journals that are open in this process: the newest session's, and all journals with waiting volumes."""
+"""The open journals of a process: the newest session's journal, and every journal with waiting volumes."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -13,9 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 class Sessions:
-    """The journals of a data folder, by session, the newest last.
+    """The open journals of a data folder, by session, the newest last.
 
-    A damaged journal is logged by name and closed; the other sessions go on.
+    A damaged journal is logged by name and closed. The other sessions go on.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Sessions:
         self._last_seq_of_closed = 0
 
     def open(self, session: str) -> Journal:
-        """Return a session's journal, opened or made if need be. The session is the newest from now on.
+        """Return a session's journal; open or make it if it is not open. The session is the newest from now on.
 
         Raises
         ------
@@ -46,12 +46,12 @@ class Sessions:
         return journal
 
     def open_all(self, sessions: Iterable[str]) -> None:
-        """Open the journals of sessions; log the damaged ones and leave them out.
+        """Open the journals of these sessions; log damaged journals and leave them out.
 
         Raises
         ------
         JournalError
-            `code` storage if a file cannot be read or written just now.
+            `code` storage if a file cannot be read or written now.
         """
         for session in sessions:
             with self.without_if_damaged(session):
@@ -68,9 +68,9 @@ class Sessions:
         return self._open.get(session)
 
     def resume(self) -> None:
-        """Open the journals of an earlier daemon: those with waiting volumes, and the newest one last.
+        """Open an earlier daemon's journals: every journal with waiting volumes, and the newest journal last.
 
-        An unreadable journal is logged and left as it is: it must not keep today's scan from starting.
+        An unreadable journal is logged and not touched: it must not keep today's scan from starting.
         """
         found: list[tuple[float, int, Journal]] = []
         for path in sorted(self.journals_path.glob("*.sqlite3")):
@@ -86,7 +86,7 @@ class Sessions:
                 journal.close()
 
     def _resumed(self, path: Path) -> tuple[float, int, Journal]:
-        """Return when a session's newest run was opened, its number of waiting volumes, and its journal."""
+        """Return the time of a session's newest run, the number of waiting volumes, and the journal."""
         journal = Journal(path, wait_for_disk=self._wait_for_disk)
         try:
             journal.check_readable()
@@ -99,12 +99,12 @@ class Sessions:
 
     @contextmanager
     def without_if_damaged(self, session: str) -> Iterator[None]:
-        """Close a session and go on without it if the block finds its journal damaged.
+        """If the block finds the session's journal damaged, close the session and go on without it.
 
         Raises
         ------
         JournalError
-            `code` storage: a full disk may pass.
+            `code` storage if the disk is full or fails: this may pass, so the session stays open.
         """
         try:
             yield
@@ -152,7 +152,35 @@ class Sessions:
                 n_waiting += journal.counts().get("waiting", 0)
         return n_waiting
 
+    def n_to_decode(self, weights: str) -> int:
+        """Return the number of waiting volumes and unfinished runs that were recorded under these weights."""
+        return sum(len(journal.waiting(weights)) + len(journal.runs_to_finish(weights)) for journal in self.all())
+
+    def log_waiting(self, weights: str) -> None:
+        """Log each session's waiting volumes: those recorded under these weights, and those under other weights."""
+        for journal in self.all():
+            with self.without_if_damaged(journal.session):
+                n_usable = len(journal.waiting(weights))
+                n_others = journal.counts().get("waiting", 0) - n_usable
+                if n_usable:
+                    logger.info("session %s: %d volumes wait to be decoded", journal.session, n_usable)
+                if n_others > 0:
+                    logger.warning(
+                        "session %s: %d volumes were recorded under other weights and stay as they are",
+                        journal.session, n_others,
+                    )  # fmt: skip
+
+    def log_left(self) -> None:
+        """Log the number of volumes that the next daemon will decode."""
+        try:
+            n_waiting = self.n_waiting()
+        except JournalError as error:
+            logger.error("whether volumes wait for the next braind serve is not known: %s", error)
+            return
+        if n_waiting:
+            logger.info("%d volumes wait in the journal for the next braind serve", n_waiting)
+
     def close(self) -> None:
-        """Close all."""
+        """Close all journals."""
         for journal in self._open.values():
             journal.close()

@@ -12,13 +12,13 @@ from ..client.endpoints import Endpoints
 from ..config import ServeConfig
 from ..errors import BraindError
 
-OLDEST_LIBZMQ = (4, 3, 5)  # older ones have holes that bytes from a stranger can use (CVE-2019-13132, CVE-2020-15166)
+OLDEST_LIBZMQ = (4, 3, 5)  # bytes from a stranger can exploit older versions (CVE-2019-13132, CVE-2020-15166)
 LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
 HANDSHAKE_MS = 2000
 HEARTBEAT_MS = 1000
 SILENCE_MS = 3000
 LINGER_MS = 500
-# In messages, for each peer: a volume may have megabytes, a decode has tens of kilobytes.
+# Messages in the queue of each peer. A volume may have megabytes, a decode has tens of kilobytes.
 INGEST_QUEUE = 4
 REPLY_QUEUE = 512
 VIEWER_QUEUE = 64
@@ -32,7 +32,7 @@ class SocketError(BraindError):
 
 @dataclass(frozen=True)
 class Sockets:
-    """Ingest and control are ROUTERs, decodes is an XPUB. `endpoints` holds their addresses."""
+    """The bound sockets: ingest and control are ROUTERs, decodes is an XPUB. `endpoints` holds their addresses."""
 
     context: zmq.asyncio.Context
     ingest: zmq.asyncio.Socket
@@ -41,7 +41,7 @@ class Sockets:
     endpoints: Endpoints
 
     def close(self) -> None:
-        """Close all three; messages in their queues have half a second to leave."""
+        """Close the three sockets. Messages in their queues have `LINGER_MS` to leave."""
         self.context.destroy(linger=LINGER_MS)
 
 
@@ -68,7 +68,7 @@ def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
 
 
 def _largest_frame(shape: tuple[int, int, int]) -> int:
-    # A volume of the wrong shape or dtype still comes through, so that the front can refuse it with a reason.
+    # A volume of the wrong shape or dtype must arrive, so that the front can refuse it with a reason.
     return 4 * int(np.prod(shape)) * np.dtype(np.float64).itemsize + LARGEST_PICTURE_BYTES
 
 

@@ -1,4 +1,4 @@
-"""Where the daemon is: what `Status` and `Heartbeat` say."""
+"""The daemon's state, which `Status` and `Heartbeat` report."""
 
 import logging
 import os
@@ -21,8 +21,8 @@ Read = TypeVar("Read")
 logger = logging.getLogger(__name__)
 
 
-class Standing:
-    """What is known about the daemon beside what its journals say."""
+class DaemonState:
+    """Facts about the running daemon. The journals are read for the numbers of volumes."""
 
     def __init__(self, sessions: Sessions, weights: Weights, *, preset: str, policy: str) -> None:
         self._sessions, self._weights, self._policy = sessions, weights, policy
@@ -46,10 +46,15 @@ class Standing:
         self.clock_uncertainty_s: float | None = None
 
     def use(self, weights: Weights) -> None:
-        """Take other weights' facts; no decoder is warmed up with them yet."""
+        """Take over the facts of other weights. No decoder is ready for these weights yet."""
         self._weights, self.ldm = weights, weights.card.ldm
         self.simulated = weights.card.simulated
         self.decoder_ready = False
+
+    def note_ready(self, engine: str, ldm: str, preset: str) -> None:
+        """Note that a decoder is warmed up, and with what it decodes."""
+        self.engine, self.ldm, self.preset = engine, ldm, preset
+        self.decoder_ready = True
 
     @property
     def state(self) -> str:
@@ -63,7 +68,7 @@ class Standing:
         return "paused" if self.paused else "ready"
 
     def note_decode(self, decode: Decode) -> None:
-        """Take a finished volume's latency into the percentiles."""
+        """Add a finished volume's latency to the percentiles."""
         if decode.timings_s:
             self._latencies_s.append(max(decode.timings_s.values()))
 
@@ -101,7 +106,7 @@ class Standing:
         )
 
     def heartbeat(self) -> Heartbeat:
-        """Return what viewers hear once a second."""
+        """Return the message that viewers get once a second."""
         counts = self._counts()
         return Heartbeat(
             last_seq=self.last_seq,
@@ -135,7 +140,7 @@ class Standing:
 
 
 def _read(read: Callable[[], Read], outage: Outage) -> Read | None:
-    """Return what is read, None when a journal cannot be read now."""
+    """Return what `read` returns; None when a journal cannot be read now."""
     try:
         found = read()
     except JournalError as error:
@@ -146,7 +151,7 @@ def _read(read: Callable[[], Read], outage: Outage) -> Read | None:
 
 
 def _n_in(counts: dict[str, int] | None, *states: str) -> int | None:
-    """Return how many volumes are in these states, in any state if none is named; None if that is unknown."""
+    """Return the number of volumes in these states (none named: in any state); None if the counts are unknown."""
     if counts is None:
         return None
     return sum(n for state, n in counts.items() if not states or state in states)

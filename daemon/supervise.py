@@ -1,4 +1,4 @@
-"""The decoder process as the front sees it: started, listened to, started again when it dies."""
+"""Supervision: the front starts the decoder process, reads its lines, and starts it again after a crash."""
 
 import asyncio
 import logging
@@ -28,13 +28,13 @@ class Supervisor:
     setup : function
         Returns the first line for a new decoder.
     on_line, on_death : coroutine functions
-        Called with each line the decoder says but `Unfit`, and after it died by itself.
+        `on_line` is called with each line of the decoder except `Unfit`. `on_death` is called after a crash.
     lock : int
-        File descriptor that the decoder keeps open: as long as it lives, no other daemon uses the data folder.
+        File descriptor that the decoder keeps open: no other daemon uses the data folder while the decoder lives.
     is_wanted : bool
-        False: start nothing before `renew`.
+        False: start no process before `renew`.
     command : sequence of str
-        How to start the process.
+        The command that starts the process.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Supervisor:
         self._lock, self._command = lock, command
         self._unreadable = Throttle(logger)
         self._hurried = asyncio.Event()
-        """The next start, or the end, waits no longer."""
+        """Set to end the wait before the next start."""
         self._wanted = asyncio.Event()
         if is_wanted:
             self._wanted.set()
@@ -61,12 +61,12 @@ class Supervisor:
         self._stopping = False
 
     async def run(self) -> None:
-        """Start the decoder and, whenever it dies, start it again, until `stop`.
+        """Run one decoder after the other until `stop`.
 
         Raises
         ------
         BraindError
-            What the very first decoder said it cannot load: nothing would change by starting it again.
+            If the first decoder cannot load its files: another process could not load them either.
         """
         has_been_ready = False
         n_failures = 0
@@ -82,15 +82,15 @@ class Supervisor:
                 )
                 await self._rest(_back_off_s(n_failures))
                 continue
-            said = await self._live(process)
+            answers = await self._live(process)
             if self._stopping:
                 return
             if self._n_renewals != self._n_renewals_at_start:
                 n_failures = 0
                 continue
-            became_ready = any(isinstance(line, link.Ready) for line in said)
-            unfit = next((line for line in said if isinstance(line, link.Unfit)), None)
-            # One that was asked for later must not end the daemon, which goes on recording.
+            became_ready = any(isinstance(line, link.Ready) for line in answers)
+            unfit = next((line for line in answers if isinstance(line, link.Unfit)), None)
+            # Weights that a client named later must not end the daemon: it goes on recording.
             if unfit and not has_been_ready and not self._n_renewals:
                 raise BraindError(unfit.sentence, code=unfit.code)
             has_been_ready |= became_ready
@@ -101,27 +101,27 @@ class Supervisor:
             await self._on_death()
             await self._rest(back_off_s)
 
-    def say(self, line: link.ToDecoder) -> None:
-        """Pass a line on, if there is a decoder to hear it; a new one finds everything in its setup and the journal."""
+    def send(self, line: link.ToDecoder) -> None:
+        """Send a line, if a decoder runs. A new decoder finds everything in its setup and in the journal."""
         if self._process and self._process.returncode is None and self._process.stdin:
             self._process.stdin.write(link.encode(line))
 
     def renew(self) -> None:
-        """Let the decoder go, which has nothing to finish, and start one anew from what `setup` says now."""
+        """Kill the decoder, which must have nothing to finish, and start a new one with a new setup."""
         self._n_renewals += 1
         self._wanted.set()
         self._hurried.set()
         self.kill()
 
     async def stop(self) -> None:
-        """Let the decoder finish its volume, or kill it when that takes too long."""
+        """Let the decoder finish its volume; kill it after `STOP_S` seconds."""
         self._stopping = True
         self._wanted.set()
         self._hurried.set()
         if not self._is_ready:
-            # It is loading and has nothing to finish.
+            # The decoder is still loading and has nothing to finish.
             self.kill()
-        self.say(link.Stop())
+        self.send(link.Stop())
         if self._process:
             try:
                 await asyncio.wait_for(self._process.wait(), STOP_S)
@@ -136,7 +136,7 @@ class Supervisor:
             self._process.kill()
 
     async def _rest(self, back_off_s: float) -> None:
-        """Wait before the next start, unless `stop` or `renew` hurries."""
+        """Wait before the next start; `stop` and `renew` end the wait."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._hurried.wait(), back_off_s)
 
@@ -148,36 +148,36 @@ class Supervisor:
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(self._lock,),
             limit=LONGEST_LINE_BYTES,
-            # Libraries draw progress bars while they load; stderr is for lines.
+            # Libraries draw progress bars on stderr while they load, and stderr is the log.
             env={**os.environ, "TQDM_DISABLE": "1"},
         )
 
     async def _live(self, process: asyncio.subprocess.Process) -> list[link.ToFront]:
-        """Run one decoder to its end; return what it said first about itself: whether it is ready, or unfit."""
+        """Read a decoder's lines until it ends; return its `Ready` and `Unfit` lines."""
         self._process = process
         self._is_ready = False
         self._n_renewals_at_start = self._n_renewals
         assert process.stdout is not None
-        self.say(self._setup())
+        self.send(self._setup())
         if self._stopping:
             self.kill()
-        said: list[link.ToFront] = []
+        answers: list[link.ToFront] = []
         async for line in self._lines(process.stdout):
             if isinstance(line, link.Ready | link.Unfit):
-                said.append(line)
+                answers.append(line)
                 self._is_ready = isinstance(line, link.Ready)
             if not isinstance(line, link.Unfit):
                 await self._on_line(line)
         await process.wait()
-        return said
+        return answers
 
     async def _lines(self, stdout: asyncio.StreamReader) -> AsyncIterator[link.ToFront]:
-        """Yield the decoder's lines to its end; log and pass over what is none."""
+        """Yield the decoder's lines until it ends; log and pass over everything else on its stdout."""
         while True:
             try:
                 text = await stdout.readline()
             except ValueError:
-                # What follows in the same line is read as the next ones.
+                # The rest of the long line is read as further lines.
                 self._unreadable.warn(f"ignored a line of the decoder of more than {LONGEST_LINE_BYTES} bytes")
                 continue
             if not text:
@@ -185,7 +185,7 @@ class Supervisor:
             try:
                 line = link.decode_for_front(text)
             except ValueError as error:
-                # A process that is killed may leave half a line: its death is logged.
+                # A killed process may leave half a line. Its death is logged elsewhere.
                 if text.endswith(b"\n"):
                     self._unreadable.warn(f"ignored a line of the decoder: {error}: {text[:SHOWN_BYTES]!r}")
                 continue

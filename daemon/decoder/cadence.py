@@ -1,4 +1,4 @@
-"""Predicts when the next volume arrives."""
+"""The rhythm in which volumes arrive."""
 
 from collections import deque
 from statistics import median

@@ -1,6 +1,7 @@
-"""Decoding: takes what waits in the journal, has pictures made of it, and journals those.
+"""Decoding: takes pending volumes from the journal, makes scores and pictures, and journals them.
 
-It may be killed at any moment: what it had not committed still waits in the journal.
+The process may be killed at any moment: an uncommitted decode is made again, because its volume still waits in the
+journal.
 """
 
 import logging
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...client.wire import Decode, Skipped
-from ...models.weights.bold_prior import BoldPrior
 from .. import link
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
-from ..journal.records import END_OF_RUN, NO_EVENT, Waiting
+from ..journal.records import END_OF_RUN, NO_EVENT, Pending, VolumeState
 from ..sessions import Sessions
 from .cadence import Cadence
-from .trials import RunEstimates, Trial, beta_trial
+from .pending import PendingTrials, choose_latest
+from .trials import Trial
 
 if TYPE_CHECKING:
     from .stages import Stages
@@ -28,65 +29,69 @@ logger = logging.getLogger("braind.daemon.decoder")
 
 
 class _Interrupted(Exception):
-    """Something else is to be done before a refined picture."""
+    """A line of the front came while a refined picture was being made."""
 
 
 class Decoder:
-    """Takes waiting volumes by the policy and journals what is made of them.
+    """Decodes pending volumes in the order that the policy sets, and journals their scores and pictures.
 
     Parameters
     ----------
     setup : link.Setup
     stages : Stages
-        What makes scores and pictures.
-    say : function
-        Passes a line to the front.
+        Makes scores and pictures.
+    send : function
+        Sends a line to the front.
     """
 
-    def __init__(self, setup: link.Setup, stages: "Stages", say: Callable[[link.ToFront], None]) -> None:
+    def __init__(self, setup: link.Setup, stages: "Stages", send: Callable[[link.ToFront], None]) -> None:
         self.paused = setup.paused
         self._policy = setup.policy
-        self._stages, self._say = stages, say
+        self._stages, self._send = stages, send
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
         self._sessions.open_all(setup.sessions)
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
-        self._bold_runs: dict[tuple[str, str], RunEstimates] = {}
-        self._heard: dict[tuple[str, str, int], link.Wake] = {}
-        self._to_open: dict[str, None] = {}
-        """Sessions of which volumes arrived since the last step, the newest last."""
+        self._pending = PendingTrials(self._sessions, stages.weights, self._on_settled)
+        self._arrivals: dict[tuple[str, str, int], link.Wake] = {}
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
-        """The newest decode's last message, its event, and when its volume arrived, until a refined picture is made."""
+        """The newest decode's last message, its event, and when its volume arrived; None after it was refined."""
 
-    def hear(self, wake: link.Wake) -> None:
-        """Take note of a volume's arrival."""
-        self._to_open.pop(wake.session, None)
-        self._to_open[wake.session] = None
-        self._heard[wake.session, wake.run, wake.index] = wake
+    def add_arrival(self, wake: link.Wake) -> None:
+        """Note that a volume was committed, and when it arrived."""
+        self._pending.add_session(wake.session)
+        self._arrivals[wake.session, wake.run, wake.index] = wake
         self._cadence.add_arrival(wake.arrived_s)
 
     def step(self) -> bool:
-        """Decode one volume; False if there is none to decode.
+        """Decode one volume; return False if no volume is pending.
 
         Raises
         ------
         JournalError
-            If the journal cannot be read or written now; the next step starts over from what it holds.
+            If a journal cannot be read or written now. The next step starts again from what the journals hold.
         """
         try:
-            waiting = [] if self.paused else self._waiting()
+            waiting = [] if self.paused else self._pending.find()
             if not waiting:
                 return False
-            chosen = self._newest(waiting) if self._policy == "latest" else waiting[0]
+            # 5. the decoder takes the next pending volume
+            chosen = self._pass_over_older(waiting) if self._policy == "latest" else waiting[0]
             with self._sessions.without_if_damaged(chosen.session):
                 self._decode(chosen)
             return True
         except JournalError:
-            self._bold_runs.clear()
+            self._pending.clear()
             raise
 
     def refine(self, is_interrupted: Callable[[], bool]) -> None:
-        """Make the refined picture of the newest decode, if that is asked for; put it off when interrupted."""
+        """Make and journal the newest trial's refined picture, if the settings ask for one.
+
+        Parameters
+        ----------
+        is_interrupted : asked before each denoiser call. True ends the picture; the next call of `refine` starts it
+            again.
+        """
         if self._unrefined is None:
             return
 
@@ -99,7 +104,8 @@ class Decoder:
             refined = self._stages.refine(stop_if_interrupted)
         except _Interrupted:
             return
-        except Exception:  # a refined picture is an extra: the next volume's pictures are still to be made
+        except Exception:
+            # A refined picture is an extra: its failure must not keep the next volume from its pictures.
             logger.exception("run %s, volume %d: no refined picture", decode.run, decode.index)
             self._unrefined = None
             return
@@ -115,13 +121,18 @@ class Decoder:
             timings_s=decode.timings_s | {"refined": round(time.monotonic() - arrived_s, 6)},
         )
         journal = self._sessions.find(decode.session)
-        if journal is None:  # its file turned out to be damaged in the meantime
+        if journal is None:
+            # The session was left out since, because its journal is damaged.
             return
         with self._sessions.without_if_damaged(decode.session):
             self._committed(journal, journal.add_decode(message, png, event=event))
 
     def keep_warm(self) -> float | None:
-        """Have the GPU ready shortly before the next volume is expected, once; return in how many s to ask again."""
+        """Raise the GPU's clocks shortly before the predicted arrival, once for each arrival.
+
+        Returns the seconds after which to call again; None if nothing is to be done before the next volume. A GPU that
+        fails here is logged: the next volume shows whether it can still decode.
+        """
         expected_s, now_s = self._cadence.next_s, time.monotonic()
         if not self._keep_warm_s or expected_s is None or expected_s <= max(now_s, self._warmed_for_s):
             return None
@@ -129,129 +140,75 @@ class Decoder:
         if wait_s > 0:
             return wait_s
         self._warmed_for_s = expected_s
-        self._stages.keep_warm()
+        try:
+            self._stages.keep_warm()
+        except Exception:
+            logger.exception("the GPU could not be kept warm for the next volume")
         return None
 
     def close(self) -> None:
         """Close the journals."""
         self._sessions.close()
 
-    def _waiting(self) -> list[Waiting]:
-        """Return what can be decoded now, in order: beta volumes, and places where BOLD completes an estimate."""
-        self._open_sessions()
-        # Each holds the signal of its whole run, and the journal that was open when it began.
-        self._bold_runs = {
-            (session, run): bold_run
-            for (session, run), bold_run in self._bold_runs.items()
-            if not bold_run.is_over and bold_run.journal is self._sessions.find(session)
-        }
-        found: list[Waiting] = []
-        for journal in self._sessions.all():
-            with self._sessions.without_if_damaged(journal.session):
-                found += self._waiting_in(journal)
-        return found
+    def _pass_over_older(self, waiting: list[Pending]) -> Pending:
+        """Choose by policy `latest`; settle the volumes that are passed over."""
+        chosen, replaced, skipped = choose_latest(waiting, self._pending.is_provisional)
+        for pending in replaced:
+            with self._sessions.without_if_damaged(pending.session):
+                self._settle_used(pending)
+        for pending in skipped:
+            with self._sessions.without_if_damaged(pending.session):
+                self._skip(pending, "a newer volume was waiting")
+        return chosen
 
-    def _open_sessions(self) -> None:
-        """Open the journals of the sessions that were heard of; one that cannot be opened now is tried again."""
-        for session in list(self._to_open):
-            try:
-                self._sessions.open(session)
-            except JournalError as error:
-                if error.code == "storage":
-                    raise
-                logger.error("%s", error)
-            del self._to_open[session]
+    def _settle_used(self, pending: Pending) -> None:
+        self._sessions[pending.session].set_state(pending.arrival, "used")
+        self._on_settled(pending, "used")
 
-    def _waiting_in(self, journal: Journal) -> list[Waiting]:
-        weights = self._stages.weights.fingerprint
-        volumes = journal.waiting(weights)
-        to_finish = journal.runs_to_finish(weights)
-        bold = {run for run in {*(place.run for place in volumes), *to_finish} if self._is_bold(journal, run)}
-        ready: list[Waiting] = []
-        for run in bold:
-            bold_run = self._bold_runs[journal.session, run]
-            for place, state in bold_run.advance():
-                self._say(link.Settled(session=journal.session, run=run, index=place.index, state=state))
-                self._let_go(place)
-            if run in to_finish:
-                bold_run.finish()
-            ready += bold_run.ready()
-        betas = [place for place in volumes if place.run not in bold]
-        return sorted(betas + ready, key=lambda place: (place.arrival, place.is_end))
+    def _on_settled(self, pending: Pending, state: VolumeState) -> None:
+        self._send(link.Settled(session=pending.session, run=pending.run, index=pending.index, state=state))
+        self._forget(pending)
 
-    def _newest(self, waiting: list[Waiting]) -> Waiting:
-        """Let go of all but the newest place; one that only unfolds ends no older trial's wait for its pictures."""
-        provisional = [place for place in waiting if self._is_provisional(place)]
-        complete = [place for place in waiting if not self._is_provisional(place)]
-        for place in provisional if complete else provisional[:-1]:
-            if place != waiting[-1]:
-                with self._sessions.without_if_damaged(place.session):
-                    self._settle_used(place)
-        for place in complete[:-1]:
-            with self._sessions.without_if_damaged(place.session):
-                self._skip(place, "a newer volume was waiting")
-        return complete[-1] if complete else provisional[-1]
-
-    def _is_provisional(self, place: Waiting) -> bool:
-        bold_run = self._bold_runs.get((place.session, place.run))
-        return bold_run is not None and bold_run.is_provisional(place)
-
-    def _settle_used(self, place: Waiting) -> None:
-        self._sessions[place.session].set_state(place.arrival, "used")
-        self._say(link.Settled(session=place.session, run=place.run, index=place.index, state="used"))
-        self._let_go(place)
-
-    def _is_bold(self, journal: Journal, run: str) -> bool:
-        hello = journal.hello(run)
-        if hello.kind != "bold":
-            return False
-        if (journal.session, run) not in self._bold_runs:
-            weights = self._stages.weights
-            prior = weights.bold or BoldPrior.vague(len(weights.voxel_index))
-            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior)
-        return True
-
-    def _decode(self, place: Waiting) -> None:
+    def _decode(self, pending: Pending) -> None:
         taken_s = time.monotonic()
-        self._say(link.Taking(session=place.session, run=place.run, index=place.index))
-        journal = self._sessions[place.session]
-        bold_run = self._bold_runs.get((place.session, place.run))
+        self._send(link.Taking(session=pending.session, run=pending.run, index=pending.index))
+        journal = self._sessions[pending.session]
         try:
-            # 5. one trial; for BOLD those of which this volume tells more
-            trials = bold_run.trials(place) if bold_run else [beta_trial(journal, place)]
+            trials = self._pending.trials(pending)
             steps_s: dict[int, dict[str, float]] = {}
             if len(trials) > 1:
-                # What is final is waited for most: its scores come first of all, its pictures, which take long, last.
+                # Viewers wait most for final estimates: their scores come first. Their pictures, which take long, come
+                # last.
                 for trial in trials:
                     if trial.is_final:
-                        steps_s[trial.event] = self._decode_trial(journal, place, trial, taken_s, has_pictures=False)
+                        steps_s[trial.event] = self._decode_trial(journal, pending, trial, taken_s, has_pictures=False)
             for trial in trials:
                 self._decode_trial(
-                    journal, place, trial, taken_s,
+                    journal, pending, trial, taken_s,
                     steps_s=steps_s.get(trial.event, {}),
                     has_pictures=trial.is_final,
                     is_last_trial=trial is trials[-1],
                 )  # fmt: skip
-            if place.is_end:
-                journal.finish_run(place.run)
+            if pending.is_end:
+                journal.finish_run(pending.run)
         except JournalError as error:
             if not isinstance(error, RecordError):
                 raise
-            logger.error("run %s, volume %d: cannot be decoded: %s", place.run, place.index, error)
-            self._skip(place, f"failed: {error}", failed=True)
+            logger.error("run %s, volume %d: cannot be decoded: %s", pending.run, pending.index, error)
+            self._skip(pending, f"failed: {error}", failed=True)
         except Exception as error:
-            logger.exception("run %s, volume %d: cannot be decoded", place.run, place.index)
-            self._skip(place, f"failed: {error}", failed=True)
+            logger.exception("run %s, volume %d: cannot be decoded", pending.run, pending.index)
+            self._skip(pending, f"failed: {error}", failed=True)
         else:
-            if self._is_provisional(place):
-                self._settle_used(place)
+            if self._pending.is_provisional(pending):
+                self._settle_used(pending)
             else:
-                self._let_go(place)
+                self._forget(pending)
 
     def _decode_trial(
         self,
         journal: Journal,
-        place: Waiting,
+        pending: Pending,
         trial: Trial,
         taken_s: float,
         *,
@@ -259,25 +216,25 @@ class Decoder:
         is_last_trial: bool = False,
         steps_s: dict[str, float] | None = None,
     ) -> dict[str, float]:
-        """Journal a trial's stages, but for those that it has already; return when each step was done.
+        """Journal a trial's stages; return the monotonic time of each step.
 
-        `steps_s` are those of stages that were journaled before.
+        A stage that the journal has already is not journaled again. `steps_s` holds the times of earlier stages.
         """
         done_s: dict[str, float] = {}
-        heard = self._heard.get((place.session, place.run, place.index))
-        # A volume that an earlier daemon acked counts from when it was found again.
-        arrived_s = heard.arrived_s if heard else taken_s
-        before_s = {"ack": heard.ack_s} if heard else {}
-        simulated = journal.hello(place.run).simulated
+        arrival = self._arrivals.get((pending.session, pending.run, pending.index))
+        # An earlier daemon may have acked the volume. Its time counts from the start of its decode then.
+        arrived_s = arrival.arrived_s if arrival else taken_s
+        before_s = {"ack": arrival.ack_s} if arrival else {}
+        simulated = journal.hello(pending.run).simulated
         for result in self._stages.run(trial.voxels, trial.pair, has_pictures=has_pictures):
             done_s = {"decoder": taken_s} | result.steps_s | (steps_s or {})
             provenance = self._stages.provenance
             has_seen = result.stage == "scores" and trial.seen is not None
             decode = Decode(
                 seq=self._next_seq,
-                session=place.session,
-                run=place.run,
-                index=place.index,
+                session=pending.session,
+                run=pending.run,
+                index=pending.index,
                 stage=result.stage,
                 provenance=msgspec.structs.replace(provenance, simulated=provenance.simulated or simulated),
                 timings_s=before_s | {step: round(at_s - arrived_s, 6) for step, at_s in done_s.items()},
@@ -296,35 +253,38 @@ class Decoder:
                 spike=trial.spike,
                 misaligned=trial.misaligned,
             )
-            # 8. journaled; the front publishes what is
-            outcome = "decoded" if result.is_last and is_last_trial and not place.is_end else None
+            # 8. the decode is journaled, and the front publishes it
+            outcome = "decoded" if result.is_last and is_last_trial and not pending.is_end else None
             payload = trial.seen if has_seen else result.png
-            added = journal.add_decode(decode, payload, event=trial.event, at_end=place.is_end, outcome=outcome)
+            added = journal.add_decode(decode, payload, event=trial.event, at_end=pending.is_end, outcome=outcome)
             self._committed(journal, added)
             if result.is_last:
                 self._unrefined = decode, trial.event, arrived_s
         return done_s
 
-    def _skip(self, place: Waiting, reason: str, *, failed: bool = False) -> None:
-        journal = self._sessions[place.session]
+    def _skip(self, pending: Pending, reason: str, *, failed: bool = False) -> None:
+        journal = self._sessions[pending.session]
         skipped = Skipped(
-            seq=self._next_seq, session=place.session, run=place.run, index=place.index, reason=reason, failed=failed
+            seq=self._next_seq,
+            session=pending.session,
+            run=pending.run,
+            index=pending.index,
+            reason=reason,
+            failed=failed,
         )
-        if place.is_end:
+        if pending.is_end:
             self._committed(journal, journal.add_decode(skipped, event=END_OF_RUN))
-            journal.finish_run(place.run)
+            journal.finish_run(pending.run)
         else:
             self._committed(journal, journal.add_decode(skipped, outcome="failed" if failed else "skipped"))
-        self._let_go(place)
+        self._forget(pending)
 
     def _committed(self, journal: Journal, added: bool) -> None:
-        # Not added: an earlier decoder journaled this stage and died before the volume was settled.
+        # A stage is not added if an earlier decoder journaled it and died before the volume was settled.
         if added:
-            self._say(link.Committed(session=journal.session, seq=self._next_seq))
+            self._send(link.Committed(session=journal.session, seq=self._next_seq))
             self._next_seq += 1
 
-    def _let_go(self, place: Waiting) -> None:
-        self._heard.pop((place.session, place.run, place.index), None)
-        bold_run = self._bold_runs.get((place.session, place.run))
-        if bold_run:
-            bold_run.forget(place)
+    def _forget(self, pending: Pending) -> None:
+        self._arrivals.pop((pending.session, pending.run, pending.index), None)
+        self._pending.forget(pending)

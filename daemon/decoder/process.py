@@ -1,6 +1,6 @@
 """The decoder process, which owns torch and the GPU.
 
-Started by the front as `python -m braind.daemon.decoder.process`; hears from it on stdin and answers on stdout
+The front starts it as `python -m braind.daemon.decoder.process`. It reads lines on stdin and writes lines on stdout
 (`link.py`).
 """
 
@@ -26,30 +26,30 @@ logger = logging.getLogger("braind.daemon.decoder")
 
 
 def main() -> None:
-    """Run the decoder process until the front says stop or is gone."""
-    # Ctrl-C reaches every process of the terminal; when to stop is the front's to say.
+    """Run the decoder process until the front sends `Stop` or is gone."""
+    # Ctrl-C reaches every process of the terminal, but the front decides when the decoder stops.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logging()
-    to_front = _only_for_the_front()
+    to_front = _line_output()
     setup = _setup(sys.stdin.buffer)
     lines: queue.SimpleQueue[link.ToDecoder] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(sys.stdin.buffer, lines), daemon=True).start()
 
-    def say(line: link.ToFront) -> None:
+    def send(line: link.ToFront) -> None:
         to_front.write(link.encode(line))
 
     try:
         started_s = time.monotonic()
-        from .stages import Stages  # torch, diffusers: seconds, so imported when the front is being listened to
+        from .stages import Stages  # imports torch for seconds, so lines are read before
 
         stages = Stages(setup.decoder)
         loaded_s = time.monotonic()
         stages.warm_up()
-        decoder = Decoder(setup, stages, say)
+        decoder = Decoder(setup, stages, send)
     except BraindError as error:
-        say(link.Unfit(code=error.code, sentence=str(error)))
+        send(link.Unfit(code=error.code, sentence=str(error)))
         _leave(1)
-    say(
+    send(
         link.Ready(
             engine=stages.provenance.engine,
             ldm=stages.provenance.ldm,
@@ -64,6 +64,7 @@ def main() -> None:
 
 
 def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
+    """Read lines and decode volumes until `Stop`."""
     may_have_work, wait_s = True, None
     journals = Outage(logger, "decoding waits for a journal")
     while True:
@@ -74,10 +75,10 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
                 if isinstance(line, link.Stop):
                     return
                 if isinstance(line, link.Wake):
-                    decoder.hear(line)
+                    decoder.add_arrival(line)
                 elif isinstance(line, link.PauseDecoding):
                     decoder.paused = line.paused
-                # EndOfRun is only a reason to look into the journal.
+                # EndOfRun needs no action of its own: the next step finds the run's end in the journal.
         except queue.Empty:
             pass
         try:
@@ -92,7 +93,7 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
 
 
 def _setup(from_front: BinaryIO) -> link.Setup:
-    """Return the first line; without it there is nothing to do, and the front starts another process."""
+    """Return the first line. Without it the process ends, and the front starts another."""
     text = from_front.readline()
     try:
         setup = link.decode_for_decoder(text)
@@ -112,18 +113,18 @@ def _listen(from_front: BinaryIO, lines: "queue.SimpleQueue[link.ToDecoder]") ->
             lines.put(link.decode_for_decoder(text))
         except ValueError as error:
             unreadable.warn(f"ignored a line of the front: {error}: {text[:SHOWN_BYTES]!r}")
-    # The front is gone. Its successor starts a decoder of its own, and two must not take the same volume.
+    # The front is gone. The next daemon starts its own decoder, and two decoders must not take the same volume.
     os._exit(1)
 
 
 def _leave(exit_code: int) -> NoReturn:
-    # Python's own way out would wait for the thread that reads stdin, and torch's takes a second.
+    # A normal exit would wait for the thread that reads stdin, and for torch, which takes a second.
     sys.stderr.flush()
     os._exit(exit_code)
 
 
-def _only_for_the_front() -> BinaryIO:
-    """Return the process's stdout, and send to stderr what libraries print."""
+def _line_output() -> BinaryIO:
+    """Return the process's stdout for lines to the front; redirect everything that libraries print to stderr."""
     to_front = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     return to_front

@@ -1,4 +1,4 @@
-"""From one trial's voxels to the stages that viewers see: scores, xz, xzc. No journal and no process is known here."""
+"""Turns one trial's voxels into the stages that viewers see: scores, xz, xzc. It knows no journal and no process."""
 
 import logging
 import time
@@ -38,8 +38,8 @@ class StagesError(BraindError):
 class StageResult(NamedTuple):
     """One stage: the best candidates for `scores`, a PNG for every other stage.
 
-    `steps_s` holds the monotonic time of each step so far. `is_last`: the mode has no further stage.
-    `feedback` is that of `wire.Decode`; `scores` has it if the sender named two candidates.
+    `steps_s` holds the monotonic time of each step so far. `is_last`: the mode has no further stage. `feedback` is the
+    field of `wire.Decode`: the stage `scores` has it if the sender named two candidates.
     """
 
     stage: Stage
@@ -51,12 +51,12 @@ class StageResult(NamedTuple):
 
 
 class Stages:
-    """Turns voxels into scores and pictures; weights, candidates and pipeline are loaded once.
+    """Turns voxels into scores and pictures. Weights, candidates and pipeline are loaded once.
 
     Raises
     ------
     BraindError
-        If a file is missing or damaged, or weights and LDM do not belong together.
+        If a file is missing or damaged, or the weights were fitted for another LDM.
     """
 
     def __init__(self, settings: link.DecoderSettings) -> None:
@@ -83,7 +83,7 @@ class Stages:
         )
 
     def warm_up(self) -> None:
-        """Decode a trial of mean voxels and discard it: the first decode is the slowest."""
+        """Decode a trial of mean voxels and discard the result, because the first decode is the slowest."""
         for _ in self.run(self.weights.voxel_mean):
             pass
 
@@ -124,21 +124,21 @@ class Stages:
         try:
             right, foil = (self._names.position(name) for name in pair)
         except CandidatesError as error:
-            # The front refuses unknown names, but the journal may have been recorded with other candidates.
+            # The front refuses unknown names, but the run may have been recorded with other candidates.
             logger.warning("no feedback: %s", error)
             return None
         return round(self._candidates.preference(c, right, foil), 6)
 
     def keep_warm(self) -> None:
-        """Bring a GPU's clocks up for the next volume."""
+        """Raise the GPU's clocks for the next volume."""
         self._volume.pulse()
 
     def refine(self, before_call: Callable[[], object]) -> tuple[bytes, Provenance] | None:
-        """Make the refined picture of the newest trial: a PNG and its provenance; None without a refining preset.
+        """Return the newest trial's refined picture, a PNG, and its provenance; None without a preset to refine with.
 
         Parameters
         ----------
-        before_call : called before each denoiser call; an exception that it raises ends the picture.
+        before_call : called before each denoiser call. Its exception ends the picture.
         """
         if self._refiner is None or self._newest is None:
             return None

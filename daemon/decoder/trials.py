@@ -1,7 +1,7 @@
 """Turns journaled volumes into single-trial responses in % signal change, the input of the ridge maps.
 
-A beta volume is a response. BOLD volumes pass through an estimator, which gives provisional and final estimates of
-trials. After a crash the estimator gets the journal's onsets and volumes again in the same order: estimates are equal.
+A beta volume is a response. BOLD volumes go to an estimator, which gives provisional and final estimates of trials.
+After a crash a new estimator gets the journal's onsets and volumes in the same order, so its estimates are equal.
 """
 
 import logging
@@ -17,17 +17,17 @@ from ...models.bold.estimator import CausalEstimator, Estimate
 from ...models.weights.bold_prior import BoldPrior
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
-from ..journal.records import NO_EVENT, Pair, State, Waiting
+from ..journal.records import NO_EVENT, Pair, Pending, VolumeState
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial's response and what its sender said about it.
+    """One trial's response, and its sender's facts about the trial.
 
-    `voxels` has shape (n_voxels,), float32, % signal change; `seen` is a PNG; `event` numbers a BOLD run's onset. A
-    provisional response (`is_final` false) changes at later volumes. `wire.Decode` describes the fields after it.
+    `voxels` has shape (n_voxels,), float32, % signal change. `seen` is a PNG. `event` numbers a BOLD run's onset. A
+    provisional response (`is_final` false) changes at later volumes. `wire.Decode` describes the other fields.
     """
 
     voxels: Array
@@ -45,7 +45,7 @@ class Trial:
 
 
 class RunEstimates:
-    """One BOLD run's estimator, and the journal's last volume that it has received."""
+    """The estimator of one BOLD run, and the estimates that wait to be decoded."""
 
     def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior) -> None:
         self.journal = journal
@@ -54,39 +54,39 @@ class RunEstimates:
         self._estimator = CausalEstimator(hello.tr_s, prior)
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
-        """Arrival of the last volume read from the journal; the estimator gets no late volume."""
-        self._given: Waiting | None = None
-        self._ready: dict[Waiting, list[Trial]] = {}
+        """Arrival of the last volume that was read from the journal."""
+        self._last_used: Pending | None = None
+        self._ready: dict[Pending, list[Trial]] = {}
         self._finished = False
 
-    def advance(self) -> list[tuple[Waiting, State]]:
-        """Give new onsets and volumes to the estimator; return the volumes that need no decode, with their state.
+    def advance(self) -> list[tuple[Pending, VolumeState]]:
+        """Give new onsets and volumes to the estimator; return the volumes without estimates and their new states.
 
-        After a `JournalError` this object is invalid: make another.
+        After a JournalError this object must not be used any more.
         """
-        settled: list[tuple[Waiting, State]] = []
-        for place, state in self.journal.run_volumes(self._run, self._seen_arrival):
-            for event in self.journal.events(self._run, self._seen_arrival, place.arrival):
-                self._announce(event.header)
-            self._seen_arrival = place.arrival
+        settled: list[tuple[Pending, VolumeState]] = []
+        for pending, state in self.journal.run_volumes(self._run, self._seen_arrival):
+            for event in self.journal.events(self._run, self._seen_arrival, pending.arrival):
+                self._add_event(event.header)
+            self._seen_arrival = pending.arrival
             if state in ("late", "failed"):
                 continue
-            trials, outcome = self._use(place)
+            trials, outcome = self._use(pending)
             if state == "waiting" and outcome:
-                self.journal.set_state(place.arrival, outcome)
-                settled.append((place, outcome))
+                self.journal.set_state(pending.arrival, outcome)
+                settled.append((pending, outcome))
             elif state == "waiting":
-                self._ready[place] = trials
+                self._ready[pending] = trials
         return settled
 
     def finish(self) -> None:
-        """Make provisional estimates final at the run's end; they wait under its last volume."""
+        """Make provisional estimates final at the run's end. They become pending under the run's last volume."""
         if self._finished:
             return
         self._finished = True
         trials = self._trials(self._estimator.finish())
-        if trials and self._given:
-            self._ready[replace(self._given, is_end=True)] = trials
+        if trials and self._last_used:
+            self._ready[replace(self._last_used, is_end=True)] = trials
         else:
             self.journal.finish_run(self._run)
 
@@ -95,47 +95,47 @@ class RunEstimates:
         """Return whether the run has ended and all its trials are decoded or skipped."""
         return self._finished and not self._ready
 
-    def ready(self) -> list[Waiting]:
-        """Return the places that have trials to decode, in order."""
+    def ready(self) -> list[Pending]:
+        """Return the volumes with trials to decode, in the order of arrival."""
         return list(self._ready)
 
-    def trials(self, place: Waiting) -> list[Trial]:
-        """Return the trials that a place has estimated anew."""
-        return self._ready[place]
+    def trials(self, pending: Pending) -> list[Trial]:
+        """Return the trials of which a volume gave new estimates."""
+        return self._ready[pending]
 
-    def is_provisional(self, place: Waiting) -> bool:
-        """Return whether a place has no final estimate: later places will replace all its estimates."""
-        return not any(trial.is_final for trial in self._ready[place])
+    def is_provisional(self, pending: Pending) -> bool:
+        """Return whether a volume has no final estimate: later volumes replace all its estimates."""
+        return not any(trial.is_final for trial in self._ready[pending])
 
-    def forget(self, place: Waiting) -> None:
-        """Drop a place's trials after they are decoded or skipped."""
-        self._ready.pop(place, None)
+    def forget(self, pending: Pending) -> None:
+        """Drop a volume's trials after they are decoded or skipped."""
+        self._ready.pop(pending, None)
 
-    def _announce(self, event: Event) -> None:
+    def _add_event(self, event: Event) -> None:
         try:
             self._estimator.add_event(event.event, event.onset_s, event.duration_s)
         except BraindError as error:
             logger.error("run %s: this trial is not decoded: %s", self._run, error)
 
-    def _use(self, place: Waiting) -> tuple[list[Trial], State | None]:
-        """Return a volume's trials, or the state of a volume without trials."""
-        if self._given and place.index < self._given.index:
-            logger.warning("run %s, volume %d: came after volume %d", place.run, place.index, self._given.index)
+    def _use(self, pending: Pending) -> tuple[list[Trial], VolumeState | None]:
+        """Give a volume to the estimator; return its trials, or the new state of a volume without trials."""
+        if self._last_used and pending.index < self._last_used.index:
+            logger.warning("run %s, volume %d: came after volume %d", pending.run, pending.index, self._last_used.index)
             return [], "late"
-        self._given = place
+        self._last_used = pending
         try:
-            header, voxels, _ = self.journal.volume(place.arrival)
+            header, voxels, _ = self.journal.volume(pending.arrival)
             motion = None if header.motion is None else np.array(header.motion)
-            self._estimator.add_volume(place.index, voxels, motion)
-            self._flag(place.index * self._tr_s, voxels)
+            self._estimator.add_volume(pending.index, voxels, motion)
+            self._flag(pending.index * self._tr_s, voxels)
             trials = self._trials(self._estimator.current_estimates())
         except JournalError as error:
             if not isinstance(error, RecordError):
                 raise
-            logger.error("run %s, volume %d: cannot be used: %s", place.run, place.index, error)
+            logger.error("run %s, volume %d: cannot be used: %s", pending.run, pending.index, error)
             return [], "failed"
         except Exception:
-            logger.exception("run %s, volume %d: cannot be used", place.run, place.index)
+            logger.exception("run %s, volume %d: cannot be used", pending.run, pending.index)
             return [], "failed"
         return trials, None if trials else "used"
 
@@ -146,7 +146,7 @@ class RunEstimates:
             self._last_misaligned_s = now_s
 
     def _trials(self, estimates: list[Estimate]) -> list[Trial]:
-        """Return the estimates as trials; final estimates come last, because they take longest to decode."""
+        """Return the estimates as trials. Final estimates come last, because their pictures take longest."""
         trials = []
         for estimate in sorted(estimates, key=lambda estimate: estimate.is_final):
             header, seen, _ = self.journal.event(self._run, estimate.event_number)
@@ -164,8 +164,8 @@ class RunEstimates:
         return trials
 
 
-def beta_trial(journal: Journal, place: Waiting) -> Trial:
-    """Return the trial of a beta volume."""
-    header, voxels, seen = journal.volume(place.arrival)
-    pair = Pair.named_by(header, journal.hello(place.run))
+def beta_trial(journal: Journal, pending: Pending) -> Trial:
+    """Return a beta volume's trial."""
+    header, voxels, seen = journal.volume(pending.arrival)
+    pair = Pair.named_by(header, journal.hello(pending.run))
     return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair)

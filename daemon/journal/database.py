@@ -1,6 +1,6 @@
-"""SQLite files: one class writes and reads, one only reads. A commit is a promise, an error is an answer.
+"""SQLite files: `Database` writes and reads, `DatabaseReader` only reads. Every SQLite error becomes a JournalError.
 
-Nothing here knows of volumes.
+This file knows nothing of volumes.
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ BUSY_TIMEOUT_S = 5.0
 
 
 class JournalError(BraindError):
-    """A journal that cannot be read (`code` journal) or written just now (`code` storage, worth trying again)."""
+    """A journal that is damaged (`code` journal), or that cannot be read or written now (`code` storage: try again)."""
 
     code = "journal"
 
@@ -26,9 +26,9 @@ class RecordError(JournalError):
 
 
 class DatabaseReader:
-    """A SQLite file, read and never altered: no byte of it, of its -wal or of its -shm file changes.
+    """Reads a SQLite file and changes no byte of the file, of its -wal file or of its -shm file.
 
-    Another process may write the file meanwhile; the reader neither waits for it nor makes it wait.
+    Another process may write the file at the same time. Neither process waits for the other.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ class DatabaseReader:
 
     def _current(self) -> sqlite3.Connection:
         """Return the connection; connect anew if a writer has opened the file since."""
-        # Without a write-ahead log nobody has the file open. It is read as immutable then, for every other way makes
-        # SQLite create the log and its index.
+        # Without a write-ahead log no writer has the file open. The file is read as immutable then: with any other
+        # option SQLite creates the log and its index.
         if not self._is_live and self._has_log():
             self._connection.close()
             self._is_live = True
@@ -89,7 +89,7 @@ class DatabaseReader:
 
     def _connect(self, options: str) -> sqlite3.Connection:
         with self._answering():
-            # isolation_level: transactions are begun by `commit` alone.
+            # isolation_level: only `commit` begins transactions.
             return sqlite3.connect(
                 f"file:{quote(str(self.path))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
             )
@@ -117,7 +117,7 @@ class DatabaseReader:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            # SQLITE_ERROR: a table or column is missing. No code: text is no UTF-8. Neither passes by itself.
+            # SQLITE_ERROR: a table or column is missing. No code: a text is not UTF-8. Neither error passes by itself.
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
             if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
                 raise JournalError(
@@ -137,14 +137,14 @@ class Database(DatabaseReader):
     Parameters
     ----------
     path : Path
-        Made when it is missing.
+        The file is made if it is missing.
     tables : str
         The statements that make the tables.
     schema : int
-        Their version. A file of another version is refused.
+        The version of the tables. A file of another version is refused.
     wait_for_disk : bool
-        True: a commit returns when the disk has it. False: a commit survives the death of every process, but not a
-        power cut.
+        True: a commit returns when the data are on the disk. False: a commit survives the death of every process, but
+        not a power cut.
     """
 
     def __init__(self, path: Path, *, tables: str, schema: int, wait_for_disk: bool = False) -> None:
@@ -154,7 +154,7 @@ class Database(DatabaseReader):
 
     @contextmanager
     def commit(self) -> Iterator[sqlite3.Connection]:
-        """Carry out the statements of the block, all or none.
+        """Run the statements of the block in one transaction: all of them, or none.
 
         Raises
         ------

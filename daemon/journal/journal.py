@@ -1,7 +1,7 @@
 """A session's journal: acked volumes and events, and their decodes. One SQLite file, shared by both processes.
 
 The journal is the only queue between front and decoder. The front adds volumes and events. The decoder takes waiting
-volumes and adds decodes. The front publishes the decodes. So a crash of either process is a replay.
+volumes and adds decodes. The front publishes the decodes. A process that starts after a crash goes on from the journal.
 """
 
 import time
@@ -15,7 +15,7 @@ from ...arrays import Array
 from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
 from .database import Database, JournalError, RecordError
 from .reader import SCHEMA, JournalReader
-from .records import NO_EVENT, JournaledEvent, JournaledVolume, State, Waiting
+from .records import NO_EVENT, JournaledEvent, JournaledVolume, Pending, VolumeState
 
 _TABLES = """
 CREATE TABLE runs (
@@ -34,8 +34,8 @@ CREATE TABLE decodes (
     seq INTEGER PRIMARY KEY, run TEXT NOT NULL, volume_index INTEGER NOT NULL, event INTEGER NOT NULL,
     stage TEXT NOT NULL, header BLOB NOT NULL, payload BLOB, UNIQUE (run, volume_index, event, stage));
 """
-# The voxels that are kept under each weights: a fit on recorded sessions has only the journal. The table is made when
-# it is first needed, because sessions of an earlier braind lack it.
+# The voxel indices of each weights file: a fit on recorded sessions has only the journal. The table is made when it is
+# first needed, because journals of an earlier braind lack it.
 _MASKS = "CREATE TABLE IF NOT EXISTS masks (weights TEXT PRIMARY KEY, voxel_index BLOB NOT NULL)"
 
 
@@ -45,10 +45,10 @@ class Journal(JournalReader):
     Parameters
     ----------
     path : Path
-        The SQLite file; made when it is missing.
+        The SQLite file. It is made if it is missing.
     wait_for_disk : bool
-        True: a commit returns when the disk has it (the front, whose acks promise that). False: a commit survives the
-        death of every process but not a power cut (the decoder, whose decodes can be made again from the volumes).
+        True (the front): a commit returns when the data are on the disk; an ack promises that. False (the decoder): a
+        commit survives the death of every process but not a power cut; a decode can be made again from its volume.
     """
 
     def __init__(self, path: Path, *, wait_for_disk: bool = True) -> None:
@@ -56,7 +56,7 @@ class Journal(JournalReader):
         super().__init__(path, Database(path, tables=_TABLES, schema=SCHEMA, wait_for_disk=wait_for_disk))
 
     def check_readable(self) -> None:
-        """Read what a daemon reads at its start; raise JournalError if the file is damaged there."""
+        """Run the queries of a daemon's start; raise JournalError if the file is damaged there."""
         self.run(self.newest_run())
         self.counts()
         self.waiting("")
@@ -64,7 +64,7 @@ class Journal(JournalReader):
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def keep_mask(self, weights: str, voxel_index: Array) -> None:
-        """Commit the voxels that are kept under these weights: (n_voxels,) int64 into the flattened volume."""
+        """Commit the voxel indices of these weights: (n_voxels,) int64 into the flattened volume."""
         with self._database.commit() as database:
             database.execute(_MASKS)
             database.execute(
@@ -80,7 +80,7 @@ class Journal(JournalReader):
             )
 
     def end_run(self, message: EndRun, *, has_estimates: bool) -> None:
-        """Commit a run's number of volumes. `has_estimates`: its end may complete estimates of its last trials."""
+        """Commit a run's number of volumes. `has_estimates`: the run's end may complete its last trials' estimates."""
         with self._database.commit() as database:
             database.execute(
                 "UPDATE runs SET n_volumes = ?, finish = ? WHERE run = ?",
@@ -92,14 +92,14 @@ class Journal(JournalReader):
         stored = [index for (index,) in self._database.rows(
             "SELECT volume_index FROM volumes WHERE run = ? AND volume_index < ? ORDER BY volume_index", run, n_volumes
         )]  # fmt: skip
-        # No list of all indices: a sender may announce two thousand million.
+        # The indices are not listed, because a sender may announce 2 billion volumes.
         gaps = (range(before + 1, after) for before, after in pairwise([-1, *stored, n_volumes]))
         return n_volumes - len(stored), list(islice(chain.from_iterable(gaps), most))
 
     def next_index(self, run: str) -> int:
         """Return the lowest index of a run that is not journaled."""
         row = self._database.row(
-            # 0 if it is missing, else the lowest index whose successor is.
+            # 0 if volume 0 is missing, else the lowest index after which a volume is missing.
             "SELECT min(candidate) FROM ("
             "SELECT 0 AS candidate WHERE NOT EXISTS (SELECT 1 FROM volumes WHERE run = ?1 AND volume_index = 0) "
             "UNION ALL SELECT volume_index + 1 FROM volumes AS this WHERE run = ?1 AND NOT EXISTS ("
@@ -109,14 +109,14 @@ class Journal(JournalReader):
         return row[0]
 
     def highest_index(self, run: str) -> int:
-        """Return the highest index of a run that is journaled, -1 when there is none."""
+        """Return the highest journaled index of a run; -1 if no volume is journaled."""
         row = self._database.row("SELECT max(volume_index) FROM volumes WHERE run = ?", run)
         return -1 if row[0] is None else row[0]
 
     # ── volumes and events, written by the front ────────────────────────────────────────────────────────────────────
 
     def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
-        """Return True if the journal has this volume, False if it has other bytes at the index, None if it has none."""
+        """Return True if the journal has this volume, False if its index has other bytes, None if the index is free."""
         row = self._database.row(
             "SELECT crc32, masked FROM volumes JOIN voxels USING (arrival) WHERE run = ? AND volume_index = ?",
             volume.run,
@@ -125,7 +125,7 @@ class Journal(JournalReader):
         return row and row[0] == volume.crc32 and row[1] == voxels.tobytes()
 
     def add_volume(
-        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: State = "waiting"
+        self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: VolumeState = "waiting"
     ) -> None:
         """Commit a volume. The front may ack it afterwards.
 
@@ -167,7 +167,7 @@ class Journal(JournalReader):
         return True
 
     def count_crash(self, run: str, index: int) -> int:
-        """Add one to the number of times that the decoder died over a volume; return that number."""
+        """Count one more crash of the decoder over a volume; return the volume's number of crashes."""
         with self._database.commit() as database:
             database.execute(
                 "UPDATE volumes SET n_crashes = n_crashes + 1 WHERE run = ? AND volume_index = ?", (run, index)
@@ -177,36 +177,36 @@ class Journal(JournalReader):
 
     # ── what the decoder takes and hands back ───────────────────────────────────────────────────────────────────────
 
-    def waiting(self, weights: str) -> list[Waiting]:
+    def waiting(self, weights: str) -> list[Pending]:
         """Return the waiting volumes of the runs recorded under these weights, in the order of arrival."""
         rows = self._database.rows(
             "SELECT arrival, run, volume_index FROM volumes JOIN runs USING (run) "
             "WHERE state = 'waiting' AND weights = ? ORDER BY arrival",
             weights,
         )
-        return [Waiting(arrival, self.session, run, index) for arrival, run, index in rows]
+        return [Pending(arrival, self.session, run, index) for arrival, run, index in rows]
 
     def runs_to_finish(self, weights: str) -> list[str]:
-        """Return the ended runs whose last trials are not decoded yet."""
+        """Return the ended runs whose last trials still wait to be decoded."""
         rows = self._database.rows("SELECT run FROM runs WHERE finish = 'waiting' AND weights = ?", weights)
         return [run for (run,) in rows]
 
     def finish_run(self, run: str) -> None:
-        """Commit that no decode of a run is to come any more."""
+        """Commit that a run has no further decode."""
         with self._database.commit() as database:
             database.execute("UPDATE runs SET finish = 'done' WHERE run = ?", (run,))
 
-    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Waiting, State]]:
+    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Pending, VolumeState]]:
         """Return a run's volumes after `after_arrival`, in the order of arrival, with their states."""
         rows = self._database.rows(
             "SELECT arrival, run, volume_index, state FROM volumes WHERE run = ? AND arrival > ? ORDER BY arrival",
             run,
             after_arrival,
         )
-        return [(Waiting(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
+        return [(Pending(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
 
     def volume(self, arrival: int) -> JournaledVolume:
-        """Read a volume back."""
+        """Return a journaled volume."""
         row = self._database.row(
             "SELECT header, masked, seen FROM volumes JOIN voxels USING (arrival) WHERE arrival = ?", arrival
         )
@@ -227,7 +227,7 @@ class Journal(JournalReader):
         return [JournaledEvent(self._parsed(row[0], Event, f"an event of run {run}"), row[1], row[2]) for row in rows]
 
     def event(self, run: str, event: int) -> JournaledEvent:
-        """Read an onset back."""
+        """Return a journaled onset."""
         row = self._database.row(
             "SELECT header, seen, after_arrival FROM events WHERE run = ? AND event = ?", run, event
         )
@@ -242,12 +242,12 @@ class Journal(JournalReader):
         *,
         event: int = NO_EVENT,
         at_end: bool = False,
-        outcome: State | None = None,
+        outcome: VolumeState | None = None,
     ) -> bool:
         """Commit one message for the viewers and, if `outcome` is given, the new state of its volume.
 
-        Returns False if the journal has this stage of this volume already. Then the message is not kept. `at_end`: the
-        message belongs to the run's end, not to its last volume, which may have the same trial.
+        Returns False if the journal has this stage of this volume already; the message is not kept then. `at_end`: the
+        message belongs to the run's end. Without it a trial of the run's last volume would have the same key.
 
         Raises
         ------
@@ -273,11 +273,11 @@ class Journal(JournalReader):
                     (outcome, message.run, message.index),
                 )
             if outcome == "failed":
-                # The run's end may have failed.
+                # The message may be about the run's end.
                 database.execute("UPDATE runs SET finish = 'done' WHERE run = ? AND finish = 'waiting'", (message.run,))
         return added.rowcount == 1
 
-    def set_state(self, arrival: int, state: State) -> None:
+    def set_state(self, arrival: int, state: VolumeState) -> None:
         """Commit a volume's state."""
         with self._database.commit() as database:
             database.execute("UPDATE volumes SET state = ? WHERE arrival = ?", (state, arrival))

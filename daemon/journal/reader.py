@@ -1,4 +1,4 @@
-"""What is read of a session's journal by whoever writes it and by whoever only reads it."""
+"""Reading a session's journal: what the daemon and the offline programs share."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ Header = TypeVar("Header")
 
 
 class JournalReader:
-    """A session's journal, as far as everybody reads it. All methods raise JournalError if the file is damaged."""
+    """Reads a session's journal. All methods raise JournalError if the file is damaged."""
 
     def __init__(self, path: Path, database: DatabaseReader) -> None:
         self.path = path
@@ -28,7 +28,7 @@ class JournalReader:
         self._database.close()
 
     def run(self, run: str) -> RunRecord | None:
-        """Return a run's record, or None when it was never opened."""
+        """Return a run's record; None if the run was never opened."""
         row = self._database.row("SELECT hello, weights, n_volumes FROM runs WHERE run = ?", run)
         return row and self._record(run, *row)
 
@@ -38,12 +38,12 @@ class JournalReader:
         return [self._record(*row) for row in rows]
 
     def hello(self, run: str) -> Hello:
-        """Return the message that opened a run. It never changes, and is parsed once.
+        """Return the message that opened a run. The message never changes, so it is parsed once.
 
         Raises
         ------
         JournalError
-            Also if the run was never opened.
+            If the file is damaged or the run was never opened.
         """
         if run not in self._hellos:
             record = self.run(run)
@@ -53,17 +53,17 @@ class JournalReader:
         return self._hellos[run]
 
     def newest_run(self) -> str:
-        """Return the run that was opened last, "" when there is none."""
+        """Return the run that was opened last; "" if the journal has no run."""
         row = self._database.row("SELECT run FROM runs ORDER BY rowid DESC LIMIT 1")
         return row[0] if row else ""
 
     def opened_unix_s(self) -> float:
-        """Return when the newest run was opened, 0 when there is none."""
+        """Return the Unix time at which the newest run was opened, in s; 0 if the journal has no run."""
         row = self._database.row("SELECT max(opened_unix_s) FROM runs")
         return row[0] or 0.0
 
     def last_seq(self) -> int:
-        """Return the highest number of a message for the viewers, 0 when there is none."""
+        """Return the highest number of a message for the viewers; 0 if the journal has no message."""
         row = self._database.row("SELECT max(seq) FROM decodes")
         return row[0] or 0
 

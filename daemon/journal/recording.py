@@ -1,4 +1,4 @@
-"""A session's journal, opened for reading only: by fits and reports, also while a daemon writes it."""
+"""A session's journal, opened for reading only. Fits and reports use it, also while a daemon writes the journal."""
 
 from pathlib import Path
 from typing import Self
@@ -33,7 +33,7 @@ class Recording(JournalReader):
         self.close()
 
     def voxel_index(self, run: RunRecord) -> Array:
-        """Return the voxels that are kept of a run: (n_voxels,) int64, rising, into the flattened volume."""
+        """Return the indices of a run's voxels in the flattened volume: (n_voxels,) int64, rising."""
         has_masks = self._database.row("SELECT 1 FROM sqlite_schema WHERE name = 'masks'")
         row = has_masks and self._database.row("SELECT voxel_index FROM masks WHERE weights = ?", run.weights)
         if not row:
@@ -43,13 +43,13 @@ class Recording(JournalReader):
         return np.frombuffer(row[0], "<i8")
 
     def events(self, run: RunRecord) -> list[Event]:
-        """Return a run's onsets in the order of time."""
+        """Return a run's onsets, sorted by time."""
         rows = self._database.rows("SELECT header FROM events WHERE run = ?", run.name)
         events = [self._parsed(header, Event, f"an event of run {run.name}") for (header,) in rows]
         return sorted(events, key=lambda event: event.onset_s)
 
     def volumes(self, run: RunRecord) -> list[tuple[int, Volume]]:
-        """Return the arrival and the header of a run's volumes, in the order of their indices."""
+        """Return the arrival and the header of each volume of a run, sorted by index."""
         rows = self._database.rows("SELECT arrival, header FROM volumes WHERE run = ? ORDER BY volume_index", run.name)
         return [(arrival, self._parsed(header, Volume, f"arrival {arrival}")) for arrival, header in rows]
 

@@ -1,4 +1,4 @@
-"""What is read back from a journal."""
+"""Records of a journal, as they are read back."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -6,18 +6,18 @@ from typing import Literal, NamedTuple
 from ...arrays import Array
 from ...client.wire import Candidate, Event, Hello, Volume
 
-# waiting: acked, not decoded yet · decoded · skipped: policy `latest` passed it over · used: a BOLD volume at which no
-# trial's estimate became ready · late: a BOLD volume that came after a volume of higher index was used · failed:
-# decoding raised an error · recorded: the daemon had no weights.
-State = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
+# waiting: acked, not decoded yet. decoded. skipped: policy `latest` passed over the volume. used: a BOLD volume that
+# completed no trial's estimate. late: a BOLD volume that came after a volume of higher index was used. failed: decoding
+# raised an error. recorded: the daemon had no weights.
+VolumeState = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
 
-# In place of an onset's number: for a decode of a beta volume, and for a message about a run's end.
+# These numbers stand where an onset has its number: for a decode of a beta volume, and for a message about a run's end.
 NO_EVENT = -1
 END_OF_RUN = -2
 
 
 class Pair(NamedTuple):
-    """Two candidates that a trial is compared with, as the sender names them."""
+    """Two candidates that a trial is compared with. The sender names them."""
 
     right: Candidate
     foil: Candidate
@@ -32,9 +32,9 @@ class Pair(NamedTuple):
 
 
 class RunRecord(NamedTuple):
-    """A run: its `Hello`, the weights that its volumes are kept under, and its length.
+    """A run: its `Hello`, the fingerprint of its weights, and its length.
 
-    `n_volumes` is None until `EndRun` announced it.
+    `n_volumes` is None until `EndRun` announces it.
     """
 
     hello: Hello
@@ -48,10 +48,10 @@ class RunRecord(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A volume's place in the journal. `arrival` orders volumes by when they were committed.
+class Pending:
+    """A journaled volume without its content. `arrival` numbers volumes in the order of their commits.
 
-    `is_end`: the place stands for the end of the run, and the volume is the run's last.
+    `is_end`: this stands for the end of the run; the volume is the run's last.
     """
 
     arrival: int
@@ -78,7 +78,7 @@ class JournaledEvent(NamedTuple):
 
 
 class Published(NamedTuple):
-    """One message for the viewers, as bytes: its number, its JSON header, and its payload frame or None."""
+    """One message for the viewers, as bytes: its number, its JSON header, and its payload frame (None: no payload)."""
 
     seq: int
     header: bytes

@@ -15,7 +15,7 @@ from braind.client import wire
 from braind.daemon.front import Front
 from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
-from braind.daemon.state import Standing
+from braind.daemon.state import DaemonState
 from braind.models.weights.candidate_names import CandidateNames
 
 LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
@@ -40,9 +40,9 @@ json_values = st.recursive(
 @pytest.fixture(scope="module")
 def front(tmp_path_factory):
     sessions = Sessions(tmp_path_factory.mktemp("journals"), wait_for_disk=False)
-    standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
+    state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
     wakes = []
-    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=wakes.append)
+    front = Front(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=wakes.append)
     front.take(wire.encode(hello()))
     front.take(wire.encode(hello(run="bold", kind="bold")))
     yield front
@@ -109,28 +109,28 @@ def test_numbers_that_no_scanner_gives_are_refused_with_the_bound(front):
 
 def test_the_clock_is_told_and_what_the_sender_makes_of_it_is_shown(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
-    standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
-    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
+    front = Front(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
     before_s = time.time()
     clock = front.take(wire.encode(wire.ClockRequest(sent_s=12.5)))
     assert clock.sent_s == 12.5
     assert before_s <= clock.received_s <= clock.answered_s <= time.time()
-    assert standing.status().clock_offset_s is None
+    assert state.status().clock_offset_s is None
     front.take(wire.encode(wire.ClockRequest(sent_s=12.5, offset_s=-3600.25, uncertainty_s=0.002)))
-    for said in (standing.status(), standing.heartbeat()):
+    for said in (state.status(), state.heartbeat()):
         assert (said.clock_offset_s, said.clock_uncertainty_s) == (-3600.25, 0.002)
     for wrong in ({"offset_s": 1.0}, {"uncertainty_s": 1.0}, {"offset_s": 1.0, "uncertainty_s": -1.0}):
         assert front.take(wire.encode(wire.ClockRequest(sent_s=0.0, **wrong))).code == "clock"
     front.take(wire.encode(hello(run="of-another-sender")))
-    assert standing.status().clock_offset_s is None
+    assert state.status().clock_offset_s is None
     sessions.close()
 
 
 def test_bold_of_another_tr_than_the_weights_is_refused_at_hello(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
     weights = replace(WEIGHTS, card=structs.replace(WEIGHTS.card, kind="bold", tr_s=4 / 3), fingerprint="")
-    standing = Standing(sessions, weights, preset="live-4", policy="all")
-    front = Front(None, sessions, standing, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    state = DaemonState(sessions, weights, preset="live-4", policy="all")
+    front = Front(None, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
     refused = front.take(wire.encode(hello(kind="bold", tr_s=2.0)))
     assert (refused.code, "a TR of 2 s, but the weights were fitted" in refused.sentence) == ("tr", True)
     assert isinstance(front.take(wire.encode(hello(kind="bold", tr_s=1.333))), wire.Welcome)
@@ -161,14 +161,14 @@ def test_a_pair_that_cannot_be_compared_is_refused_by_name_wherever_it_stands(fr
 
 def test_motion_that_a_sender_found_is_journaled_with_its_volume(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
-    standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
-    front = Front(None, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
+    front = Front(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
     front.take(wire.encode(hello(kind="bold")))
     motion = (0.1, 0.2, 0.3, 0.01, 0.02, 0.03)
     assert isinstance(front.take(volume_frames(0, motion=motion, roi_values=(5.0,))), wire.Ack)
     journal = sessions["ses"]
-    ((place, _),) = journal.run_volumes("run-01", 0)
-    header = journal.volume(place.arrival).header
+    ((pending, _),) = journal.run_volumes("run-01", 0)
+    header = journal.volume(pending.arrival).header
     assert (header.motion, header.roi_values) == (motion, (5.0,))
     sessions.close()
 
@@ -184,8 +184,8 @@ def reads_of_runs(journal, action):
 
 
 def front_over(sessions, weights=WEIGHTS):
-    standing = Standing(sessions, weights, preset="live-4", policy="all")
-    return Front(None, sessions, standing, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    state = DaemonState(sessions, weights, preset="live-4", policy="all")
+    return Front(None, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
 
 
 def send(front, indices, run="run-01"):
@@ -260,8 +260,8 @@ def test_a_session_that_was_left_out_is_refused_until_its_hello_opens_it_anew(se
 
 def test_the_run_that_is_being_sent_is_named_until_it_ends(sessions):
     front = front_over(sessions)
-    assert front.run_at_hand() == ""
+    assert front.current_run() == ""
     front.take(wire.encode(hello()))
-    assert front.run_at_hand() == "run-01"
+    assert front.current_run() == "run-01"
     front.take(wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=0)))
-    assert front.run_at_hand() == ""
+    assert front.current_run() == ""

@@ -10,7 +10,7 @@ from braind.client.subscriber import DecodeSubscriber
 from braind.daemon.control import Control
 from braind.daemon.journal.journal import Journal
 from braind.daemon.sessions import Sessions
-from braind.daemon.state import Standing
+from braind.daemon.state import DaemonState
 
 N_VOLUMES = 100
 PROVENANCE = wire.Provenance(
@@ -21,8 +21,8 @@ PROVENANCE = wire.Provenance(
 def add_volume_decodes(journal, first_seq, index):
     """Journal the stages of a volume as the decoder does, the pictures told apart by their number."""
     for seq, stage in enumerate(("scores", "xz", "xzc"), start=first_seq):
-        place = {"session": "ses", "run": "run-01", "index": index}
-        decode = wire.Decode(seq=seq, stage=stage, provenance=PROVENANCE, timings_s={}, **place)
+        named = {"session": "ses", "run": "run-01", "index": index}
+        decode = wire.Decode(seq=seq, stage=stage, provenance=PROVENANCE, timings_s={}, **named)
         journal.add_decode(decode, None if stage == "scores" else b"picture %d" % seq)
 
 
@@ -102,9 +102,9 @@ def test_what_is_journaled_and_not_published_yet_is_not_fetched(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
     add_volume_decodes(sessions.open("ses"), 1, 0)
     weights = random_weights(LdmFacts("ldm", (4, 16, 16), (16, 96)))
-    standing = Standing(sessions, weights, preset="live-4", policy="all")
-    standing.last_seq = 2
-    control = Control(None, sessions, standing, pause=print, use=print, shut_down=print)
+    state = DaemonState(sessions, weights, preset="live-4", policy="all")
+    state.last_seq = 2
+    control = Control(None, sessions, state, pause=print, use=print, shut_down=print)
     *found, done = [wire.decode(frames)[0] for frames in control._answers(wire.encode(wire.FetchRequest(from_seq=1)))]
     assert [message.seq for message in found] == [1, 2]
     assert isinstance(done, wire.Done)

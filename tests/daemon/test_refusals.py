@@ -15,7 +15,7 @@ from braind.config import load_config
 from braind.daemon.front import Front
 from braind.daemon.sessions import Sessions
 from braind.daemon.sockets import LARGEST_PICTURE_BYTES, bind_sockets
-from braind.daemon.state import Standing
+from braind.daemon.state import DaemonState
 from braind.models.weights.candidate_names import CandidateNames
 
 LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
@@ -39,8 +39,8 @@ class FrontThread:
         serve = load_config(None, {"paths": {"data": str(self._folder)}, "serve": ANY_PORT}).serve
         sockets = bind_sockets(serve, WEIGHTS.card.shape)
         sessions = Sessions(self._folder, wait_for_disk=False)
-        standing = Standing(sessions, WEIGHTS, preset="live-4", policy="all")
-        front = Front(sockets.ingest, sessions, standing, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+        state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
+        front = Front(sockets.ingest, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
         self.address = sockets.endpoints.ingest
         serving = asyncio.create_task(front.serve())
         self._bound.set()

@@ -134,13 +134,13 @@ def test_a_bold_trial_is_scored_as_it_unfolds_and_pictured_when_final(daemon, sc
         heard = viewer.until(lambda message: message.run == "bold" and message.stage == "xzc")
     decodes = [(message, payload) for message, payload in heard if message.run == "bold"]
     assert {(message.trial, message.event) for message, _ in decodes} == {(5, 0)}
-    unfolding = [message for message, _ in decodes if not message.is_final]
-    assert [message.stage for message in unfolding] == ["scores"] * 5
-    assert [message.index for message in unfolding] == [5, 6, 7, 8, 9]  # from 4 s after the onset: volume 5 of 4/3 s
-    assert unfolding[0].since_onset_s == pytest.approx(5 * tr_s - 2, abs=1e-3)
-    assert unfolding[0].uncertainty > unfolding[-1].uncertainty
-    assert {(message.right, message.foil) for message in unfolding} == {("picture 1", 107)}
-    assert len({message.feedback for message in unfolding} - {None}) == 5  # each volume says more
+    provisional = [message for message, _ in decodes if not message.is_final]
+    assert [message.stage for message in provisional] == ["scores"] * 5
+    assert [message.index for message in provisional] == [5, 6, 7, 8, 9]  # from 4 s after the onset: volume 5 of 4/3 s
+    assert provisional[0].since_onset_s == pytest.approx(5 * tr_s - 2, abs=1e-3)
+    assert provisional[0].uncertainty > provisional[-1].uncertainty
+    assert {(message.right, message.foil) for message in provisional} == {("picture 1", 107)}
+    assert len({message.feedback for message in provisional} - {None}) == 5  # each volume says more
     final = [(message, payload) for message, payload in decodes if message.is_final]
     assert [message.stage for message, _ in final] == STAGES
     assert {message.index for message, _ in final} == {10}  # 11 s after the onset

@@ -1,5 +1,6 @@
 """Many sessions, one of them damaged: it is named, and the others go on."""
 
+import logging
 import sqlite3
 from types import SimpleNamespace
 
@@ -114,6 +115,31 @@ def test_the_session_opened_last_is_the_newest(folder):
         sessions.open(name)
     assert (sessions.names(), sessions.newest().session) == (("late", "early"), "early")
     assert sessions.find("broken") is None
+    sessions.close()
+
+
+def test_waiting_volumes_and_unfinished_runs_of_the_weights_in_use_are_left_to_decode(tmp_path):
+    sessions = Sessions(tmp_path, wait_for_disk=False)
+    journal = sessions.open("ses")
+    journal.open_run(hello(run="bold", kind="bold"), "weights")
+    assert sessions.n_to_decode("weights") == 0
+    journal.end_run(wire.EndRun(session="ses", run="bold", n_volumes=0), has_estimates=True)
+    assert (sessions.n_to_decode("weights"), sessions.n_to_decode("others")) == (1, 0)
+    journal.finish_run("bold")
+    assert sessions.n_to_decode("weights") == 0
+    sessions.close()
+
+
+def test_volumes_of_other_weights_are_named_at_the_start_apart_from_usable_ones(folder, caplog):
+    caplog.set_level(logging.INFO, "braind.daemon")
+    sessions = Sessions(folder, wait_for_disk=False)
+    n_waiting = sessions.open("early").counts()["waiting"]
+    sessions.log_waiting("weights")
+    sessions.log_waiting("others")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"session early: {n_waiting} volumes wait to be decoded",
+        f"session early: {n_waiting} volumes were recorded under other weights and stay as they are",
+    ]
     sessions.close()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 
 import pytest
 
@@ -144,3 +145,35 @@ def test_a_decoder_that_does_not_finish_is_killed(monkeypatch, log):
     lines, n_deaths = supervise_until(0, f"echo '{READY}'; exec sleep 600", wanted=lambda line: True)
     assert "did not finish within 0.05 s; its volume stays in the journal" in log.text
     assert (len(lines), n_deaths) == (1, 0)
+
+
+def test_a_stop_while_the_decoder_is_still_loading_does_not_wait_for_it(monkeypatch, log):
+    monkeypatch.setattr(supervise, "STOP_S", 3600.0)
+    lines, n_deaths = supervise_until(0, f"echo '{TAKING}'; exec sleep 600", wanted=lambda line: True)
+    assert ([type(line) for line in lines], n_deaths) == ([link.Taking], 0)
+    assert "starting it again" not in log.text
+
+
+def test_a_stop_while_the_process_is_being_started_leaves_none_behind(monkeypatch):
+    monkeypatch.setattr(supervise, "STOP_S", 3600.0)
+    create, processes = asyncio.create_subprocess_exec, []
+
+    async def create_while_stopping(*command, **options):
+        await supervisor.stop()
+        processes.append(await create(*command, **options))
+        return processes[0]
+
+    async def refuse(*_):
+        raise AssertionError("a decoder that was stopped said something")
+
+    async def run():
+        async with asyncio.timeout(60):
+            await supervisor.run()
+
+    monkeypatch.setattr(supervise.asyncio, "create_subprocess_exec", create_while_stopping)
+    with open(os.devnull, "rb") as lock:
+        setup = link.PauseDecoding(paused=False)
+        command = ("sh", "-c", "exec sleep 600")
+        supervisor = Supervisor(lambda: setup, refuse, refuse, lock=lock.fileno(), command=command)
+        asyncio.run(run())
+    assert processes[0].returncode == -signal.SIGKILL

@@ -128,8 +128,8 @@ def decode_bold_paced(daemon, run):
 
 def test_a_bold_volume_that_finds_the_decoder_free_is_never_passed_over(daemon):
     heard = decode_bold_paced(daemon, "bold-paced")
-    unfolding = [(index, 0, "scores", False) for index in range(5, 10)]
-    assert [words_for(message) for message in heard] == [*unfolding, (10, 0, "scores", True), (10, 0, "xz", True)]
+    provisional = [(index, 0, "scores", False) for index in range(5, 10)]
+    assert [words_for(message) for message in heard] == [*provisional, (10, 0, "scores", True), (10, 0, "xz", True)]
 
 
 def test_when_behind_the_newest_final_trial_gets_its_pictures_first_and_an_older_one_is_skipped_aloud(daemon):
@@ -148,11 +148,11 @@ def test_when_behind_the_newest_final_trial_gets_its_pictures_first_and_an_older
 
 
 def test_when_behind_only_the_newest_volume_says_what_is_known_of_a_trial_that_unfolds(daemon):
-    heard = decode_bold_when_behind(daemon, "bold-unfolding", (2.0,), range(9), lambda message: message.index == 8)
+    heard = decode_bold_when_behind(daemon, "bold-provisional", (2.0,), range(9), lambda message: message.index == 8)
     assert [words_for(message) for message in heard] == [(8, 0, "scores", False)]
     assert heard[0].since_onset_s == pytest.approx(8 * 4 / 3 - 2, abs=1e-3)
     assert 0 < heard[0].uncertainty < 1
-    assert states(daemon, "bold-unfolding") == dict.fromkeys(range(9), "used")
+    assert states(daemon, "bold-provisional") == dict.fromkeys(range(9), "used")
 
 
 def test_a_volume_that_comes_late_is_kept_unused_and_takes_no_trials_pictures(daemon):

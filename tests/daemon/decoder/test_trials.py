@@ -49,7 +49,9 @@ def record_run(journal, n_events=5):
 
 
 def ready_trials(run):
-    return {place: [(trial.event, trial.voxels.tobytes()) for trial in run.trials(place)] for place in run.ready()}
+    return {
+        pending: [(trial.event, trial.voxels.tobytes()) for trial in run.trials(pending)] for pending in run.ready()
+    }
 
 
 def test_trials_are_the_estimators_own(journal):
@@ -65,7 +67,7 @@ def test_trials_are_the_estimators_own(journal):
         estimator.add_volume(index, voxels(index))
         estimates = sorted(estimator.current_estimates(), key=lambda estimate: estimate.is_final)
         expected += [(index, estimate.event_number, estimate.betas.tobytes()) for estimate in estimates]
-    found = [(place.index, *trial) for place, trials in ready_trials(run).items() for trial in trials]
+    found = [(pending.index, *trial) for pending, trials in ready_trials(run).items() for trial in trials]
     assert found == expected
     assert {event for _, event, _ in found} >= {0, 1, 2, 3}
 
@@ -82,7 +84,7 @@ def test_a_trial_unfolds_until_it_is_final_once(journal):
     record_run(journal)
     run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
-    provisional = [(place, trial) for place in run.ready() for trial in run.trials(place) if trial.event == 2]
+    provisional = [(pending, trial) for pending in run.ready() for trial in run.trials(pending) if trial.event == 2]
     since_onset_s = [trial.since_onset_s for _, trial in provisional]
     assert 4 <= since_onset_s[0] < 4 + TR_S
     assert 11 <= since_onset_s[-1] < 11 + TR_S
@@ -105,7 +107,7 @@ def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
     prior = replace(PRIOR, mean_signal=mean_signal, misaligned_below=0.99)
     run = RunEstimates(journal, HELLO, prior)
     run.advance()
-    finals = {trial.event: trial for place in run.ready() for trial in run.trials(place) if trial.is_final}
+    finals = {trial.event: trial for pending in run.ready() for trial in run.trials(pending) if trial.is_final}
     # volume 20 lies at 26.7 s: after the onsets at 15 and 22.5 s, and not after the final estimates of both
     spikes = {event: trial.spike for event, trial in finals.items()}
     assert spikes == {0: False, 1: False, 2: True, 3: True, 4: False}
@@ -139,7 +141,7 @@ def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path,
     after.advance()
 
     def by_index(run):
-        return {place.index: trials for place, trials in ready_trials(run).items()}
+        return {pending.index: trials for pending, trials in ready_trials(run).items()}
 
     assert by_index(after) == by_index(undisturbed)
     interrupted.close()
@@ -149,12 +151,12 @@ def test_volumes_that_were_passed_over_or_decoded_before_a_crash_are_given_to_th
     record_run(journal)
     undisturbed = RunEstimates(journal, HELLO, PRIOR)
     undisturbed.advance()
-    places = undisturbed.ready()
-    for place, state in zip(places[:-1], itertools.cycle(("decoded", "skipped", "used")), strict=False):
-        journal.set_state(place.arrival, state)
+    ready = undisturbed.ready()
+    for pending, state in zip(ready[:-1], itertools.cycle(("decoded", "skipped", "used")), strict=False):
+        journal.set_state(pending.arrival, state)
     after = RunEstimates(journal, HELLO, PRIOR)
     assert after.advance() == []
-    assert ready_trials(after) == {places[-1]: ready_trials(undisturbed)[places[-1]]}
+    assert ready_trials(after) == {ready[-1]: ready_trials(undisturbed)[ready[-1]]}
 
 
 def test_an_onset_that_no_estimate_can_be_made_of_is_logged_and_the_run_goes_on(journal, caplog):
@@ -163,7 +165,7 @@ def test_an_onset_that_no_estimate_can_be_made_of_is_logged_and_the_run_goes_on(
     record_run(journal, n_events=1)
     run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
-    assert {trial.event for place in run.ready() for trial in run.trials(place)} == {0}
+    assert {trial.event for pending in run.ready() for trial in run.trials(pending)} == {0}
     assert "run run-01: this trial is not decoded: event 9" in caplog.text
 
 
@@ -185,7 +187,7 @@ def test_a_volume_that_cannot_be_read_back_fails_alone(journal, caplog):
     with journal._database.commit() as database:
         database.execute("UPDATE volumes SET header = '{}' WHERE volume_index = 3")
     run = RunEstimates(journal, HELLO, PRIOR)
-    settled = {place.index: state for place, state in run.advance()}
+    settled = {pending.index: state for pending, state in run.advance()}
     assert settled[3] == "failed"
     assert set(settled.values()) == {"used", "failed"}
     assert run.ready()
@@ -197,7 +199,7 @@ def test_a_late_volume_is_kept_and_not_used(journal):
     add_volume(journal, 2)
     add_volume(journal, 1)
     run = RunEstimates(journal, HELLO, PRIOR)
-    settled = dict((place.index, state) for place, state in run.advance())
+    settled = dict((pending.index, state) for pending, state in run.advance())
     assert settled == {0: "used", 2: "used", 1: "late"}
 
 
@@ -206,11 +208,11 @@ def test_the_end_of_a_run_completes_its_last_trials(journal):
     run = RunEstimates(journal, HELLO, PRIOR)
     run.advance()
     # The last trial was seen for 7 s only: more volumes may come until the run is known to be over.
-    assert not any(trial.is_final for place in run.ready() for trial in run.trials(place) if trial.event == 6)
+    assert not any(trial.is_final for pending in run.ready() for trial in run.trials(pending) if trial.event == 6)
     journal.end_run(wire.EndRun(session="ses", run="run-01", n_volumes=N_VOLUMES), has_estimates=True)
     assert journal.runs_to_finish("weights") == ["run-01"]
     run.advance()
     run.finish()
-    (end,) = [place for place in run.ready() if place.is_end]
+    (end,) = [pending for pending in run.ready() if pending.is_end]
     assert end.index == N_VOLUMES - 1
     assert [(trial.event, trial.is_final) for trial in run.trials(end)] == [(6, True)]

@@ -40,8 +40,8 @@ def decode(seq, index, stage="xzc"):
 
 def test_a_volume_comes_back_as_it_was_added(journal):
     volume, voxels = add(journal, 0, seen=PNG)
-    (place,) = journal.waiting("weights")
-    stored = journal.volume(place.arrival)
+    (pending,) = journal.waiting("weights")
+    stored = journal.volume(pending.arrival)
     assert stored.header == volume
     assert stored.seen == PNG
     np.testing.assert_array_equal(stored.voxels, voxels)
@@ -50,14 +50,14 @@ def test_a_volume_comes_back_as_it_was_added(journal):
 def test_what_another_process_commits_is_seen_and_outlives_it(journal):
     other = Journal(journal.path)
     add(other, 0)
-    assert [place.index for place in journal.waiting("weights")] == [0]
+    assert [pending.index for pending in journal.waiting("weights")] == [0]
     other.close()
 
 
 def test_volumes_wait_in_the_order_in_which_they_came(journal):
     for index in (3, 0, 1):
         add(journal, index)
-    assert [place.index for place in journal.waiting("weights")] == [3, 0, 1]
+    assert [pending.index for pending in journal.waiting("weights")] == [3, 0, 1]
 
 
 def test_volumes_recorded_under_other_weights_are_left_alone(journal):

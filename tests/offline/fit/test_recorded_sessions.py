@@ -18,7 +18,7 @@ from braind.config import candidates_beside, load_config
 from braind.daemon.front import Front
 from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
-from braind.daemon.state import Standing
+from braind.daemon.state import DaemonState
 from braind.models.demo.subject.nsd_tree import TreeSize, simulate
 from braind.models.fit_profiles import FitError
 from braind.models.weights.blank import blank_weights
@@ -73,9 +73,9 @@ def record(tree, folder, runs, most=None, trial=None):
     mask = tree.roi_mask(1, ["early", "ventral"])
     weights = blank_weights(1, mask, tree.affine(1), "beta")
     sessions = Sessions(folder, wait_for_disk=False)
-    standing = Standing(sessions, weights, preset="", policy="all")
+    state = DaemonState(sessions, weights, preset="", policy="all")
     no_candidates = CandidateNames(np.empty(0, np.int64), ())
-    front = Front(None, sessions, standing, weights, no_candidates, store_volumes=False, wake=lambda _: None)
+    front = Front(None, sessions, state, weights, no_candidates, store_volumes=False, wake=lambda _: None)
 
     def give(frames):
         assert not isinstance(answer := front.take(frames), wire.Refused), answer

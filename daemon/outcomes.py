@@ -1,0 +1,86 @@
+"""The outcome of each acked volume, and the crashes of the decoder that are counted against a volume."""
+
+import logging
+
+from ..client.wire import Decode, Skipped
+from . import link
+from .journal.database import JournalError
+from .publish import is_last
+from .sessions import Sessions
+from .state import DaemonState
+
+MOST_CRASHES = 2
+"""After so many crashes over one volume, the daemon passes over the volume."""
+
+logger = logging.getLogger(__name__)
+
+
+class Outcomes:
+    """Follows acked volumes until their outcome is known, and logs each outcome in one line."""
+
+    def __init__(self, sessions: Sessions, state: DaemonState) -> None:
+        self._sessions, self._state = sessions, state
+        self._in_flight: dict[tuple[str, str, int], link.Wake] = {}
+        self._current: link.Taking | None = None
+
+    def add_arrival(self, wake: link.Wake) -> None:
+        """Follow a volume from its ack on."""
+        self._in_flight[wake.session, wake.run, wake.index] = wake
+
+    def in_flight(self) -> list[link.Wake]:
+        """Return the arrivals of the volumes without an outcome: a new decoder must be told of them."""
+        return list(self._in_flight.values())
+
+    def start(self, taking: link.Taking) -> None:
+        """Note the volume that the decoder decodes now."""
+        self._current = taking
+
+    def clear(self) -> None:
+        """Follow no volume any more: other weights are in use."""
+        self._in_flight.clear()
+
+    def on_published(self, message: Decode | Skipped) -> None:
+        """Settle the volume of a published message, if no further message about the volume follows."""
+        if not is_last(message):
+            return
+        if isinstance(message, Decode):
+            self._state.note_decode(message)
+            self.settle(message.session, message.run, message.index, "decoded", message.timings_s)
+        else:
+            self.settle(message.session, message.run, message.index, "failed" if message.failed else "skipped")
+
+    def settle(
+        self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float] | None = None
+    ) -> None:
+        """Log a volume's outcome and follow the volume no longer."""
+        wake = self._in_flight.pop((session, run, index), None)
+        if self._current and (self._current.session, self._current.run, self._current.index) == (session, run, index):
+            self._current = None
+        steps_s = ({"ack": wake.ack_s} if wake else {}) | (timings_s or {})
+        steps = "".join(f", {step} {1000 * seconds:.0f} ms" for step, seconds in steps_s.items())
+        fields = {"session": session, "run": run, "index": index, "outcome": outcome, "seconds": steps_s}
+        logger.info("run %s, volume %d: %s%s", run, index, outcome, steps, extra={"fields": fields})
+
+    def count_crash(self) -> None:
+        """Count a crash against the volume that the decoder was decoding.
+
+        After `MOST_CRASHES` crashes the journal gets the volume's `Skipped` message, and no decoder takes the volume.
+        """
+        blamed, self._current = self._current, None
+        journal = self._sessions.find(blamed.session) if blamed else None
+        if not blamed or not journal:
+            return
+        try:
+            if journal.count_crash(blamed.run, blamed.index) < MOST_CRASHES:
+                return
+            skipped = Skipped(
+                seq=self._state.last_seq + 1,
+                session=blamed.session,
+                run=blamed.run,
+                index=blamed.index,
+                reason=f"failed: the decoder process died over it {MOST_CRASHES} times",
+                failed=True,
+            )
+            journal.add_decode(skipped, outcome="failed")
+        except JournalError as error:
+            logger.error("%s", error)

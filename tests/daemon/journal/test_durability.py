@@ -1,0 +1,46 @@
+"""Who waits for the disk: the front, whose acks promise that, and not the decoder, whose decodes can be made again."""
+
+from types import SimpleNamespace
+
+import pytest
+from pipelines import decoder_settings, setup_line
+
+from braind.config import load_config
+from braind.daemon.decoder.decoder import Decoder
+from braind.daemon.serve import Daemon
+from braind.daemon.sessions import Sessions
+
+NORMAL, FULL = 1, 2
+
+
+def pragma(sessions, name):
+    return sessions["ses"]._database._connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "journals").mkdir()
+    return load_config(None, {"paths": {"data": str(tmp_path)}})
+
+
+def test_the_front_commits_to_the_disk_before_it_acks(files, config):
+    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1)
+    daemon._sessions.open("ses")
+    assert (pragma(daemon._sessions, "synchronous"), pragma(daemon._sessions, "journal_mode")) == (FULL, "wal")
+    daemon._sessions.close()
+
+
+def test_the_front_commits_to_the_disk_in_a_session_that_it_resumes(files, config, tmp_path):
+    earlier = Sessions(tmp_path / "journals", wait_for_disk=True)
+    earlier.open("ses")
+    earlier.close()
+    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1)
+    assert pragma(daemon._sessions, "synchronous") == FULL
+    daemon._sessions.close()
+
+
+def test_the_decoder_does_not_wait_for_the_disk(tmp_path):
+    setup = setup_line(tmp_path, decoder_settings(), sessions=("ses",))
+    decoder = Decoder(setup, SimpleNamespace(weights=None), print)
+    assert (pragma(decoder._sessions, "synchronous"), pragma(decoder._sessions, "journal_mode")) == (NORMAL, "wal")
+    decoder.close()
