@@ -14,11 +14,10 @@ from .options import (
     decode_options,
     json_option,
     kind_option,
-    ldm_option,
-    lora_option,
+    model_options,
+    model_paths,
     nsd_option,
     subject_option,
-    tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 @config_options
 @subject_option
 @kind_option
-@ldm_option
-@lora_option
-@tiny_decoder_option
+@model_options
 @click.option("--weights", "weights_path", type=FILE, help="Compiled weights instead of those `braind fit` wrote.")
 @click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
 @click.option(
@@ -56,9 +53,6 @@ def serve(
     data: Path | None,
     subject: int,
     kind: "Kind",
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     weights_path: Path | None,
     candidates_path: Path | None,
     mask_paths: tuple[Path, ...],
@@ -83,9 +77,7 @@ def serve(
         "refine",
     )
     decode = {key: settings.pop(key) for key in in_decode}
-    config = config_of(
-        config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=decode, serve=settings
-    )
+    config = config_of(config_path, data, paths=model_paths(settings), decode=decode, serve=settings)
     decoder = DecoderSettings(
         weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
         candidates_path=str(candidates_path or paths.candidates_path(config, subject)),

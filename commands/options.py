@@ -92,6 +92,18 @@ def fit_options(command: Command) -> Command:
     return command
 
 
+def model_options(command: Command) -> Command:
+    """Add which latent diffusion model is loaded, with which LoRA and which small decoder."""
+    for option in (tiny_decoder_option, lora_option, ldm_option):
+        command = option(command)
+    return command
+
+
+def model_paths(options: dict[str, Any]) -> dict[str, Path | None]:
+    """Take the options of `model_options` out of a command's options; return them as settings."""
+    return {name: options.pop(name) for name in ("ldm", "lora", "tiny_decoder")}
+
+
 def data_set_settings(options: dict[str, Any], **paths: Path | None) -> dict[str, dict[str, Any]]:
     """Take the options of `data_set_options` out of a command's options; return them as settings."""
     dataset = {name: options.pop(name) for name in ("task", "space", "betas", "sessions")}

@@ -18,10 +18,10 @@ from .options import (
     json_option,
     kind_option,
     ldm_option,
-    lora_option,
+    model_options,
+    model_paths,
     shown_options,
     subject_option,
-    tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ def fit(
 @config_options
 @subject_option
 @data_set_options
-@ldm_option
-@lora_option
-@tiny_decoder_option
+@model_options
 @click.option("--trials", default="0:12", show_default=True, help="Test trials: `all`, or as 0,3,10-19 or 0:8.")
 @click.option("--averaged", is_flag=True, help="Means of a picture's repeats instead of single trials.")
 @click.option("--sheet/--no-sheet", default=True, show_default=True, help="Also a sheet: seen, z, c, zc side by side.")
@@ -126,9 +124,6 @@ def decode(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     trials: str,
     out: Path,
     averaged: bool,
@@ -138,8 +133,7 @@ def decode(
     """Make pictures of recorded trials; prints their paths."""
     from ..offline.decoding import decode_trials
 
-    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
-    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings, **model_paths(settings)), decode=settings)
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
         click.echo(path)
 
@@ -148,9 +142,7 @@ def decode(
 @config_options
 @subject_option
 @data_set_options
-@ldm_option
-@lora_option
-@tiny_decoder_option
+@model_options
 @kind_option
 @click.option(
     "--protocol",
@@ -171,9 +163,6 @@ def evaluate(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     kind: "Kind",
     protocol: str,
     networks: str | None,
@@ -193,8 +182,7 @@ def evaluate(
     from ..offline.evaluate.bold import evaluate_bold
     from ..offline.evaluate.evaluate import evaluate_subject
 
-    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
-    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings, **model_paths(settings)), decode=settings)
     score = evaluate_bold if kind == "bold" else evaluate_subject
     scores = score(config, subject, protocol, networks, kinds, max_trials)
     if plot is not None:
@@ -213,26 +201,19 @@ def evaluate(
 
 @click.command()
 @config_options
-@ldm_option
-@lora_option
-@tiny_decoder_option
+@model_options
 @decode_options
 @json_option
 def engines(
     config_path: Path | None,
     data: Path | None,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """List the engines, their measured times and what `auto` takes."""
     from ..offline.decoding import describe_engines
 
-    config = config_of(
-        config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
-    )
+    config = config_of(config_path, data, paths=model_paths(settings), decode=settings)
     click.echo(describe_engines(config, as_json))
 
 

@@ -13,10 +13,9 @@ from .options import (
     data_set_options,
     data_set_settings,
     decode_options,
-    ldm_option,
-    lora_option,
+    model_options,
+    model_paths,
     subject_option,
-    tiny_decoder_option,
 )
 
 
@@ -24,9 +23,7 @@ from .options import (
 @config_options
 @subject_option
 @data_set_options
-@ldm_option
-@lora_option
-@tiny_decoder_option
+@model_options
 @click.option("--scores", type=FILE, help="What `braind evaluate --json` printed; without it, scores are made here.")
 @click.option("--encoding", type=FOLDER, help="Folder that `braind encode` wrote.")
 @click.option("--session", help="Recorded session whose latencies are shown, not the subject's newest.")
@@ -37,9 +34,6 @@ def report(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     scores: Path | None,
     encoding: Path | None,
     session: str | None,
@@ -54,8 +48,7 @@ def report(
     """
     from ..offline.report.report import write_report
 
-    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
-    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings, **model_paths(settings)), decode=settings)
     write_report(
         config,
         subject,

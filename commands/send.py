@@ -38,7 +38,6 @@ def send(
     address: str | None,
     session: str | None,
     run: str | None,
-    events: Path | None,
     **options: Any,
 ) -> None:
     """Send a NIfTI file, or the files that come into a folder, to the daemon."""
@@ -51,6 +50,7 @@ def send(
     from ..client.sending.send import FolderSender, candidate, read_onsets, send_file, stale
     from ..client.stderr import say
 
+    events: Path | None = options["events"]
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")
     if events is None and (options["trigger_at_s"] is not None or options["stimuli"]):
