@@ -467,6 +467,8 @@ def decode(frames: list[bytes]) -> tuple[Any, list[bytes]]:
         return _decoder.decode(header), payload
     except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError(f"JSON header: {error}") from error
+    except RecursionError as error:
+        raise WireError("JSON header: it is nested too deeply") from error
 
 
 def last_stage(mode: str) -> Stage:

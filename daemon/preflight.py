@@ -22,7 +22,7 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
     """
     ldm_path = ldm_path or EMBEDDED_LDM_PATH
     for path in (weights_path, candidates_path):
-        if not path.is_file():
+        if not _is_file(path):
             raise BraindError(f"{path} is missing; make it with `braind fit --subject {subject}`", code="weights")
     weights = Weights.load(weights_path)
     weights.check_subject(subject)
@@ -34,6 +34,13 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
         )
     weights.check_ldm(meaning_fingerprint(ldm_path))
     return weights
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise BraindError(f"{str(path)[:200]}: {error.strerror}; give another path", code="weights") from error
 
 
 def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights:

@@ -179,3 +179,11 @@ def test_the_document_names_every_refusal_code_of_the_daemon():
     start_up = {"loopback", "in_use", "port_in_use", "socket", "ldm"}
     for found in codes - start_up:
         assert f"| `{found}` |" in PROTOCOL, found
+
+
+@pytest.mark.parametrize("field", ["type", "session", "unknown"])
+def test_json_nested_too_deeply_is_malformed(field):
+    header = b'{"type":"grid_request","%s":' % field.encode() + b"[" * 30_000 + b"]" * 30_000 + b"}"
+    with pytest.raises(wire.WireError, match="JSON header") as refused:
+        wire.decode([wire.MAGIC, header])
+    assert refused.value.code == "malformed"

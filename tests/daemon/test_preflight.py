@@ -63,3 +63,12 @@ def test_masks_that_cannot_be_used_are_refused(tmp_path):
     (tmp_path / "e.nii").write_bytes(b"no image")
     with pytest.raises(DataSetError, match=r"e\.nii cannot be read as NIfTI"):
         record_only(1, [tmp_path / "e.nii"], "beta")
+
+
+@pytest.mark.parametrize("name", ["w" * 5_000, "w/" * 3_000, "w\0"])
+def test_a_path_that_no_file_can_have_is_refused_in_one_sentence(files, name):
+    for paths in ((Path("/") / name, files.candidates_path), (files.weights_path, Path("/") / name)):
+        with pytest.raises(BraindError) as refused:
+            load_weights(1, *paths, None)
+        assert refused.value.code == "weights"
+        assert len(str(refused.value)) < 400
