@@ -149,6 +149,7 @@ class Database(DatabaseReader):
 
     def __init__(self, path: Path, *, tables: str, schema: int, wait_for_disk: bool = False) -> None:
         self.path = path
+        self._inodes: tuple[int | None, ...] = ()
         self._connection = self._connect("mode=rwc")
         self._close_unless(lambda: self._prepare(tables, schema, wait_for_disk))
 
@@ -159,11 +160,13 @@ class Database(DatabaseReader):
         Raises
         ------
         JournalError
-            `code` storage when the disk is full, fails or stays locked; journal when the file is damaged.
+            `code` storage when the disk is full, fails or stays locked, or when somebody deleted the file; journal when
+            the file is damaged.
         """
         with self._answering():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._check_in_place()
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -174,6 +177,20 @@ class Database(DatabaseReader):
 
     def _current(self) -> sqlite3.Connection:
         return self._connection
+
+    def _check_in_place(self) -> None:
+        """Refuse to write to a file that has no name any more: what is written would be lost with the process."""
+        inodes = tuple(
+            path.stat().st_ino if path.exists() else None
+            for path in (self.path, self.path.with_name(f"{self.path.name}-wal"))
+        )
+        self._inodes = self._inodes or inodes
+        if inodes != self._inodes:
+            raise JournalError(
+                f"{self.path}: this file or its -wal file was deleted or replaced while it was open; end the daemon, "
+                "put both files back or move them away, and start it again",
+                code="storage",
+            )
 
     def _prepare(self, tables: str, schema: int, wait_for_disk: bool) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")

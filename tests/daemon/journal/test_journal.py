@@ -205,6 +205,23 @@ def test_a_journal_that_another_program_keeps_locked_is_an_answer_that_may_pass(
     add(journal, 0)
 
 
+@pytest.mark.parametrize("ending", ["", "-wal"])
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_file_deleted_under_the_daemon_takes_no_further_volume(journal, ending, is_replaced):
+    add(journal, 0)
+    path = journal.path.with_name(journal.path.name + ending)
+    aside = path.rename(path.with_name("aside"))
+    if is_replaced:
+        path.write_bytes(aside.read_bytes())
+    for _ in range(2):
+        with pytest.raises(JournalError, match="deleted or replaced") as error:
+            add(journal, 1)
+        assert error.value.code == "storage"
+    aside.replace(path)
+    add(journal, 1)
+    assert journal.counts() == {"waiting": 2}
+
+
 def test_a_second_hello_changes_nothing_and_an_end_is_remembered(journal):
     journal.open_run(hello(n_volumes=9), "others")
     record = journal.run("run-01")
