@@ -16,6 +16,7 @@ from .options import (
     kind_option,
     ldm_option,
     lora_option,
+    model_paths,
     nsd_option,
     subject_option,
     tiny_decoder_option,
@@ -56,9 +57,6 @@ def serve(
     data: Path | None,
     subject: int,
     kind: "Kind",
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     weights_path: Path | None,
     candidates_path: Path | None,
     mask_paths: tuple[Path, ...],
@@ -70,22 +68,9 @@ def serve(
     from ..daemon.serve import serve as run
     from ..offline.from_settings import pipeline_settings, refining_preset_of
 
-    in_decode = (
-        "mode",
-        "preset",
-        "engine",
-        "provider",
-        "strength",
-        "guidance_scale",
-        "num_inference_steps",
-        "seed",
-        "threads",
-        "refine",
-    )
-    decode = {key: settings.pop(key) for key in in_decode}
-    config = config_of(
-        config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=decode, serve=settings
-    )
+    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes")
+    serve_settings = {name: settings.pop(name) for name in serving}
+    config = config_of(config_path, data, paths=model_paths(settings), decode=settings, serve=serve_settings)
     decoder = DecoderSettings(
         weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
         candidates_path=str(candidates_path or paths.candidates_path(config, subject)),

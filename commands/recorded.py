@@ -19,6 +19,7 @@ from .options import (
     kind_option,
     ldm_option,
     lora_option,
+    model_paths,
     shown_options,
     subject_option,
     tiny_decoder_option,
@@ -54,7 +55,7 @@ def simulate(
     if bids is not None:
         simulate_bids(config, chosen, bids)
     else:
-        simulate_tree(config, chosen, out or data_path(config) / "nsd-simulated", bold_sessions)
+        simulate_tree(chosen, out or data_path(config) / "nsd-simulated", bold_sessions)
 
 
 @click.command()
@@ -74,35 +75,27 @@ def fit(
     config_path: Path | None,
     data: Path | None,
     subjects: tuple[int, ...],
-    ldm: Path | None,
     kind: "Kind",
-    z_rois: tuple[str, ...],
-    c_rois: tuple[str, ...],
-    z_score: str | None,
     lagged: bool,
-    folds: int | None,
-    profile: str | None,
     journals: tuple[Path, ...],
-    stimuli: Path | None,
-    captions: Path | None,
-    captioner: Path | None,
-    **where: Any,
+    **options: Any,
 ) -> None:
     """Fit decoder weights, one file a subject, or one on recorded sessions; prints their paths."""
     if lagged and (kind != "bold" or journals):
         raise click.UsageError("--lagged: reads an NSD folder's BOLD runs; give it with --kind bold, without --session")
     from ..offline.fit.subject import fit_subject
 
-    rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
-    how = {**rois, "z_score": z_score, "folds": folds, "profile": profile}
-    config = config_of(config_path, data, **data_set_settings(where, ldm=ldm), fit=how)
+    z_rois, c_rois = list(options["z_rois"]), list(options["c_rois"])
+    how = {name: options[name] for name in ("z_score", "folds", "profile")}
+    how |= {"z_rois": z_rois or None, "c_rois": c_rois or None}
+    config = config_of(config_path, data, **data_set_settings(options), fit=how)
     if journals:
         from ..offline.fit.calibrate import SessionFit, Shown, with_regions, words_of
 
-        if stimuli is None:
+        if options["stimuli"] is None:
             raise click.UsageError("--session: give the folder of the pictures that were shown with --stimuli")
-        session_fit = SessionFit(with_regions(config, z_rois, c_rois), Shown(stimuli, captions, captioner))
-        path, calibration = session_fit.fit(journals)
+        shown = Shown(options["stimuli"], options["captions"], options["captioner"])
+        path, calibration = SessionFit(with_regions(config, z_rois, c_rois), shown).fit(journals)
         click.echo(words_of(calibration), err=True)
         click.echo(path)
         return
@@ -126,9 +119,6 @@ def decode(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     trials: str,
     out: Path,
     averaged: bool,
@@ -138,8 +128,7 @@ def decode(
     """Make pictures of recorded trials; prints their paths."""
     from ..offline.decoding import decode_trials
 
-    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
-    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
         click.echo(path)
 
@@ -171,9 +160,6 @@ def evaluate(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     kind: "Kind",
     protocol: str,
     networks: str | None,
@@ -193,8 +179,7 @@ def evaluate(
     from ..offline.evaluate.bold import evaluate_bold
     from ..offline.evaluate.evaluate import evaluate_subject
 
-    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
-    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     score = evaluate_bold if kind == "bold" else evaluate_subject
     scores = score(config, subject, protocol, networks, kinds, max_trials)
     if plot is not None:
@@ -221,18 +206,13 @@ def evaluate(
 def engines(
     config_path: Path | None,
     data: Path | None,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     as_json: bool,
     **settings: Any,
 ) -> None:
     """List the engines, their measured times and what `auto` takes."""
     from ..offline.decoding import describe_engines
 
-    config = config_of(
-        config_path, data, paths={"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}, decode=settings
-    )
+    config = config_of(config_path, data, paths=model_paths(settings), decode=settings)
     click.echo(describe_engines(config, as_json))
 
 

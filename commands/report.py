@@ -37,9 +37,6 @@ def report(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    ldm: Path | None,
-    lora: Path | None,
-    tiny_decoder: Path | None,
     scores: Path | None,
     encoding: Path | None,
     session: str | None,
@@ -54,8 +51,7 @@ def report(
     """
     from ..offline.report.report import write_report
 
-    paths = {"ldm": ldm, "lora": lora, "tiny_decoder": tiny_decoder}
-    config = config_of(config_path, data, **data_set_settings(settings, **paths), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     write_report(
         config,
         subject,

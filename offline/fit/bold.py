@@ -123,8 +123,8 @@ def read_bold(
 ) -> tuple[BoldPrior, BoldTrials]:
     """Learn a subject's prior, and make the final estimate of every trial with BOLD."""
     runs = SubjectRuns(tree, subject, voxel_index)
-    training, mean_volume = runs.read_training(), runs.training_mean()
-    prior, estimates = learn_and_estimate(training, mean_volume, voxel_index, runs.read(report), report)
+    training, mean_volume, every_run = runs.read_training(), runs.training_mean(), runs.read(report)
+    prior, estimates = learn_and_estimate(training, mean_volume, voxel_index, every_run, report)
     return prior, runs.trials_of(estimates)
 
 

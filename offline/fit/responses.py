@@ -82,10 +82,12 @@ def read_responses(config: Config, tree: DataSet, subject: int, kind: Kind) -> R
     masks = [tree.roi_mask(subject, list(rois)) for rois in (config.fit.z_rois, config.fit.c_rois)]
     index = union_index(*masks)
     _check_split(tree, subject, tree.trials(subject).is_shared)
-    if kind == "beta":
-        return RecordedResponses(*index, *read_trials(tree, subject, index[0], config.fit.z_score))
+    betas = None
+    if kind == "beta" or tree.estimates != BOLD:
+        betas = read_trials(tree, subject, index[0], config.fit.z_score)
+        if kind == "beta":
+            return RecordedResponses(*index, *betas)
     assert isinstance(tree, BoldDataSet)
-    betas = None if tree.estimates == BOLD else read_trials(tree, subject, index[0], config.fit.z_score)
     with progress_bar("learning from BOLD runs") as report:
         prior, estimates = read_bold(tree, subject, index[0], report)
     if betas is not None:
