@@ -1,10 +1,11 @@
 """calibrate: weights of a new participant, while the sessions that they are fitted on are being recorded."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .options import READABLE, config_of, config_options, fit_options, ldm_option, shown_options
+from .options import READABLE, config_of, config_options, fit_options, ldm_option, model_paths, shown_options
 
 
 @click.command()
@@ -15,33 +16,23 @@ from .options import READABLE, config_of, config_options, fit_options, ldm_optio
 )
 @shown_options
 @fit_options
-def calibrate(
-    config_path: Path | None,
-    data: Path | None,
-    ldm: Path | None,
-    earlier: tuple[Path, ...],
-    stimuli: Path | None,
-    captions: Path | None,
-    captioner: Path | None,
-    z_rois: tuple[str, ...],
-    c_rois: tuple[str, ...],
-    folds: int | None,
-    profile: str | None,
-) -> None:
+def calibrate(config_path: Path | None, data: Path | None, earlier: tuple[Path, ...], **options: Any) -> None:
     """Fit after each run that ends, until Ctrl-C; prints the weights' paths and scores, which the monitor shows too."""
     from ..client.control import ControlClient
     from ..client.endpoints import endpoints
     from ..client.subscriber import DecodeSubscriber
     from ..offline.fit.calibrate import SessionFit, Shown, follow_calibration, with_regions
 
-    if stimuli is None:
+    if options["stimuli"] is None:
         raise click.UsageError("give the folder of the pictures that are shown with --stimuli")
-    config = config_of(config_path, data, paths={"ldm": ldm}, fit={"folds": folds, "profile": profile})
+    how = {"folds": options["folds"], "profile": options["profile"]}
+    config = config_of(config_path, data, paths=model_paths(options), fit=how)
+    config = with_regions(config, options["z_rois"], options["c_rois"])
+    shown = Shown(options["stimuli"], options["captions"], options["captioner"])
     where = endpoints(config)
     with (
         ControlClient(*where.address("control")) as control,
         DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
     ):
         click.echo("waiting for runs to end; each is fitted then", err=True)
-        fit = SessionFit(with_regions(config, z_rois, c_rois), Shown(stimuli, captions, captioner))
-        follow_calibration(fit, earlier, control, subscriber, click.echo)
+        follow_calibration(SessionFit(config, shown), earlier, control, subscriber, click.echo)

@@ -37,8 +37,6 @@ def encode(
     config_path: Path | None,
     data: Path | None,
     subject: int,
-    ldm: Path | None,
-    lora: Path | None,
     pictures: int | None,
     components: int,
     strengths: str | None,
@@ -74,7 +72,7 @@ def encode(
         strengths=parse_strengths(strengths) if strengths else EncodeSettings.strengths,
         surfaces=(surface_left, surface_right) if surface_left and surface_right else None,
     )
-    config = config_of(config_path, data, **data_set_settings(where, ldm=ldm, lora=lora))
+    config = config_of(config_path, data, **data_set_settings(where))
     result = encode_subject(config, subject, out, settings)
     if as_json:
         import json

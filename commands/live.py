@@ -14,10 +14,12 @@ from .options import (
     decode_options,
     json_option,
     kind_option,
-    model_options,
+    ldm_option,
+    lora_option,
     model_paths,
     nsd_option,
     subject_option,
+    tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 @config_options
 @subject_option
 @kind_option
-@model_options
+@ldm_option
+@lora_option
+@tiny_decoder_option
 @click.option("--weights", "weights_path", type=FILE, help="Compiled weights instead of those `braind fit` wrote.")
 @click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
 @click.option(
@@ -64,20 +68,9 @@ def serve(
     from ..daemon.serve import serve as run
     from ..offline.from_settings import pipeline_settings, refining_preset_of
 
-    in_decode = (
-        "mode",
-        "preset",
-        "engine",
-        "provider",
-        "strength",
-        "guidance_scale",
-        "num_inference_steps",
-        "seed",
-        "threads",
-        "refine",
-    )
-    decode = {key: settings.pop(key) for key in in_decode}
-    config = config_of(config_path, data, paths=model_paths(settings), decode=decode, serve=settings)
+    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes")
+    serve_settings = {name: settings.pop(name) for name in serving}
+    config = config_of(config_path, data, paths=model_paths(settings), decode=settings, serve=serve_settings)
     decoder = DecoderSettings(
         weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
         candidates_path=str(candidates_path or paths.candidates_path(config, subject)),

@@ -92,22 +92,16 @@ def fit_options(command: Command) -> Command:
     return command
 
 
-def model_options(command: Command) -> Command:
-    """Add which latent diffusion model is loaded, with which LoRA and which small decoder."""
-    for option in (tiny_decoder_option, lora_option, ldm_option):
-        command = option(command)
-    return command
-
-
 def model_paths(options: dict[str, Any]) -> dict[str, Path | None]:
-    """Take the options of `model_options` out of a command's options; return them as settings."""
-    return {name: options.pop(name) for name in ("ldm", "lora", "tiny_decoder")}
+    """Take the paths of the model (--ldm, --lora, --tiny-decoder) out of a command's options."""
+    return {name: options.pop(name) for name in ("ldm", "lora", "tiny_decoder") if name in options}
 
 
-def data_set_settings(options: dict[str, Any], **paths: Path | None) -> dict[str, dict[str, Any]]:
-    """Take the options of `data_set_options` out of a command's options; return them as settings."""
+def data_set_settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Take the data set's options and the model's paths out of a command's options; return them as settings."""
     dataset = {name: options.pop(name) for name in ("task", "space", "betas", "sessions")}
-    return {"paths": {**paths, "nsd": options.pop("nsd"), "bids": options.pop("bids")}, "dataset": dataset}
+    paths = {**model_paths(options), "nsd": options.pop("nsd"), "bids": options.pop("bids")}
+    return {"paths": paths, "dataset": dataset}
 
 
 def decode_options(command: Command) -> Command:

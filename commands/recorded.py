@@ -18,10 +18,11 @@ from .options import (
     json_option,
     kind_option,
     ldm_option,
-    model_options,
+    lora_option,
     model_paths,
     shown_options,
     subject_option,
+    tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def simulate(
     if bids is not None:
         simulate_bids(config, chosen, bids)
     else:
-        simulate_tree(config, chosen, out or data_path(config) / "nsd-simulated", bold_sessions)
+        simulate_tree(chosen, out or data_path(config) / "nsd-simulated", bold_sessions)
 
 
 @click.command()
@@ -74,35 +75,27 @@ def fit(
     config_path: Path | None,
     data: Path | None,
     subjects: tuple[int, ...],
-    ldm: Path | None,
     kind: "Kind",
-    z_rois: tuple[str, ...],
-    c_rois: tuple[str, ...],
-    z_score: str | None,
     lagged: bool,
-    folds: int | None,
-    profile: str | None,
     journals: tuple[Path, ...],
-    stimuli: Path | None,
-    captions: Path | None,
-    captioner: Path | None,
-    **where: Any,
+    **options: Any,
 ) -> None:
     """Fit decoder weights, one file a subject, or one on recorded sessions; prints their paths."""
     if lagged and (kind != "bold" or journals):
         raise click.UsageError("--lagged: reads an NSD folder's BOLD runs; give it with --kind bold, without --session")
     from ..offline.fit.subject import fit_subject
 
-    rois = {"z_rois": list(z_rois) or None, "c_rois": list(c_rois) or None}
-    how = {**rois, "z_score": z_score, "folds": folds, "profile": profile}
-    config = config_of(config_path, data, **data_set_settings(where, ldm=ldm), fit=how)
+    z_rois, c_rois = list(options["z_rois"]), list(options["c_rois"])
+    how = {name: options[name] for name in ("z_score", "folds", "profile")}
+    how |= {"z_rois": z_rois or None, "c_rois": c_rois or None}
+    config = config_of(config_path, data, **data_set_settings(options), fit=how)
     if journals:
         from ..offline.fit.calibrate import SessionFit, Shown, with_regions, words_of
 
-        if stimuli is None:
+        if options["stimuli"] is None:
             raise click.UsageError("--session: give the folder of the pictures that were shown with --stimuli")
-        session_fit = SessionFit(with_regions(config, z_rois, c_rois), Shown(stimuli, captions, captioner))
-        path, calibration = session_fit.fit(journals)
+        shown = Shown(options["stimuli"], options["captions"], options["captioner"])
+        path, calibration = SessionFit(with_regions(config, z_rois, c_rois), shown).fit(journals)
         click.echo(words_of(calibration), err=True)
         click.echo(path)
         return
@@ -114,7 +107,9 @@ def fit(
 @config_options
 @subject_option
 @data_set_options
-@model_options
+@ldm_option
+@lora_option
+@tiny_decoder_option
 @click.option("--trials", default="0:12", show_default=True, help="Test trials: `all`, or as 0,3,10-19 or 0:8.")
 @click.option("--averaged", is_flag=True, help="Means of a picture's repeats instead of single trials.")
 @click.option("--sheet/--no-sheet", default=True, show_default=True, help="Also a sheet: seen, z, c, zc side by side.")
@@ -133,7 +128,7 @@ def decode(
     """Make pictures of recorded trials; prints their paths."""
     from ..offline.decoding import decode_trials
 
-    config = config_of(config_path, data, **data_set_settings(settings, **model_paths(settings)), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
         click.echo(path)
 
@@ -142,7 +137,9 @@ def decode(
 @config_options
 @subject_option
 @data_set_options
-@model_options
+@ldm_option
+@lora_option
+@tiny_decoder_option
 @kind_option
 @click.option(
     "--protocol",
@@ -182,7 +179,7 @@ def evaluate(
     from ..offline.evaluate.bold import evaluate_bold
     from ..offline.evaluate.evaluate import evaluate_subject
 
-    config = config_of(config_path, data, **data_set_settings(settings, **model_paths(settings)), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     score = evaluate_bold if kind == "bold" else evaluate_subject
     scores = score(config, subject, protocol, networks, kinds, max_trials)
     if plot is not None:
@@ -201,7 +198,9 @@ def evaluate(
 
 @click.command()
 @config_options
-@model_options
+@ldm_option
+@lora_option
+@tiny_decoder_option
 @decode_options
 @json_option
 def engines(

@@ -13,9 +13,10 @@ from .options import (
     data_set_options,
     data_set_settings,
     decode_options,
-    model_options,
-    model_paths,
+    ldm_option,
+    lora_option,
     subject_option,
+    tiny_decoder_option,
 )
 
 
@@ -23,7 +24,9 @@ from .options import (
 @config_options
 @subject_option
 @data_set_options
-@model_options
+@ldm_option
+@lora_option
+@tiny_decoder_option
 @click.option("--scores", type=FILE, help="What `braind evaluate --json` printed; without it, scores are made here.")
 @click.option("--encoding", type=FOLDER, help="Folder that `braind encode` wrote.")
 @click.option("--session", help="Recorded session whose latencies are shown, not the subject's newest.")
@@ -48,7 +51,7 @@ def report(
     """
     from ..offline.report.report import write_report
 
-    config = config_of(config_path, data, **data_set_settings(settings, **model_paths(settings)), decode=settings)
+    config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     write_report(
         config,
         subject,

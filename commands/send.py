@@ -50,10 +50,9 @@ def send(
     from ..client.sending.send import FolderSender, candidate, read_onsets, send_file, stale
     from ..client.stderr import say
 
-    events: Path | None = options["events"]
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")
-    if events is None and (options["trigger_at_s"] is not None or options["stimuli"]):
+    if options["events"] is None and (options["trigger_at_s"] is not None or options["stimuli"]):
         raise click.UsageError("--trigger-at and --stimuli are of --events: give that too")
     plan = RunPlan(
         session=session or time.strftime("%Y-%m-%d"),
@@ -65,7 +64,9 @@ def send(
         right=options["right"] and candidate(options["right"]),
         foil=options["foil"] and candidate(options["foil"]),
     )
-    onsets = read_onsets(events, options["trigger_at_s"] or 0.0, options["stimuli"]) if events else []
+    onsets = []
+    if options["events"]:
+        onsets = read_onsets(options["events"], options["trigger_at_s"] or 0.0, options["stimuli"])
     with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
         if nifti:
             pace_s = None if options["flat_out"] else plan.tr_s or 1.0

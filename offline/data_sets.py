@@ -29,7 +29,7 @@ def ensure_tree(config: Config) -> NsdTree:
     """Return the NSD tree of the settings, simulating it first when none is set and none is there."""
     root = nsd_path(config)
     if not config.paths.nsd and not (root / "simulated.json").is_file():
-        simulate_tree(config, [1, 2], root)
+        simulate_tree([1, 2], root)
     return NsdTree(
         root,
         betas_version=config.dataset.betas or BETAS_VERSION,
@@ -56,7 +56,7 @@ def bids_folder(config: Config) -> "BidsFolder":
     )
 
 
-def simulate_tree(config: Config, subjects: list[int], root: Path, n_bold_sessions: int | None = None) -> None:
+def simulate_tree(subjects: list[int], root: Path, n_bold_sessions: int | None = None) -> None:
     """Write the simulated subjects' tree; the last two sessions have BOLD series, or as many as said."""
     from ..models.demo.subject.nsd_tree import TreeSize, simulate
 

@@ -37,7 +37,7 @@ class DecodingError(BraindError):
 
 
 @dataclass(frozen=True)
-class Decoder:
+class SubjectDecoder:
     """Decodes one subject's recorded trials: data set, weights and pipeline, which belong together."""
 
     config: Config
@@ -47,7 +47,7 @@ class Decoder:
     pipeline: "DecodingPipeline"
 
     @classmethod
-    def load(cls, config: Config, subject: int) -> "Decoder":
+    def load(cls, config: Config, subject: int) -> "SubjectDecoder":
         """Load weights and pipeline; a subject without weights is fitted first.
 
         Raises
@@ -126,7 +126,7 @@ def decode_trials(
     of_subject = data_set_of(config).trials(subject)
     test = of_subject.of(of_subject.is_shared)
     chosen = parse_positions(trials, len(np.unique(test.nsd_id)) if averaged else len(test.nsd_id))
-    decoder = Decoder.load(config, subject)
+    decoder = SubjectDecoder.load(config, subject)
     if averaged:
         picture_ids, picture_of_trial = np.unique(test.nsd_id, return_inverse=True)
         voxels, _ = average_repeats(decoder.test_voxels, picture_of_trial)

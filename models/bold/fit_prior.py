@@ -3,8 +3,9 @@
 Each choice maximises the likelihood of the training runs' volumes, each predicted from the volumes before it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -162,6 +163,65 @@ def _shifted_correlation(mean_volume: Array, voxel_index: Array, axis: int, step
     signal, shifted = (volume.reshape(-1)[voxel_index] for volume in (mean_volume, np.roll(mean_volume, step, axis)))
     recorded = np.isfinite(shifted)
     return spatial_correlation(shifted[recorded], signal[recorded]) if recorded.sum() > 1 else 0.0
+
+
+class FinalEstimates(NamedTuple):
+    """A run's final estimates: `event_number` (n,) int64, `betas` (n, n_voxels) float32, % signal change."""
+
+    event_number: Array
+    betas: Array
+
+
+def learn_prior(
+    training: Sequence[FinishedRun],
+    mean_volume: Array,
+    voxel_index: Array,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> BoldPrior:
+    """Learn a subject's prior, with the reference that detects misaligned volumes, from a few training runs.
+
+    Parameters
+    ----------
+    mean_volume, voxel_index : arrays
+        As in `with_reference`.
+    """
+    prior = fit_prior(training, progress)
+    mean_signal = mean_volume.reshape(-1)[voxel_index]
+    lowest = min(spatial_correlation(volume, mean_signal) for run in training for volume in run.volumes)
+    return with_reference(prior, mean_volume, voxel_index, lowest)
+
+
+def learn_and_estimate(
+    training: Sequence[FinishedRun],
+    mean_volume: Array,
+    voxel_index: Array,
+    runs: Iterable[FinishedRun],
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[BoldPrior, list[FinalEstimates]]:
+    """Learn a subject's prior from training runs, and make every run's final estimates with the prior.
+
+    Parameters
+    ----------
+    training, mean_volume, voxel_index
+        As in `learn_prior`.
+    runs : iterable of FinishedRun
+        Taken one at a time: all runs of NSD together need many GB.
+
+    Returns
+    -------
+    prior : BoldPrior
+    estimates : list of FinalEstimates
+        By run.
+    """
+    prior = learn_prior(training, mean_volume, voxel_index, progress)
+    return prior, [final_estimates_of(run, prior) for run in runs]
+
+
+def final_estimates_of(run: FinishedRun, prior: BoldPrior) -> FinalEstimates:
+    """Return a run's final estimates, in the order in which a daemon makes them."""
+    finals = [(estimate.event_number, estimate.betas) for estimate in estimates_of(run, prior) if estimate.is_final]
+    betas = np.array([betas for _, betas in finals], np.float32).reshape(len(finals), run.volumes.shape[1])
+    return FinalEstimates(np.array([event for event, _ in finals], np.int64), betas)
 
 
 def estimates_of(run: FinishedRun, prior: BoldPrior) -> Iterator[Estimate]:

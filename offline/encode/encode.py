@@ -58,7 +58,8 @@ class EncodeSettings:
 
 def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSettings) -> dict[str, Any]:
     """Do all four analyses; write maps, figures and one JSON into `out`; return what the JSON holds."""
-    from .figures import check_surfaces, draw_figures
+    from .brain_maps import check_surfaces
+    from .figures import draw_figures
 
     features = settings.features  # refuses what cannot be before anything is loaded
     if settings.surfaces is not None:

@@ -10,7 +10,7 @@ from ...client.datasets.data_set import DataSet
 from ...client.datasets.nsd.tree import NsdTree
 from ...config import Config, lagged_path
 from ...models.weights.weights import Weights
-from ..decoding import Decoder
+from ..decoding import SubjectDecoder
 from ..fit.bold import SECONDS_AFTER_ONSET
 from ..progress import progress_bar
 from .evaluate import bold_rows, held_out_of, load_bold_weights, own_clip
@@ -49,7 +49,7 @@ def evaluate_bold(
 
     protocol = PROTOCOLS[protocol_name]
     source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
-    decoder = Decoder.load(config, subject)
+    decoder = SubjectDecoder.load(config, subject)
     weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
     held_out, _, picture_ids = held_out_of(decoder, kinds_path)
     extractors, _ = load_extractors(protocol.networks, source)

@@ -16,7 +16,7 @@ from ...errors import BraindError
 from ...models.weights.bold_prior import BoldPrior
 from ...models.weights.weights import Weights
 from ..data_sets import read_trials
-from ..decoding import Decoder, kind_captions, kind_in
+from ..decoding import SubjectDecoder, kind_captions, kind_in
 from ..fit.bold import BoldError, estimates_after
 from ..fit.targets import encode_targets
 from ..progress import progress_bar
@@ -64,7 +64,7 @@ def evaluate_subject(
     began_s = time.perf_counter()
     protocol = PROTOCOLS[protocol_name]
     source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
-    decoder = Decoder.load(config, subject)
+    decoder = SubjectDecoder.load(config, subject)
     held_out, training, picture_ids = held_out_of(decoder, kinds_path)
     extractors, missing = load_extractors(protocol.networks, source)
     own, own_missing = own_clip(decoder, picture_ids, source)
@@ -109,7 +109,7 @@ def evaluate_subject(
     return scores
 
 
-def held_out_of(decoder: Decoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training, Array]":
+def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training, Array]":
     """Return the subject's test trials with all that they are scored against, and their pictures' 73k ids."""
     from ...models.scores.held_out import HeldOut, Training, average_repeats
 
@@ -133,7 +133,7 @@ def held_out_of(decoder: Decoder, kinds_path: Path | None = None) -> "tuple[Held
     return held_out, training, picture_ids
 
 
-def own_clip(decoder: Decoder, picture_ids: Array, source: "Source") -> "tuple[OwnClip | None, str]":
+def own_clip(decoder: SubjectDecoder, picture_ids: Array, source: "Source") -> "tuple[OwnClip | None, str]":
     """Return braind's own look at pictures, the demo's CLIP or one that knows photographs; or what it needs."""
     from ...models.scores.clip import PictureClip, nearest_names
     from ...models.scores.likeness import OwnClip

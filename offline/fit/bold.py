@@ -1,33 +1,32 @@
-"""A subject's recorded BOLD runs: what is learned from them, and their trials as a daemon would have estimated them."""
+"""A subject's recorded BOLD runs: the prior learned from them, and the trials' causal estimates."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ...arrays import Array
-from ...client.datasets.data_set import BoldDataSet, DataSet, Trials
+from ...client.datasets.data_set import BoldDataSet, DataSet
 from ...config import Config
 from ...errors import BraindError
-from ...models.bold.fit_prior import FinishedRun, estimates_of, fit_prior, with_reference
-from ...models.weights.bold_prior import BoldPrior, spatial_correlation
-from ..progress import progress_bar
+from ...models.bold.fit_prior import FinalEstimates, FinishedRun, estimates_of, final_estimates_of, learn_and_estimate
+from ...models.weights.bold_prior import BoldPrior
 
 Report = Callable[[str, int, int], None]
 
 N_PRIOR_RUNS = 4
 SECONDS_AFTER_ONSET = (4.0, 6.0, 8.0, 10.0)
-"""What is scored beside final estimates."""
+"""Delays at which trials are scored, besides the final estimate."""
 
 
 class BoldError(BraindError):
-    """A dataset without the BOLD series that are needed."""
+    """A data set lacks the BOLD series that a command needs."""
 
     code = "bold"
 
 
-class SessionRun(NamedTuple):
-    """Where a run stands in a subject's data: `rows` are its trials' rows among all of the subject's, by event."""
+class RunTrials(NamedTuple):
+    """A run with BOLD: `rows` (n_trials,) are its trials' rows among all trials of the subject, by event."""
 
     session: int
     run: int
@@ -41,12 +40,87 @@ class BoldTrials(NamedTuple):
     voxels: Array
 
 
-def check_bold(config: Config, data: DataSet) -> None:
-    """Refuse to fit for BOLD where betas would not mean what estimates from BOLD do.
+class SubjectRuns:
+    """A subject's runs with BOLD, in chosen voxels. A run is read when it is needed, and not kept.
+
+    Parameters
+    ----------
+    tree : BoldDataSet
+    subject : int
+    voxel_index : array of shape (n_voxels,), int64
 
     Raises
     ------
     BoldError
+        If the subject has no run with BOLD.
+    """
+
+    def __init__(self, tree: BoldDataSet, subject: int, voxel_index: Array) -> None:
+        self._tree, self._subject, self._voxel_index = tree, subject, voxel_index
+        trials = tree.trials(subject)
+        self.trials = [
+            RunTrials(session, run, np.flatnonzero((trials.session == session) & (trials.run == run)))
+            for session in np.unique(trials.session).tolist()
+            for run in tree.bold_runs(subject, session)
+        ]
+        if not self.trials:
+            raise BoldError(
+                f"subject {subject} has no BOLD time series; simulate some (braind simulate --bold-sessions 2) or "
+                "download nsddata_timeseries"
+            )
+
+    def read(self, report: Report | None = None, words: str = "estimating trials from BOLD") -> Iterator[FinishedRun]:
+        """Yield the runs; after each run, report how many runs are done."""
+        for n, run in enumerate(self.trials):
+            yield self._read(run)
+            if report:
+                report(words, n + 1, len(self.trials))
+
+    def read_training(self) -> list[FinishedRun]:
+        """Read the few runs that priors are learned from."""
+        return [self._read(run) for run in self._training]
+
+    def training_mean(self) -> Array:
+        """Return the mean volume of the runs that priors are learned from: (X, Y, Z) float32."""
+        return np.mean([self._tree.bold_mean(self._subject, run.session, run.run) for run in self._training], axis=0)
+
+    @property
+    def _training(self) -> list[RunTrials]:
+        """Runs spread evenly over all runs."""
+        last = len(self.trials) - 1
+        return [self.trials[n] for n in np.unique(np.linspace(0, last, N_PRIOR_RUNS).round().astype(int))]
+
+    def _read(self, run: RunTrials) -> FinishedRun:
+        signal = self._tree.bold_signal(self._subject, run.session, run.run, self._voxel_index)
+        return FinishedRun(signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index)
+
+    def trials_of(self, estimates: Sequence[FinalEstimates]) -> BoldTrials:
+        """Return the runs' final estimates as trials of the subject; onsets without a picture are left out.
+
+        Raises
+        ------
+        BoldError
+            If no run goes on long enough for an estimate.
+        """
+        rows, voxels = [], []
+        for run, (event_number, betas) in zip(self.trials, estimates, strict=True):
+            shown = event_number < len(run.rows)
+            rows.append(run.rows[event_number[shown]])
+            voxels.append(betas[shown])
+        if not sum(map(len, rows)):
+            raise BoldError(
+                f"subject {self._subject}: no BOLD series goes on for 4 s after a picture's onset; give longer runs"
+            )
+        return BoldTrials(np.concatenate(rows), np.concatenate(voxels))
+
+
+def check_bold(config: Config, data: DataSet) -> None:
+    """Refuse settings with which weights for BOLD cannot be fitted.
+
+    Raises
+    ------
+    BoldError
+        If the data set has no BOLD, or responses are to be z-scored within sessions.
     """
     if not isinstance(data, BoldDataSet):
         raise BoldError(f"{data.root}: --kind bold reads NSD's BOLD series; of a BIDS folder give --betas bold instead")
@@ -54,92 +128,35 @@ def check_bold(config: Config, data: DataSet) -> None:
         raise BoldError(f"--z-score {config.fit.z_score} needs a session's end or start; a run of BOLD has neither yet")
 
 
-def recorded_runs(tree: BoldDataSet, subject: int) -> list[SessionRun]:
-    """List a subject's runs with BOLD series.
-
-    Raises
-    ------
-    BoldError
-        If there is none.
-    """
-    trials = tree.trials(subject)
-    runs = [
-        SessionRun(session, run, np.flatnonzero((trials.session == session) & (trials.run == run)))
-        for session in np.unique(trials.session).tolist()
-        for run in tree.bold_runs(subject, session)
-    ]
-    if not runs:
-        raise BoldError(
-            f"subject {subject} has no BOLD time series; simulate some (braind simulate --bold-sessions 2) or download "
-            "nsddata_timeseries"
-        )
-    return runs
-
-
-def read_run(tree: BoldDataSet, subject: int, recorded: SessionRun, voxel_index: Array) -> FinishedRun:
-    """Read a run's chosen voxels."""
-    signal = tree.bold_signal(subject, recorded.session, recorded.run, voxel_index)
-    return FinishedRun(signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index)
-
-
-def learn_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Report | None = None) -> BoldPrior:
-    """Learn a subject's prior from a few runs, spread over all."""
-    chosen = prior_runs(tree, subject)
-    read = [read_run(tree, subject, recorded, voxel_index) for recorded in chosen]
-    prior = fit_prior(read, report)
-    mean_volume = np.mean([tree.bold_mean(subject, one.session, one.run) for one in chosen], axis=0)
-    mean_signal = mean_volume.reshape(-1)[voxel_index]
-    lowest = min(spatial_correlation(volume, mean_signal) for run in read for volume in run.volumes)
-    return with_reference(prior, mean_volume, voxel_index, lowest)
-
-
-def prior_runs(tree: BoldDataSet, subject: int) -> list[SessionRun]:
-    """Choose the runs that priors are learned from."""
-    runs = recorded_runs(tree, subject)
-    return [runs[n] for n in np.unique(np.linspace(0, len(runs) - 1, N_PRIOR_RUNS).round().astype(int))]
-
-
-def read_bold_trials(data: BoldDataSet, subject: int, voxel_index: Array) -> tuple[Trials, Array, BoldPrior]:
-    """Learn the prior of a subject whose responses all come from BOLD, and estimate the trials with it.
-
-    Returns
-    -------
-    trials : those of which a final estimate could be made
-    voxels : array of shape (n_trials, n_voxels), float32, % signal change
-    prior : BoldPrior
-    """
-    with progress_bar("learning from BOLD runs") as report:
-        prior = learn_prior(data, subject, voxel_index, report)
-    with progress_bar("estimating trials from BOLD") as report:
-        estimates = final_estimates(data, subject, voxel_index, prior, report)
-    return data.trials(subject).of(estimates.rows), estimates.voxels, prior
+def read_bold(
+    tree: BoldDataSet, subject: int, voxel_index: Array, report: Report | None = None
+) -> tuple[BoldPrior, BoldTrials]:
+    """Learn a subject's prior, and make the final estimate of every trial with BOLD."""
+    runs = SubjectRuns(tree, subject, voxel_index)
+    training, mean_volume, every_run = runs.read_training(), runs.training_mean(), runs.read(report)
+    prior, estimates = learn_and_estimate(training, mean_volume, voxel_index, every_run, report)
+    return prior, runs.trials_of(estimates)
 
 
 def final_estimates(
     tree: BoldDataSet, subject: int, voxel_index: Array, prior: BoldPrior, report: Report | None = None
 ) -> BoldTrials:
-    """Estimate every trial with BOLD from the volumes up to its final estimate.
+    """Make the final estimate of every trial with BOLD.
 
     Raises
     ------
     BoldError
         If no run goes on long enough for an estimate.
     """
-    rows, voxels = [], []
-    for row, estimate in _estimated(tree, subject, voxel_index, prior, report):
-        if estimate.is_final:
-            rows.append(row)
-            voxels.append(estimate.betas)
-    if not rows:
-        raise BoldError(f"subject {subject}: no BOLD series goes on for 4 s after a picture's onset; give longer runs")
-    return BoldTrials(np.array(rows), np.stack(voxels))
+    runs = SubjectRuns(tree, subject, voxel_index)
+    return runs.trials_of([final_estimates_of(run, prior) for run in runs.read(report)])
 
 
 def estimates_after(
     tree: BoldDataSet, subject: int, voxel_index: Array, prior: BoldPrior, delays_s: tuple[float, ...],
     wanted: Array, report: Report | None = None,
 ) -> dict[str, BoldTrials]:  # fmt: skip
-    """Estimate trials as known so many seconds after onset, and finally.
+    """Estimate trials at delays after onset, and finally.
 
     Parameters
     ----------
@@ -147,33 +164,31 @@ def estimates_after(
 
     Returns
     -------
-    estimates : by "4.0", … and "final"; after a delay, those of the first volume that is so late
+    estimates : dict
+        By "4.0", … and "final". An estimate at a delay is made with the first volume at least so long after onset.
+
+    Raises
+    ------
+    BoldError
+        If no wanted trial has an estimate at every delay.
     """
     found: dict[str, dict[int, Array]] = {str(delay_s): {} for delay_s in delays_s} | {"final": {}}
-    for row, estimate in _estimated(tree, subject, voxel_index, prior, report):
-        if not wanted[row]:
-            continue
-        for delay_s in delays_s:
-            if estimate.since_onset_s >= delay_s:
-                found[str(delay_s)].setdefault(row, estimate.betas)
-        if estimate.is_final:
-            found["final"][row] = estimate.betas
-    # the same trials at every delay: a run's last ones may have ended before the longest
+    runs = SubjectRuns(tree, subject, voxel_index)
+    for (_, _, rows), run in zip(runs.trials, runs.read(report), strict=True):
+        for estimate in estimates_of(run, prior):
+            # Onsets without a picture come after the trials.
+            if estimate.event_number >= len(rows) or not wanted[rows[estimate.event_number]]:
+                continue
+            row = int(rows[estimate.event_number])
+            for delay_s in delays_s:
+                if estimate.since_onset_s >= delay_s:
+                    found[str(delay_s)].setdefault(row, estimate.betas)
+            if estimate.is_final:
+                found["final"][row] = estimate.betas
+    # Keep the trials with an estimate at every delay: a run may end before its last trials' longest delay.
     common = sorted(set.intersection(*(set(by_row) for by_row in found.values())))
     if not common:
         raise BoldError(f"subject {subject}: no trial to score has a BOLD series that goes on for {max(delays_s)} s")
     return {
         name: BoldTrials(np.array(common), np.stack([by_row[row] for row in common])) for name, by_row in found.items()
     }
-
-
-def _estimated(
-    tree: BoldDataSet, subject: int, voxel_index: Array, prior: BoldPrior, report: Report | None
-) -> Iterator[tuple[int, Any]]:
-    runs = recorded_runs(tree, subject)
-    for n, recorded in enumerate(runs):
-        for estimate in estimates_of(read_run(tree, subject, recorded, voxel_index), prior):
-            if estimate.event_number < len(recorded.rows):  # the others showed no picture
-                yield int(recorded.rows[estimate.event_number]), estimate
-        if report:
-            report("estimating trials from BOLD", n + 1, len(runs))

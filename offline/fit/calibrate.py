@@ -16,7 +16,8 @@ from ...config import Config, candidates_beside, data_path
 from ...daemon.journal.recording import Recording
 from ...errors import BraindError
 from ..from_settings import fit_settings_of, load_ldm
-from .recorded_sessions import RECORDED, Describe, RecordedSessions
+from .recorded_runs import RECORDED
+from .recorded_sessions import Describe, RecordedSessions
 from .subject import fit_data_set
 from .targets import encode_targets
 

@@ -13,7 +13,7 @@ from ...models.bold.lagged_ridge import LaggedRidge
 from ...models.bold.windows import N_LAGS, last_volumes, normalised, signal_std_of, window_positions, windows
 from ...models.weights.weights import Weights
 from ..progress import progress_bar
-from .bold import SECONDS_AFTER_ONSET, BoldTrials, Report, prior_runs, read_run, recorded_runs
+from .bold import SECONDS_AFTER_ONSET, BoldTrials, Report, SubjectRuns
 
 if TYPE_CHECKING:
     from ...models.fit_profiles import FitSettings
@@ -38,8 +38,8 @@ def fit_lagged(
     """
     from ...models.ridge.fit_maps import fit_maps
 
-    runs = [read_run(tree, subject, one, weights.voxel_index) for one in prior_runs(tree, subject)]
-    trials, signal_std = tree.trials(subject), signal_std_of(runs)
+    training_runs = SubjectRuns(tree, subject, weights.voxel_index).read_training()
+    trials, signal_std = tree.trials(subject), signal_std_of(training_runs)
     picture_ids = np.unique(trials.nsd_id[~trials.is_shared])
     columns = {
         "voxel_index": np.tile(weights.voxel_index, N_LAGS),
@@ -81,19 +81,17 @@ def windows_after(
     wanted : array of shape (n_trials_of_subject,), bool
     """
     rows, found = {delay: [] for delay in delays_s}, {delay: [] for delay in delays_s}
-    runs = recorded_runs(tree, subject)
-    for n, recorded in enumerate(runs):
-        run = read_run(tree, subject, recorded, voxel_index)
+    runs = SubjectRuns(tree, subject, voxel_index)
+    for (_, _, rows_of_run), run in zip(runs.trials, runs.read(report, "reading BOLD runs"), strict=True):
         volumes = normalised(run, signal_std)
         for delay, delay_s in delays_s.items():
             last = {
-                int(recorded.rows[event]): number
+                int(rows_of_run[event]): number
                 for event, number in last_volumes(run, delay_s).items()
-                if event < len(recorded.rows) and wanted[recorded.rows[event]]  # the others showed no picture
+                # Onsets without a picture come after the trials.
+                if event < len(rows_of_run) and wanted[rows_of_run[event]]
             }
             if last:
                 rows[delay].extend(last)
                 found[delay].append(windows(volumes, list(last.values())))
-        if report:
-            report("reading BOLD runs", n + 1, len(runs))
     return {delay: BoldTrials(np.array(rows[delay]), np.concatenate(found[delay])) for delay in delays_s}

@@ -4,66 +4,22 @@ A trial is a volume of a `beta` run, or an onset of a `bold` run, that names its
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ...arrays import Array
 from ...choices import Kind
-from ...client.datasets.bids.files import NOT_AVAILABLE
-from ...client.datasets.bids.stimuli import Picture, Stimuli, read_pictures
 from ...client.datasets.data_set import BoldSignal, DataSetError, Trials, times_seen_before
 from ...client.datasets.images import is_nifti_name, mask_of_file
-from ...client.wire import Event, Hello, Volume
+from ...client.wire import Event
 from ...daemon.journal.recording import Recording
-from ...daemon.journal.records import RunRecord
-from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
-from ...models.bold.estimator import FINAL_ESTIMATE_S
+from .recorded_pictures import picture_file, pictures_of
+from .recorded_runs import RECORDED, RunWithTrials, check_alike, read_run_with_trials
 
 Describe = Callable[[Array], list[str]]
-"""(n, px, px, 3) uint8 pictures → a caption each."""
-
-RECORDED = "recorded"
-"""The region that every session has: all voxels that were recorded."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """A run with trials: `shown` named a picture, in the order of time; `blank` are the onsets that showed none."""
-
-    recording: Recording
-    record: RunRecord
-    session: int
-    run: int
-    volumes: list[tuple[int, Volume]]
-    shown: list[Volume] | list[Event]
-    blank: list[Event]
-
-    @property
-    def hello(self) -> Hello:
-        return self.record.hello
-
-    @property
-    def minutes(self) -> float:
-        return len(self.volumes) * self.hello.tr_s / 60
-
-    def voxels(self, voxel_index: Array) -> Array:
-        """Return chosen voxels of all volumes, (n_volumes, n_voxels) float32."""
-        recorded = self.recording.voxel_index(self.record)
-        positions = np.searchsorted(recorded, voxel_index)
-        found = recorded[np.minimum(positions, len(recorded) - 1)] == voxel_index
-        if not found.all():
-            raise DataSetError(
-                f"{self.recording.path}: run {self.record.name} has {len(recorded)} voxels, and not {(~found).sum()} "
-                f"of the {len(voxel_index)} that the regions have: give smaller masks, or `{RECORDED}` for all"
-            )
-        chosen = np.empty((len(self.volumes), len(voxel_index)), np.float32)
-        for row, (arrival, _) in enumerate(self.volumes):
-            chosen[row] = self.recording.voxels(arrival)[positions]
-        return chosen
+"""Writes a caption for each of (n, px, px, 3) uint8 pictures."""
 
 
 class RecordedSessions:
@@ -91,14 +47,14 @@ class RecordedSessions:
             run
             for session, recording in enumerate(self._recordings, 1)
             for number, record in enumerate(recording.runs(), 1)
-            if (run := _read_run(recording, record, session, number)) is not None
+            if (run := read_run_with_trials(recording, record, session, number)) is not None
         ]
         if not self._runs:
             raise DataSetError(f"{', '.join(map(str, paths))}: no run with trials: record some first")
-        _check_alike(self._runs)
+        check_alike(self._runs)
         named = [(run, trial) for run in self._runs for trial in run.shown]
-        self._stim_file = {name: _file_in(stimuli, name, run) for run, trial in named if (name := trial.stimulus)}
-        self._stimuli = _described(self._stim_file, [trial for _, trial in named], stimuli, captions)
+        self._stim_file = {name: picture_file(stimuli, name, run) for run, trial in named if (name := trial.stimulus)}
+        self._stimuli = pictures_of(self._stim_file, [trial for _, trial in named], stimuli, captions)
         self.captioner = ""
         self._caption_the_rest(describe)
 
@@ -181,7 +137,7 @@ class RecordedSessions:
             nsd_id=np.array(pictures, np.int64),
             is_shared=np.array([self._stimuli.pictures[picture].split == "test" for picture in pictures]),
             repeat=times_seen_before(np.array(pictures, np.int64)),
-            onset_s=np.array([_onset_s(run, trial) for run, _, trial in shown]),
+            onset_s=np.array([run.onset_s(trial) for run, _, trial in shown]),
         )
 
     def masked_betas(self, subject: int, sessions: list[int], voxel_index: Array) -> Array:
@@ -237,7 +193,7 @@ class RecordedSessions:
         mean[voxel_index] = recorded.voxels(voxel_index).mean(axis=0, dtype=np.float32)
         return mean.reshape(recorded.hello.shape)
 
-    def _run(self, session: int, run: int) -> _Run:
+    def _run(self, session: int, run: int) -> RunWithTrials:
         return next(one for one in self._runs if (one.session, one.run) == (session, run))
 
     # ── what was shown ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -264,85 +220,3 @@ class RecordedSessions:
         self.captioner, write = describe
         for number, caption in zip(without, write(self._stimuli.read(without)), strict=True):
             self._stimuli.pictures[number].captions.append(caption)
-
-
-def _read_run(recording: Recording, record: RunRecord, session: int, number: int) -> _Run | None:
-    """Return a run, or None if nothing can be learned from it: no trial, or none that went on long enough."""
-    volumes = recording.volumes(record)
-    if record.hello.kind == "beta":
-        trials: list[Any] = [header for _, header in volumes]
-    else:
-        length_s = (volumes[-1][1].index if volumes else 0) * record.hello.tr_s
-        trials = recording.events(record)
-        if not any(length_s - event.onset_s >= FINAL_ESTIMATE_S for event in trials):
-            return None
-    if not trials:
-        return None
-    unnamed = [trial for trial in trials if not trial.stimulus]
-    if unnamed:
-        what = f"volume {unnamed[0].index}" if record.hello.kind == "beta" else f"event {unnamed[0].event}"
-        raise DataSetError(
-            f"{recording.path}: {what} of run {record.name} names no picture (and {len(unnamed) - 1} more of the run): "
-            f"send its file or id as `stimulus` ({NOT_AVAILABLE} where an onset shows none)"
-        )
-    shown = [trial for trial in trials if trial.stimulus != NOT_AVAILABLE]
-    blank = [trial for trial in trials if trial.stimulus == NOT_AVAILABLE]
-    if record.hello.kind == "beta":
-        volumes, blank = [place for place in volumes if place[1].stimulus != NOT_AVAILABLE], []
-    return _Run(recording, record, session, number, volumes, shown, blank) if shown else None
-
-
-def _check_alike(runs: list[_Run]) -> None:
-    first = runs[0]
-    for run in runs[1:]:
-        for what in ("subject", "kind", "shape"):
-            own, wanted = getattr(run.hello, what), getattr(first.hello, what)
-            if own != wanted:
-                raise DataSetError(
-                    f"{run.recording.path}: run {run.record.name} is of {what} {own}, run {first.record.name} of "
-                    f"{first.recording.path} of {what} {wanted}: fit on sessions that are alike"
-                )
-        shift_mm = corner_shift_mm(first.hello.shape, np.array(run.hello.affine), np.array(first.hello.affine))
-        if shift_mm > MAX_CORNER_SHIFT_MM:
-            raise DataSetError(
-                f"{run.recording.path}: by its affine, run {run.record.name} lies {shift_mm:.1f} mm away from run "
-                f"{first.record.name} of {first.recording.path}: fit on sessions of one grid"
-            )
-
-
-def _onset_s(run: _Run, trial: Volume | Event) -> float:
-    return trial.onset_s if isinstance(trial, Event) else trial.index * run.hello.tr_s
-
-
-def _file_in(folder: Path, name: str, run: _Run) -> str:
-    """Return the file below the folder that a trial names, with or without its ending."""
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise DataSetError(f"{name!r}, which run {run.record.name} shows, lies outside {folder}: name a file below it")
-    if path.is_file():
-        return name
-    found = sorted(other for other in path.parent.glob("*") if other.stem == path.name and other.is_file())
-    if len(found) != 1:
-        raise DataSetError(
-            f"{path} is missing, which run {run.record.name} of {run.recording.path} shows: put the picture there, or "
-            "give the folder that has it with --stimuli"
-            if not found
-            else f"{path} may be {' or '.join(other.name for other in found)}: name the file in the trials"
-        )
-    return str(found[0].relative_to(folder))
-
-
-def _described(
-    stim_file: dict[str, str], trials: Sequence[Volume | Event], folder: Path, captions: Path | None
-) -> Stimuli:
-    """Return the pictures that trials show, by the order of their files' names, with what is known of them."""
-    pictures = {file: Picture(file, [], "train", novel=False) for file in sorted(set(stim_file.values()))}
-    for trial in trials:
-        picture = pictures[stim_file[trial.stimulus or ""]]
-        picture.captions += [caption for caption in trial.captions if caption not in picture.captions]
-    if captions is not None:
-        for row in read_pictures(captions, split_unless_said="train"):
-            file = row.stim_file if row.stim_file in pictures else stim_file.get(row.stim_file)
-            if file is not None:
-                pictures[file] = Picture(file, row.captions, row.split, row.novel)
-    return Stimuli(list(pictures.values()), [folder], captions or folder)

@@ -75,28 +75,26 @@ def read_responses(config: Config, tree: DataSet, subject: int, kind: Kind) -> R
     DataSetError
         If no trial shows a training picture or, but for a recorded session, none shows a held-out picture.
     """
-    from .bold import check_bold, final_estimates, learn_prior, read_bold_trials
+    from .bold import check_bold, read_bold
 
-    index = union_index(
-        tree.roi_mask(subject, list(config.fit.z_rois)), tree.roi_mask(subject, list(config.fit.c_rois))
-    )
     if kind == "bold":
         check_bold(config, tree)
-    if kind == "bold" and tree.estimates == BOLD:
-        assert isinstance(tree, BoldDataSet)
-        recorded = RecordedResponses(*index, *read_bold_trials(tree, subject, index[0]))
-        _check_split(tree, subject, recorded.trials.is_shared)
-        return recorded
+    masks = [tree.roi_mask(subject, list(rois)) for rois in (config.fit.z_rois, config.fit.c_rois)]
+    index = union_index(*masks)
     _check_split(tree, subject, tree.trials(subject).is_shared)
-    trials, voxels = read_trials(tree, subject, index[0], config.fit.z_score)
-    if kind == "beta":
-        return RecordedResponses(*index, trials, voxels)
+    betas = None
+    if kind == "beta" or tree.estimates != BOLD:
+        betas = read_trials(tree, subject, index[0], config.fit.z_score)
+        if kind == "beta":
+            return RecordedResponses(*index, *betas)
     assert isinstance(tree, BoldDataSet)
     with progress_bar("learning from BOLD runs") as report:
-        prior = learn_prior(tree, subject, index[0], report)
-    with progress_bar("estimating trials from BOLD") as report:
-        estimates = final_estimates(tree, subject, index[0], prior, report)
-    return RecordedResponses(*index, trials, voxels, prior, estimates)
+        prior, estimates = read_bold(tree, subject, index[0], report)
+    if betas is not None:
+        return RecordedResponses(*index, *betas, prior, estimates)
+    trials = tree.trials(subject).of(estimates.rows)
+    _check_split(tree, subject, trials.is_shared)
+    return RecordedResponses(*index, trials, estimates.voxels, prior)
 
 
 def training_responses(recorded: RecordedResponses, z: Array, c: Array) -> "tuple[Responses, str]":

@@ -106,23 +106,24 @@ def fit_data_set(
         candidate_z, candidate_c = encode(tree, ldm, candidate_ids, z_px, settings.work)
     labels = [tree.captions(int(nsd_id))[0] for nsd_id in candidate_ids]
     candidates = Candidates(candidate_z, candidate_c, candidate_ids, labels)
+    responses, fitted_on = training_responses(recorded, z, c)
+    if recorded.estimates is not None:
+        log.info("subject %d: fitted on %s", subject, fitted_on)
     card = msgspec.structs.replace(
         card_of(config, tree, subject, ldm, z, c),
         kind="bold" if tree.estimates == BOLD else kind,
         tr_s=tree.bold_tr_s if recorded.prior and isinstance(tree, BoldDataSet) else None,
         sessions=span(np.unique(recorded.trials.session).tolist()),
         z_score=config.fit.z_score,
+        fitted_on=fitted_on,
     )
-    responses, fitted_on = training_responses(recorded, z, c)
-    if recorded.estimates is not None:
-        log.info("subject %d: fitted on %s", subject, fitted_on)
     trials = TrainingTrials(
         responses.voxels, responses.picture, recorded.voxel_index, recorded.z_positions, recorded.c_positions, z, c
     )
     with progress_bar("fitting") as report:
         weights = fit_weights(
             trials,
-            msgspec.structs.replace(card, fitted_on=fitted_on),
+            card,
             settings,
             progress=lambda target, share: report(f"fitting {target}", round(1000 * share), 1000),
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...arrays import Array
-from ..decoding import Decoder
+from ..decoding import SubjectDecoder
 
 if TYPE_CHECKING:
     from ...choices import Mode
@@ -39,7 +39,7 @@ class Gallery:
     classes: dict[str, list[Decoded]]
 
 
-def make_galleries(decoder: Decoder, averaged: bool, report: Report) -> list[Gallery]:
+def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> list[Gallery]:
     """Decode every held-out picture in mode zc, and those that the rule takes in all modes.
 
     The scores are PixCorr, as the protocol mindeye has it, and with simulated data the cosine of the demo's CLIP

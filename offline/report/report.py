@@ -15,13 +15,14 @@ from ... import __version__
 from ...arrays import Array
 from ...config import Config
 from ...whole_file import write_whole
-from ..decoding import Decoder
+from ..decoding import SubjectDecoder
 from ..evaluate.tables import not_measured, score_tables
 from ..progress import progress_bar
 from .figures import file_uri, latency_figure, masks_figure, picture_uri, scores_figure
 from .galleries import Gallery, make_galleries
 from .inputs import STEPS, Encoding, FoundSessions, ReportError, Session, read_encoding, read_scores, read_session
-from .methods import Data, Facts, Model, cited, labels, number, paragraphs
+from .methods import Data, Facts, Model, labels, number, paragraphs
+from .references import cited
 
 LIBRARIES = (
     "torch", "diffusers", "transformers", "onnxruntime-gpu", "numpy", "scipy", "scikit-learn", "scikit-image",
@@ -57,7 +58,7 @@ def write_report(
     """
     if not out.parent.is_dir():
         raise ReportError(f"{out.parent} is no folder; make it first, or give another -o")
-    decoder = Decoder.load(config, subject)
+    decoder = SubjectDecoder.load(config, subject)
     made_with = decoder.provenance()
     scores = read_scores(scores_path, made_with, len(np.unique(decoder.test_trials.nsd_id))) if scores_path else None
     encoding = read_encoding(encoding_path, made_with) if encoding_path else None
@@ -77,7 +78,7 @@ def write_report(
 
 
 def render(
-    decoder: Decoder,
+    decoder: SubjectDecoder,
     scores: dict[str, Any],
     galleries: list[Gallery],
     recorded: FoundSessions,
@@ -129,7 +130,9 @@ def render(
     )
 
 
-def facts_of(decoder: Decoder, scores: dict[str, Any], session: Session | None, encoding: Encoding | None) -> Facts:
+def facts_of(
+    decoder: SubjectDecoder, scores: dict[str, Any], session: Session | None, encoding: Encoding | None
+) -> Facts:
     """Gather what the methods are told from."""
     trials, paths = decoder.tree.trials(decoder.subject), decoder.config.paths
     return Facts(
@@ -159,7 +162,7 @@ def facts_of(decoder: Decoder, scores: dict[str, Any], session: Session | None, 
     )  # fmt: skip
 
 
-def voxel_masks(decoder: Decoder) -> dict[str, Array]:
+def voxel_masks(decoder: SubjectDecoder) -> dict[str, Array]:
     """Return where z and c are decoded from: (X, Y, Z) bool each."""
     weights = decoder.weights
     masks = {}
@@ -185,7 +188,7 @@ def summary(scores: dict[str, Any], session: Session | None) -> list[tuple[str, 
     return rows
 
 
-def parameters(decoder: Decoder) -> dict[str, dict[str, str]]:
+def parameters(decoder: SubjectDecoder) -> dict[str, dict[str, str]]:
     """Return the settings of fit and pictures: group → name → value."""
     card, reconstructor, preset = decoder.weights.card, decoder.reconstructor, decoder.reconstructor.preset
     fit = {
@@ -222,7 +225,7 @@ def parameters(decoder: Decoder) -> dict[str, dict[str, str]]:
     return {"Fit": fit, "Pictures": pictures}
 
 
-def provenance_rows(decoder: Decoder) -> dict[str, str]:
+def provenance_rows(decoder: SubjectDecoder) -> dict[str, str]:
     """Return what identifies data, weights and models: no path of this machine among it."""
     card, made = decoder.weights.card, decoder.provenance()
     return {

@@ -31,7 +31,7 @@ from braind.models.weights.weights import WeightsError
 from braind.offline import decoding
 from braind.offline.bids_writing import write_bids
 from braind.offline.data_sets import data_set_of, estimate_trials
-from braind.offline.decoding import Decoder
+from braind.offline.decoding import SubjectDecoder
 from braind.offline.encode.encode import EncodeSettings, chosen_pictures
 from braind.offline.encode.features import extract_features
 from braind.offline.encode.models import Models
@@ -126,7 +126,7 @@ def test_both_forms_hold_the_same_trials_voxels_pictures_and_captions(tree, fold
 def test_scores_of_both_forms_are_equal(fitted):
     scores = []
     for config in fitted:
-        decoder = Decoder.load(config, 1)
+        decoder = SubjectDecoder.load(config, 1)
         held_out, training, _ = held_out_of(decoder)
         z, c = decoder.weights.predict(held_out.voxels)
         some = range(0, len(z), 10)
@@ -170,14 +170,14 @@ def test_encoding_maps_of_both_forms_are_equal(tree, folder, tmp_path, ldm):
 
 def test_the_weights_say_what_they_were_fitted_on(fitted):
     _, config = fitted
-    card = Decoder.load(config, 1).weights.card
+    card = SubjectDecoder.load(config, 1).weights.card
     assert (card.nsd, card.estimates, card.sessions, card.kind) == ("own", "singletrial", "1", "beta")
 
 
 def test_z_scores_are_said_by_the_weights_and_honoured_or_refused(fitted, tree):
     nsd, _ = fitted
     # whatever the settings in force say
-    decoder = Decoder.load(settings(nsd.paths.data, tree=tree, z_score="none"), 1)
+    decoder = SubjectDecoder.load(settings(nsd.paths.data, tree=tree, z_score="none"), 1)
     weights = decoder.weights
     assert weights.card.z_score == "causal"
     plain = tree.masked_betas(1, [1], weights.voxel_index)
@@ -232,7 +232,7 @@ def test_responses_of_another_kind_than_the_weights_are_refused(fitted, tree, tm
     )
     assert data_set_of(config).estimates == "betas_fithrf"
     with pytest.raises(DataSetError, match=r"fitted on betas_fithrf_GLMdenoise_RR.*give --betas"):
-        Decoder.load(config, 1)
+        SubjectDecoder.load(config, 1)
 
 
 def test_a_taken_folder_is_left_alone(tree, folder):

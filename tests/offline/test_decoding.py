@@ -8,7 +8,7 @@ import pytest
 from braind.config import load_config
 from braind.models.demo.subject.nsd_tree import TreeSize, simulate
 from braind.models.sheets import contact_sheet
-from braind.offline.decoding import Decoder, DecodingError, decode_trials, kind_captions, parse_positions
+from braind.offline.decoding import DecodingError, SubjectDecoder, decode_trials, kind_captions, parse_positions
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_trials_that_do_not_exist_are_refused_before_anything_is_loaded(tmp_path
     size = TreeSize(shapes=((10, 12, 8),), n_shared=24, n_bold_sessions=0)
     simulate(tmp_path / "nsd", [1], n_sessions=1, size=size)
     config = load_config(None, {"paths": {"data": str(tmp_path), "nsd": str(tmp_path / "nsd")}})
-    monkeypatch.setattr(Decoder, "load", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(SubjectDecoder, "load", lambda *_: pytest.fail("loaded"))
     for averaged in (False, True):
         with pytest.raises(DecodingError, match="numbered 0 to"):
             decode_trials(config, 1, "999", "zc", Path("unused"), averaged=averaged)

@@ -15,8 +15,8 @@ from braind.offline.fit.bold import (
     check_bold,
     estimates_after,
     final_estimates,
-    learn_prior,
     prior_runs,
+    read_bold,
     recorded_runs,
 )
 
@@ -104,7 +104,8 @@ def test_the_prior_is_learned_from_a_few_runs_spread_over_all(n_runs, chosen):
 
 
 def test_a_learned_prior_knows_the_head_it_was_learned_in():
-    prior = learn_prior(Recorded(), 1, VOXELS)
+    prior, trials = read_bold(Recorded(), 1, VOXELS)
+    assert trials.rows.tolist() == [0, 1, 2, 3, 4, 5]
     assert prior.mean_signal.tolist() == (np.arange(N_VOXELS) * 100 + 500).tolist()
     assert prior.amplitude_mean.mean() == pytest.approx(2, abs=0.5)
 

@@ -27,7 +27,7 @@ from braind.models.weights.weights import Weights, WeightsCard
 from braind.offline.evaluate.tables import CEILINGS, CONTROLS
 from braind.offline.report.galleries import choose
 from braind.offline.report.inputs import ReportError, read_encoding, read_scores, read_session
-from braind.offline.report.methods import REFERENCES, cited, segments
+from braind.offline.report.references import REFERENCES, cited, segments
 from braind.offline.report.report import MOST_BYTES
 
 CHROMIUM = shutil.which("chromium")
@@ -113,11 +113,11 @@ def scores_with(provenance):
 
 @pytest.fixture(scope="module")
 def provenance(config, small_data):
-    from braind.offline.decoding import Decoder
+    from braind.offline.decoding import SubjectDecoder
 
     paths = {"data": config.paths.data, "nsd": config.paths.nsd}
     changed = load_config(None, {"paths": paths, "decode": {"preset": "live-1", "engine": "torch"}})
-    return Decoder.load(changed, 1).provenance()
+    return SubjectDecoder.load(changed, 1).provenance()
 
 
 @pytest.fixture(scope="module")
