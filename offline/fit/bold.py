@@ -41,7 +41,7 @@ class BoldTrials(NamedTuple):
 
 
 class SubjectRuns:
-    """A subject's runs with BOLD, in chosen voxels. A run is read when it is needed, and not kept.
+    """A subject's runs with BOLD, in chosen voxels. Each run is read when it is needed, and then dropped.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class SubjectRuns:
 
     @property
     def _training(self) -> list[RunTrials]:
-        """Runs spread evenly over all runs."""
+        """The training runs, spread evenly over all runs."""
         last = len(self.trials) - 1
         return [self.trials[n] for n in np.unique(np.linspace(0, last, N_PRIOR_RUNS).round().astype(int))]
 
@@ -144,7 +144,9 @@ def estimates_after(
 
     Parameters
     ----------
+    delays_s : tuple of float
     wanted : array of shape (n_trials_of_subject,), bool
+        The trials to estimate.
 
     Returns
     -------

@@ -74,7 +74,7 @@ class RunWithTrials:
 
 
 def read_run_with_trials(recording: Recording, record: RunRecord, session: int, number: int) -> RunWithTrials | None:
-    """Return a run with its trials, or None if no trial of the run has a final estimate.
+    """Return a run with its trials. Without trials, or before any trial's final estimate, return None.
 
     Raises
     ------
