@@ -1,4 +1,4 @@
-"""calibrate: weights of a new participant, while the sessions that they are fitted on are being recorded."""
+"""calibrate: fits a new participant's weights while the sessions are being recorded."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,19 @@ from .options import READABLE, config_of, config_options, fit_options, ldm_optio
 @config_options
 @ldm_option
 @click.option(
-    "--session", "earlier", type=READABLE, multiple=True, help="Earlier session of the participant (.sqlite3) too."
+    "--session",
+    "earlier",
+    type=READABLE,
+    multiple=True,
+    help="Earlier session of the participant (.sqlite3); repeat the option for more sessions.",
 )
 @shown_options
 @fit_options
 def calibrate(config_path: Path | None, data: Path | None, earlier: tuple[Path, ...], **options: Any) -> None:
-    """Fit after each run that ends, until Ctrl-C; prints the weights' paths and scores, which the monitor shows too."""
+    """Fit after each run that ends, until Ctrl-C; print the weights' paths and scores.
+
+    The monitor shows the scores too.
+    """
     from ..client.control import ControlClient
     from ..client.endpoints import endpoints
     from ..client.subscriber import DecodeSubscriber

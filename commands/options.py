@@ -1,4 +1,4 @@
-"""Options that several commands have, and the settings they make."""
+"""Options that several commands share, and the settings made from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -50,7 +50,7 @@ def config_options(command: Command) -> Command:
 
 
 def data_set_options(command: Command) -> Command:
-    """Add what names recorded data: NSD's folder or a BIDS folder, and what of it."""
+    """Add the options that choose recorded data: an NSD or BIDS folder, and its sessions and betas."""
     for option in (
         click.option("--sessions", help="Sessions to read, such as 1-12,14; all if not given."),
         click.option("--betas", help="NSD's version, such as betas_fithrf; BIDS: a desc label, or bold."),
@@ -64,7 +64,7 @@ def data_set_options(command: Command) -> Command:
 
 
 def shown_options(command: Command) -> Command:
-    """Add what says which pictures recorded sessions showed."""
+    """Add the options for the pictures and captions of recorded sessions."""
     for option in (
         click.option(
             "--captioner", type=FOLDER, help="Image-to-text model (transformers) for pictures without captions."
@@ -77,7 +77,7 @@ def shown_options(command: Command) -> Command:
 
 
 def fit_options(command: Command) -> Command:
-    """Add how decoders are fitted."""
+    """Add the options of a fit."""
     for option in (
         click.option("--profile", help="takagi: the published choices, quirks included."),
         click.option("--folds", type=int, help="Cross-validation folds."),
@@ -105,7 +105,7 @@ def data_set_settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def decode_options(command: Command) -> Command:
-    """Add the settings of the reconstruction."""
+    """Add the options of the reconstruction."""
     for option in (
         click.option("--seed", type=int, help="Seed of the noise that every volume starts from."),
         click.option("--num-inference-steps", type=int, help="Denoiser calls."),
@@ -125,6 +125,7 @@ def decode_options(command: Command) -> Command:
 
 
 def config_of(config_path: Path | None, data: Path | None = None, **sections: dict[str, Any]) -> "Config":
+    """Load the settings, with a command's options as overrides."""
     from ..config import load_config
 
     paths = {"data": data, **sections.pop("paths", {})}

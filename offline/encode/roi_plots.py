@@ -1,4 +1,4 @@
-"""The plots below the maps of the encoding figures: means in every ROI, and recovered against simulated values."""
+"""Draws the plots below the encoding figures' maps: means in each ROI, and recovered against simulated values."""
 
 from typing import Any
 

@@ -215,7 +215,8 @@ def test_bold_runs_come_back_as_they_were_recorded(tree, bold_session, names, mo
     np.testing.assert_array_equal(own.voxels[in_first], nsd.voxels)
     assert (~in_first).sum() > 50
     # what later volumes are compared with is known from the recorded voxels alone
-    monkeypatch.setattr(bold, "fit_prior", lambda runs, report: BoldPrior.vague(len(voxel_index)))
+    vague = BoldPrior.vague(len(voxel_index))
+    monkeypatch.setattr("braind.models.bold.fit_prior.fit_prior", lambda runs, progress: vague)
     prior, _ = bold.read_bold(data, 1, voxel_index)
     assert 0 < prior.misaligned_below < 1
     data.close()
