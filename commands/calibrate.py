@@ -28,14 +28,14 @@ def calibrate(config_path: Path | None, data: Path | None, earlier: tuple[Path, 
     from ..client.control import ControlClient
     from ..client.endpoints import endpoints
     from ..client.subscriber import DecodeSubscriber
-    from ..offline.fit.calibrate import SessionFit, Shown, follow_calibration, with_regions
+    from ..offline.fit.calibrate import SessionFit, ShownPictures, follow_calibration, with_regions
 
     if options["stimuli"] is None:
         raise click.UsageError("give the folder of the pictures that are shown with --stimuli")
-    how = {"folds": options["folds"], "profile": options["profile"]}
-    config = config_of(config_path, data, paths=model_paths(options), fit=how)
+    overrides = {"folds": options["folds"], "profile": options["profile"]}
+    config = config_of(config_path, data, paths=model_paths(options), fit=overrides)
     config = with_regions(config, options["z_rois"], options["c_rois"])
-    shown = Shown(options["stimuli"], options["captions"], options["captioner"])
+    shown = ShownPictures(options["stimuli"], options["captions"], options["captioner"])
     where = endpoints(config)
     with (
         ControlClient(*where.address("control")) as control,

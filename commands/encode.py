@@ -49,7 +49,7 @@ def encode(
     surface_right: Path | None,
     out: Path,
     as_json: bool,
-    **where: Any,
+    **options: Any,
 ) -> None:
     """Predict every voxel from features of the seen pictures.
 
@@ -76,7 +76,7 @@ def encode(
         strengths=parse_strengths(strengths) if strengths else EncodeSettings.strengths,
         surfaces=(surface_left, surface_right) if surface_left and surface_right else None,
     )
-    config = config_of(config_path, data, **data_set_settings(where))
+    config = config_of(config_path, data, **data_set_settings(options))
     result = encode_subject(config, subject, out, settings)
     if as_json:
         import json

@@ -94,15 +94,15 @@ def fit(
     from ..offline.fit.subject import fit_subject
 
     z_rois, c_rois = list(options["z_rois"]), list(options["c_rois"])
-    how = {name: options[name] for name in ("z_score", "folds", "profile")}
-    how |= {"z_rois": z_rois or None, "c_rois": c_rois or None}
-    config = config_of(config_path, data, **data_set_settings(options), fit=how)
+    overrides = {name: options[name] for name in ("z_score", "folds", "profile")}
+    overrides |= {"z_rois": z_rois or None, "c_rois": c_rois or None}
+    config = config_of(config_path, data, **data_set_settings(options), fit=overrides)
     if journals:
-        from ..offline.fit.calibrate import SessionFit, Shown, with_regions, words_of
+        from ..offline.fit.calibrate import SessionFit, ShownPictures, with_regions, words_of
 
         if options["stimuli"] is None:
             raise click.UsageError("--session: give the folder of the pictures that were shown with --stimuli")
-        shown = Shown(options["stimuli"], options["captions"], options["captioner"])
+        shown = ShownPictures(options["stimuli"], options["captions"], options["captioner"])
         path, calibration = SessionFit(with_regions(config, z_rois, c_rois), shown).fit(journals)
         click.echo(words_of(calibration), err=True)
         click.echo(path)

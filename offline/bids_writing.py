@@ -120,8 +120,8 @@ def _write_stimuli(root: Path, tree: NsdTree, trials: Iterable[Trials], progress
         progress("pictures", start + len(batch), len(numbers))
     novel = set(tree.novel_kind_ids())
     rows = [
-        (picture_file(number), caption, "test" if is_test[at] else "train", int(number in novel))
-        for number, at in zip(numbers, first, strict=True)
+        (picture_file(number), caption, "test" if is_test[row] else "train", int(number in novel))
+        for number, row in zip(numbers, first, strict=True)
         for caption in tree.captions(int(number))
     ]
     _write_table(root / TABLE, ("stim_file", "caption", "split", "novel"), rows)

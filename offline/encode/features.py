@@ -79,8 +79,8 @@ def extract_features(
         0-based picture ids.
     """
     description = {"ldm": ldm.fingerprint, "denoiser": ldm.denoiser_fingerprint, "settings": asdict(settings)}
-    marks = json.dumps([description, nsd_ids.tolist(), str(data.root.resolve())]).encode()
-    folder = data_path(config) / "encoding" / f"sub-{subject:02d}_{hashlib.sha256(marks).hexdigest()[:12]}"
+    inputs = json.dumps([description, nsd_ids.tolist(), str(data.root.resolve())]).encode()
+    folder = data_path(config) / "encoding" / f"sub-{subject:02d}_{hashlib.sha256(inputs).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     files = FeatureFiles(folder, len(nsd_ids))
     project = Projector(settings.n_projected, settings.seed)

@@ -35,7 +35,7 @@ class Models:
     seed: int
     report: Report
     scores: dict[str, VoxelScores] = field(default_factory=dict)
-    _kept: dict[str, Array] = field(default_factory=dict)
+    _reduced_features: dict[str, Array] = field(default_factory=dict)
 
     @property
     def n_held_out(self) -> int:
@@ -83,11 +83,13 @@ class Models:
         return bootstrap_counts(self.n_held_out, N_DRAWS, self.seed)
 
     def _reduced(self, name: str) -> Array:
-        if name not in self._kept:
+        if name not in self._reduced_features:
             # Every joint model has z. Another feature is used alone, then with z, and then no more.
-            self._kept = {kept: features for kept, features in self._kept.items() if kept == "z"}
-            self._kept[name] = reduce_features(self.files.read(name), self.is_training, self.n_components)
-        return self._kept[name]
+            self._reduced_features = {
+                known: features for known, features in self._reduced_features.items() if known == "z"
+            }
+            self._reduced_features[name] = reduce_features(self.files.read(name), self.is_training, self.n_components)
+        return self._reduced_features[name]
 
 
 def _joint(first: str, second: str) -> str:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownPictures:
     """Folder of the trials' pictures, and their captions: a table, or the folder of a captioning model."""
 
     stimuli: Path
@@ -41,7 +41,7 @@ class SessionFit:
     """Fits on recorded sessions repeatedly. The model, the captioner and encoded pictures are kept between fits."""
 
     config: Config
-    shown: Shown
+    shown: ShownPictures
     _encoded: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     _ldm: "LatentDiffusionModel | None" = None
     _describe: tuple[str, Describe] | None = None

@@ -51,8 +51,8 @@ def fit_lagged(
     for delay, delay_s in DELAYS_S.items():
         at_delay = {delay: delay_s}
         found = windows_after(tree, subject, weights.voxel_index, signal_std, at_delay, ~trials.is_shared)[delay]
-        shown = np.searchsorted(picture_ids, trials.nsd_id[found.rows])
-        windows_of_delay = replace(training, voxels=found.voxels, picture_of_trial=shown, **columns)
+        picture_of_trial = np.searchsorted(picture_ids, trials.nsd_id[found.rows])
+        windows_of_delay = replace(training, voxels=found.voxels, picture_of_trial=picture_of_trial, **columns)
         with progress_bar("fitting the lagged ridge") as report:
             fitted = fit_maps(
                 windows_of_delay,

@@ -16,7 +16,7 @@ from ...errors import BraindError
 
 SAME = ("subject", "weights", "ldm", "denoiser", "preset", "seed")  # of the scores and of the galleries
 STEPS = {"ack": "volume on disk", "scores": "scores", "xz": "coarse picture Xz", "xzc": "picture Xzc"}
-MESSAGES_AT_ONCE = 200  # these decodes carry pictures
+MESSAGES_AT_ONCE = 200  # few, since messages carry pictures
 
 log = logging.getLogger(__name__)
 
