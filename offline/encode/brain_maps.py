@@ -57,6 +57,7 @@ def check_surfaces(paths: tuple[Path, Path]) -> None:
 
 
 def draw_slices(axes: Any, row: FigureRow, atlas: Atlas) -> None:
+    """Draw a map in axial slices of the brain, with the brain's outline."""
     from nilearn import plotting
 
     colours, low = _colours(row)
@@ -112,6 +113,7 @@ def _slice_heights(atlas: Atlas) -> list[float]:
 
 
 def layer_legend(figure: Any, layers: list[str]) -> None:
+    """Draw the legend of the U-Net blocks' colours."""
     from matplotlib.patches import Patch
 
     patches = [Patch(color=colour, label=layer) for colour, layer in zip(LAYER_COLOURS, layers, strict=False)]
@@ -121,6 +123,7 @@ def layer_legend(figure: Any, layers: list[str]) -> None:
 
 
 def draw_surfaces(path: Path, title: str, note: str, rows: list[FigureRow], atlas: Atlas) -> None:
+    """Draw maps on the cortical surfaces, in lateral and ventral views, into a file."""
     import matplotlib.pyplot as plt
     from nilearn import plotting, surface
 

@@ -96,12 +96,16 @@ class SubjectRuns:
 
     def trials_of(self, estimates: Sequence[FinalEstimates]) -> BoldTrials:
         """Return the runs' final estimates as trials of the subject; onsets without a picture are left out."""
-        rows, voxels = [], []
-        for run, (event_number, betas) in zip(self.trials, estimates, strict=True):
-            shown = event_number < len(run.rows)
-            rows.append(run.rows[event_number[shown]])
-            voxels.append(betas[shown])
-        return BoldTrials(np.concatenate(rows), np.concatenate(voxels))
+        shown = [event_number < len(run.rows) for run, (event_number, _) in zip(self.trials, estimates, strict=True)]
+        rows = np.empty(sum(map(np.count_nonzero, shown)), np.int64)
+        voxels = np.empty((len(rows), len(self._voxel_index)), np.float32)
+        start = 0
+        for run, (event_number, betas), chosen in zip(self.trials, estimates, shown, strict=True):
+            stop = start + np.count_nonzero(chosen)
+            rows[start:stop] = run.rows[event_number[chosen]]
+            voxels[start:stop] = betas[chosen]
+            start = stop
+        return BoldTrials(rows, voxels)
 
 
 def check_bold(config: Config, data: DataSet) -> None:

@@ -47,10 +47,12 @@ class RunWithTrials:
 
     @property
     def hello(self) -> Hello:
+        """The run's hello."""
         return self.record.hello
 
     @property
     def minutes(self) -> float:
+        """The run's duration, in minutes."""
         return len(self.volumes) * self.hello.tr_s / 60
 
     def onset_s(self, trial: Volume | Event) -> float:
