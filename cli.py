@@ -1,4 +1,4 @@
-"""The front door: one thin function a command. Whatever is heavy is imported inside the command that needs it."""
+"""The command line: the group `braind` with all commands. Commands import heavy modules only when they run."""
 
 import os
 from typing import Any
@@ -9,15 +9,15 @@ from . import __version__
 from .commands import bridge, calibrate, encode, live, nsd, outlet, recorded, report, send, settings
 from .errors import BraindError, ExitCode
 
-# what cannot be used, whatever the command
+# codes of errors about unusable inputs, in every command
 UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events")
 
 
 class FrontDoor(click.Group):
-    """The one place where errors become a sentence on stderr and an exit status."""
+    """Turns errors into a sentence on stderr and an exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        # its warnings are about torchvision, which nothing here needs
+        # transformers warns about torchvision, which braind does not need.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         try:
             return super().invoke(ctx)
@@ -35,7 +35,7 @@ def _exit_code(error: BraindError, command: str | None) -> ExitCode:
 
     if isinstance(error, NoDaemonError):
         return ExitCode.NO_DAEMON
-    # A daemon that cannot start as asked is refused too: `serve` raises only before it serves.
+    # `serve` raises only at its start: its errors mean that the start was refused.
     is_refused = command == "serve" or isinstance(error, ConfigError | RefusedByDaemon) or error.code in UNFIT
     return ExitCode.USAGE if is_refused else ExitCode.FAILED
 

@@ -1,4 +1,4 @@
-"""`braind demo`: simulate, fit, serve, replay and watch, through the same doors as a real session."""
+"""`braind demo`: simulates, fits, serves, replays and watches, with the processes of a real session."""
 
 import io
 import subprocess
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 SUBJECT = 1
 N_VOLUMES = 24
-PACE_S = 0.5  # from volume to volume without a terminal: faster than any scanner, slower than a decode
+PACE_S = 0.5  # interval of volumes without a terminal: shorter than any scanner's TR, longer than a decode
 READY_WITHIN_S = 180.0
 DECODED_WITHIN_S = 60.0
 
@@ -48,10 +48,15 @@ class DemoError(BraindError):
 
 
 def run_demo(config: Config, headless: bool, out: Path) -> int:
-    """Show a simulated brain's volumes become pictures.
+    """Decode a simulated brain's volumes.
 
-    With a terminal the monitor opens on a live replay; without one, or `headless`, 24 volumes are decoded, one line
-    each, and a contact sheet is written to `out`.
+    With a terminal, the monitor opens on a live replay. Without a terminal, or with `headless`, the demo decodes 24
+    volumes, prints a line for each volume, and writes a contact sheet to `out`.
+
+    Raises
+    ------
+    DemoError
+        If the daemon does not start, or decodes nothing for a minute.
     """
     click.echo("preparing the simulated subject and its decoder weights (minutes the first time)", err=True)
     tree = ensure_tree(config)
@@ -66,7 +71,7 @@ def run_demo(config: Config, headless: bool, out: Path) -> int:
 
 @contextmanager
 def _daemon(config: Config, live: Config, weights_path: Path) -> Iterator[Endpoints]:
-    """Run `braind serve` on free ports in a folder of its own; yields where it listens once it is ready."""
+    """Run `braind serve` on free ports in a temporary folder; yield its endpoints when it is ready."""
     command = [
         sys.executable, "-m", "braind", "serve", "--subject", str(SUBJECT), "--data", live.paths.data,
         "--weights", str(weights_path), "--candidates", str(candidates_path(config, SUBJECT)),
@@ -92,7 +97,7 @@ def _wait_until_ready(live: Config, daemon: "subprocess.Popen[bytes]", log_path:
                     if control.status().state == "ready":
                         return where
             except NoDaemonError:
-                pass  # its file is there before its sockets answer
+                pass  # The daemon writes its file before its sockets answer.
         time.sleep(0.1)
     raise DemoError(f"the daemon was not ready within {READY_WITHIN_S:.0f} s:\n{log_path.read_text(errors='replace')}")
 
@@ -135,7 +140,7 @@ def _send(where: Endpoints, tree: "NsdTree") -> "ReplaySummary":
 
 
 def _collect(subscriber: DecodeSubscriber) -> list[list[Array]]:
-    """Print a line for every decoded volume; return seen, Xz and Xzc of each."""
+    """Print a line for every decoded volume; return each volume's seen picture, Xz and Xzc."""
     pictures: dict[tuple[str, int], dict[str, Array]] = {}
     captions: dict[tuple[str, int], str] = {}
     n_done = 0

@@ -33,7 +33,7 @@ from braind.models.scores.metrics import bootstrap_ci, identified_among_seen, me
 from braind.models.weights.candidates import Candidates
 from braind.models.weights.weights import Weights
 from braind.offline.fit.bold import final_estimates
-from braind.offline.fit.calibrate import SessionFit, Shown, with_regions
+from braind.offline.fit.calibrate import SessionFit, ShownPictures, with_regions
 from braind.offline.fit.targets import encode_targets
 from braind.offline.from_settings import load_ldm
 
@@ -119,7 +119,7 @@ def measure(tree: NsdTree, kind: str, folder: Path) -> dict[str, Any]:
     held_out = UnshownTrials(tree, shown)
     stimuli, masks = write_participant(tree, shown, folder)
     config = with_regions(load_config(None, {"paths": {"data": str(folder)}}), [masks["early"]], [masks["ventral"]])
-    fit, rows = SessionFit(config, Shown(stimuli)), []
+    fit, rows = SessionFit(config, ShownPictures(stimuli)), []
     which = ["--session", SESSION, "--kind", kind] if kind == "bold" else []
     replay = ["replay", "--data", folder, "--nsd", tree.root, "--calibration", "--flat-out", "--session-id", "hour"]
     journal = folder

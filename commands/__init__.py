@@ -1,1 +1,1 @@
-"""The commands, thin: each reads its options and calls the room that does the work, importing it only then."""
+"""The commands: each parses its options, imports the code that does the work, and calls it."""

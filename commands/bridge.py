@@ -1,4 +1,4 @@
-"""bridge: let scanner-side programs made for Pyneal, MURFI or AFNI send to the daemon unchanged."""
+"""bridge: takes volumes from scanner programs for Pyneal, MURFI or AFNI, and sends them to the daemon."""
 
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,26 @@ from .options import config_of, config_options, pair_options
 @config_options
 @click.argument("peer", type=click.Choice(["pyneal", "murfi", "afni"]))
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen at: these protocols have no keys."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; these protocols have no authentication.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), help="Pyneal 5555, MURFI 15000, AFNI's images 7960.")
 @click.option("--control-port", type=click.IntRange(0, 65535), default=7961, show_default=True, help="AFNI's control.")
 @click.option("--motion-port", type=click.IntRange(0, 65535), default=53214, show_default=True, help="AFNI's receiver.")
-@click.option("--motion-wait", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds a volume waits.")
+@click.option(
+    "--motion-wait",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Seconds that a volume waits for its motion.",
+)
 @click.option("--to", "address", help="tcp://HOST:PORT of the daemon's ingest socket.")
-@click.option("--session", help="Name of the session; today's date if not given.")
-@click.option("--run", help="Runs are RUN-1, RUN-2, …; the time of the start if not given.")
+@click.option("--session", help="Name of the session; today's date by default.")
+@click.option("--run", help="Runs are RUN-1, RUN-2, …; RUN is the time of the start by default.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
-@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Refuse peers that say another TR.")
+@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Refuse peers with another TR.")
 @pair_options
 @click.option("--simulated", is_flag=True, help="No brain was measured.")
 def bridge(
@@ -34,7 +43,7 @@ def bridge(
     address: str | None,
     **options: Any,
 ) -> None:
-    """Take volumes as PEER's analysis program would, until Ctrl-C."""
+    """Receive volumes in place of PEER's analysis program, until Ctrl-C."""
     import asyncio
     import time
 

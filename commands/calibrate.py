@@ -1,4 +1,4 @@
-"""calibrate: weights of a new participant, while the sessions that they are fitted on are being recorded."""
+"""calibrate: fits a new participant's weights while the sessions are being recorded."""
 
 from pathlib import Path
 from typing import Any
@@ -12,23 +12,30 @@ from .options import READABLE, config_of, config_options, fit_options, ldm_optio
 @config_options
 @ldm_option
 @click.option(
-    "--session", "earlier", type=READABLE, multiple=True, help="Earlier session of the participant (.sqlite3) too."
+    "--session",
+    "earlier",
+    type=READABLE,
+    multiple=True,
+    help="Earlier session of the participant (.sqlite3); repeat the option for more sessions.",
 )
 @shown_options
 @fit_options
 def calibrate(config_path: Path | None, data: Path | None, earlier: tuple[Path, ...], **options: Any) -> None:
-    """Fit after each run that ends, until Ctrl-C; prints the weights' paths and scores, which the monitor shows too."""
+    """Fit after each run that ends, until Ctrl-C; print the weights' paths and scores.
+
+    The monitor shows the scores too.
+    """
     from ..client.control import ControlClient
     from ..client.endpoints import endpoints
     from ..client.subscriber import DecodeSubscriber
-    from ..offline.fit.calibrate import SessionFit, Shown, follow_calibration, with_regions
+    from ..offline.fit.calibrate import SessionFit, ShownPictures, follow_calibration, with_regions
 
     if options["stimuli"] is None:
         raise click.UsageError("give the folder of the pictures that are shown with --stimuli")
-    how = {"folds": options["folds"], "profile": options["profile"]}
-    config = config_of(config_path, data, paths=model_paths(options), fit=how)
+    overrides = {"folds": options["folds"], "profile": options["profile"]}
+    config = config_of(config_path, data, paths=model_paths(options), fit=overrides)
     config = with_regions(config, options["z_rois"], options["c_rois"])
-    shown = Shown(options["stimuli"], options["captions"], options["captioner"])
+    shown = ShownPictures(options["stimuli"], options["captions"], options["captioner"])
     where = endpoints(config)
     with (
         ControlClient(*where.address("control")) as control,

@@ -25,11 +25,15 @@ from .options import (
 @data_set_options
 @ldm_option
 @lora_option
-@click.option("--pictures", type=click.IntRange(10), help="So many training pictures, drawn at random, not all.")
-@click.option("--components", default=1024, show_default=True, type=click.IntRange(2), help="Dimensions of a feature.")
-@click.option("--strengths", help="Shares of the noise schedule, 0.8 among them, such as 0.2,0.8,1.")
+@click.option(
+    "--pictures", type=click.IntRange(10), help="Number of training pictures, drawn at random; all by default."
+)
+@click.option(
+    "--components", default=1024, show_default=True, type=click.IntRange(2), help="Principal components of a feature."
+)
+@click.option("--strengths", help="Shares of the noise schedule, with 0.8, such as 0.2,0.8,1.")
 @click.option("--calls", default=4, show_default=True, type=click.IntRange(3), help="Denoiser calls at strength 0.8.")
-@click.option("--surface-left", type=FILE, help="Left cortical surface, in mm of the volumes: also surface views.")
+@click.option("--surface-left", type=FILE, help="Left cortical surface, in mm of the volumes, for surface views.")
 @click.option("--surface-right", type=FILE, help="Right cortical surface.")
 @click.option("-o", "--out", type=FOLDER, default=Path("braind-encoding"), show_default=True, help="Folder to write.")
 @json_option
@@ -45,7 +49,7 @@ def encode(
     surface_right: Path | None,
     out: Path,
     as_json: bool,
-    **where: Any,
+    **options: Any,
 ) -> None:
     """Predict every voxel from features of the seen pictures.
 
@@ -59,7 +63,7 @@ def encode(
       figure-features.png           analysis 1; -noise, -steps and -layers the others; -truth against the simulation;
                                     figure-NAME-surface.png with surfaces
       sub-01/func/*_statmap.nii.gz  r and p of every model, unique variances; *_mask: FDR 0.05; *_dseg: best block
-    Features stay in the data folder (encoding/), so a second run, or one that was interrupted, goes on from there.
+    Features stay in the data folder (encoding/). So a second run reuses them, and an interrupted run resumes.
     """
     from ..offline.encode.encode import EncodeSettings, encode_subject, parse_strengths
 
@@ -72,7 +76,7 @@ def encode(
         strengths=parse_strengths(strengths) if strengths else EncodeSettings.strengths,
         surfaces=(surface_left, surface_right) if surface_left and surface_right else None,
     )
-    config = config_of(config_path, data, **data_set_settings(where))
+    config = config_of(config_path, data, **data_set_settings(options))
     result = encode_subject(config, subject, out, settings)
     if as_json:
         import json

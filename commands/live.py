@@ -1,4 +1,4 @@
-"""serve, use, replay, monitor and status: the part that runs during a scan."""
+"""serve, use, replay, monitor and status: the commands for a running scan."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,23 +34,27 @@ if TYPE_CHECKING:
 @ldm_option
 @lora_option
 @tiny_decoder_option
-@click.option("--weights", "weights_path", type=FILE, help="Compiled weights instead of those `braind fit` wrote.")
+@click.option(
+    "--weights", "weights_path", type=FILE, help="Weights file; by default, the file that `braind fit` wrote."
+)
 @click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
 @click.option(
     "--mask",
     "mask_paths",
     type=READABLE,
     multiple=True,
-    help="No weights yet: record the voxels of this NIfTI mask; give it again for more.",
+    help="Without weights: record the voxels of this NIfTI mask; repeat the option for more masks.",
 )
 @click.option("--host", help="Address to bind.")
-@click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any that is free.")
+@click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any free port.")
 @click.option("--decodes-port", type=int, help="Port for viewers.")
 @click.option("--control-port", type=int, help="Port for status, history and shutdown.")
-@click.option("--policy", type=click.Choice(["latest", "all"]), help="When behind: newest volume first, or in order.")
+@click.option(
+    "--policy", type=click.Choice(["latest", "all"]), help="When decoding lags: newest volume first, or all in order."
+)
 @click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal.")
 @click.option("--threads", type=int, help="CPU threads of the decoder.")
-@click.option("--refine", help="Preset of a better picture of the newest volume, made while no other waits.")
+@click.option("--refine", help="Preset of a better picture of the newest volume, made while no volume waits.")
 @decode_options
 def serve(
     config_path: Path | None,
@@ -83,17 +87,17 @@ def serve(
 @click.command()
 @config_options
 @click.argument("weights", type=READABLE)
-@click.option("--candidates", type=READABLE, help="Candidate pictures; those beside the weights if not given.")
+@click.option("--candidates", type=READABLE, help="Candidate pictures; by default, the file beside the weights.")
 @click.option(
     "--wait",
     "wait_s",
     type=click.FloatRange(0),
     default=120.0,
     show_default=True,
-    help="Seconds that earlier runs may take to be decoded, and the decoder to warm up.",
+    help="Seconds to wait until earlier runs are decoded and the decoder is warmed up.",
 )
 def use(config_path: Path | None, data: Path | None, weights: Path, candidates: Path | None, wait_s: float) -> None:
-    """Decode with other weights from the next run on; the daemon goes on."""
+    """Decode with other weights from the next run on, without a restart of the daemon."""
     from ..client.endpoints import endpoints
     from ..client.use import use_weights
     from ..config import candidates_beside
@@ -107,22 +111,24 @@ def use(config_path: Path | None, data: Path | None, weights: Path, candidates: 
 @config_options
 @subject_option
 @nsd_option
-@click.option("--session", type=click.IntRange(1), help="NSD session; all of them if not given.")
+@click.option("--session", type=click.IntRange(1), help="NSD session; all sessions by default.")
 @click.option("--kind", type=click.Choice(["beta", "bold"]), default="beta", show_default=True)
 @click.option(
     "--repeats",
     type=click.Choice(["single", "running", "mean"]),
     default="single",
     show_default=True,
-    help="Each repeat of a picture, the mean of those so far, or one volume with the mean of all.",
+    help="Each repeat of a picture, the mean of the repeats so far, or one mean of all repeats.",
 )
-@click.option("--calibration", is_flag=True, help="All trials, not only held-out ones, each naming its picture.")
-@click.option("--foils", "with_foils", is_flag=True, help="Name each picture and another as its foil, for feedback.")
-@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Times NSD's own pace.")
-@click.option("--flat-out", is_flag=True, help="As fast as volumes are acked.")
-@click.option("--max-volumes", type=click.IntRange(1), help="Send only the first ones.")
-@click.option("--session-id", help="Name of this replay; the same name again goes on where it stopped.")
-@click.option("--fresh", is_flag=True, help="Start anew instead of going on with an interrupted replay.")
+@click.option(
+    "--calibration", is_flag=True, help="Send all trials, not only held-out trials; each trial names its picture."
+)
+@click.option("--foils", "with_foils", is_flag=True, help="Name each trial's picture and a foil, for feedback.")
+@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Speed relative to NSD's pace.")
+@click.option("--flat-out", is_flag=True, help="Send as fast as volumes are acknowledged.")
+@click.option("--max-volumes", type=click.IntRange(1), help="Send only this many volumes.")
+@click.option("--session-id", help="Name of this replay; the same name resumes an interrupted replay.")
+@click.option("--fresh", is_flag=True, help="Start anew instead of resuming an interrupted replay.")
 @json_option
 def replay(
     config_path: Path | None,
@@ -179,7 +185,7 @@ def _print_summary(summary: "ReplaySummary", as_json: bool) -> None:
 
 @click.command()
 @config_options
-@click.option("--plain", is_flag=True, help="One line a decode on stdout, for pipes and logs.")
+@click.option("--plain", is_flag=True, help="Print one line per decode, for pipes and logs.")
 def monitor(config_path: Path | None, data: Path | None, plain: bool) -> None:
     """Watch the decodes."""
     from ..client.endpoints import endpoints
@@ -193,7 +199,7 @@ def monitor(config_path: Path | None, data: Path | None, plain: bool) -> None:
 @config_options
 @json_option
 def status(config_path: Path | None, data: Path | None, as_json: bool) -> None:
-    """Ask the daemon where it is; `ready` means warmed up."""
+    """Print the daemon's state; `ready` means that the decoder is warmed up."""
     import msgspec
 
     from ..client.control import ControlClient
@@ -206,6 +212,6 @@ def status(config_path: Path | None, data: Path | None, as_json: bool) -> None:
         return
     for key, value in answer.items():
         if key != "type":
-            # a number of volumes is null while a journal cannot be read
+            # The number of volumes is null if the journal cannot be read.
             nothing = "unknown" if key.startswith("n_") else "-"
             click.echo(f"{key:18} {nothing if value in (None, '') else value}")

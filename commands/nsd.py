@@ -18,11 +18,13 @@ def nsd() -> None:
 
 @nsd.command()
 @click.argument("folder", type=FOLDER)
-@click.option("--subject", "subjects", multiple=True, type=click.IntRange(1, 8), help="Subject; all that are there.")
+@click.option(
+    "--subject", "subjects", multiple=True, type=click.IntRange(1, 8), help="Subject; all subjects by default."
+)
 @click.option("--betas", help="Version of the betas, such as betas_fithrf.")
 @json_option
 def check(folder: Path, subjects: tuple[int, ...], betas: str | None, as_json: bool) -> None:
-    """List what is there, what each command lacks, and how it is obtained.
+    """List the files present, the files that each command lacks, and how to obtain them.
 
     braind neither ships nor fetches the dataset.
     """

@@ -1,4 +1,4 @@
-"""Options that several commands have, and the settings they make."""
+"""Options that several commands share, and the settings made from them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ kind_option = click.option(
     type=click.Choice(["beta", "bold"]),
     default="beta",
     show_default=True,
-    help="Volumes: a trial's beta each, or BOLD, one a TR.",
+    help="Volumes: one beta per trial, or one BOLD volume per TR.",
 )
 nsd_option = click.option("--nsd", type=FOLDER, help="Natural Scenes Dataset folder instead of the simulated one.")
 ldm_option = click.option(
@@ -37,8 +37,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def pair_options(command: Command) -> Command:
     """Add --right and --foil."""
-    command = click.option("--foil", help="The other of the two.")(command)
-    return click.option("--right", help="Candidate, by nsd_id or label, that every trial is scored against a foil.")(
+    command = click.option("--foil", help="Foil of the pair, by nsd_id or label.")(command)
+    return click.option("--right", help="Right picture of the pair for every trial's score, by nsd_id or label.")(
         command
     )
 
@@ -50,10 +50,10 @@ def config_options(command: Command) -> Command:
 
 
 def data_set_options(command: Command) -> Command:
-    """Add what names recorded data: NSD's folder or a BIDS folder, and what of it."""
+    """Add the options that choose recorded data: an NSD or BIDS folder, and its sessions and betas."""
     for option in (
-        click.option("--sessions", help="Sessions to read, such as 1-12,14; all if not given."),
-        click.option("--betas", help="NSD's version, such as betas_fithrf; BIDS: a desc label, or bold."),
+        click.option("--sessions", help="Sessions to read, such as 1-12,14; all by default."),
+        click.option("--betas", help="Version of NSD's betas, such as betas_fithrf. BIDS: a desc label, or bold."),
         click.option("--space", help="Space of a BIDS folder's images, such as T1w."),
         click.option("--task", help="Task of a BIDS folder."),
         click.option("--bids", type=FOLDER, help="BIDS folder of your own instead of NSD."),
@@ -64,22 +64,22 @@ def data_set_options(command: Command) -> Command:
 
 
 def shown_options(command: Command) -> Command:
-    """Add what says which pictures recorded sessions showed."""
+    """Add the options for the pictures and captions of recorded sessions."""
     for option in (
         click.option(
             "--captioner", type=FOLDER, help="Image-to-text model (transformers) for pictures without captions."
         ),
-        click.option("--captions", type=READABLE, help="Table of captions: stim_file, caption, and if wanted split."),
-        click.option("--stimuli", type=FOLDER, help="Folder of the pictures that recorded trials name."),
+        click.option("--captions", type=READABLE, help="Table of captions: stim_file, caption and, optionally, split."),
+        click.option("--stimuli", type=FOLDER, help="Folder of the recorded trials' pictures."),
     ):
         command = option(command)
     return command
 
 
 def fit_options(command: Command) -> Command:
-    """Add how decoders are fitted."""
+    """Add the options of a fit."""
     for option in (
-        click.option("--profile", help="takagi: the published choices, quirks included."),
+        click.option("--profile", help="takagi: the published method, quirks included."),
         click.option("--folds", type=int, help="Cross-validation folds."),
         click.option(
             "--c-rois", multiple=True, help="Region for c, a label or a NIfTI mask file; give it again for more."
@@ -105,18 +105,20 @@ def data_set_settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def decode_options(command: Command) -> Command:
-    """Add the settings of the reconstruction."""
+    """Add the options of the reconstruction."""
     for option in (
-        click.option("--seed", type=int, help="Seed of the noise that every volume starts from."),
+        click.option("--seed", type=int, help="Seed of every volume's initial noise."),
         click.option("--num-inference-steps", type=int, help="Denoiser calls."),
         click.option("--guidance-scale", type=float, help="Classifier-free guidance."),
         click.option("--strength", type=float, help="Share of the noise schedule that z is noised to, 0-1."),
         click.option(
             "--preset", help="takagi (as published), quality-20, live-8, live-4, live-2, live-1, or your own."
         ),
-        click.option("--engine", type=click.Choice(["auto", "torch", "onnx"]), help="What runs the networks."),
+        click.option("--engine", type=click.Choice(["auto", "torch", "onnx"]), help="Engine that runs the networks."),
         click.option(
-            "--provider", type=click.Choice(["cpu", "cuda", "tensorrt"]), help="Where the onnx engine runs them."
+            "--provider",
+            type=click.Choice(["cpu", "cuda", "tensorrt"]),
+            help="Device on which the onnx engine runs them.",
         ),
         click.option("--mode", type=MODES, help="z: layout only; c: meaning only; zc: both."),
     ):
@@ -125,6 +127,7 @@ def decode_options(command: Command) -> Command:
 
 
 def config_of(config_path: Path | None, data: Path | None = None, **sections: dict[str, Any]) -> "Config":
+    """Load the settings, with a command's options as overrides."""
     from ..config import load_config
 
     paths = {"data": data, **sections.pop("paths", {})}

@@ -1,4 +1,4 @@
-"""outlet: hand the decodes' scores to the programs of the experiment."""
+"""outlet: send the decodes' scores to the experiment's programs."""
 
 from contextlib import closing
 from pathlib import Path
@@ -10,14 +10,14 @@ from .options import config_of, config_options
 
 @click.group()
 def outlet() -> None:
-    """Hand each decode's scores to the experiment's programs, until Ctrl-C."""
+    """Send each decode's scores to the experiment's programs, until Ctrl-C."""
 
 
 @outlet.command()
 @config_options
 @click.argument("address", metavar="HOST:PORT")
 def udp(config_path: Path | None, data: Path | None, address: str) -> None:
-    """Send a line of text a decode to HOST:PORT (docs/feedback.md has its fields)."""
+    """Send one line of text per decode to HOST:PORT (docs/feedback.md lists the fields)."""
     from ..client.endpoints import endpoints
     from ..client.outlets.scores import follow_scores
     from ..client.outlets.udp import UdpOutlet

@@ -1,4 +1,4 @@
-"""simulate, fit, decode, evaluate, engines and demo: what needs no scanner."""
+"""simulate, fit, decode, evaluate, engines and demo: the commands that need no scanner."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 
 @click.command()
 @config_options
-@click.option("--subjects", multiple=True, type=click.IntRange(1, 2), help="Subject to simulate; both if not given.")
+@click.option("--subjects", multiple=True, type=click.IntRange(1, 2), help="Subject to simulate; both by default.")
 @click.option(
     "--bold-sessions",
     type=click.IntRange(0, 16),
-    help="How many of the last sessions have BOLD series; 2 if not given.",
+    help="Number of last sessions with BOLD series; 2 by default.",
 )
-@click.option("--out", type=FOLDER, help="Folder to write; the data folder's nsd-simulated if not given.")
-@click.option("--bids", type=FOLDER, help="Write the subjects of the data folder as a BIDS derivative here instead.")
+@click.option("--out", type=FOLDER, help="Folder to write; by default, nsd-simulated in the data folder.")
+@click.option(
+    "--bids", type=FOLDER, help="Write the data folder's subjects as a BIDS derivative into this folder instead."
+)
 def simulate(
     config_path: Path | None,
     data: Path | None,
@@ -60,15 +62,21 @@ def simulate(
 
 @click.command()
 @config_options
-@click.option("--subject", "subjects", multiple=True, type=int, help="Subject number; give it again for more.")
+@click.option(
+    "--subject", "subjects", multiple=True, type=int, help="Subject number; repeat the option for more subjects."
+)
 @data_set_options
 @ldm_option
 @kind_option
 @fit_options
-@click.option("--z-score", type=click.Choice(["none", "full", "causal"]), help="Responses against their session.")
-@click.option("--lagged", is_flag=True, help="Also fit the lagged ridge that evaluate --kind bold compares with.")
+@click.option("--z-score", type=click.Choice(["none", "full", "causal"]), help="Z-score responses within each session.")
+@click.option("--lagged", is_flag=True, help="Also fit the lagged ridge, the baseline of evaluate --kind bold.")
 @click.option(
-    "--session", "journals", type=READABLE, multiple=True, help="Recorded session (.sqlite3); give it again for more."
+    "--session",
+    "journals",
+    type=READABLE,
+    multiple=True,
+    help="Recorded session (.sqlite3); repeat the option for more sessions.",
 )
 @shown_options
 def fit(
@@ -80,21 +88,21 @@ def fit(
     journals: tuple[Path, ...],
     **options: Any,
 ) -> None:
-    """Fit decoder weights, one file a subject, or one on recorded sessions; prints their paths."""
+    """Fit decoder weights, one file per subject or one for recorded sessions; print their paths."""
     if lagged and (kind != "bold" or journals):
         raise click.UsageError("--lagged: reads an NSD folder's BOLD runs; give it with --kind bold, without --session")
     from ..offline.fit.subject import fit_subject
 
     z_rois, c_rois = list(options["z_rois"]), list(options["c_rois"])
-    how = {name: options[name] for name in ("z_score", "folds", "profile")}
-    how |= {"z_rois": z_rois or None, "c_rois": c_rois or None}
-    config = config_of(config_path, data, **data_set_settings(options), fit=how)
+    overrides = {name: options[name] for name in ("z_score", "folds", "profile")}
+    overrides |= {"z_rois": z_rois or None, "c_rois": c_rois or None}
+    config = config_of(config_path, data, **data_set_settings(options), fit=overrides)
     if journals:
-        from ..offline.fit.calibrate import SessionFit, Shown, with_regions, words_of
+        from ..offline.fit.calibrate import SessionFit, ShownPictures, with_regions, words_of
 
         if options["stimuli"] is None:
             raise click.UsageError("--session: give the folder of the pictures that were shown with --stimuli")
-        shown = Shown(options["stimuli"], options["captions"], options["captioner"])
+        shown = ShownPictures(options["stimuli"], options["captions"], options["captioner"])
         path, calibration = SessionFit(with_regions(config, z_rois, c_rois), shown).fit(journals)
         click.echo(words_of(calibration), err=True)
         click.echo(path)
@@ -110,9 +118,13 @@ def fit(
 @ldm_option
 @lora_option
 @tiny_decoder_option
-@click.option("--trials", default="0:12", show_default=True, help="Test trials: `all`, or as 0,3,10-19 or 0:8.")
-@click.option("--averaged", is_flag=True, help="Means of a picture's repeats instead of single trials.")
-@click.option("--sheet/--no-sheet", default=True, show_default=True, help="Also a sheet: seen, z, c, zc side by side.")
+@click.option(
+    "--trials", default="0:12", show_default=True, help="Test trials: `all`, or positions such as 0,3,10-19 or 0:8."
+)
+@click.option("--averaged", is_flag=True, help="Decode the mean of a picture's repeats, not single trials.")
+@click.option(
+    "--sheet/--no-sheet", default=True, show_default=True, help="Also write a sheet: seen, z, c, zc side by side."
+)
 @click.option("-o", "--out", type=FOLDER, default=Path("braind-decodes"), show_default=True, help="Folder to write.")
 @decode_options
 def decode(
@@ -125,7 +137,7 @@ def decode(
     sheet: bool,
     **settings: Any,
 ) -> None:
-    """Make pictures of recorded trials; prints their paths."""
+    """Decode recorded trials into pictures; print their paths."""
     from ..offline.decoding import decode_trials
 
     config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
@@ -150,10 +162,10 @@ def decode(
 )
 @click.option("--networks", help="Folder of the protocol's networks, or `hub` to download them (needs braind[scores]).")
 @click.option(
-    "--kinds", type=READABLE, help="Table of 73k id, tab, kind of object: scores kinds that training lacks apart."
+    "--kinds", type=READABLE, help="Table of 73k id, tab, kind of object: kinds that training lacks are scored apart."
 )
-@click.option("--max-trials", type=click.IntRange(1), help="Only so many trials of each picture.")
-@click.option("--plot", type=FILE, help="Of kind bold: plot the scores after onset here (.png or .svg).")
+@click.option("--max-trials", type=click.IntRange(1), help="Score at most this many trials of each picture.")
+@click.option("--plot", type=FILE, help="With --kind bold: plot the scores after onset into this file (.png or .svg).")
 @json_option
 @decode_options
 def evaluate(
@@ -209,7 +221,7 @@ def engines(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """List the engines, their measured times and what `auto` takes."""
+    """List the engines, their measured times and the choice of `auto`."""
     from ..offline.decoding import describe_engines
 
     config = config_of(config_path, data, paths=model_paths(settings), decode=settings)
@@ -218,7 +230,7 @@ def engines(
 
 @click.command()
 @config_options
-@click.option("--headless", is_flag=True, help="Print lines and write a contact sheet instead of opening the monitor.")
+@click.option("--headless", is_flag=True, help="Print lines and write a contact sheet; do not open the monitor.")
 @click.option("--out", type=FILE, default=Path("braind-demo.png"), show_default=True, help="The contact sheet.")
 def demo(config_path: Path | None, data: Path | None, headless: bool, out: Path) -> None:
     """Simulate, fit, serve, replay and watch, in one command."""

@@ -1,4 +1,4 @@
-"""report: one HTML file that a lab attaches to a paper."""
+"""report: writes an HTML file that a lab attaches to a paper."""
 
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,10 @@ from .options import (
 @ldm_option
 @lora_option
 @tiny_decoder_option
-@click.option("--scores", type=FILE, help="What `braind evaluate --json` printed; without it, scores are made here.")
+@click.option("--scores", type=FILE, help="Output of `braind evaluate --json`; by default, the decoder is scored now.")
 @click.option("--encoding", type=FOLDER, help="Folder that `braind encode` wrote.")
-@click.option("--session", help="Recorded session whose latencies are shown, not the subject's newest.")
-@click.option("--averaged", is_flag=True, help="Galleries of averaged repeats, not of first trials.")
+@click.option("--session", help="Recorded session whose latencies are shown; the subject's newest by default.")
+@click.option("--averaged", is_flag=True, help="Show averaged repeats in the galleries, not first trials.")
 @click.option("-o", "--out", type=FILE, default=Path("braind-report.html"), show_default=True, help="File to write.")
 @decode_options
 def report(
@@ -44,10 +44,10 @@ def report(
     out: Path,
     **settings: Any,
 ) -> None:
-    """Write one HTML file about a subject's decoder, that stands alone.
+    """Write a self-contained HTML file about a subject's decoder.
 
-    Methods and citations of what was run, parameters, masks, scores with controls, galleries chosen by rule, the
-    latencies of a recorded session, the encoding analysis, provenance and versions. Prints the file's path.
+    The file holds methods with citations, parameters, masks, scores with controls, galleries chosen by rule, a
+    recorded session's latencies, the encoding analysis, provenance and versions. Prints the file's path.
     """
     from ..offline.report.report import write_report
 

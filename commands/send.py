@@ -1,4 +1,4 @@
-"""send: volumes from files, or from the folder that the scanner writes to."""
+"""send: sends volumes from a NIfTI file, or from the folder that the scanner writes to."""
 
 from pathlib import Path
 from typing import Any
@@ -12,22 +12,30 @@ from .options import FOLDER, READABLE, config_of, config_options, pair_options
 @click.command()
 @config_options
 @click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--watch", type=FOLDER, help="Send what comes into a folder: NIfTI, Siemens, Philips or GE DICOM.")
-@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Seconds from volume to volume.")
+@click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, Siemens, Philips or GE DICOM.")
+@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="TR, in seconds.")
 @click.option("--to", "address", help="tcp://HOST:PORT of the daemon's ingest socket.")
-@click.option("--session", help="Name of the session; today's date if not given.")
-@click.option("--run", help="Name of the run; the same name again goes on where it stopped.")
+@click.option("--session", help="Name of the session; today's date by default.")
+@click.option("--run", help="Name of the run; the same name resumes an interrupted run.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
 @click.option("--events", type=READABLE, help="BIDS events.tsv with the trials' onsets.")
-@click.option("--trigger-at", "trigger_at_s", type=float, help="When the first volume was taken, by --events' clock.")
+@click.option("--trigger-at", "trigger_at_s", type=float, help="Time of the first volume, on the clock of --events.")
 @click.option("--stimuli", type=FOLDER, help="Folder of the pictures in --events' stim_file; viewers show them.")
-@click.option("--flat-out", is_flag=True, help="A file's volumes as fast as they are acked, not one a TR.")
-@click.option("--existing", is_flag=True, help="With --watch: files that lie there already too.")
-@click.option("--series", help="With --watch: the series to send, by its UID or its files' name before the number.")
+@click.option(
+    "--flat-out", is_flag=True, help="Send a file's volumes as fast as they are acknowledged, not one per TR."
+)
+@click.option("--existing", is_flag=True, help="With --watch: also send files that are already there.")
+@click.option("--series", help="With --watch: the series to send, by UID or by file name before the number.")
 @click.option("--each-series", is_flag=True, help="With --watch: a new series is a new run, RUN-2, RUN-3, …")
-@click.option("--first-number", type=click.IntRange(0), default=1, show_default=True, help="Of a series' first volume.")
-@click.option("--volumes", "max_volumes", type=click.IntRange(1), help="With --watch: end the run after so many.")
-@click.option("--quiet", "quiet_s", type=click.FloatRange(0), help="With --watch: end after so many quiet seconds.")
+@click.option(
+    "--first-number", type=click.IntRange(0), default=1, show_default=True, help="Number of a series' first volume."
+)
+@click.option(
+    "--volumes", "max_volumes", type=click.IntRange(1), help="With --watch: end the run after this many volumes."
+)
+@click.option(
+    "--quiet", "quiet_s", type=click.FloatRange(0), help="With --watch: end after this many seconds without files."
+)
 @pair_options
 @click.option("--simulated", is_flag=True, help="No brain was measured.")
 def send(
@@ -40,7 +48,7 @@ def send(
     run: str | None,
     **options: Any,
 ) -> None:
-    """Send a NIfTI file, or the files that come into a folder, to the daemon."""
+    """Send a NIfTI file, or the new files of a folder, to the daemon."""
     import time
 
     from ..client.endpoints import endpoints

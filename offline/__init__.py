@@ -1,4 +1,4 @@
-"""What is done with recorded data: the client's reading of data sets meets the models' mathematics here.
+"""Work on recorded data: this room reads data sets with the client's code and computes with the models' code.
 
-Neither knows of the other; every function here is one command's work, without its options.
+The client and the models do not import each other. A command parses its options and calls one function of this room.
 """

@@ -1,6 +1,6 @@
-"""Simulated subjects as a BIDS derivative: the numbers of a simulated NSD folder, written as a laboratory would.
+"""Writes simulated subjects as a BIDS derivative, from a simulated NSD folder.
 
-The folder is written beside its place and moved there when it is whole.
+The files are written into a temporary folder beside `root`. The folder is renamed when it is complete.
 """
 
 import csv
@@ -24,7 +24,7 @@ from ..client.datasets.nsd.atlas import LABEL_TABLES
 from ..client.datasets.nsd.tree import BETA_SCALE, NsdTree
 from ..client.replays.runs import picture_file
 
-Progress = Callable[[str, int, int], None]  # what is being written, steps done, steps in all
+Progress = Callable[[str, int, int], None]  # description of the step, steps done, steps in total
 
 TASK, SPACE = "nsd", "T1w"
 PICTURE_S = 3.0
@@ -42,7 +42,7 @@ folder. Do not report anything found in it as a finding about brains.
 - `*_desc-preproc_bold.nii.gz`: preprocessed BOLD of some sessions.
 - `*_dseg.nii.gz`, `*_mask.nii.gz`: regions, and the brain.
 """
-# Required or recommended of derivatives; a file at the top holds for all that its name's entities fit.
+# BIDS requires or recommends these fields. A sidecar at the top applies to every file that has its entities.
 SIDECARS: dict[str, dict[str, Any]] = {
     f"task-{TASK}_space-{SPACE}_desc-{SINGLE_TRIALS}_statmap": {"TaskName": TASK, "Units": "percent signal change"},
     f"task-{TASK}_space-{SPACE}_desc-preproc_bold": {
@@ -57,12 +57,12 @@ SIDECARS: dict[str, dict[str, Any]] = {
 
 
 def write_bids(tree: NsdTree, subjects: Sequence[int], root: Path, progress: Progress) -> None:
-    """Write simulated subjects of an NSD folder as a BIDS derivative at `root`, which must not exist or be empty.
+    """Write simulated subjects of an NSD folder as a BIDS derivative at `root`.
 
     Raises
     ------
     BidsError
-        If `root` is taken.
+        If `root` is a file, or a folder that is not empty.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise BidsError(f"{root} is there already: choose a folder that is empty, or remove this one first")
@@ -120,8 +120,8 @@ def _write_stimuli(root: Path, tree: NsdTree, trials: Iterable[Trials], progress
         progress("pictures", start + len(batch), len(numbers))
     novel = set(tree.novel_kind_ids())
     rows = [
-        (picture_file(number), caption, "test" if is_test[at] else "train", int(number in novel))
-        for number, at in zip(numbers, first, strict=True)
+        (picture_file(number), caption, "test" if is_test[row] else "train", int(number in novel))
+        for number, row in zip(numbers, first, strict=True)
         for caption in tree.captions(int(number))
     ]
     _write_table(root / TABLE, ("stim_file", "caption", "split", "novel"), rows)
@@ -162,13 +162,13 @@ def _write_nifti(path: Path, volume: Array, affine: Array, *, tr_s: float = 0.0,
     image.header.set_xyzt_units("mm", "sec")
     if tr_s:
         image.header.set_zooms((*image.header.get_zooms()[:3], tr_s))
-    # with a slope in the header, nibabel writes the array as it is
+    # With a slope in the header, nibabel does not rescale the array.
     image.header.set_slope_inter(scale, None if scale is None else 0)
     nib.save(image, path)
 
 
 def _label(atlas: str) -> str:
-    """Return a BIDS label: letters and digits only."""
+    """Return a text as a BIDS label, which has only letters and digits."""
     return "".join(letter for letter in atlas if letter.isalnum())
 
 

@@ -1,4 +1,4 @@
-"""Which recorded data the settings name, and their single-trial responses as the ridge takes them."""
+"""Opens the data set that the settings name, and reads the single-trial responses that the ridge uses."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 def data_set_of(config: Config) -> BrainDataSet:
-    """Return the data set of the settings: a BIDS folder if one is set, else an NSD folder, simulated when needed."""
+    """Return the data set of the settings: the BIDS folder if one is set, else the NSD tree."""
     return bids_folder(config) if config.paths.bids else ensure_tree(config)
 
 
 def ensure_tree(config: Config) -> NsdTree:
-    """Return the NSD tree of the settings, simulating it first when none is set and none is there."""
+    """Return the NSD tree of the settings. Without an NSD folder, the tree is simulated first."""
     root = nsd_path(config)
     if not config.paths.nsd and not (root / "simulated.json").is_file():
         simulate_tree([1, 2], root)
@@ -39,7 +39,13 @@ def ensure_tree(config: Config) -> NsdTree:
 
 
 def bids_folder(config: Config) -> "BidsFolder":
-    """Return the BIDS folder of the settings."""
+    """Return the BIDS folder of the settings.
+
+    Raises
+    ------
+    DataSetError
+        If the settings name no task.
+    """
     from ..client.datasets.bids.folder import BidsFolder
 
     settings = config.dataset
@@ -57,7 +63,7 @@ def bids_folder(config: Config) -> "BidsFolder":
 
 
 def simulate_tree(subjects: list[int], root: Path, n_bold_sessions: int | None = None) -> None:
-    """Write the simulated subjects' tree; the last two sessions have BOLD series, or as many as said."""
+    """Write the simulated subjects' NSD tree. The last `n_bold_sessions` sessions have BOLD series (default: 2)."""
     from ..models.demo.subject.nsd_tree import TreeSize, simulate
 
     size = TreeSize() if n_bold_sessions is None else TreeSize(n_bold_sessions=n_bold_sessions)
@@ -66,7 +72,7 @@ def simulate_tree(subjects: list[int], root: Path, n_bold_sessions: int | None =
 
 
 def simulate_bids(config: Config, subjects: list[int], root: Path) -> None:
-    """Write the simulated subjects as a BIDS derivative, from their NSD tree."""
+    """Write the simulated subjects of the NSD tree as a BIDS derivative."""
     from .bids_writing import write_bids
 
     with progress_bar("writing") as report:
@@ -74,9 +80,9 @@ def simulate_bids(config: Config, subjects: list[int], root: Path) -> None:
 
 
 def estimate_trials(signal: Array, tr_s: float, onsets_s: Array, durations_s: Array) -> Array:
-    """Estimate a recorded run's trials as they are during a scan, each from the volumes up to its response's fall.
+    """Make a recorded run's final estimates, each from the volumes up to the fall of the trial's response.
 
-    So weights that are fitted on BOLD are fitted on the estimates that they will meet.
+    The daemon makes the same estimates during a scan. Weights that are fitted on them decode the same kind of data.
 
     Parameters
     ----------
@@ -91,7 +97,7 @@ def estimate_trials(signal: Array, tr_s: float, onsets_s: Array, durations_s: Ar
     Raises
     ------
     ValueError
-        If the run ends before a trial's response was seen.
+        If the run ends before a trial has a final estimate.
     """
     run = FinishedRun(np.asarray(signal), np.asarray(onsets_s), tr_s, durations_s=np.asarray(durations_s))
     betas = np.full((len(onsets_s), signal.shape[1]), np.nan, np.float32)
@@ -110,7 +116,7 @@ def estimate_trials(signal: Array, tr_s: float, onsets_s: Array, durations_s: Ar
 def read_trials(data: DataSet, subject: int, voxel_index: Array, z_score: ZScore) -> tuple[Trials, Array]:
     """Read a subject's trials of the chosen sessions, and their voxels: (n_trials, n_voxels) float32.
 
-    Voxels are % signal change, or z-scored within the session; the test trials count in that as any other.
+    Voxels are % signal change, or z-scored within the session. A session's z-scores use its held-out trials too.
     """
     trials = data.trials(subject)
     sessions = [int(session) for session in np.unique(trials.session)]
@@ -120,7 +126,7 @@ def read_trials(data: DataSet, subject: int, voxel_index: Array, z_score: ZScore
 
 
 def check_estimates(card: "WeightsCard", data: DataSet) -> None:
-    """Refuse responses of another kind than those the weights were fitted on.
+    """Refuse a data set whose responses differ in kind from the weights' training responses.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Decoding recorded trials offline: `braind decode`, and the decoder for `braind evaluate` and `braind report`."""
+"""Decodes recorded trials offline, for `braind decode`, `braind evaluate` and `braind report`."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ class DecodingError(BraindError):
 
 @dataclass(frozen=True)
 class SubjectDecoder:
-    """Decodes one subject's recorded trials: data set, weights and pipeline, which belong together."""
+    """Decodes one subject's recorded trials, with a data set, weights and a pipeline that match."""
 
     config: Config
     subject: int
@@ -53,7 +53,7 @@ class SubjectDecoder:
         Raises
         ------
         BraindError
-            If weights, data set and model do not belong together, or one of them cannot be read.
+            If weights, data set and model do not match, or one of them cannot be read.
         """
         from ..models.pipeline.decoding_pipeline import DecodingPipeline
 
@@ -92,7 +92,7 @@ class SubjectDecoder:
         return trials.of(trials.is_shared), voxels[trials.is_shared]
 
     def provenance(self) -> dict[str, Any]:
-        """Return the provenance of a picture: everything that is needed to make it again."""
+        """Return a picture's provenance: everything that is needed to reproduce the picture."""
         return {
             "subject": self.subject,
             "simulated": self.weights.card.simulated,
@@ -110,12 +110,20 @@ class SubjectDecoder:
 def decode_trials(
     config: Config, subject: int, trials: str, mode: Mode, out: Path, *, averaged: bool = False, sheet: bool = True
 ) -> list[Path]:
-    """Make pictures of test trials: a PNG and a JSON sidecar each, and a sheet of seen, z, c and zc.
+    """Decode test trials into PNG files with JSON sidecars, and write a sheet of seen, z, c and zc.
 
     Parameters
     ----------
-    trials : "all", or positions among the test trials (or, averaged, among the test pictures): "0,3,10-19", "0:8"
-    averaged : decode the mean of each picture's repeats
+    trials : str
+        "all", or positions such as "0,3,10-19" or "0:8" among the test trials. With `averaged`, positions among the
+        test pictures.
+    averaged : bool
+        Decode the mean of each picture's repeats.
+
+    Raises
+    ------
+    DecodingError
+        If the positions cannot be read, or a position does not exist.
     """
     from PIL import Image
 
@@ -164,7 +172,12 @@ def decode_trials(
 
 
 def parse_positions(text: str, n: int) -> Array:
-    """Read "all", "0,3,10-19" (both ends in) or "0:8" (end out) into positions below n."""
+    """Parse "all", "0,3,10-19" (last included) or "0:8" (last excluded) into positions below n.
+
+    Raises
+    ------
+    DecodingError
+    """
     if text == "all":
         return np.arange(n)
     positions: list[int] = []
@@ -185,7 +198,7 @@ def parse_positions(text: str, n: int) -> Array:
 
 
 def describe_engines(config: Config, as_json: bool = False) -> str:
-    """Describe the engines for the settings' model and preset: their times, and the choice of `auto`."""
+    """Describe the engines for the settings' model and preset: measured times, and the engine that `auto` chooses."""
     import torch
 
     from ..models.ldm.networks import networks_of
@@ -206,7 +219,7 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
 
 
 def kind_captions() -> tuple[list[str], list[str]]:
-    """Return every caption of the demo's objects, over sizes, places and colours: (names, captions), a row each."""
+    """Return the demo's captions for every kind, size, place and pair of colours: (kinds, captions), row by row."""
     from ..models.demo.scenes import COLOURS, KINDS, PLACES, SIZES
 
     rows = [
@@ -218,7 +231,7 @@ def kind_captions() -> tuple[list[str], list[str]]:
 
 
 def kind_in(caption: str) -> str:
-    """Return the demo's object that a caption names, or nothing."""
+    """Return the kind of demo object that a caption names, or ""."""
     from ..models.demo.scenes import KINDS
 
     return next((word for word in caption.split() if word in KINDS), "")

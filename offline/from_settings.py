@@ -1,4 +1,4 @@
-"""What the settings name, made: the latent diffusion model, presets of decoding, and how a fit is done."""
+"""Makes objects from the settings: the latent diffusion model, presets, pipeline settings and fit settings."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel":
-    """Load the latent diffusion model of the settings; exact: in float32 on a GPU, too."""
+    """Load the latent diffusion model of the settings. With `is_exact`, a GPU computes in float32 too."""
     from ..models.ldm.model import LatentDiffusionModel
 
     paths = (config.paths.ldm, config.paths.lora, config.paths.tiny_decoder)
@@ -34,7 +34,7 @@ def ldm_fingerprint(config: Config) -> str:
 
 
 def preset_of(config: Config) -> "Preset":
-    """Return the preset of the settings, with the settings that change it.
+    """Return the preset of the settings, with the parameters that the settings override.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def preset_of(config: Config) -> "Preset":
 
 
 def refining_preset_of(config: Config) -> "Preset | None":
-    """Return the preset of refined pictures, if there are to be any.
+    """Return the preset of refined pictures, or None if the settings ask for no refined pictures.
 
     Raises
     ------
@@ -91,14 +91,14 @@ def pipeline_settings(config: Config) -> "PipelineSettings":
 
 
 def fit_settings_of(config: Config, device: str, work: Path | None = None) -> "FitSettings":
-    """Return how the settings want a fit.
+    """Return the fit settings: profile, folds, discarded variance, device and working folder.
 
     Parameters
     ----------
     device : str
-        torch's name of the device that computes.
+        Device of the fit, as torch names it.
     work : Path, optional
-        Folder in which an interrupted fit goes on.
+        Folder of the checkpoints from which an interrupted fit resumes.
 
     Raises
     ------

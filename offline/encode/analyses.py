@@ -1,4 +1,4 @@
-"""The four encoding analyses: z, c and zc; z and zc under noise; over denoising steps; over U-Net blocks."""
+"""The four encoding analyses: features z, c and zc; noise strengths; denoising steps; U-Net blocks."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from .models import Models
 
 
 def analyse(models: Models, layers: tuple[str, ...], settings: FeatureSettings) -> dict[str, Any]:
-    """Do the four analyses; return what the JSON says of them."""
+    """Do the four analyses; return their entries of `encoding.json`."""
     zc = strength_feature(settings.strength)
     names = {"z": "z", "c": "c", "zc": zc}
     roi = {
@@ -52,7 +52,7 @@ def analyse(models: Models, layers: tuple[str, ...], settings: FeatureSettings) 
 
 
 def _against_z(models: Models, features: list[str]) -> dict[str, Any]:
-    """Return, a ROI each, lists over `features`: unique variance of z and of zc, and r of zc alone."""
+    """Return for each ROI the unique variances of z and zc, and r of zc alone: lists over `features`."""
     return {
         region: {
             "z": [models.unique_variance("z", feature, region) for feature in features],
@@ -64,13 +64,13 @@ def _against_z(models: Models, features: list[str]) -> dict[str, Any]:
 
 
 def layer_labels(models: Models, layers: list[str], moment: str) -> Array:
-    """Label every voxel with its best layer at a step, from 1 on; 0 where none predicts it."""
+    """Label every voxel with its best layer at a step, from 1 on; 0 if no layer predicts the voxel."""
     correlations = np.stack([models[step_feature(layer, moment)].correlation for layer in layers])
     return best_layer(correlations, models.n_held_out)
 
 
 def _best_layers(models: Models, blocks: dict[str, list[str]]) -> dict[str, Any]:
-    """Return the share of a ROI's predicted voxels that each layer predicts best: ROI → step → layer → share."""
+    """Return the share of predicted voxels that each layer predicts best: ROI → step → layer → share."""
     labels = {moment: layer_labels(models, list(blocks), moment) for moment in MOMENTS}
     shares: dict[str, Any] = {}
     for region, mask in models.rois.items():

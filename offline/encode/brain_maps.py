@@ -1,4 +1,4 @@
-"""The map rows of the encoding figures: drawn as slices of the brain, or on cortical surfaces."""
+"""Draws the encoding figures' maps as slices of the brain, or on cortical surfaces."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ...arrays import Array
 from ...models.encoding.voxel_models import EncodingError
 from .maps import MapFolder
 
-# two on the way down, the bottleneck, two on the way up
+# two blocks of the downward path, the bottleneck, two blocks of the upward path
 LAYER_COLOURS = ("#0072B2", "#56B4E9", "#CC79A7", "#E69F00", "#D55E00")
 N_SLICES = 6
 DPI = 130
@@ -19,7 +19,7 @@ DPI = 130
 
 @dataclass(frozen=True, eq=False)
 class FigureRow:
-    """One map of a figure: `values` (n_voxels,) with 0 where nothing is shown."""
+    """One map of a figure: `values` (n_voxels,), 0 in voxels that are not drawn."""
 
     title: str
     values: Array
@@ -29,7 +29,7 @@ class FigureRow:
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """Where maps are drawn: their folder's grid, the brain's outline and the cortical surfaces, if there are any."""
+    """The anatomy under the maps: grid, brain mask (n_voxels,) and, optionally, cortical surfaces."""
 
     maps: MapFolder
     brain: Array
@@ -37,7 +37,7 @@ class Atlas:
 
 
 def check_surfaces(paths: tuple[Path, Path]) -> None:
-    """Refuse surfaces that cannot be read, before anything is computed.
+    """Refuse surfaces that cannot be read. Call this before the long computation.
 
     Raises
     ------
@@ -57,11 +57,12 @@ def check_surfaces(paths: tuple[Path, Path]) -> None:
 
 
 def draw_slices(axes: Any, row: FigureRow, atlas: Atlas) -> None:
+    """Draw a map in axial slices of the brain, with the brain's outline."""
     from nilearn import plotting
 
     colours, low = _colours(row)
     with warnings.catch_warnings():
-        # a map in which nothing is predicted is drawn as an empty brain
+        # A map without predicted voxels is drawn as an empty brain.
         warnings.filterwarnings("ignore", "empty mask", UserWarning)
         display = plotting.plot_stat_map(
             atlas.maps.image(row.values.astype(np.float32)),
@@ -84,7 +85,7 @@ def draw_slices(axes: Any, row: FigureRow, atlas: Atlas) -> None:
 
 
 def _outline(atlas: Atlas) -> Any:
-    """Return the brain as an image one voxel larger on all sides, so that its outline closes at the volume's edge."""
+    """Return the brain mask, padded by one voxel: so the outline closes at the volume's edge."""
     import nibabel as nib
 
     maps = atlas.maps
@@ -94,7 +95,7 @@ def _outline(atlas: Atlas) -> Any:
 
 
 def _colours(row: FigureRow) -> tuple[Any, float]:
-    """Return a row's colour map and its lower end."""
+    """Return a row's colour map and its lower limit."""
     from matplotlib.colors import ListedColormap
 
     if row.kind == "layer":
@@ -103,7 +104,7 @@ def _colours(row: FigureRow) -> tuple[Any, float]:
 
 
 def _slice_heights(atlas: Atlas) -> list[float]:
-    """Spread slices over the brain from below to above, in mm."""
+    """Return heights of slices, evenly spread over the brain, in mm."""
     maps = atlas.maps
     voxels = np.stack(np.unravel_index(maps.voxel_index, maps.shape), axis=1)
     height = voxels @ maps.affine[2, :3] + maps.affine[2, 3]
@@ -112,6 +113,7 @@ def _slice_heights(atlas: Atlas) -> list[float]:
 
 
 def layer_legend(figure: Any, layers: list[str]) -> None:
+    """Draw the legend of the U-Net blocks' colours."""
     from matplotlib.patches import Patch
 
     patches = [Patch(color=colour, label=layer) for colour, layer in zip(LAYER_COLOURS, layers, strict=False)]
@@ -121,6 +123,7 @@ def layer_legend(figure: Any, layers: list[str]) -> None:
 
 
 def draw_surfaces(path: Path, title: str, note: str, rows: list[FigureRow], atlas: Atlas) -> None:
+    """Draw maps on the cortical surfaces, in lateral and ventral views, into a file."""
     import matplotlib.pyplot as plt
     from nilearn import plotting, surface
 

@@ -29,14 +29,14 @@ JSON_NAME = "encoding.json"
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """What an encoding analysis does.
+    """Settings of an encoding analysis.
 
     Parameters
     ----------
     n_components : int
-        Common dimension of all features; the paper's is 6,400, the size of its z.
+        Number of principal components of every feature. The paper uses 6,400, the size of its z.
     max_pictures : int, optional
-        Training pictures, drawn at random; all by default.
+        Number of training pictures, drawn at random; all pictures by default.
     surfaces : pair of paths, optional
         Left and right cortical surface (GIFTI or FreeSurfer), in mm of the volumes' own space.
     """
@@ -57,11 +57,11 @@ class EncodeSettings:
 
 
 def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSettings) -> dict[str, Any]:
-    """Do all four analyses; write maps, figures and one JSON into `out`; return what the JSON holds."""
+    """Do all four analyses; write maps, figures and `encoding.json` into `out`; return the JSON's content."""
     from .brain_maps import check_surfaces
     from .figures import draw_figures
 
-    features = settings.features  # refuses what cannot be before anything is loaded
+    features = settings.features  # refuses impossible settings before anything is loaded
     if settings.surfaces is not None:
         check_surfaces(settings.surfaces)
     data, ldm = data_set_of(config), load_ldm(config)
@@ -112,12 +112,12 @@ def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSett
 
 
 def chosen_pictures(seen_ids: Array, shared_ids: Array, settings: EncodeSettings) -> Array:
-    """Return the pictures to encode, sorted: those that the subject saw, or some of the training ones and all shared.
+    """Return the pictures to encode, sorted: all shared pictures, and all or some training pictures.
 
     Raises
     ------
     EncodingError
-        If no shared picture was seen.
+        If the subject saw no shared picture.
     """
     seen = np.unique(seen_ids)
     is_shared = np.isin(seen, shared_ids)
@@ -130,7 +130,7 @@ def chosen_pictures(seen_ids: Array, shared_ids: Array, settings: EncodeSettings
 
 
 def _rois(data: BrainDataSet, subject: int, voxel_index: Array) -> dict[str, Array]:
-    """Return masks of the data set's regions; the ventral and dorsal halves of a visual area, V1v and V1d, are one."""
+    """Return masks of the data set's regions. The ventral and dorsal halves of a visual area are joined."""
     names = data.regions(subject)
     parts: dict[str, list[str]] = {}
     for name in names:

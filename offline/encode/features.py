@@ -1,4 +1,4 @@
-"""The features of the pictures that a subject saw, computed once, in memory-mapped files, resumable."""
+"""Computes the features of a subject's pictures once, into memory-mapped files. Interrupted runs resume."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ...models.ldm.model import LatentDiffusionModel
 
 
-LATENT_PIXELS_AT_ONCE = 64 * 16 * 16  # smaller batches leave cores idle, larger ones only cost memory
+LATENT_PIXELS_AT_ONCE = 64 * 16 * 16  # Smaller batches leave cores idle; larger batches only cost memory.
 SAVED_EVERY = 64  # pictures
 
 
 class FeatureFiles:
-    """A folder with one array a feature, (n_pictures, n_dimensions) float32, rows in the order of the picture ids."""
+    """A folder with one array per feature: (n_pictures, n_dimensions) float32, in the order of the picture ids."""
 
     def __init__(self, folder: Path, n_pictures: int) -> None:
         self.folder, self.n_pictures = folder, n_pictures
@@ -42,11 +42,11 @@ class FeatureFiles:
         return sorted(path.stem for path in self.folder.glob("*.npy"))
 
     def read(self, name: str) -> Array:
-        """Return a feature of all pictures, from the disk."""
+        """Return a feature of all pictures, as a memory map."""
         return np.load(self.folder / f"{name}.npy", mmap_mode="r")
 
     def write(self, start: int, features: dict[str, Array], description: dict[str, Any]) -> None:
-        """Put pictures' features in their rows, and remember it."""
+        """Write pictures' features into their rows, and record the number of finished pictures."""
         for name, rows in features.items():
             path = self.folder / f"{name}.npy"
             if start == 0:
@@ -55,7 +55,7 @@ class FeatureFiles:
                 array = open_memmap(path, "r+")
             array[start : start + len(rows)] = rows
             array.flush()
-            del array  # unmapped: written pages are not this process's memory any more
+            del array  # unmap the file: written pages no longer count as this process's memory
         n_done = start + len(next(iter(features.values())))
         state = {**description, "n_pictures": self.n_pictures, "n_done": n_done}
         with write_whole(self._state_path) as unfinished_path:
@@ -71,16 +71,16 @@ def extract_features(
     settings: FeatureSettings,
     report: Callable[[str, int, int], None],
 ) -> FeatureFiles:
-    """Compute what is not on disk yet of the features of pictures; an interrupted run goes on where it was.
+    """Compute the pictures' features that are not on disk yet. An interrupted run resumes.
 
     Parameters
     ----------
     nsd_ids : array of shape (n_pictures,), int
-        Of the pictures, from 0.
+        0-based picture ids.
     """
     description = {"ldm": ldm.fingerprint, "denoiser": ldm.denoiser_fingerprint, "settings": asdict(settings)}
-    marks = json.dumps([description, nsd_ids.tolist(), str(data.root.resolve())]).encode()
-    folder = data_path(config) / "encoding" / f"sub-{subject:02d}_{hashlib.sha256(marks).hexdigest()[:12]}"
+    inputs = json.dumps([description, nsd_ids.tolist(), str(data.root.resolve())]).encode()
+    folder = data_path(config) / "encoding" / f"sub-{subject:02d}_{hashlib.sha256(inputs).hexdigest()[:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     files = FeatureFiles(folder, len(nsd_ids))
     project = Projector(settings.n_projected, settings.seed)

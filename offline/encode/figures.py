@@ -1,4 +1,4 @@
-"""Figures of the encoding analysis: one figure an analysis, each with rows of brain maps above one plot."""
+"""The encoding analysis's figures: one figure per analysis, with rows of brain maps above a plot."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ def draw_figures(
     truth: Array | None,
     surfaces: tuple[Path, Path] | None,
 ) -> dict[str, Path]:
-    """Draw a figure an analysis, one against the simulator's truth, and surface views; return their paths by name."""
+    """Draw a figure per analysis, a comparison with the simulation, and surface views; return paths by name."""
     import matplotlib
 
     matplotlib.use("Agg")

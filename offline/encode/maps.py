@@ -1,4 +1,4 @@
-"""Encoding maps as NIfTI files with BIDS-derivative names and the subject's own affine."""
+"""Writes encoding maps as NIfTI files with BIDS-derivative names and the subject's affine."""
 
 import json
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from ...models.encoding.voxel_models import is_significant, p_values
 from .analyses import layer_labels
 from .models import Models
 
-# BIDS has no names for statistical maps and reports yet
+# BIDS has no names for statistical maps and reports yet.
 BIDS_IGNORE = "*_statmap.nii.gz\nfigure-*.png\nencoding.json\n"
 
 
@@ -26,7 +26,8 @@ class MapFolder:
 
     Parameters
     ----------
-    label : the subject's, in names of files
+    label : str
+        The subject's label in file names.
     voxel_index : array of shape (n_voxels,), int64
         Into the C-order flattened volume.
     """
@@ -41,7 +42,7 @@ class MapFolder:
 
     @classmethod
     def create(cls, out: Path, data: BrainDataSet, subject: int) -> "MapFolder":
-        """Make the folder for a subject's whole brain, and describe the data set in it."""
+        """Make the folder for a subject's whole brain, with a description of the data set."""
         voxel_index = np.flatnonzero(data.brainmask(subject))
         grid = voxel_index, data.shape(subject), data.affine(subject)
         folder = cls(out, data.label(subject), data.task, data.space, *grid)
@@ -79,8 +80,10 @@ class MapFolder:
 
         Parameters
         ----------
-        description : letters and digits, for the name's `desc-`
-        suffix : the name's end, such as `stat-r_statmap`
+        description : str
+            Letters and digits for `desc-` in the file name.
+        suffix : str
+            End of the file name, such as `stat-r_statmap`.
         """
         path = self.maps_path / f"sub-{self.label}_{self._entities}_desc-{description}_{suffix}.nii.gz"
         nib.save(self.image(values), path)  # pyright: ignore[reportPrivateImportUsage]

@@ -1,4 +1,4 @@
-"""Every voxel's mean response to every picture, on disk: 10,000 pictures of a whole brain are 9 GB."""
+"""Writes every voxel's mean response to every picture to disk: 10,000 pictures of a whole brain need 9 GB."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +17,12 @@ def write_mean_responses(
     voxel_index: Array,
     report: Callable[[str, int, int], None],
 ) -> None:
-    """Average each picture's betas over its trials into a file, (n_pictures, n_voxels) float32, % signal change.
+    """Average each picture's betas over trials into a file: (n_pictures, n_voxels) float32, % signal change.
 
     Parameters
     ----------
     nsd_ids : array of shape (n_pictures,), int64
-        Sorted; trials of other pictures are left out.
+        Sorted picture ids. Trials of other pictures are left out.
     voxel_index : array of shape (n_voxels,), int64
         Into the C-order flattened volume.
     """
@@ -35,7 +35,7 @@ def write_mean_responses(
     sessions = np.unique(trials.session).tolist()
     for n, session in enumerate(sessions):
         betas = data.masked_betas(subject, [session], voxel_index)
-        # mapped anew for each session: pages that were written do not add up in this process
+        # The file is mapped anew for each session: so written pages do not accumulate in this process's memory.
         means = np.memmap(path, np.float32, "r+", shape=shape)
         for row, response in zip(rows_of_trials[trials.session == session], betas, strict=True):
             if row >= 0:
@@ -46,5 +46,5 @@ def write_mean_responses(
 
 
 def mean_responses(path: Path, n_pictures: int) -> Array:
-    """Open what `write_mean_responses` wrote."""
+    """Open the file of `write_mean_responses`: (n_pictures, n_voxels) float32."""
     return np.memmap(path, np.float32, "r").reshape(n_pictures, -1)

@@ -1,4 +1,4 @@
-"""The plots below the maps of the encoding figures: means in every ROI, and recovered against simulated values."""
+"""Draws the plots below the encoding figures' maps: means in each ROI, and recovered against simulated values."""
 
 from typing import Any
 
@@ -14,6 +14,7 @@ COLOURS = {"z": "#0072B2", "c": "#D55E00", "zc": "#009E73"}
 
 
 def roi_bars(place: Any, table: dict[str, Any]) -> None:
+    """Draw the mean r of z, c and zc in each ROI as bars, with 95 % intervals over pictures."""
     axes = place.get_gridspec().figure.add_subplot(place)
     for offset, (name, colour) in zip((-0.26, 0, 0.26), COLOURS.items(), strict=True):
         cells = [row[name] for row in table.values()]
@@ -45,6 +46,7 @@ def _line(axis: Any, cells: list[dict[str, Any]], colour: str, label: str) -> No
 
 
 def roi_lines(place: Any, table: dict[str, Any], ticks: list[str], label: str) -> None:
+    """Draw the unique variances of z and zc against noise or denoising step, one panel per ROI."""
     axes = _small_axes(place, list(table))
     for axis, lines in zip(axes, table.values(), strict=True):
         _line(axis, lines["z"], COLOURS["z"], "z alone")
@@ -57,6 +59,7 @@ def roi_lines(place: Any, table: dict[str, Any], ticks: list[str], label: str) -
 
 
 def layer_lines(place: Any, layers: dict[str, Any]) -> None:
+    """Draw the mean r of each U-Net block against denoising step, one panel per ROI."""
     axes = _small_axes(place, list(layers["roi"]))
     for axis, table in zip(axes, layers["roi"].values(), strict=True):
         for colour, (layer, cells) in zip(LAYER_COLOURS, table.items(), strict=False):
@@ -67,6 +70,7 @@ def layer_lines(place: Any, layers: dict[str, Any]) -> None:
 
 
 def truth_clouds(place: Any, models: Models, truth: Array, comparison: dict[str, Any]) -> None:
+    """Draw recovered against simulated preference, one point per voxel."""
     found, figure = preference(models), place.get_gridspec().figure
     grid = place.subgridspec(1, 2, wspace=0.2)
     for position, (name, words) in enumerate((("visual", "all visual voxels"), ("higher", "outside early cortex"))):

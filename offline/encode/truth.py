@@ -1,4 +1,4 @@
-"""What encoding models find of a simulated brain, beside what the simulator put there."""
+"""Compares the encoding models of a simulated brain with the simulator's parameters."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .models import Models, Report
 
 
 def ground_truth(tree: NsdTree, subject: int, maps: MapFolder, report: Report) -> Array:
-    """Return the simulator's share of early channels in each voxel's signal: (n_voxels,), NaN outside visual cortex."""
+    """Return the simulated share of early channels in each voxel: (n_voxels,), NaN outside visual cortex."""
     from ...models.demo.subject.ground_truth import look_shares
 
     report("computing the simulation's truth", 0, 1)
@@ -30,12 +30,12 @@ def ground_truth(tree: NsdTree, subject: int, maps: MapFolder, report: Report) -
 
 
 def preference(models: Models) -> Array:
-    """Return how much better z predicts a voxel than c does: r of z − r of c, (n_voxels,) float32."""
+    """Return each voxel's preference for z over c: r of z − r of c, (n_voxels,) float32."""
     return models["z"].correlation - models["c"].correlation
 
 
 def compare_with_truth(models: Models, truth: Array) -> dict[str, Any]:
-    """Correlate the voxels' preference for z over c with the simulator's share of early channels in their signal."""
+    """Correlate the voxels' preference for z over c with the simulated share of early channels."""
     from scipy.stats import spearmanr
 
     visual = np.isfinite(truth)

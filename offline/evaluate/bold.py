@@ -1,4 +1,4 @@
-"""Scoring BOLD while runs go on: causal estimates and the lagged ridge beside betas, at every delay after onset."""
+"""Scores decodes of BOLD at delays after onset: causal estimates and the lagged ridge, compared with betas."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,17 +28,16 @@ def evaluate_bold(
     kinds_path: Path | None = None,
     max_trials_per_picture: int | None = None,
 ) -> dict[str, Any]:
-    """Score held-out trials of BOLD, so many seconds after their onsets, beside the same trials' betas.
+    """Score held-out trials with BOLD at delays after onset, and the same trials' betas.
 
-    Trials are decoded from causal estimates, and from their last volumes where there is a lagged ridge.
-
-    Parameters are those of `evaluate_subject`.
+    Trials are decoded from causal estimates. If a lagged ridge was fitted, trials are decoded from windows too.
+    `evaluate_subject` documents the parameters.
 
     Returns
     -------
     scores : dict, JSON-ready
-        `beta`, and `bold` and `lagged` with `seconds_after_onset` and `final`: scores as `evaluate_subject`'s rows have
-        them.
+        `beta`: scores as in a row of `evaluate_subject`. `bold` and `lagged`: the same, in `seconds_after_onset` by
+        delay and in `final`.
     """
     from ...models.scores.decodes import Evaluation
     from ...models.scores.evaluate import compare_rows
@@ -60,7 +59,7 @@ def evaluate_bold(
     found = bold_rows(decoder.tree, subject, weights, picture_ids, SECONDS_AFTER_ONSET)
     final, trial_rows = found["final"]
     chosen = first_trials(final.picture_of_row, max_trials_per_picture)
-    # all trials → held-out ones
+    # Rows of all trials become rows of the held-out trials.
     is_shared = decoder.tree.trials(subject).is_shared
     betas = held_out.voxels[(np.cumsum(is_shared) - 1)[trial_rows]]
     rows = {"beta": Row(decoder.weights, betas, final.picture_of_row)} | {name: row for name, (row, _) in found.items()}
@@ -85,12 +84,12 @@ def evaluate_bold(
 def lagged_rows(
     config: Config, subject: int, tree: DataSet, weights: Weights, trial_rows: Array, picture_of_row: Array
 ) -> "dict[str, Row]":
-    """Return trials' windows for the lagged ridge, by seconds after onset, "4.0", and "final"; none without its file.
+    """Return trials' windows for the lagged ridge, by delay ("4.0", … and "final"). Without a lagged ridge, return {}.
 
     Parameters
     ----------
     trial_rows : array of shape (n,), int
-        Which of all trials.
+        Rows among all trials of the subject.
     picture_of_row : array of shape (n,), int
     """
     from ...models.bold.lagged_ridge import LaggedRidge
@@ -114,6 +113,6 @@ def lagged_rows(
 
 
 def _over_time(scores: dict[str, Any], rows: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return rows' scores, final ones apart from those so many seconds after onset."""
+    """Return rows' scores, with the final scores apart from the scores by delay."""
     by_delay = {name: scores[prefix + name] for name in rows}
     return {"final": by_delay.pop("final", None), "seconds_after_onset": by_delay}

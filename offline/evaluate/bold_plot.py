@@ -1,4 +1,4 @@
-"""The plot of `braind evaluate --kind bold`: scores against seconds after onset, legible on white in a paper."""
+"""Plots the scores of `braind evaluate --kind bold` against seconds after onset, on white, for a paper."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ...models.bold.estimator import FINAL_ESTIMATE_S
 
-# of Okabe & Ito's colours, which the colour-blind tell apart; shapes and strokes differ too
+# Okabe & Ito's colour-blind safe colours. Markers and line styles differ too.
 CAUSAL: Any = {"color": "#0072B2", "marker": "o", "linestyle": "-", "label": "causal estimates"}
 LAGGED: Any = {"color": "#D55E00", "marker": "s", "linestyle": "--", "label": "lagged ridge"}
 BETAS, CHANCE = "#000000", "#777777"
@@ -19,12 +19,12 @@ STYLE: Any = {
 }  # fmt: skip
 PANEL_INCHES, HEIGHT_INCHES, DPI = 2.4, 2.7, 200
 APART_S = 0.12
-"""Points of one delay stand so far apart, or their intervals would lie on each other."""
+"""Horizontal distance between points of one delay: without it their intervals would overlap."""
 
 
 @matplotlib.rc_context(STYLE)
 def draw_bold(scores: dict[str, Any], path: Path) -> None:
-    """Write the plot of what `evaluate_bold` returned, as PNG or SVG by the path's suffix."""
+    """Plot the scores from `evaluate_bold` into a PNG or SVG file, by the path's suffix."""
     panels = {"z_correlation": ("correlation of z", 0.0), "c_correlation": ("correlation of c", 0.0)}
     if "clip_two_way" in scores["measures"]:
         panels = {"clip_two_way": (f"{scores['measures']['clip_two_way']['title']}, 0–1", 0.5)} | panels

@@ -1,4 +1,4 @@
-"""Scoring recorded data: `braind evaluate`. Here held-out trials, controls and networks are brought together."""
+"""`braind evaluate`: gathers held-out trials, controls and networks, and scores a subject's decoder."""
 
 import time
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class EvaluatingError(BraindError):
-    """Something that is to be scored against and cannot be read."""
+    """An input of the evaluation is missing or cannot be read."""
 
     code = "evaluate"
 
@@ -45,15 +45,20 @@ def evaluate_subject(
 
     Parameters
     ----------
-    protocol_name : a published protocol
-    networks : folder of the protocols' networks, or "hub" to let their libraries download them
-    kinds_path : table of pictures and the kind of object in each, for data that do not say it themselves
+    protocol_name : str
+        Name of a published protocol.
+    networks : str, optional
+        Folder of the protocol's networks. With "hub", their libraries download them.
+    kinds_path : Path, optional
+        Table of pictures and the kind of object in each, for data sets without kinds.
+    max_trials_per_picture : int, optional
+        Score only the first trials of each picture.
 
     Returns
     -------
     scores : dict, JSON-ready
-        As `models.evaluate.evaluate` says; `measures` says what each is and whether it was measured; `made` holds the
-        times, and nothing else depends on when it was made.
+        As from `models.scores.evaluate.evaluate`. `measures` describes each measure and says whether it was measured.
+        Only `made` depends on the time of the evaluation.
     """
     from ...models.scores.decodes import Evaluation
     from ...models.scores.evaluate import evaluate
@@ -110,7 +115,7 @@ def evaluate_subject(
 
 
 def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training, Array]":
-    """Return the subject's test trials with all that they are scored against, and their pictures' 73k ids."""
+    """Return the held-out trials, the training data of the controls, and the held-out pictures' 73k ids."""
     from ...models.scores.held_out import HeldOut, Training, average_repeats
 
     tree = decoder.tree
@@ -134,7 +139,10 @@ def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tup
 
 
 def own_clip(decoder: SubjectDecoder, picture_ids: Array, source: "Source") -> "tuple[OwnClip | None, str]":
-    """Return braind's own look at pictures, the demo's CLIP or one that knows photographs; or what it needs."""
+    """Return the CLIP of braind's own measures, or None and the reason why CLIP is missing.
+
+    Simulated data are scored with the demo's CLIP, photographs with a CLIP of photographs.
+    """
     from ...models.scores.clip import PictureClip, nearest_names
     from ...models.scores.likeness import OwnClip
     from ...models.scores.networks import NetworkError, clip_folder
@@ -153,12 +161,12 @@ def own_clip(decoder: SubjectDecoder, picture_ids: Array, source: "Source") -> "
 
 
 def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> Weights:
-    """Return a subject's weights for trials estimated from BOLD.
+    """Return a subject's weights of kind bold.
 
     Raises
     ------
     BraindError
-        If there are none for this data set and model.
+        If there are no such weights, or they do not match the data set or the model.
     """
     path = weights_path(config, subject, "bold")
     if not path.is_file():
@@ -176,9 +184,12 @@ def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> 
 def bold_rows(
     tree: DataSet, subject: int, weights: Weights, picture_ids: Array, delays_s: tuple[float, ...] = ()
 ) -> "dict[str, tuple[Row, Array]]":
-    """Return the held-out trials as estimated while their runs went on: rows, and which of all trials they are.
+    """Return the held-out trials' causal estimates by delay: "4.0", … and "final".
 
-    By seconds after onset, "4.0", and "final".
+    Returns
+    -------
+    rows : dict of (Row, array of shape (n_trials,), int)
+        Estimates, and their trials' rows among all trials of the subject.
     """
     from ...models.scores.held_out import Row
 
@@ -196,7 +207,7 @@ def bold_rows(
 def _kinds(
     tree: DataSet, picture_ids: Array, training_ids: Array, kinds_path: Path | None
 ) -> tuple[list[str], Array | None]:
-    """Return the kind of object in each picture, if known, and which pictures are of kinds that training lacks."""
+    """Return the kind of object in each picture, if known, and which kinds no training picture shows."""
     if kinds_path is not None:
         kind_of = read_kinds(kinds_path)
         trained = {kind_of.get(int(nsd_id)) for nsd_id in training_ids}
@@ -209,7 +220,7 @@ def _kinds(
 
 
 def read_kinds(path: Path) -> dict[int, str]:
-    """Read a table of two tab-separated columns with a header: 0-based 73k id, and kind of object.
+    """Read a tab-separated table with a header: 0-based 73k id, and kind of object.
 
     Raises
     ------

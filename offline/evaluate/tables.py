@@ -1,4 +1,4 @@
-"""An evaluation's scores as tables that a person reads, in Markdown."""
+"""Formats an evaluation's scores as Markdown tables."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,11 +25,11 @@ CONTROLS = {
 }
 CEILINGS = {"seen_pictures": "the seen pictures themselves", "seen_z_and_c": "seen z and c"}
 RETRIEVAL = ("forward_", "backward_")
-WIDTH = 200  # characters, where no terminal says how many
+WIDTH = 200  # characters, when the output is no terminal
 
 
 class ScoreTable(NamedTuple):
-    """A table of words: its title, its columns' heads and its rows."""
+    """A table of text: title, column headings and rows."""
 
     title: str
     columns: list[str]
@@ -37,7 +37,7 @@ class ScoreTable(NamedTuple):
 
 
 def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
-    """Return the tables of an evaluation: pictures, retrieval, predictions, and what is told from the controls."""
+    """Return the tables of an evaluation: pictures, retrieval, predictions, and differences from the controls."""
     measured = [name for name, measure in scores["measures"].items() if measure["status"] == "measured"]
     pictures = [name for name in measured if not name.startswith(RETRIEVAL)]
     retrieval = [name for name in measured if name.startswith(RETRIEVAL)]
@@ -54,7 +54,7 @@ def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
 
 
 def bold_table(scores: dict[str, Any]) -> ScoreTable:
-    """Return the table of scores against seconds after onset, with the share of the betas' score above chance."""
+    """Return the table of scores by delay after onset, with each score's share of the betas' score above chance."""
     rows = {"betas": scores["beta"]}
     for words, part in (("BOLD", scores["bold"]), ("lagged ridge", scores["lagged"])):
         if "final" in part:
@@ -85,7 +85,7 @@ def bold_table(scores: dict[str, Any]) -> ScoreTable:
 
 
 def print_bold_table(scores: dict[str, Any]) -> None:
-    """Print the table of scores against seconds after onset on stdout."""
+    """Print the table of scores by delay after onset on stdout."""
     simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
     console = _print([bold_table(scores)], f"{scores['beta']['n_decodes']} trials{simulated}; means over pictures")
     if "not_measured" in scores["lagged"]:
@@ -94,7 +94,7 @@ def print_bold_table(scores: dict[str, Any]) -> None:
 
 
 def not_measured(scores: dict[str, Any]) -> list[str]:
-    """Say what was not measured, and what it needs."""
+    """Return a sentence for each score that was not measured, with the missing input."""
     lines = [
         f"{measure['title']}: {measure['status']}"
         for measure in scores["measures"].values()
@@ -138,7 +138,7 @@ def _print(tables: list[ScoreTable], words: str) -> "Console":
 
 
 def _lines(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every line of the table: its words and its scores by measure."""
+    """Yield every line of the table: label, and scores by measure."""
     for name, words in ROWS.items():
         for mode in ("zc", "z", "c"):
             if mode in part.get(name, {}):
@@ -159,7 +159,7 @@ def _scores_table(title: str, scores: dict[str, Any], part: dict[str, Any], name
 
 
 def _predictions_table(scores: dict[str, Any]) -> ScoreTable:
-    """Set the correlations of decoded z and c beside what their repeats leave possible."""
+    """Tabulate the correlations of decoded z and c, with their noise ceilings."""
     rows = []
     for name, words in ROWS.items():
         if "z_correlation" not in scores.get(name, {}):
@@ -175,7 +175,7 @@ def _predictions_table(scores: dict[str, Any]) -> ScoreTable:
 
 
 def _comparisons_table(scores: dict[str, Any], names: list[str]) -> ScoreTable:
-    """Show how far mode zc is from each control."""
+    """Tabulate the differences between mode zc and each control."""
     rows = []
     for row, words in ROWS.items():
         if row not in scores["comparisons"]:

@@ -41,7 +41,7 @@ class BoldTrials(NamedTuple):
 
 
 class SubjectRuns:
-    """A subject's runs with BOLD, in chosen voxels. A run is read when it is needed, and not kept.
+    """A subject's runs with BOLD, in chosen voxels. Each run is read when it is needed, and then dropped.
 
     Parameters
     ----------
@@ -78,15 +78,15 @@ class SubjectRuns:
 
     def read_training(self) -> list[FinishedRun]:
         """Read the few runs that priors are learned from."""
-        return [self._read(run) for run in self._training]
+        return [self._read(run) for run in self.training]
 
     def training_mean(self) -> Array:
         """Return the mean volume of the runs that priors are learned from: (X, Y, Z) float32."""
-        return np.mean([self._tree.bold_mean(self._subject, run.session, run.run) for run in self._training], axis=0)
+        return np.mean([self._tree.bold_mean(self._subject, run.session, run.run) for run in self.training], axis=0)
 
     @property
-    def _training(self) -> list[RunTrials]:
-        """Runs spread evenly over all runs."""
+    def training(self) -> list[RunTrials]:
+        """The training runs, spread evenly over all runs."""
         last = len(self.trials) - 1
         return [self.trials[n] for n in np.unique(np.linspace(0, last, N_PRIOR_RUNS).round().astype(int))]
 
@@ -102,16 +102,20 @@ class SubjectRuns:
         BoldError
             If no run goes on long enough for an estimate.
         """
-        rows, voxels = [], []
-        for run, (event_number, betas) in zip(self.trials, estimates, strict=True):
-            shown = event_number < len(run.rows)
-            rows.append(run.rows[event_number[shown]])
-            voxels.append(betas[shown])
-        if not sum(map(len, rows)):
+        shown = [event_number < len(run.rows) for run, (event_number, _) in zip(self.trials, estimates, strict=True)]
+        rows = np.empty(sum(map(np.count_nonzero, shown)), np.int64)
+        if not len(rows):
             raise BoldError(
                 f"subject {self._subject}: no BOLD series goes on for 4 s after a picture's onset; give longer runs"
             )
-        return BoldTrials(np.concatenate(rows), np.concatenate(voxels))
+        voxels = np.empty((len(rows), len(self._voxel_index)), np.float32)
+        start = 0
+        for run, (event_number, betas), chosen in zip(self.trials, estimates, shown, strict=True):
+            stop = start + np.count_nonzero(chosen)
+            rows[start:stop] = run.rows[event_number[chosen]]
+            voxels[start:stop] = betas[chosen]
+            start = stop
+        return BoldTrials(rows, voxels)
 
 
 def check_bold(config: Config, data: DataSet) -> None:
@@ -160,7 +164,9 @@ def estimates_after(
 
     Parameters
     ----------
+    delays_s : tuple of float
     wanted : array of shape (n_trials_of_subject,), bool
+        The trials to estimate.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Weights of a new participant from recorded sessions, and how good they are while a calibration goes on."""
+"""Fits a new participant's weights on recorded sessions, and scores the weights during the calibration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """Where the pictures that trials name are, and what describes them; `captioner` is a model's folder."""
+class ShownPictures:
+    """Folder of the trials' pictures, and their captions: a table, or the folder of a captioning model."""
 
     stimuli: Path
     captions: Path | None = None
@@ -38,10 +38,10 @@ class Shown:
 
 @dataclass
 class SessionFit:
-    """Fits on recorded sessions again and again: model, captioner and encoded pictures are kept from fit to fit."""
+    """Fits on recorded sessions repeatedly. The model, the captioner and encoded pictures are kept between fits."""
 
     config: Config
-    shown: Shown
+    shown: ShownPictures
     _encoded: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     _ldm: "LatentDiffusionModel | None" = None
     _describe: tuple[str, Describe] | None = None
@@ -49,13 +49,13 @@ class SessionFit:
     def fit(self, paths: Sequence[Path]) -> tuple[Path, Calibration]:
         """Fit on the sessions; write weights, candidates and a model card; return the weights' path and the score.
 
-        Every fit has a file of its own, named by its content: a daemon may be using an earlier one.
+        A weights file is named by its content. So a fit never overwrites a file that a daemon uses.
 
         Raises
         ------
         BraindError
-            Sessions that cannot be read together, pictures or captions that are missing, masks of another grid, trials
-            that are too few.
+            If the sessions cannot be read together, pictures or captions are missing, masks have another grid, or
+            there are too few trials.
         """
         from ...models.scores.left_out import two_way_left_out
 
@@ -96,7 +96,7 @@ class SessionFit:
     def _encode(
         self, data: DataSet, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int, work: Path | None
     ) -> tuple[Array, Array]:
-        """Do as `encode_targets`, for pictures that were not encoded before."""
+        """Encode pictures as `encode_targets` does, but each picture only once."""
         assert isinstance(data, RecordedSessions)
         names = {int(number): f"{data.picture_names[number]}\n{data.captions(number)}" for number in nsd_ids}
         new = np.array([number for number, name in names.items() if name not in self._encoded], np.int64)
@@ -108,9 +108,10 @@ class SessionFit:
 
 
 def with_regions(config: Config, z_rois: Sequence[str], c_rois: Sequence[str]) -> Config:
-    """Return the settings with these regions; where none are given, the settings' mask files, or all that is recorded.
+    """Return the settings with the given regions.
 
-    The settings' labels name regions of an atlas, which a recorded session does not have.
+    Without given regions, the settings' mask files are used; without mask files, all recorded voxels. Labels in the
+    settings are ignored: they name regions of an atlas, and a recorded session has no atlas.
     """
     chosen = {
         name: list(given) or [roi for roi in getattr(config.fit, name) if is_nifti_name(roi)] or [RECORDED]
@@ -127,12 +128,14 @@ def follow_calibration(
     say: Callable[[str], None],
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> None:
-    """After each run that ends in the daemon's session, fit on what there is, and have the daemon tell its viewers.
+    """Fit after each run that ends in the daemon's session, and send the score to the viewers.
 
     Parameters
     ----------
-    earlier : sessions of the same participant from before
-    say : takes a line for the operator: the weights' path and their score, or why there are none yet
+    earlier : sequence of Path
+        Earlier sessions of the same participant.
+    say : callable
+        Shows the operator a line: the weights' path and score, or the reason why a fit failed.
     """
     fitted = "", 0
     while not is_stopped():
@@ -151,7 +154,7 @@ def follow_calibration(
 
 
 def words_of(calibration: Calibration) -> str:
-    """Return a calibration's score for people."""
+    """Return a calibration's score as a sentence."""
     return (
         f"{calibration.n_trials} trials of {calibration.n_pictures} pictures in {calibration.minutes:.1f} minutes: "
         f"two-way {calibration.two_way:.2f} ({calibration.low:.2f}–{calibration.high:.2f}, chance 0.50)"

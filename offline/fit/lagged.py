@@ -1,4 +1,4 @@
-"""The lagged ridge on a subject's recorded BOLD runs: fitting it, and the windows of trials that it is scored on."""
+"""Fits the lagged ridge on a subject's recorded BOLD runs, and makes the windows that it decodes."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -26,14 +26,14 @@ DELAYS_S = {str(delay_s): delay_s for delay_s in SECONDS_AFTER_ONSET} | {"final"
 def fit_lagged(
     tree: BoldDataSet, subject: int, weights: Weights, training: "TrainingTrials", settings: "FitSettings"
 ) -> LaggedRidge:
-    """Fit a decoder for each delay, on the trials with BOLD of pictures that are not held out.
+    """Fit a decoder for each delay, on the training trials with BOLD.
 
     Parameters
     ----------
     weights : Weights
-        The subject's for BOLD: which voxels z and c are decoded from.
+        The subject's weights for BOLD: their voxels are used.
     training : TrainingTrials
-        Of the weights: z and c of the pictures that are not held out, by rising 73k id.
+        The weights' training trials: their z and c are used, by rising 73k id.
     settings : FitSettings
     """
     from ...models.ridge.fit_maps import fit_maps
@@ -51,8 +51,8 @@ def fit_lagged(
     for delay, delay_s in DELAYS_S.items():
         at_delay = {delay: delay_s}
         found = windows_after(tree, subject, weights.voxel_index, signal_std, at_delay, ~trials.is_shared)[delay]
-        shown = np.searchsorted(picture_ids, trials.nsd_id[found.rows])
-        windows_of_delay = replace(training, voxels=found.voxels, picture_of_trial=shown, **columns)
+        picture_of_trial = np.searchsorted(picture_ids, trials.nsd_id[found.rows])
+        windows_of_delay = replace(training, voxels=found.voxels, picture_of_trial=picture_of_trial, **columns)
         with progress_bar("fitting the lagged ridge") as report:
             fitted = fit_maps(
                 windows_of_delay,
@@ -74,11 +74,19 @@ def windows_after(
     wanted: Array,
     report: Report | None = None,
 ) -> dict[str, BoldTrials]:
-    """Return trials' windows that end so many seconds after onset, by delay: rows rising, and windows for voxels.
+    """Return the windows that end at delays after onset, by delay, with rows rising.
 
     Parameters
     ----------
+    delays_s : dict of float
+        Delays in seconds, by name.
     wanted : array of shape (n_trials_of_subject,), bool
+        The trials whose windows are made.
+
+    Returns
+    -------
+    windows : dict of BoldTrials
+        `voxels` holds the windows: (n_trials, N_LAGS * n_voxels) float32.
     """
     rows, found = {delay: [] for delay in delays_s}, {delay: [] for delay in delays_s}
     runs = SubjectRuns(tree, subject, voxel_index)

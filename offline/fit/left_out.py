@@ -1,5 +1,6 @@
-"""Training trials decoded by weights whose fit left their pictures out: what settings are chosen on, and what the
-few-step denoiser is trained on. The shared pictures stay out of both.
+"""Decodes training trials by cross-validation: each trial by weights that were fitted without its picture.
+
+Settings are chosen on these decodes, and the few-step denoiser is trained on them. Shared pictures are never used.
 """
 
 from dataclasses import dataclass, replace
@@ -20,18 +21,18 @@ from ..from_settings import load_ldm
 from .subject import card_of
 from .targets import encode_targets, picture_size_of_z
 
-# The whole profile would search eleven penalties in every fold; nearly all targets choose this one.
+# The live profile searches eleven penalties in every fold. Nearly all targets choose this penalty.
 ONE_PENALTY = replace(PROFILES["live"], penalties=(1e4,), folds=3)
 
 
 @dataclass(frozen=True, eq=False)
 class PictureSplits:
-    """A subject's training trials, to be fitted on some of the pictures and decoded on the others.
+    """A subject's training trials, for fits on some pictures and decodes of the other pictures.
 
     Parameters
     ----------
     trials : TrainingTrials
-        Of pictures that are not shared; voxels in % signal change.
+        Trials of pictures that are not shared; voxels in % signal change.
     nsd_ids : array of shape (n_pictures,), int
         0-based 73k ids of the trials' pictures.
     card : WeightsCard
@@ -64,12 +65,14 @@ class PictureSplits:
 
 
 def decode_left_out(splits: PictureSplits, n_folds: int) -> dict[str, Array]:
-    """Decode every trial by a fit that left its picture out.
+    """Decode every trial by a fit without the trial's picture.
 
     Returns
     -------
-    z, c : arrays of shape (n_trials, *latent_shape) and (n_trials, *text_shape), float16, decoded
-    seen_z, seen_c : the same of the pictures that were seen
+    z, c : arrays of shape (n_trials, *latent_shape) and (n_trials, *text_shape), float16
+        Decoded targets.
+    seen_z, seen_c : arrays of the same shapes, float16
+        True targets of the seen pictures.
     """
     trials = splits.trials
     z, c = (np.empty((len(trials), *one.shape[1:]), np.float16) for one in (trials.z, trials.c))
@@ -80,7 +83,7 @@ def decode_left_out(splits: PictureSplits, n_folds: int) -> dict[str, Array]:
         z[rows], c[rows] = splits.fit_without(left_out, ONE_PENALTY).predict(trials.voxels[rows])
     seen = trials.picture_of_trial
     decoded = {"z": z, "c": c, "seen_z": trials.z[seen], "seen_c": trials.c[seen]}
-    # safetensors writes memory as it lies, and the autoencoder's latents may lie with channels last
+    # safetensors ignores strides, and the autoencoder's latents may have channels last.
     return {name: np.ascontiguousarray(value, np.float16) for name, value in decoded.items()}
 
 
@@ -89,7 +92,7 @@ def decode_left_out(splits: PictureSplits, n_folds: int) -> dict[str, Array]:
 @click.option("--n-folds", default=5, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
 def main(subject: int, n_folds: int, state: Path) -> None:
-    """Decode a subject's training trials, each by a fit that left its picture out, for `train_few_step.py`."""
+    """Decode a subject's training trials, each by a fit without its picture, for `train_few_step.py`."""
     from safetensors.numpy import save_file
 
     state.mkdir(parents=True, exist_ok=True)

@@ -47,10 +47,12 @@ class RunWithTrials:
 
     @property
     def hello(self) -> Hello:
+        """The run's hello."""
         return self.record.hello
 
     @property
     def minutes(self) -> float:
+        """The run's duration, in minutes."""
         return len(self.volumes) * self.hello.tr_s / 60
 
     def onset_s(self, trial: Volume | Event) -> float:
@@ -74,7 +76,7 @@ class RunWithTrials:
 
 
 def read_run_with_trials(recording: Recording, record: RunRecord, session: int, number: int) -> RunWithTrials | None:
-    """Return a run with its trials, or None if no trial of the run has a final estimate.
+    """Return a run with its trials. Without trials, or before any trial's final estimate, return None.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""Recorded sessions as a data set: what a daemon journaled of a participant, read as NSD's folder or a BIDS one is.
+"""Recorded sessions as a data set: reads a participant's journals with the interface of NSD and BIDS folders.
 
-A trial is a volume of a `beta` run, or an onset of a `bold` run, that names its picture.
+A trial is a volume of a `beta` run or an onset of a `bold` run. Each trial names its picture.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,15 +23,24 @@ Describe = Callable[[Array], list[str]]
 
 
 class RecordedSessions:
-    """Sessions of one participant. Methods raise DataSetError or JournalError, which name the file and what to do.
+    """Recorded sessions of one participant.
 
     Parameters
     ----------
-    paths : the sessions' journals
-    stimuli : folder of the pictures that trials name, by file or by file name without ending
-    captions : table as a BIDS data set's `stimuli/captions.tsv`, of which only `stim_file` and `caption` must be
-        there; it goes before captions that trials name
-    describe : writes captions of pictures that have none; its name goes into `captioner`
+    paths : sequence of Path
+        The sessions' journals.
+    stimuli : Path
+        Folder of the pictures. Trials name a picture by its file name, with or without extension.
+    captions : Path, optional
+        Table with the columns of a BIDS data set's `stimuli/captions.tsv`; only `stim_file` and `caption` are
+        required. Its captions replace the trials' captions.
+    describe : tuple of (str, Describe), optional
+        Name and function of the captioner for pictures without captions. The name becomes `captioner`.
+
+    Raises
+    ------
+    DataSetError, JournalError
+        Methods raise them too. They name the file and the remedy.
     """
 
     def __init__(
@@ -70,19 +79,19 @@ class RecordedSessions:
 
     @property
     def kind(self) -> Kind:
-        """What a volume is."""
+        """What a volume holds: a trial's beta, or BOLD."""
         return self._runs[0].hello.kind
 
     @property
     def minutes(self) -> float:
-        """How long the runs with trials took."""
+        """Total duration of the runs with trials, in minutes."""
         return sum(run.minutes for run in self._runs)
 
-    # ── a data set ──────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the data set ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def estimates(self) -> str:
-        """Which single-trial responses these are: as sent, or to be estimated from BOLD."""
+        """Kind of the single-trial responses: recorded betas, or estimates from BOLD."""
         return "bold" if self.kind == "bold" else "recorded betas"
 
     def subjects(self) -> list[int]:
@@ -90,7 +99,7 @@ class RecordedSessions:
         return [self.subject]
 
     def is_simulated(self) -> bool:
-        """Say whether a sender said that nobody was scanned."""
+        """Return whether any run's sender declared simulated data."""
         return any(run.hello.simulated for run in self._runs)
 
     def shape(self, subject: int) -> tuple[int, int, int]:
@@ -109,7 +118,7 @@ class RecordedSessions:
         return (n_runs == len(self._runs)).reshape(self.shape(subject))
 
     def roi_mask(self, subject: int, labels: list[str]) -> Array:
-        """Return where any of the mask files is; `recorded` is everything that was: (X, Y, Z) bool."""
+        """Return the union of mask files and, for `recorded`, of all recorded voxels: (X, Y, Z) bool."""
         mask = np.zeros(self.shape(subject), bool)
         for label in labels:
             if label == RECORDED:
@@ -124,7 +133,7 @@ class RecordedSessions:
         return mask
 
     def trials(self, subject: int) -> Trials:
-        """Return the trials in the order in which they were shown."""
+        """Return the trials in the order of presentation."""
         self._check_subject(subject)
         shown = [(run, number, trial) for run in self._runs for number, trial in enumerate(run.shown)]
         pictures = [
@@ -147,7 +156,7 @@ class RecordedSessions:
         return np.concatenate([run.voxels(voxel_index) for run in self._runs if run.session in sessions])
 
     def pictures(self, nsd_ids: Array | list[int]) -> Array:
-        """Return pictures in the order asked for, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
+        """Return pictures in the order of `nsd_ids`, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
         return self._stimuli.read(nsd_ids)
 
     def captions(self, nsd_id: int) -> list[str]:
@@ -155,14 +164,14 @@ class RecordedSessions:
         return self._stimuli.pictures[nsd_id].captions
 
     def novel_kind_ids(self) -> list[int]:
-        """List the test pictures that the table marks as of kinds that no training picture shows."""
+        """List the pictures that the table marks as novel: no training picture shows their kind of object."""
         return [number for number, picture in enumerate(self._stimuli.pictures) if picture.novel]
 
     # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def bold_tr_s(self) -> float:
-        """Return the time from one volume to the next, s."""
+        """The TR, in s."""
         return self._runs[0].hello.tr_s
 
     def bold_runs(self, subject: int, session: int) -> list[int]:
@@ -196,7 +205,7 @@ class RecordedSessions:
     def _run(self, session: int, run: int) -> RunWithTrials:
         return next(one for one in self._runs if (one.session, one.run) == (session, run))
 
-    # ── what was shown ──────────────────────────────────────────────────────────────────────────────────────────────
+    # ── the pictures ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _check_subject(self, subject: int) -> None:
         if subject != self.subject:
@@ -204,7 +213,7 @@ class RecordedSessions:
 
     @cached_property
     def picture_names(self) -> list[str]:
-        """The pictures' files below the stimuli's folder, by number."""
+        """The picture files, relative to the folder of the stimuli, by picture number."""
         return [picture.stim_file for picture in self._stimuli.pictures]
 
     def _caption_the_rest(self, describe: tuple[str, Describe] | None) -> None:

@@ -1,4 +1,4 @@
-"""Responses that weights are fitted on: betas, or causal estimates from BOLD, of the voxels of the chosen ROIs."""
+"""Reads the responses for a fit in the chosen ROIs: betas, or causal estimates from BOLD."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,20 +31,20 @@ RESPONSE_WORDS = {
 
 @dataclass(frozen=True, eq=False)
 class RecordedResponses:
-    """Single-trial responses of a subject, as the data set has them.
+    """Single-trial responses of a subject, for training and held-out pictures.
 
     Parameters
     ----------
     voxel_index, z_positions, c_positions : arrays of int64
         From `union_index`.
     trials : Trials
-        Held-out pictures' trials too.
+        Trials of training and held-out pictures.
     voxels : array of shape (n_trials, n_voxels), float32
         % signal change, or z-scored within the session.
     prior : BoldPrior, optional
-        Known of the subject's BOLD before a run; only of weights for BOLD.
+        The subject's BOLD prior; only for weights of kind bold.
     estimates : BoldTrials, optional
-        Causal estimates of the trials with BOLD; only where `voxels` are betas.
+        Causal estimates of the trials with BOLD; only if `voxels` are betas.
     """
 
     voxel_index: Array
@@ -73,7 +73,8 @@ def read_responses(config: Config, tree: DataSet, subject: int, kind: Kind) -> R
     ------
     RoiError, BoldError
     DataSetError
-        If no trial shows a training picture or, but for a recorded session, none shows a held-out picture.
+        If no trial shows a training picture, or no trial shows a held-out picture. Recorded sessions need no held-out
+        picture.
     """
     from .bold import check_bold, read_bold
 
@@ -98,12 +99,12 @@ def read_responses(config: Config, tree: DataSet, subject: int, kind: Kind) -> R
 
 
 def training_responses(recorded: RecordedResponses, z: Array, c: Array) -> "tuple[Responses, str]":
-    """Choose the responses to training pictures that weights are fitted on, and name them for the card.
+    """Choose the training responses for the fit, and describe them for the model card.
 
     Parameters
     ----------
     z, c : arrays of shape (n_pictures, ...), float
-        Of `recorded.training_ids`. Weights for BOLD are fitted on the responses that predict them best.
+        Targets of `recorded.training_ids`. Weights for BOLD are fitted on the responses that predict z and c best.
     """
     from ...models.bold.responses import Responses, choose_responses
     from ...models.ridge.picture_prior import principal_components
@@ -126,7 +127,7 @@ def training_responses(recorded: RecordedResponses, z: Array, c: Array) -> "tupl
 
 
 def _check_split(tree: DataSet, subject: int, is_test: Array) -> None:
-    """Refuse trials without training pictures or held-out pictures; only a recorded session may lack the latter."""
+    """Refuse trials without training pictures or held-out pictures. Recorded sessions may lack held-out pictures."""
     may_lack_test = isinstance(tree, RecordedSessions)
     for n, what in ((is_test.sum() or may_lack_test, "held-out"), ((~is_test).sum(), "training")):
         if not n:

@@ -1,4 +1,4 @@
-"""`braind fit`: a subject's responses and pictures are read, encoded and fitted, and the weights are written."""
+"""`braind fit`: reads a subject's responses, encodes the pictures, fits the weights and writes them."""
 
 import logging
 import shutil
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A fit's result: weights, the candidate pictures, and the trials that the weights were fitted on."""
+    """A fit's result: weights, candidate pictures, and the training trials."""
 
     weights: Weights
     candidates: Candidates
@@ -53,11 +53,11 @@ class Fitted:
 def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: bool = False) -> Path:
     """Fit a subject's weights on all trials of pictures that are not held out; return the weights' path.
 
-    Weights of kind bold decode trials as estimated while a run goes on, and hold what is known of the subject's BOLD.
-    With them, the lagged ridge that they are compared with may be fitted too.
+    Weights of kind bold decode causal estimates, and hold the subject's BOLD prior. The lagged ridge, a baseline, can
+    be fitted with them.
 
-    Writes the candidate set (the shared pictures) and a model card beside them. An interrupted fit leaves finished
-    parts in the data folder's `unfinished`; the next fit with the same inputs and settings goes on from there.
+    The candidate set (the shared pictures) and a model card are written beside the weights. An interrupted fit leaves
+    checkpoints in the data folder's `unfinished`. The next fit with the same inputs and settings resumes from them.
     """
     tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
     path = weights_path(config, subject, kind)
@@ -90,7 +90,8 @@ def fit_data_set(
     ----------
     settings : FitSettings
         From `fit_settings_of`.
-    encode : in place of `encode_targets`, where some of the pictures have been encoded before
+    encode : Encode, optional
+        Replaces `encode_targets`, for callers that keep encoded pictures.
     """
     from ...models.fit import fit_weights
     from ...models.ridge.training_trials import TrainingTrials
@@ -99,7 +100,7 @@ def fit_data_set(
     recorded = read_responses(config, tree, subject, kind)
     z_px = picture_size_of_z(ldm, settings.profile.z_share)
     z, c = encode(tree, ldm, recorded.training_ids, z_px, settings.work)
-    # Without held-out pictures a decode is compared with the training pictures.
+    # Without held-out pictures, the training pictures are the candidates.
     candidate_ids, candidate_z, candidate_c = recorded.training_ids, z, c
     if len(recorded.held_out_ids):
         candidate_ids = recorded.held_out_ids
@@ -135,7 +136,7 @@ def fit_data_set(
 def card_of(
     config: Config, tree: DataSet, subject: int, ldm: "LatentDiffusionModel", z: Array, c: Array
 ) -> WeightsCard:
-    """Describe weights that are fitted on a data set's trials, with targets z and c of its pictures."""
+    """Return the card of weights that are fitted on a data set's trials with targets z and c."""
     return WeightsCard(
         subject=subject,
         shape=tree.shape(subject),
@@ -154,7 +155,7 @@ def card_of(
 
 
 def ready_weights(config: Config, subject: int) -> Path:
-    """Return the path of weights that fit the settings' model, fitting when they are missing or of another model."""
+    """Return the path of weights for the settings' model. Missing or outdated weights are fitted first."""
     path = weights_path(config, subject)
     try:
         Weights.load(path).check_ldm(ldm_fingerprint(config))

@@ -1,4 +1,4 @@
-"""Targets of the ridge: z and c of the pictures that trials showed, encoded by the latent diffusion model."""
+"""Encodes the ridge's targets: z and c of the trials' pictures, by the latent diffusion model."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from ...models.ldm.model import LatentDiffusionModel
 
 Encode = Callable[[DataSet, "LatentDiffusionModel", Array, int, Path | None], tuple[Array, Array]]
-"""Does as `encode_targets`."""
+"""A function with the parameters and results of `encode_targets`."""
 
-ENCODED_AT_ONCE = 256  # pictures; NSD's own weigh 0.5 MB each
+ENCODED_AT_ONCE = 256  # pictures; one NSD picture has 0.5 MB
 
 
 def picture_size_of_z(ldm: "LatentDiffusionModel", share: float) -> int:
-    """Return the side, in px, of the pictures that z encodes, for a share of the model's side."""
+    """Return the side, in px, of the pictures that z encodes: a share of the model's picture side."""
     return round(ldm.picture_px * share / ldm.factor) * ldm.factor
 
 
@@ -38,8 +38,8 @@ def encode_targets(
     z_px : int
         Side of the pictures that z encodes.
     work : Path, optional
-        Folder in which an interrupted encoding of the same pictures goes on. With it the results are memory maps of
-        files there: c of NSD's pictures takes 2 GB.
+        Folder of the checkpoints from which an interrupted encoding resumes. With `work`, the results are memory maps
+        of files in the folder: c of NSD's pictures takes 2 GB.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Figures of a report, as inline SVG that takes the page's colours, and pictures as data URIs."""
+"""Draws a report's figures as inline SVG with the page's colours, and pictures as data URIs."""
 
 import base64
 import io
@@ -20,7 +20,7 @@ from ...arrays import Array
 from ..evaluate.tables import CEILINGS, CONTROLS, RETRIEVAL, ROWS
 from .inputs import STEPS, Session
 
-# matplotlib knows no CSS: these stand for the page's colours until the figure is written
+# Placeholders: matplotlib knows no CSS, so these become the page's colours when the figure is written.
 THEME = {
     "#010203": "var(--ink)",
     "#010204": "var(--faint)",
@@ -35,7 +35,7 @@ STYLE: Any = {
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
     "axes.facecolor": "none", "figure.facecolor": "none", "legend.frameon": False, "axes.linewidth": 0.7,
 }  # fmt: skip
-# in rasters, which take no page colours
+# for rasters, which cannot use the page's colours
 BRAIN_RGBA, MASK_RGBA = (128, 128, 128, 70), {1: (0, 114, 178, 255), 2: (213, 94, 0, 255), 3: (170, 80, 160, 255)}
 N_SLICES = 12
 MOST_MEASURES = 5
@@ -48,7 +48,8 @@ def masks_figure(brain: Array, masks: Mapping[str, Array], affine: Array) -> Mar
     Parameters
     ----------
     brain : array of shape (X, Y, Z), bool
-    masks : "z" and "c" → array of shape (X, Y, Z), bool
+    masks : dict of array of shape (X, Y, Z), bool
+        By "z" and "c".
     affine : array of shape (4, 4), float
         Voxel indices to mm.
     """
@@ -82,7 +83,7 @@ def masks_figure(brain: Array, masks: Mapping[str, Array], affine: Array) -> Mar
 
 @matplotlib.rc_context(STYLE)
 def scores_figure(scores: dict[str, Any]) -> Markup:
-    """Draw mode zc of every row beside its controls and ceilings, measure by measure, with 95 % intervals."""
+    """Draw mode zc, controls and ceilings, one panel per measure, with 95 % intervals."""
     names = [
         name
         for name, measure in scores["measures"].items()
@@ -114,7 +115,7 @@ def scores_figure(scores: dict[str, Any]) -> Markup:
 
 @matplotlib.rc_context(STYLE)
 def latency_figure(session: Session) -> Markup:
-    """Draw, for every step, the share of volumes that had reached it so many ms after they arrived."""
+    """Draw the cumulative distribution of each step's latency, in ms after a volume's arrival."""
     figure = Figure(figsize=(11, 3))
     axis = figure.subplots()
     steps = [step for step in STEPS if session.times_s[step]]
@@ -139,12 +140,12 @@ def latency_figure(session: Session) -> Markup:
 
 
 def picture_uri(picture: Array, most_px: int) -> str:
-    """Return a picture (height, width, 3) uint8 as a data URI, made smaller if its width exceeds `most_px`."""
+    """Return a picture (height, width, 3) uint8 as a data URI, at most `most_px` wide."""
     return _uri(Image.fromarray(picture), most_px)
 
 
 def file_uri(path: Path, most_px: int) -> str:
-    """Return a picture file as a data URI, made smaller if its width exceeds `most_px`."""
+    """Return a picture file as a data URI, at most `most_px` wide."""
     with Image.open(path) as image:
         return _uri(image.convert("RGB"), most_px)
 
@@ -158,7 +159,7 @@ def _uri(image: Any, most_px: int) -> str:
 
 
 def _canonical(labels: Array, affine: Array) -> tuple[Array, Array]:
-    """Turn a volume so that its axes run to the right, the front and the top; return its affine too."""
+    """Reorient a volume to RAS+ axes; return the volume and its affine."""
     image: Any = nib.as_closest_canonical(nib.Nifti1Image(labels, affine))  # pyright: ignore[reportPrivateImportUsage]
     return np.asarray(image.dataobj), image.affine
 
@@ -170,7 +171,7 @@ def _svg(figure: Figure, name: str) -> Markup:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    # ids that only name a part: they would occur in every figure
+    # Ids of parts would repeat in every figure.
     text = re.sub(r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib\.axis|legend|Quad|Poly)\w*"', "", text)
     text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", text, count=1)
     for placeholder, colour in THEME.items():

@@ -1,4 +1,4 @@
-"""Pictures for a report: the best, median and worst decodes by a score, chosen by rule."""
+"""Chooses pictures for a report by rule: the best, median and worst decodes by a score."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MODES: "tuple[Mode, ...]" = ("z", "c", "zc")
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """One held-out picture and what became of it: pictures (px, px, 3) uint8 by `seen`, `z`, `c` and `zc`."""
+    """One held-out picture and its decodes: (px, px, 3) uint8 by `seen`, `z`, `c` and `zc`."""
 
     nsd_id: int
     caption: str
@@ -32,7 +32,7 @@ class Decoded:
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """Decodes in classes (best, median, worst) of a score, among `n_pictures`."""
+    """The best, median and worst decodes by a score, among `n_pictures`."""
 
     score: str
     n_pictures: int
@@ -40,14 +40,15 @@ class Gallery:
 
 
 def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> list[Gallery]:
-    """Decode every held-out picture in mode zc, and those that the rule takes in all modes.
+    """Decode every held-out picture in mode zc, and the chosen pictures in all modes.
 
-    The scores are PixCorr, as the protocol mindeye has it, and with simulated data the cosine of the demo's CLIP
-    embeddings of the decoded and the seen picture.
+    One score is PixCorr, as in the protocol mindeye. Simulated data have a second score: the cosine similarity of the
+    decoded and the seen picture in the demo's CLIP.
 
     Parameters
     ----------
-    averaged : decode the mean of a picture's repeats; by default its first trial
+    averaged : bool
+        Decode the mean of a picture's repeats. By default, decode the picture's first trial.
     """
     from ...models.scores.clip import PictureClip
     from ...models.scores.held_out import average_repeats, first_trials
@@ -68,7 +69,7 @@ def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> l
         (z,), (c,) = decoder.weights.predict(voxels[position : position + 1])
         return decoder.reconstructor.picture(z, c, mode)
 
-    # a first pass for the scores, so that no more than the chosen pictures are ever kept
+    # The first pass computes only scores: so only the chosen pictures are kept in memory.
     for position, nsd_id in enumerate(picture_ids):
         seen, decoded = decoder.tree.pictures([int(nsd_id)]), picture(position, "zc")[None]
         scores["PixCorr"].append(float(pixcorr(mindeye_pixels(seen), mindeye_pixels(decoded))[0]))
@@ -102,7 +103,7 @@ def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> l
 
 
 def choose(scores: Array) -> dict[str, list[tuple[int, int]]]:
-    """Return the best, the median and the worst by score, at most 4 each: class → (rank from 1, position)."""
+    """Return the best, median and worst decodes, at most 4 each: class → (rank from 1, position)."""
     order = np.argsort(-scores, kind="stable")
     n = max(1, min(MOST_IN_CLASS, len(order) // 3))
     middle = (len(order) - n) // 2

@@ -1,4 +1,4 @@
-"""A report's inputs beside the decoder: saved scores, an encoding analysis, and the journal of a session."""
+"""Reads a report's inputs: saved scores, an encoding analysis, and a session's journal."""
 
 import json
 import logging
@@ -16,24 +16,24 @@ from ...errors import BraindError
 
 SAME = ("subject", "weights", "ldm", "denoiser", "preset", "seed")  # of the scores and of the galleries
 STEPS = {"ack": "volume on disk", "scores": "scores", "xz": "coarse picture Xz", "xzc": "picture Xzc"}
-MESSAGES_AT_ONCE = 200  # pictures travel with them
+MESSAGES_AT_ONCE = 200  # few, since messages carry pictures
 
 log = logging.getLogger(__name__)
 
 
 class ReportError(BraindError):
-    """A missing or unfit input of a report."""
+    """An input of a report is missing or does not fit."""
 
     code = "report"
 
 
 def read_scores(path: Path, provenance: dict[str, Any], n_held_out: int) -> dict[str, Any]:
-    """Read what `braind evaluate --json` printed, of `n_held_out` pictures.
+    """Read the output of `braind evaluate --json` on `n_held_out` pictures.
 
     Raises
     ------
     ReportError
-        If it holds no scores, or those of another decoder or of other pictures than the report's.
+        If the file holds no scores, or scores of another decoder or of other pictures.
     """
     scores = _read_json(path, "scores; save what braind evaluate --json prints")
     needed = (
@@ -60,19 +60,19 @@ def read_scores(path: Path, provenance: dict[str, Any], n_held_out: int) -> dict
 
 @dataclass(frozen=True)
 class Encoding:
-    """An encoding analysis: the content of its `encoding.json`, and its figures."""
+    """An encoding analysis: the content of `encoding.json`, and the figures' paths by name."""
 
     result: dict[str, Any]
     figures: dict[str, Path]
 
 
 def read_encoding(folder: Path, provenance: dict[str, Any]) -> Encoding:
-    """Read what `braind encode` wrote into a folder.
+    """Read a folder that `braind encode` wrote.
 
     Raises
     ------
     ReportError
-        If it is no such folder, or that of another subject or diffusion model.
+        If the folder holds no encoding analysis, or an analysis of another subject or diffusion model.
     """
     path = folder / "encoding.json"
     result = _read_json(path, "encoding analysis; give the folder that braind encode wrote")
@@ -89,13 +89,16 @@ def read_encoding(folder: Path, provenance: dict[str, Any]) -> Encoding:
 
 @dataclass(frozen=True)
 class Session:
-    """A recorded session: how many volumes are in each state, and how long their decodes took.
+    """A recorded session: number of volumes in each state, and latencies of the decodes.
 
     Parameters
     ----------
-    hello : of the newest run
-    times_s : step → seconds since the volume arrived, one for each decode that has the step
-    provenances : different ones, in the order they came
+    hello : Hello
+        The newest run's hello.
+    times_s : dict of list of float
+        By step, each decode's time since its volume arrived.
+    provenances : list of Provenance
+        The distinct provenances, in the order of their first decodes.
     """
 
     name: str
@@ -107,7 +110,7 @@ class Session:
 
     @property
     def final_step(self) -> str:
-        """Return the last step that a volume went through."""
+        """Return the last step that any volume reached."""
         return next((step for step in reversed(STEPS) if self.times_s.get(step)), "")
 
     def statistics_ms(self, step: str) -> dict[str, float]:
@@ -119,7 +122,7 @@ class Session:
 
 @dataclass(frozen=True)
 class DamagedSession:
-    """A session whose journal cannot be read, and why; no path of this machine is in the reason."""
+    """A session whose journal cannot be read, and the reason, without paths of this machine."""
 
     name: str
     reason: str
@@ -133,19 +136,19 @@ class DamagedSession:
 
 @dataclass(frozen=True)
 class FoundSessions:
-    """What the data folder holds: the session to report, None if there is none, and all sessions that are damaged."""
+    """Sessions in the data folder: the session to report, if any, and all damaged sessions."""
 
     session: Session | None
     damaged: tuple[DamagedSession, ...] = ()
 
 
 def read_session(config: Config, subject: int, name: str | None = None) -> FoundSessions:
-    """Read a recorded session of a subject, by default the newest readable one. No file is changed.
+    """Read a recorded session of a subject, by default the newest readable session. No file is changed.
 
     Raises
     ------
     ReportError
-        If the named session is not there, or is another subject's.
+        If the named session is missing, or belongs to another subject.
     JournalError
         If the journal of the named session cannot be read.
     """
@@ -177,7 +180,7 @@ def read_session(config: Config, subject: int, name: str | None = None) -> Found
 
 
 def _opened_unix_s(path: Path, subject: int) -> float | None:
-    """Return when a session's newest run was opened; None if the session has no run or is another subject's."""
+    """Return the time when a subject's newest run in a session was opened, or None without such a run."""
     with Recording(path) as recording:
         record = recording.run(recording.newest_run())
         return recording.opened_unix_s() if record and record.hello.subject == subject else None

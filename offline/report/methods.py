@@ -23,7 +23,7 @@ RULES = {
     "tcd": "the trajectory consistency rule {zheng2024}",
 }
 GUIDANCE = {"full": "at every call", "first": "at the first call only"}
-# whose network a measure looks through, by how the measure's name begins
+# reference of the network behind a measure, by the start of the measure's name
 NETWORKS = {
     "ssim": "wang2004", "alexnet": "krizhevsky2012", "inception": "szegedy2016", "efficientnet": "tan2019",
     "swav": "caron2020", "clip": "radford2021",
@@ -32,7 +32,7 @@ NETWORKS = {
 
 @dataclass(frozen=True)
 class Data:
-    """What was recorded: `estimates` is the version of the single-trial responses, `bids` a BIDS folder's name."""
+    """The recorded data. `estimates`: version of the single-trial responses; `bids`: name of the BIDS folder."""
 
     subject: int
     simulated: bool
@@ -46,7 +46,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Model:
-    """The latent diffusion model: names of its folder ("" is the embedded demo) and of a fused LoRA; its networks."""
+    """The latent diffusion model. `name`: its folder, "" for the embedded demo; `lora`: file of the fused LoRA."""
 
     name: str
     lora: str
@@ -58,7 +58,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything that the methods are told from."""
+    """All inputs of the methods paragraphs."""
 
     version: str
     data: Data
@@ -73,7 +73,7 @@ class Facts:
 
 
 def paragraphs(facts: Facts) -> list[tuple[str, list[Segment]]]:
-    """Return the titles and the paragraphs, in segments of words and references."""
+    """Return titles and paragraphs; a paragraph is a list of segments, words or references."""
     parts = {
         "Data": _data(facts.data, facts.weights),
         "Decoding": _decoding(facts.weights),
@@ -230,12 +230,12 @@ def _list(words: Any) -> str:
 
 
 def labels(rois: tuple[str, ...]) -> list[str]:
-    """Return the names of ROIs: labels as they are, mask files without their folders."""
+    """Return the names of ROIs: labels unchanged, mask files without folders."""
     return [Path(roi).name if roi.endswith((".nii", ".nii.gz")) else roi for roi in rois]
 
 
 def number(value: float) -> str:
-    """Write a number with its power of ten, where it has one."""
+    """Format a number; large and small numbers get a power of ten."""
     if value >= 1000 or (value and value < 1e-3):
         mantissa, exponent = f"{value:.1e}".split("e")
         digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -1,14 +1,14 @@
-"""The works that a report's methods cite, and how a paragraph cites them."""
+"""The works that a report's methods cite, and the parser of citations in a paragraph."""
 
 import re
 from typing import NamedTuple
 
 Segment = tuple[str, str]
-"""Words, or "" and the key of a reference."""
+"""Words and "", or "" and a reference's key."""
 
 
 class Reference(NamedTuple):
-    """A work as it is cited: in the text, in the list, and where it is found."""
+    """A cited work: `short` in the text, `full` in the list of references, and its URL."""
 
     short: str
     full: str
@@ -131,12 +131,12 @@ REFERENCES = {
 
 
 def segments(text: str) -> list[Segment]:
-    """Split "words {key} words" into segments; several keys in one pair of braces are parted by commas.
+    """Split "words {key} words" into segments. Commas separate several keys in one pair of braces.
 
     Raises
     ------
     KeyError
-        If a key is no reference's.
+        If a key is not in `REFERENCES`.
     """
     found: list[Segment] = []
     for part in re.split(r"(\{[a-z]+\d{4}(?:,[a-z]+\d{4})*\})", text):
@@ -151,6 +151,6 @@ def segments(text: str) -> list[Segment]:
 
 
 def cited(texts: list[tuple[str, list[Segment]]]) -> dict[str, Reference]:
-    """Return the references that paragraphs cite, in the list's order."""
+    """Return the references that paragraphs cite, in the order of `REFERENCES`."""
     keys = {key for _, parts in texts for _, key in parts}
     return {key: reference for key, reference in REFERENCES.items() if key in keys}

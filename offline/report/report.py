@@ -1,4 +1,4 @@
-"""`braind report`: everything about one subject's decoder in one HTML file that stands alone."""
+"""`braind report`: documents one subject's decoder in one self-contained HTML file."""
 
 import os
 import platform
@@ -46,15 +46,19 @@ def write_report(
 
     Parameters
     ----------
-    scores_path : what `braind evaluate --json` printed; without it, the pictures are scored here, by protocol mindeye
-    encoding_path : the folder that `braind encode` wrote
-    session_name : a recorded session; the subject's newest readable one by default
-    averaged : galleries of averaged repeats, not of first trials
+    scores_path : Path, optional
+        Output of `braind evaluate --json`. By default, the decoder is scored here by the protocol mindeye.
+    encoding_path : Path, optional
+        Folder that `braind encode` wrote.
+    session_name : str, optional
+        A recorded session. The default is the subject's newest readable session.
+    averaged : bool
+        Galleries show averaged repeats, not first trials.
 
     Raises
     ------
     ReportError
-        If an input is missing or made with another decoder, or the file cannot be written.
+        If an input is missing or was made with another decoder, or the file cannot be written.
     """
     if not out.parent.is_dir():
         raise ReportError(f"{out.parent} is no folder; make it first, or give another -o")
@@ -86,7 +90,7 @@ def render(
     *,
     averaged: bool,
 ) -> str:
-    """Return the page."""
+    """Return the report as HTML."""
     session = recorded.session
     facts = facts_of(decoder, scores, session, encoding)
     methods = paragraphs(facts)
@@ -133,7 +137,7 @@ def render(
 def facts_of(
     decoder: SubjectDecoder, scores: dict[str, Any], session: Session | None, encoding: Encoding | None
 ) -> Facts:
-    """Gather what the methods are told from."""
+    """Gather the inputs of the methods paragraphs."""
     trials, paths = decoder.tree.trials(decoder.subject), decoder.config.paths
     return Facts(
         version=__version__,
@@ -163,7 +167,7 @@ def facts_of(
 
 
 def voxel_masks(decoder: SubjectDecoder) -> dict[str, Array]:
-    """Return where z and c are decoded from: (X, Y, Z) bool each."""
+    """Return the masks of the voxels that z and c are decoded from: (X, Y, Z) bool."""
     weights = decoder.weights
     masks = {}
     for name, part in (("z", weights.z), ("c", weights.c)):
@@ -174,7 +178,7 @@ def voxel_masks(decoder: SubjectDecoder) -> dict[str, Array]:
 
 
 def summary(scores: dict[str, Any], session: Session | None) -> list[tuple[str, str]]:
-    """Return the few numbers that stand at the top: value and words."""
+    """Return the key figures at the top of the report: value and label."""
     rows = [(f"{scores['n_pictures']:,}", "held-out pictures scored")]
     row, words = ("single", "single trials") if "single" in scores else ("averaged", "averaged repeats")
     for name in ("pixcorr", "clip", "clip_two_way"):
@@ -189,7 +193,7 @@ def summary(scores: dict[str, Any], session: Session | None) -> list[tuple[str, 
 
 
 def parameters(decoder: SubjectDecoder) -> dict[str, dict[str, str]]:
-    """Return the settings of fit and pictures: group → name → value."""
+    """Return the parameters of fit and pictures: group → name → value."""
     card, reconstructor, preset = decoder.weights.card, decoder.reconstructor, decoder.reconstructor.preset
     fit = {
         "profile": card.profile,
@@ -226,7 +230,7 @@ def parameters(decoder: SubjectDecoder) -> dict[str, dict[str, str]]:
 
 
 def provenance_rows(decoder: SubjectDecoder) -> dict[str, str]:
-    """Return what identifies data, weights and models: no path of this machine among it."""
+    """Return the identifiers of data, weights and models, without paths of this machine."""
     card, made = decoder.weights.card, decoder.provenance()
     return {
         "data set": card.nsd,
@@ -242,7 +246,7 @@ def provenance_rows(decoder: SubjectDecoder) -> dict[str, str]:
 
 
 def versions() -> Mapping[str, str]:
-    """Return the versions of what computed this, and on what kind of machine."""
+    """Return the versions of the software, and the platform."""
     import torch
 
     found = {"braind": __version__, "Python": platform.python_version()}

@@ -12,12 +12,11 @@ from braind.models.bold.hrf import response
 from braind.models.weights.bold_prior import BoldPrior
 from braind.offline.fit.bold import (
     BoldError,
+    SubjectRuns,
     check_bold,
     estimates_after,
     final_estimates,
-    prior_runs,
     read_bold,
-    recorded_runs,
 )
 
 TR_S, N_VOXELS, SHAPE = 2.0, 8, (2, 2, 2)
@@ -100,7 +99,7 @@ def test_an_estimate_sooner_after_onset_is_less_sure_of_the_response():
 
 @pytest.mark.parametrize(("n_runs", "chosen"), [(1, [1]), (3, [1, 2, 3]), (10, [1, 4, 7, 10])])
 def test_the_prior_is_learned_from_a_few_runs_spread_over_all(n_runs, chosen):
-    assert [run.session for run in prior_runs(Recorded(n_runs), 1)] == chosen
+    assert [run.session for run in SubjectRuns(Recorded(n_runs), 1, VOXELS).training] == chosen
 
 
 def test_a_learned_prior_knows_the_head_it_was_learned_in():
@@ -114,7 +113,7 @@ def test_a_subject_without_bold_is_refused_with_how_to_get_some():
     data = Recorded()
     data.bold_runs = lambda subject, session: []
     with pytest.raises(BoldError, match=r"subject 7 has no BOLD time series; .* nsddata_timeseries"):
-        recorded_runs(data, 7)
+        SubjectRuns(data, 7, VOXELS)
 
 
 def test_scaling_by_sessions_is_refused_for_bold(small_data):

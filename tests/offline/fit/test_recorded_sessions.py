@@ -29,7 +29,7 @@ from braind.models.weights.weights import Weights
 from braind.offline.fit import bold
 from braind.offline.fit import calibrate as calibrating
 from braind.offline.fit import subject as fitting
-from braind.offline.fit.calibrate import SessionFit, Shown, with_regions
+from braind.offline.fit.calibrate import SessionFit, ShownPictures, with_regions
 from braind.offline.fit.recorded_sessions import RecordedSessions
 from braind.offline.fit.targets import encode_targets
 
@@ -151,7 +151,7 @@ def test_weights_of_a_recorded_session_are_those_of_the_same_trials_in_nsds_form
     monkeypatch.setattr(calibrating, "encode_targets", encode_for_session)
     monkeypatch.setattr(fitting, "data_set_of", lambda config: FirstTrials(tree, N_TRIALS))
     of_nsd = Weights.load(fitting.fit_subject(settings(tmp_path / "nsd", masks, nsd=str(tree.root)), 1))
-    fit = SessionFit(settings(tmp_path, masks), Shown(stimuli, stimuli / "captions.tsv"))
+    fit = SessionFit(settings(tmp_path, masks), ShownPictures(stimuli, stimuli / "captions.tsv"))
     path, calibration = fit.fit([betas])
     own = Weights.load(path)
     assert own.card.scores["z_correlation"] == of_nsd.card.scores["z_correlation"] != 0
@@ -170,7 +170,7 @@ def test_weights_of_a_recorded_session_are_those_of_the_same_trials_in_nsds_form
     assert path.with_suffix(".md").is_file()
 
     # without a table of what is held out every picture is trained on, and is a candidate; none is encoded again
-    fit.shown = Shown(stimuli)
+    fit.shown = ShownPictures(stimuli)
     path, calibration = fit.fit([betas])
     n_pictures = len(list(stimuli.glob("*.png")))
     assert sum(asked) == n_pictures == calibration.n_pictures
@@ -215,9 +215,8 @@ def test_bold_runs_come_back_as_they_were_recorded(tree, bold_session, names, mo
     np.testing.assert_array_equal(own.voxels[in_first], nsd.voxels)
     assert (~in_first).sum() > 50
     # what later volumes are compared with is known from the recorded voxels alone
-    monkeypatch.setattr(
-        "braind.models.bold.fit_prior.fit_prior", lambda runs, report: BoldPrior.vague(len(voxel_index))
-    )
+    vague = BoldPrior.vague(len(voxel_index))
+    monkeypatch.setattr("braind.models.bold.fit_prior.fit_prior", lambda runs, progress: vague)
     prior, _ = bold.read_bold(data, 1, voxel_index)
     assert 0 < prior.misaligned_below < 1
     data.close()
@@ -325,4 +324,4 @@ def test_too_few_trials_and_no_session_are_refused(tree, few, stimuli, masks, tm
         RecordedSessions([tmp_path / "none.sqlite3"], stimuli)
     path = record(tree, tmp_path, few(), 4)
     with pytest.raises(FitError, match="4 pictures are too few for 3 folds"):
-        SessionFit(settings(tmp_path, masks), Shown(stimuli)).fit([path])
+        SessionFit(settings(tmp_path, masks), ShownPictures(stimuli)).fit([path])
