@@ -17,7 +17,7 @@ from support.serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_rando
 
 from braind.client import wire
 from braind.client.connection import connect
-from braind.daemon.front import Front
+from braind.daemon.ingest import Ingest
 from braind.daemon.journal.journal import Journal
 from braind.daemon.sessions import Sessions
 from braind.daemon.state import DaemonState
@@ -88,7 +88,7 @@ def parts_of_an_ack(daemon: Serving, n_rounds: int) -> dict[str, dict[str, float
     weights = daemon.weights
     times: dict[str, list[float]] = {"front": [], "read and check": [], "commit": [], "write and fdatasync": []}
     with tempfile.TemporaryDirectory(prefix="braind-bench-") as folder:
-        front = quiet_front(Path(folder) / "front", weights)
+        front = quiet_ingest(Path(folder) / "front", weights)
         front.take([bytes(frame) for frame in wire.encode(daemon.hello("parts"))])
         journal = Journal(Path(folder) / "alone.sqlite3")
         journal.open_run(daemon.hello("parts"), weights.fingerprint)
@@ -108,14 +108,14 @@ def parts_of_an_ack(daemon: Serving, n_rounds: int) -> dict[str, dict[str, float
     return {name: summary(values) for name, values in times.items()}
 
 
-def quiet_front(folder: Path, weights: Weights) -> Front:
+def quiet_ingest(folder: Path, weights: Weights) -> Ingest:
     """Return a front that hears no socket and wakes no decoder."""
     folder.mkdir()
     sessions = Sessions(folder, wait_for_disk=True)
     state = DaemonState(sessions, weights, preset="", policy="latest")
     no_socket: Any = None
     no_candidates = CandidateNames(np.zeros(0, np.int64), [])
-    return Front(no_socket, sessions, state, weights, no_candidates, store_volumes=False, wake=lambda _: None)
+    return Ingest(no_socket, sessions, state, weights, no_candidates, store_volumes=False, wake=lambda _: None)
 
 
 @contextmanager

@@ -1,16 +1,12 @@
-"""The outcome of each acked volume, and the crashes of the decoder that are counted against a volume."""
+"""The outcome of each acked volume: volumes are followed from their ack on, and each outcome is logged."""
 
 import logging
 
 from ..client.wire import Decode, Skipped
 from . import link
-from .journal.database import JournalError
 from .publish import is_last
 from .sessions import Sessions
 from .state import DaemonState
-
-MOST_CRASHES = 2
-"""After so many crashes over one volume, the daemon passes over the volume."""
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +30,11 @@ class Outcomes:
     def start(self, taking: link.Taking) -> None:
         """Note the volume that the decoder decodes now."""
         self._current = taking
+
+    def crashed(self) -> link.Taking | None:
+        """Return the volume that the decoder was decoding when it died. No volume is being decoded then."""
+        volume, self._current = self._current, None
+        return volume
 
     def clear(self) -> None:
         """Follow no volume any more: other weights are in use."""
@@ -60,27 +61,3 @@ class Outcomes:
         steps = "".join(f", {step} {1000 * seconds:.0f} ms" for step, seconds in steps_s.items())
         fields = {"session": session, "run": run, "index": index, "outcome": outcome, "seconds": steps_s}
         logger.info("run %s, volume %d: %s%s", run, index, outcome, steps, extra={"fields": fields})
-
-    def count_crash(self) -> None:
-        """Count a crash against the volume that the decoder was decoding.
-
-        After `MOST_CRASHES` crashes the journal gets the volume's `Skipped` message, and no decoder takes the volume.
-        """
-        blamed, self._current = self._current, None
-        journal = self._sessions.find(blamed.session) if blamed else None
-        if not blamed or not journal:
-            return
-        try:
-            if journal.count_crash(blamed.run, blamed.index) < MOST_CRASHES:
-                return
-            skipped = Skipped(
-                seq=self._state.last_seq + 1,
-                session=blamed.session,
-                run=blamed.run,
-                index=blamed.index,
-                reason=f"failed: the decoder process died over it {MOST_CRASHES} times",
-                failed=True,
-            )
-            journal.add_decode(skipped, outcome="failed")
-        except JournalError as error:
-            logger.error("%s", error)

@@ -24,7 +24,8 @@ from . import link
 from .access import check_loopback, lock_data_path
 from .checks import check_idle, check_same_grid
 from .control import Control
-from .front import Front
+from .crashes import count_crash
+from .ingest import Ingest
 from .logs import configure_logging
 from .outcomes import Outcomes
 from .preflight import load_weights, record_only
@@ -124,7 +125,7 @@ class Daemon:
             logger.info("recording: no weights for subject %d yet", self._weights.card.subject)
             self._announce_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
-        ingest = asyncio.create_task(self._front.serve(), name="ingest")
+        ingest = asyncio.create_task(self._ingest.serve(), name="ingest")
         stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
         tasks = [
             supervision,
@@ -161,7 +162,7 @@ class Daemon:
         """Give each socket its owner: the publisher, the front and the control, which is returned."""
         self._addresses = sockets.endpoints
         self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
-        self._front = Front(
+        self._ingest = Ingest(
             sockets.ingest, self._sessions, self._state, self._weights, candidates,
             store_volumes=self._config.serve.store_volumes,
             wake=self._wake,
@@ -220,12 +221,12 @@ class Daemon:
         )
         in_use = self._weights
         # Checked before files are read: reading files delays acks.
-        check_idle(in_use, self._front.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
+        check_idle(in_use, self._ingest.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
         weights = load_weights(in_use.card.subject, *_paths(decoder))
         check_same_grid(weights, in_use)
         candidates = Candidates.load(Path(decoder.candidates_path))
         self._weights, self._decoder = weights, decoder
-        self._front.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
+        self._ingest.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
         self._state.use(weights)
         self._outcomes.clear()
         self._supervisor.renew()
@@ -267,7 +268,9 @@ class Daemon:
         self._state.decoder_restarts += 1
         # The volume may have been decoded before the crash: publishing settles it.
         await self._publisher.publish_new()
-        self._outcomes.count_crash()
+        volume = self._outcomes.crashed()
+        if volume:
+            count_crash(volume, self._sessions, self._state)
         await self._publisher.publish_new()
 
     # ── stopping ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from running_daemon import AFFINE, SHAPE, LdmFacts, hello, random_candidates, ra
 from braind.client import wire
 from braind.config import load_config
 from braind.daemon import link
-from braind.daemon.front import Front
+from braind.daemon.ingest import Ingest
 from braind.daemon.sessions import Sessions
 from braind.daemon.sockets import bind_sockets
 from braind.daemon.state import DaemonState
@@ -34,7 +34,7 @@ def send_all(tmp_path):
         sockets = bind_sockets(load_config(None, {"serve": ports}).serve, SHAPE)
         sessions, lines = Sessions(tmp_path, wait_for_disk=False), []
         state = DaemonState(sessions, weights, preset="live-4", policy="all")
-        front = Front(sockets.ingest, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lines.append)
+        front = Ingest(sockets.ingest, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lines.append)
         serving = asyncio.create_task(front.serve())
         scanner = sockets.context.socket(zmq.DEALER)
         scanner.connect(sockets.endpoints.ingest)

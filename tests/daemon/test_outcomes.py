@@ -8,6 +8,7 @@ from running_daemon import LdmFacts, hello, random_weights
 
 from braind.client import wire
 from braind.daemon import link
+from braind.daemon.crashes import count_crash
 from braind.daemon.outcomes import Outcomes
 from braind.daemon.publish import message_of
 from braind.daemon.sessions import Sessions
@@ -53,9 +54,18 @@ def outcomes(sessions, state, caplog):
     return Outcomes(sessions, state)
 
 
-def crash(outcomes, taking=TAKING):
-    outcomes.start(taking)
-    outcomes.count_crash()
+@pytest.fixture
+def crash(outcomes, sessions, state):
+    """The decoder dies: over a volume that it has just started, or, without one, over what it was decoding."""
+
+    def crash(taking=TAKING):
+        if taking:
+            outcomes.start(taking)
+        volume = outcomes.crashed()
+        if volume:
+            count_crash(volume, sessions, state)
+
+    return crash
 
 
 def decode(stage):
@@ -66,39 +76,39 @@ def wake(index=0):
     return link.Wake(session="ses", run="run-01", index=index, arrived_s=1.0, ack_s=0.02)
 
 
-def test_a_volume_waits_again_after_its_first_crash(outcomes, sessions):
-    crash(outcomes)
+def test_a_volume_waits_again_after_its_first_crash(crash, sessions):
+    crash()
     assert sessions["ses"].counts() == {"waiting": 2}
     assert sessions.last_seq() == 0
 
 
-def test_a_volume_is_passed_over_after_its_second_crash_and_viewers_are_told(outcomes, sessions, state):
+def test_a_volume_is_passed_over_after_its_second_crash_and_viewers_are_told(crash, sessions, state):
     state.last_seq = 7
-    crash(outcomes)
-    crash(outcomes)
+    crash()
+    crash()
     assert sessions["ses"].counts() == {"failed": 1, "waiting": 1}
     (message,) = map(message_of, sessions.published(1, 10))
     assert (message.seq, message.index, message.failed) == (8, 0, True)
     assert "died over it 2 times" in message.reason
 
 
-def test_a_crash_is_counted_against_the_volume_at_which_it_happened(outcomes, sessions):
-    crash(outcomes)
-    crash(outcomes, link.Taking(session="ses", run="run-01", index=1))
+def test_a_crash_is_counted_against_the_volume_at_which_it_happened(crash, sessions):
+    crash()
+    crash(link.Taking(session="ses", run="run-01", index=1))
     assert sessions["ses"].counts() == {"waiting": 2}
 
 
-def test_a_crash_after_a_volume_was_settled_is_counted_against_no_volume(outcomes, sessions):
+def test_a_crash_after_a_volume_was_settled_is_counted_against_no_volume(outcomes, crash, sessions):
     for _ in range(3):
         outcomes.start(TAKING)
         outcomes.on_published(decode("xzc"))
-        outcomes.count_crash()
+        crash(None)
     assert sessions["ses"].counts() == {"waiting": 2}
 
 
-def test_a_crash_while_no_volume_is_decoded_is_counted_against_no_volume(outcomes, sessions):
-    crash(outcomes)
-    outcomes.count_crash()
+def test_a_crash_while_no_volume_is_decoded_is_counted_against_no_volume(crash, sessions):
+    crash()
+    crash(None)
     assert sessions["ses"].counts() == {"waiting": 2}
 
 

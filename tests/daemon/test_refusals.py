@@ -12,7 +12,7 @@ from running_daemon import PNG, LdmFacts, Peer, hello, random_candidates, random
 
 from braind.client import wire
 from braind.config import load_config
-from braind.daemon.front import Front
+from braind.daemon.ingest import Ingest
 from braind.daemon.sessions import Sessions
 from braind.daemon.sockets import LARGEST_PICTURE_BYTES, bind_sockets
 from braind.daemon.state import DaemonState
@@ -40,7 +40,7 @@ class FrontThread:
         sockets = bind_sockets(serve, WEIGHTS.card.shape)
         sessions = Sessions(self._folder, wait_for_disk=False)
         state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
-        front = Front(sockets.ingest, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+        front = Ingest(sockets.ingest, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
         self.address = sockets.endpoints.ingest
         serving = asyncio.create_task(front.serve())
         self._bound.set()

@@ -15,7 +15,7 @@ from braind.client.datasets.data_set import DataSetError
 from braind.client.datasets.nsd.tree import NsdTree
 from braind.client.replays.runs import beta_runs, bold_runs, picture_file
 from braind.config import candidates_beside, load_config
-from braind.daemon.front import Front
+from braind.daemon.ingest import Ingest
 from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
 from braind.daemon.state import DaemonState
@@ -75,7 +75,7 @@ def record(tree, folder, runs, most=None, trial=None):
     sessions = Sessions(folder, wait_for_disk=False)
     state = DaemonState(sessions, weights, preset="", policy="all")
     no_candidates = CandidateNames(np.empty(0, np.int64), ())
-    front = Front(None, sessions, state, weights, no_candidates, store_volumes=False, wake=lambda _: None)
+    front = Ingest(None, sessions, state, weights, no_candidates, store_volumes=False, wake=lambda _: None)
 
     def give(frames):
         assert not isinstance(answer := front.take(frames), wire.Refused), answer

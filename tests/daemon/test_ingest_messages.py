@@ -12,7 +12,7 @@ from msgspec import structs
 from running_daemon import LdmFacts, hello, random_candidates, random_weights, values, volume_frames
 
 from braind.client import wire
-from braind.daemon.front import Front
+from braind.daemon.ingest import Ingest
 from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
 from braind.daemon.state import DaemonState
@@ -42,7 +42,7 @@ def front(tmp_path_factory):
     sessions = Sessions(tmp_path_factory.mktemp("journals"), wait_for_disk=False)
     state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
     wakes = []
-    front = Front(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=wakes.append)
+    front = Ingest(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=wakes.append)
     front.take(wire.encode(hello()))
     front.take(wire.encode(hello(run="bold", kind="bold")))
     yield front
@@ -110,7 +110,7 @@ def test_numbers_that_no_scanner_gives_are_refused_with_the_bound(front):
 def test_the_clock_is_told_and_what_the_sender_makes_of_it_is_shown(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
     state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
-    front = Front(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    front = Ingest(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
     before_s = time.time()
     clock = front.take(wire.encode(wire.ClockRequest(sent_s=12.5)))
     assert clock.sent_s == 12.5
@@ -130,7 +130,7 @@ def test_bold_of_another_tr_than_the_weights_is_refused_at_hello(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
     weights = replace(WEIGHTS, card=structs.replace(WEIGHTS.card, kind="bold", tr_s=4 / 3), fingerprint="")
     state = DaemonState(sessions, weights, preset="live-4", policy="all")
-    front = Front(None, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    front = Ingest(None, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
     refused = front.take(wire.encode(hello(kind="bold", tr_s=2.0)))
     assert (refused.code, "a TR of 2 s, but the weights were fitted" in refused.sentence) == ("tr", True)
     assert isinstance(front.take(wire.encode(hello(kind="bold", tr_s=1.333))), wire.Welcome)
@@ -162,7 +162,7 @@ def test_a_pair_that_cannot_be_compared_is_refused_by_name_wherever_it_stands(fr
 def test_motion_that_a_sender_found_is_journaled_with_its_volume(tmp_path):
     sessions = Sessions(tmp_path, wait_for_disk=False)
     state = DaemonState(sessions, WEIGHTS, preset="live-4", policy="all")
-    front = Front(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    front = Ingest(None, sessions, state, WEIGHTS, CANDIDATES, store_volumes=False, wake=lambda _: None)
     front.take(wire.encode(hello(kind="bold")))
     motion = (0.1, 0.2, 0.3, 0.01, 0.02, 0.03)
     assert isinstance(front.take(volume_frames(0, motion=motion, roi_values=(5.0,))), wire.Ack)
@@ -185,7 +185,7 @@ def reads_of_runs(journal, action):
 
 def front_over(sessions, weights=WEIGHTS):
     state = DaemonState(sessions, weights, preset="live-4", policy="all")
-    return Front(None, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
+    return Ingest(None, sessions, state, weights, CANDIDATES, store_volumes=False, wake=lambda _: None)
 
 
 def send(front, indices, run="run-01"):

@@ -34,7 +34,7 @@ MANY_MISSING = 10
 logger = logging.getLogger(__name__)
 
 
-class Front:
+class Ingest:
     """Answers the messages of scanner clients.
 
     Parameters
