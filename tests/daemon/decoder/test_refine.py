@@ -96,8 +96,9 @@ def test_an_engine_that_fails_at_a_refined_picture_leaves_the_decoder_running(sm
             lines.put(link.Stop())
         raise RuntimeError("out of memory")
 
-    engine = stages._refiner.engine
-    stages._refiner.engine = SimpleNamespace(
+    sampler = stages._refiner.sampler
+    engine = sampler.engine
+    sampler.engine = SimpleNamespace(
         name=engine.name, networks=engine.networks, conditioned=engine.conditioned, predicted_noise=fail
     )
     decoder = Decoder(setup_line(tmp_path, decoder_settings(small), sessions=("ses",)), stages, lambda _: None)
