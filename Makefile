@@ -52,4 +52,4 @@ $(VENV)/stamp: pyproject.toml constraints.txt
 	mkdir -p .links && ln -sfn .. .links/braind
 
 clean: ## removes everything that was made
-	rm -rf $(VENV) .links build braind-demo.png *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .links build braind-demo.png *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,6 +1,6 @@
 """`make bench`: every figure of docs/benchmarks.md beside its competitor, in the same run.
 
-    python benchmarks/run.py                    # everything, ≤ 20 minutes on two idle cores
+    python benchmarks/run.py                    # everything, 13 and a half minutes on two idle cores
     python benchmarks/run.py pictures replay    # some parts
     python benchmarks/run.py --quick            # everything, a few rounds each: to know that it works
 

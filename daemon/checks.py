@@ -116,7 +116,7 @@ def check_idle(in_use: Weights, current_run: str, n_waiting: int) -> None:
 
 
 def check_same_grid(weights: Weights, in_use: Weights) -> None:
-    """Refuse weights of another grid than the daemon's (`code` shape or affine)."""
+    """Refuse weights whose grid differs from the daemon's (`code` shape or affine)."""
     try:
         in_use.check_volume(weights.card.shape, weights.card.affine)
     except BraindError as error:

@@ -150,8 +150,8 @@ class Ingest:
             _note_gap(volume, run)
             whole = payload[0] if self._store_volumes else None
             seen = payload[1] if volume.seen else None
-            outcome = "recorded" if run.weights.is_blank else "waiting"
-            run.add_volume(volume, voxels, seen=seen, whole=whole, state=outcome)  # 3. on disk from here
+            state = "recorded" if run.weights.is_blank else "waiting"
+            run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. on disk from here
         self._last_active_s = time.monotonic()
         return Ack(session=volume.session, run=volume.run, index=volume.index, duplicate=same is True)
 

@@ -4,14 +4,10 @@
 including the current trial, as would be possible during a scan. The first ten or so trials are then poorly scaled.
 """
 
-from typing import get_args
-
 import numpy as np
 
 from ..arrays import Array
 from ..choices import ZScore
-
-Z_SCORES: tuple[ZScore, ...] = get_args(ZScore)
 
 
 def z_score_sessions(voxels: Array, session_of_trial: Array, how: ZScore) -> Array:

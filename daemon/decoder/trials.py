@@ -19,7 +19,7 @@ from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
 from ..journal.records import NO_EVENT, Pair, Pending, VolumeState
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("braind.daemon.decoder")
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class RunEstimates:
         return list(self._ready)
 
     def trials(self, pending: Pending) -> list[Trial]:
-        """Return the trials of which a volume gave new estimates."""
+        """Return the trials whose estimates a volume updated."""
         return self._ready[pending]
 
     def is_provisional(self, pending: Pending) -> bool:

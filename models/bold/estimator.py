@@ -2,8 +2,9 @@
 
 A voxel's signal is a sum of trial responses, motion and a drifting baseline. Training runs give the amplitudes a prior.
 A Kalman filter (recursive least squares) estimates all of them together, so trials may overlap. The cost of a volume
-stays the same throughout a run. At the last volume the estimate equals the estimate of a general linear model of the
-whole run with one regressor for each trial (least squares all; Mumford et al. 2012).
+stays the same throughout a run. With a flat prior and a straight baseline, the estimate at the
+last volume equals the estimate of a general linear model of the whole run with one regressor for each trial (least
+squares all; Mumford et al. 2012).
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from .hrf import response
 from .kalman_filter import N_NUISANCE, N_TRIAL_SLOTS, Prediction, VoxelGroup
 
 FIRST_ESTIMATE_S = 4.0
-"""Seconds after onset. The response has not begun to rise before."""
+"""Seconds after onset. Before, the response to 3 s of stimulus is below half of its peak."""
 FINAL_ESTIMATE_S = 11.0
 """Seconds after onset. The response is past half of its fall; later volumes change the estimate little."""
 RESPONSE_S = 34.0
@@ -228,7 +229,7 @@ class CausalEstimator:
         return [replace(estimate, is_final=True) for estimate in self.current_estimates() if not estimate.is_final]
 
     def estimate(self, event_number: int) -> Estimate | None:
-        """Return a trial's estimate; None before its onset and after its slot went to a newer trial."""
+        """Return a trial's estimate; None before the trial has a slot and after its slot went to a newer trial."""
         for slot, trial in enumerate(self._slots):
             if trial and trial.number == event_number:
                 return self._estimate(slot)
@@ -270,7 +271,7 @@ class CausalEstimator:
                 group.start_trial(slot, self._amplitude_mean[group.voxels], self.prior.amplitude_variance)
 
     def _regressors(self, hrf_s: float, position: Array) -> Array:
-        """Return a volume's regressors, (n_coefficients,) float64, at a time that the HRF's shift is taken from."""
+        """Return a volume's regressors, (n_coefficients,) float64, at the volume's time minus the HRF's shift."""
         regressors = np.zeros(N_NUISANCE + N_TRIAL_SLOTS)
         regressors[0], regressors[2:N_NUISANCE] = 1, position
         for slot, trial in enumerate(self._slots):

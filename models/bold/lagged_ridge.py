@@ -24,7 +24,7 @@ class LaggedRidge:
     card : WeightsCard
         As the card of the subject's weights for BOLD, with scores by delay, for example "8.0_z_correlation".
     signal_std : array of shape (n_voxels,), float32
-        The voxels' standard deviation before a run, % signal change.
+        Each voxel's standard deviation within the training runs, % signal change: the starting value of a new run.
     maps : PictureMaps by delay, "4.0", … and "final"
         A window for the delay "4.0" ends 4 s after onset.
     """

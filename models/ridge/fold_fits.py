@@ -83,7 +83,7 @@ class _Fold:
         self.centred = matmul(self.voxels - self.mean, self.eigenvectors)
 
     def coordinates(self, products: torch.Tensor, by_trial: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return Qᵀ Xᵀy over the training trials, (n, n_targets), and the mean that predictions are about.
+        """Return Qᵀ Xᵀy over the training trials, (n, n_targets), and the targets' mean, which predictions add.
 
         Parameters
         ----------

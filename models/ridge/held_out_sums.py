@@ -34,10 +34,10 @@ class HeldOutSums:
         return torch.stack(rows).double().cpu().numpy()
 
     def quadratic_forms(self, basis: torch.Tensor, residuals: torch.Tensor) -> torch.Tensor:
-        """Return the forms whose values at a target's coordinates are its `statistics`, (3 n_basis + 1, n_basis).
+        """Return quadratic forms that give a target's `statistics` from its coordinates, (3 n_basis + 1, n_basis).
 
-        Residuals are linear in the targets. Below each other stand the matrices of the error, of e·y and of e², and
-        the row of e.
+        Residuals are linear in the targets. The rows are stacked: the matrices for the error, for e·y and for e², then
+        the row for e.
 
         Parameters
         ----------

@@ -2,8 +2,8 @@
 
 Three ways compute the same held-out statistics, and the size of the problem decides between them:
 
-- Voxels are few: every fold's training trials are fitted (`models/ridge/fold_fits.py`). Penalties that are tiny beside
-  the largest eigenvalue need it too: the formula of the next way would divide rounding by rounding.
+- Voxels are few: every fold's training trials are fitted (`models/ridge/fold_fits.py`). Penalties that are
+  negligible relative to the largest eigenvalue need this way too: the next way would lose all precision.
 - Targets are few: their held-out residuals follow from the fit to all trials (`models/ridge/held_out_residuals.py`).
 - Both are many: a basis of the targets stands for all, and close decisions are settled by the target's own residuals
   (`models/ridge/penalty_screening.py`).

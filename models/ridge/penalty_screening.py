@@ -3,8 +3,8 @@
 Residuals are linear in the targets, so their squares and their products with the targets are quadratic forms. Every
 target is split into coordinates in a basis that nearly all targets lie close to, and a remainder. The basis's residuals
 are computed. The remainder's share of the error is estimated from a random sample of targets, whose residuals are
-computed too. The sample also tells how far off the estimates are. Where two penalties lie closer together, the target's
-own residuals decide.
+computed too. The sample also tells how far off the estimates are. Where the errors of two penalties
+differ by less, the target's own residuals decide.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ BASIS_TARGETS = 6144  # from which the basis is found
 SAMPLE_SIZE = 256
 FLOAT32_ROUNDING = 1e-7
 MARGIN = 1.5  # standard deviations of the sample's errors
-WORSE = 1.05  # times a target's least error: smaller penalties than one so bad are not tried
+WORSE = 1.05  # once every target's error is above this share of its least error, no smaller penalty is tried
 
 
 def is_worth_screening(n_targets: int) -> bool:
-    """Say whether the targets outnumber the targets whose residuals screening computes in any case."""
+    """Say whether there are more targets than the basis and sample that screening must compute anyway."""
     return n_targets > BASIS_SIZE + SAMPLE_SIZE
 
 

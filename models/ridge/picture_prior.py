@@ -13,7 +13,7 @@ from .linear_algebra import leading_basis
 from .memory_maps import release
 
 MAX_COMPONENTS = 512
-# Principal components are left out that hold, all together, less than this share of c's variance.
+# Trailing principal components are dropped if together they explain less than this share of c's variance.
 MAX_DISCARDED_VARIANCE = 0.001
 # If pictures and targets both outnumber this, a subspace is found first.
 MANY = 4500

@@ -28,7 +28,7 @@ class RidgeProblem:
     folds : list of (training trials, held-out trials)
         From `picture_folds`, of the design's trials.
     penalties : sequence of float
-        To choose from for each target, on the sum of squared errors over trials.
+        Candidate penalties, one of which is chosen for each target. They add to the sum of squared errors over trials.
     """
 
     design: Design
@@ -79,7 +79,9 @@ class RidgeTargets:
         return np.flatnonzero(is_varying(self.std))
 
     def deviations(self, numbers: Array) -> torch.Tensor:
-        """Return some targets less `value_at_mean`, (n_pictures, n) float32: float32 keeps small differences so.
+        """Return some targets minus `value_at_mean`, (n_pictures, n) float32.
+
+        Subtracting first preserves small differences in float32.
 
         Parameters
         ----------

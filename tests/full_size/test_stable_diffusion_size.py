@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x at full size, with random weights: loading, one denoiser call and the decoder.
 
-tests/models/test_reconstruct.py makes the same calls with a small model in the ordinary suite.
+tests/models/ldm/test_reconstruct.py makes the same calls with a small model in the ordinary suite.
 
 Run by `make test-full-size`: it takes minutes, 10 GB of memory and 4 GB of disk.
 """
