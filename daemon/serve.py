@@ -199,7 +199,7 @@ class Daemon:
         if self._stop_asked.is_set():
             self._supervisor.kill()
             os._exit(STOPPED_AT_ONCE)
-        logger.info("stopping after the volume at hand; a second signal stops at once")
+        logger.info("stopping after the current volume; a second signal stops at once")
         self._stop_asked.set()
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────

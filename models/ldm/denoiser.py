@@ -122,7 +122,7 @@ class _GivenAttention:
 
 
 def _for(block: Any, keys_values: tuple[torch.Tensor, ...]) -> dict[str, Any]:
-    """Return the argument that hands a block's cross-attentions their keys and values, if the block has any."""
+    """Return the argument that gives a block's cross-attentions their keys and values, if the block has any."""
     return {"encoder_hidden_states": keys_values} if getattr(block, "has_cross_attention", False) else {}
 
 

@@ -82,7 +82,7 @@ def test_a_volume_that_kills_the_decoder_twice_is_passed_over(daemon):
         scanner.ask_frames(volume_frames(0, run="poison"))
         viewer.until(lambda message: message.run == "poison" and message.stage == "scores")
         daemon.decoder.kill()
-        # No scores again, they are journaled: the coarse picture shows that the volume is at hand.
+        # No scores again, they are journaled: the coarse picture shows that the volume is being decoded.
         viewer.until(lambda message: message.run == "poison" and message.stage == "xz")
         daemon.decoder.kill()
         scanner.ask_frames(volume_frames(1, run="poison"))
