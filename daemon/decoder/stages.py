@@ -102,7 +102,10 @@ class Stages:
         arrays = self._volume.run(voxels)
         z, c = next(arrays)
         if not (np.isfinite(z).all() and np.isfinite(c).all()):
-            raise StagesError("the voxels give a z or c that is not finite; were they recorded in other units?")
+            raise StagesError(
+                "the voxels give a z or c that is not finite; check the units and the scale of the volumes, "
+                "and the weights"
+            )
         steps_s["ridge"] = time.monotonic()
         retrieved = tuple(
             Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))

@@ -258,9 +258,11 @@ class Journal(JournalReader):
         stage = message.stage if isinstance(message, Decode) else "skipped"
         stage += " at the end" if at_end else ""
         header = msgspec.json.encode(message)
-        # A number that is not finite becomes null in JSON: the message that is read back is another one, or none.
-        if self._parsed(header, type(message), f"message {message.seq}") != message:
-            raise RecordError(f"{self.path}: message {message.seq} holds a number that is not finite")
+        if not _is_read_back(header, message):
+            raise RecordError(
+                f"{stage} of run {message.run}, volume {message.index} holds a number that is not finite, and is not "
+                "kept; check the units and the scale of the volumes, and the weights"
+            )
         with self._database.commit() as database:
             added = database.execute(
                 "INSERT INTO decodes VALUES (?, ?, ?, ?, ?, ?, ?) "
@@ -281,3 +283,11 @@ class Journal(JournalReader):
         """Commit a volume's state."""
         with self._database.commit() as database:
             database.execute("UPDATE volumes SET state = ? WHERE arrival = ?", (state, arrival))
+
+
+def _is_read_back(header: bytes, message: Decode | Skipped) -> bool:
+    """Return whether JSON gives the same message again. A number that is not finite becomes null in JSON."""
+    try:
+        return msgspec.json.decode(header, type=type(message)) == message
+    except msgspec.ValidationError:
+        return False

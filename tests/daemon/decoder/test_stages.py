@@ -11,7 +11,7 @@ from small_models import write_model
 
 from braind.client.wire import STAGES_OF_MODE
 from braind.daemon import link
-from braind.daemon.decoder.stages import Stages
+from braind.daemon.decoder.stages import Stages, StagesError
 from braind.models.pipeline.decoding_pipeline import DecodingPipeline
 from braind.models.presets import Preset
 
@@ -32,6 +32,17 @@ def test_a_volume_gets_the_stages_of_its_mode_with_the_offline_pictures(small, m
     (z,), (c,) = small.weights.predict(voxels[None])
     expected = DecodingPipeline.load(settings.pipeline).reconstructor.picture(z, c, mode)
     assert np.array_equal(np.asarray(Image.open(BytesIO(results[-1].png))), expected)
+
+
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_voxels_that_give_no_finite_latent_get_no_stage(small, number):
+    stages = Stages(decoder_settings(small, ldm_path=str(small.ldm_path), mode="z"))
+    voxels = np.full(len(small.weights.voxel_index), number, np.float32)
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.raises(StagesError, match="check the units and the scale of the volumes"),
+    ):
+        next(stages.run(voxels))
 
 
 def test_the_settings_reach_the_decoder_whole(tmp_path):
