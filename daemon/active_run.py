@@ -71,3 +71,4 @@ class ActiveRun:
         has_estimates = self.hello.kind == "bold" and not self.weights.is_blank
         self.journal.end_run(message, has_estimates=has_estimates)
         self.n_volumes = message.n_volumes
+        self.journal.fold_log()

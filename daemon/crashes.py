@@ -19,10 +19,10 @@ def count_crash(volume: link.Taking, sessions: Sessions, state: DaemonState) -> 
 
     After `MOST_CRASHES` crashes the journal gets the volume's `Skipped` message, and no decoder takes the volume.
     """
-    journal = sessions.find(volume.session)
-    if not journal:
-        return
     try:
+        journal = sessions.find(volume.session)
+        if journal is None:
+            return
         if journal.count_crash(volume.run, volume.index) < MOST_CRASHES:
             return
         skipped = Skipped(

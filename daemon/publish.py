@@ -69,7 +69,14 @@ class Publisher:
         while True:
             await self.publish_new()
             await self._socket.send_multipart(wire.encode(self._state.heartbeat()))
+            self._rest_idle()
             await asyncio.sleep(HEARTBEAT_S)
+
+    def _rest_idle(self) -> None:
+        try:
+            self._sessions.rest_idle()
+        except JournalError as error:
+            self._reading.failed(error)
 
     async def read_subscriptions(self) -> None:
         """Read subscriptions, for ever. An XPUB socket keeps them in its queue until they are read."""
@@ -79,7 +86,12 @@ class Publisher:
 
 
 def message_of(published: Published) -> wire.Decode | wire.Skipped | None:
-    """Return a journaled message; None if it is damaged, which is logged. No viewer could read it either."""
+    """Return a journaled message; None if it is damaged, which is logged. A viewer could not trust it."""
+    if not published.is_whole:
+        logger.error(
+            "message %d of the journals is damaged and left out: its bytes do not match their checksum", published.seq
+        )
+        return None
     try:
         message, _ = wire.decode([wire.MAGIC, published.header])
     except wire.WireError as error:

@@ -1,19 +1,24 @@
-"""The open journals of a process: the newest session's journal, and every journal with waiting volumes."""
+"""The sessions of a data folder. A process opens a session's journal when the journal is needed."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .journal.database import JournalError
+from .catalogue import Catalogue
+from .journal.database import Database, JournalError
 from .journal.journal import Journal
-from .journal.records import Published
+from .journal.records import JournalFacts, Published
+
+MOST_OPEN_FILES = 32
+"""So many journals are open at most: each needs three of the process's file descriptors."""
 
 logger = logging.getLogger(__name__)
 
 
 class Sessions:
-    """The open journals of a data folder, by session, the newest last.
+    """The journals in use, by session, the newest last: the newest session's journal, and every journal with work.
 
     A damaged journal is logged by name and closed. The other sessions go on.
 
@@ -28,21 +33,22 @@ class Sessions:
     def __init__(self, journals_path: Path, *, wait_for_disk: bool) -> None:
         self.journals_path = journals_path
         self._wait_for_disk = wait_for_disk
-        self._open: dict[str, Journal] = {}
-        self._last_seq_of_closed = 0
+        self._catalogue = Catalogue(journals_path)
+        self._in_use: dict[str, Journal] = {}
+        self._at_rest: dict[str, JournalFacts] = {}
+        self._open_files: OrderedDict[Database, None] = OrderedDict()
 
     def open(self, session: str) -> Journal:
-        """Return a session's journal; open or make it if it is not open. The session is the newest from now on.
+        """Return a session's journal; open or make it if it is not in use. The session is the newest from now on.
 
         Raises
         ------
         JournalError
             If the file is damaged or cannot be written.
         """
-        journal = self._open.pop(session, None)
-        if journal is None:
-            journal = Journal(self.journals_path / f"{session}.sqlite3", wait_for_disk=self._wait_for_disk)
-        self._open[session] = journal
+        journal = self._in_use.pop(session, None) or self._opened(session)
+        self._in_use[session] = journal
+        self._at_rest.pop(session, None)
         return journal
 
     def open_all(self, sessions: Iterable[str]) -> None:
@@ -55,47 +61,41 @@ class Sessions:
         """
         for session in sessions:
             with self.without_if_damaged(session):
-                self.open(session).check_readable()
+                self.open(session).check_sound()
 
     def __getitem__(self, session: str) -> Journal:
-        """Return the journal of an open session; raise JournalError if the session was left out."""
-        if session not in self._open:
-            raise JournalError(f"{self.journals_path / session}.sqlite3 is not open: it was damaged; see above")
-        return self._open[session]
+        """Return a session's journal; raise JournalError if the session was left out."""
+        journal = self.find(session)
+        if journal is None:
+            raise JournalError(f"{self._path(session)} is not open: it was damaged; see above")
+        return journal
 
     def find(self, session: str) -> Journal | None:
-        """Return a session's journal if it is open."""
-        return self._open.get(session)
+        """Return a session's journal; None if there is none, or if it was found damaged.
+
+        Raises
+        ------
+        JournalError
+            `code` storage if the file cannot be read now.
+        """
+        if session not in self._in_use and session in self._at_rest:
+            newest = self.newest()
+            with self.without_if_damaged(session):
+                self.open(session).check_sound()
+            if newest:
+                self._in_use[newest.session] = self._in_use.pop(newest.session)
+        return self._in_use.get(session)
 
     def resume(self) -> None:
-        """Open an earlier daemon's journals: every journal with waiting volumes, and the newest journal last.
-
-        An unreadable journal is logged and not touched: it must not keep today's scan from starting.
-        """
-        found: list[tuple[float, int, Journal]] = []
-        for path in sorted(self.journals_path.glob("*.sqlite3")):
+        """Take over an earlier daemon's journals: every journal with work, and the newest journal last."""
+        self._at_rest = self._catalogue.read()
+        by_time = sorted(self._at_rest, key=lambda session: self._at_rest[session].opened_unix_s)
+        for session in [name for name in by_time[:-1] if self._at_rest[name].has_work] + by_time[-1:]:
             try:
-                found.append(self._resumed(path))
+                with self.without_if_damaged(session):
+                    self.open(session).check_sound()
             except JournalError as error:
-                logger.error("session %s is left out: %s", path.stem, error)
-        found.sort(key=lambda resumed: resumed[0])
-        for _, n_waiting, journal in found:
-            if journal is found[-1][2] or n_waiting:
-                self._open[journal.session] = journal
-            else:
-                journal.close()
-
-    def _resumed(self, path: Path) -> tuple[float, int, Journal]:
-        """Return the time of a session's newest run, the number of waiting volumes, and the journal."""
-        journal = Journal(path, wait_for_disk=self._wait_for_disk)
-        try:
-            journal.check_readable()
-            facts = journal.opened_unix_s(), journal.counts().get("waiting", 0)
-            self._last_seq_of_closed = max(self._last_seq_of_closed, journal.last_seq())
-        except JournalError:
-            journal.close()
-            raise
-        return *facts, journal
+                logger.error("session %s is left out: %s", session, error)
 
     @contextmanager
     def without_if_damaged(self, session: str) -> Iterator[None]:
@@ -112,37 +112,58 @@ class Sessions:
             if error.code == "storage":
                 raise
             logger.error("session %s is left out from now on: %s", session, error)
-            journal = self._open.pop(session, None)
+            self._at_rest.pop(session, None)
+            journal = self._in_use.pop(session, None)
             if journal is not None:
                 journal.close()
 
+    def rest_idle(self, keep: Container[str] = ()) -> None:
+        """Close the journals without work, but the newest journal and those of the sessions to keep.
+
+        The next use of a closed session opens it again.
+        """
+        for journal in [journal for journal in self.all()[:-1] if journal.session not in keep]:
+            with self.without_if_damaged(journal.session):
+                facts = journal.facts()
+                if not facts.has_work:
+                    self._rest(journal, facts)
+
     def names(self) -> tuple[str, ...]:
-        """Return the open sessions, the newest last."""
-        return tuple(self._open)
+        """Return the sessions in use, the newest last."""
+        return tuple(self._in_use)
 
     def newest(self) -> Journal | None:
         """Return the journal that was opened last."""
-        return next(reversed(self._open.values()), None)
+        return next(reversed(self._in_use.values()), None)
 
     def all(self) -> list[Journal]:
-        """Return the open journals, the newest last."""
-        return list(self._open.values())
+        """Return the journals in use, the newest last."""
+        return list(self._in_use.values())
 
     def last_seq(self) -> int:
         """Return the highest number of a message for the viewers, over all readable sessions."""
-        highest = self._last_seq_of_closed
+        highest = max((facts.last_seq for facts in self._at_rest.values()), default=0)
         for journal in self.all():
             with self.without_if_damaged(journal.session):
                 highest = max(highest, journal.last_seq())
         return highest
 
     def published(self, from_seq: int, limit: int) -> list[Published]:
-        """Return at most `limit` messages for the viewers from number `from_seq` on, over the open sessions."""
+        """Return at most `limit` messages for the viewers from number `from_seq` on, over all readable sessions."""
         found: list[Published] = []
         for journal in self.all():
             with self.without_if_damaged(journal.session):
                 found += journal.published(from_seq, limit)
-        return sorted(found, key=lambda message: message.seq)[:limit]
+        found = _first(found, limit)
+        resting = [(facts.first_seq, name) for name, facts in self._at_rest.items() if facts.last_seq >= from_seq]
+        for first_seq, session in sorted(resting):
+            if len(found) == limit and found[-1].seq < first_seq:
+                break
+            with self.without_if_damaged(session):
+                journal = self._opened(session)
+                found = _first(found + journal.published(from_seq, limit), limit)
+                journal.close()
+        return found
 
     def n_waiting(self) -> int:
         """Return the number of volumes that wait to be decoded, over all readable sessions."""
@@ -154,7 +175,11 @@ class Sessions:
 
     def n_to_decode(self, weights: str) -> int:
         """Return the number of waiting volumes and unfinished runs that were recorded under these weights."""
-        return sum(len(journal.waiting(weights)) + len(journal.runs_to_finish(weights)) for journal in self.all())
+        n_to_decode = 0
+        for journal in self.all():
+            with self.without_if_damaged(journal.session):
+                n_to_decode += len(journal.waiting(weights)) + len(journal.runs_to_finish(weights))
+        return n_to_decode
 
     def log_waiting(self, weights: str) -> None:
         """Log each session's waiting volumes: those recorded under these weights, and those under other weights."""
@@ -182,5 +207,37 @@ class Sessions:
 
     def close(self) -> None:
         """Close all journals."""
-        for journal in self._open.values():
+        for journal in self.all():
             journal.close()
+
+    def note(self) -> None:
+        """Close all journals and write the catalogue. No other process may have the journals open."""
+        for journal in self.all():
+            with self.without_if_damaged(journal.session):
+                self._rest(journal, journal.facts())
+        for session, facts in self._at_rest.items():
+            self._catalogue.note(session, facts)
+        self._catalogue.save()
+
+    def _rest(self, journal: Journal, facts: JournalFacts) -> None:
+        journal.close()
+        self._in_use.pop(journal.session, None)
+        self._at_rest[journal.session] = facts
+
+    def _opened(self, session: str) -> Journal:
+        return Journal(self._path(session), wait_for_disk=self._wait_for_disk, on_use=self._limit_open_files)
+
+    def _limit_open_files(self, database: Database) -> None:
+        """Close the files that were not used for longest, so that at most `MOST_OPEN_FILES` are open."""
+        self._open_files[database] = None
+        self._open_files.move_to_end(database)
+        while len(self._open_files) > MOST_OPEN_FILES:
+            oldest, _ = self._open_files.popitem(last=False)
+            oldest.rest()
+
+    def _path(self, session: str) -> Path:
+        return self.journals_path / f"{session}.sqlite3"
+
+
+def _first(published: list[Published], limit: int) -> list[Published]:
+    return sorted(published, key=lambda message: message.seq)[:limit]

@@ -50,6 +50,8 @@ class Decoder:
         self._stages, self._send = stages, send
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
         self._sessions.open_all(setup.sessions)
+        self._unfolded: set[str] = set()
+        """Sessions whose write-ahead logs have decodes of this process."""
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
         self._pending = PendingTrials(self._sessions, stages.weights, self._on_settled)
         self._arrivals: dict[tuple[str, str, int], link.Wake] = {}
@@ -74,6 +76,7 @@ class Decoder:
         try:
             waiting = [] if self.paused else self._pending.find()
             if not waiting:
+                self._tidy()
                 return False
             # 5. the decoder takes the next pending volume
             chosen = self._pass_over_older(waiting) if self._policy == "latest" else waiting[0]
@@ -83,6 +86,17 @@ class Decoder:
         except JournalError:
             self._pending.clear()
             raise
+
+    def _tidy(self) -> None:
+        """Fold the logs of sessions whose runs are over, and close the journals that nothing waits in."""
+        for session in list(self._unfolded):
+            with self._sessions.without_if_damaged(session):
+                journal = self._sessions.find(session)
+                if journal is None or journal.is_over():
+                    self._unfolded.discard(session)
+                if journal and journal.is_over():
+                    journal.fold_log()
+        self._sessions.rest_idle(keep=self._pending.bold_sessions())
 
     def refine(self, is_interrupted: Callable[[], bool]) -> None:
         """Make and journal the newest trial's refined picture, if the settings ask for one.
@@ -282,6 +296,7 @@ class Decoder:
     def _committed(self, journal: Journal, added: bool) -> None:
         # A stage is not added if an earlier decoder journaled it and died before the volume was settled.
         if added:
+            self._unfolded.add(journal.session)
             self._send(link.Committed(session=journal.session, seq=self._next_seq))
             self._next_seq += 1
 

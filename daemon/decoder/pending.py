@@ -77,6 +77,10 @@ class PendingTrials:
         if bold_run:
             bold_run.forget(pending)
 
+    def bold_sessions(self) -> set[str]:
+        """Return the sessions with an estimator: another journal object would need a new estimator."""
+        return {session for session, _ in self._bold_runs}
+
     def clear(self) -> None:
         """Drop all estimators. The next `find` makes new ones from the journals."""
         self._bold_runs.clear()

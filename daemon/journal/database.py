@@ -3,16 +3,23 @@
 This file knows nothing of volumes.
 """
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ...errors import BraindError
+from .checksums import row_checksum
 
-BUSY_TIMEOUT_S = 5.0
+LOCK_WAIT_S = 0.5
+"""A file that another program has locked is refused after this time: a scan waits meanwhile."""
+READ_WAIT_S = 5.0
+"""No scan waits for a `DatabaseReader`."""
+OWNER_ONLY = 0o600
 
 
 class JournalError(BraindError):
@@ -33,8 +40,8 @@ class DatabaseReader:
     Parameters
     ----------
     path : Path
-    schema : int
-        The version that the file must have.
+    schemas : range
+        The versions that the file may have.
 
     Raises
     ------
@@ -42,15 +49,18 @@ class DatabaseReader:
         If the file is missing, damaged or of another schema.
     """
 
-    def __init__(self, path: Path, *, schema: int) -> None:
+    def __init__(self, path: Path, *, schemas: range) -> None:
         self.path = path
         self._is_live = self._has_log()
-        self._connection = self._connect("mode=ro&" + ("readonly_shm=1" if self._is_live else "immutable=1"))
-        self._close_unless(lambda: self._check(schema))
+        options = "mode=ro&" + ("readonly_shm=1" if self._is_live else "immutable=1")
+        self._connection: sqlite3.Connection | None = self._connect(options, READ_WAIT_S)
+        self._close_unless(lambda: check_schema(path, self.schema(), schemas))
 
     def close(self) -> None:
         """Close the file."""
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
     def rows(self, query: str, *values: Any) -> list[Any]:
         """Return all rows."""
@@ -62,18 +72,24 @@ class DatabaseReader:
         with self._answering():
             return self._current().execute(query, values).fetchone()
 
+    def schema(self) -> int:
+        """Return the version of the tables."""
+        return self.row("PRAGMA user_version")[0]
+
     def _current(self) -> sqlite3.Connection:
         """Return the connection; connect anew if a writer has opened the file since."""
+        if self._connection is None:
+            raise JournalError(f"{self.path}: read after it was closed")
         # Without a write-ahead log no writer has the file open. The file is read as immutable then: with any other
         # option SQLite creates the log and its index.
         if not self._is_live and self._has_log():
             self._connection.close()
             self._is_live = True
-            self._connection = self._connect("mode=ro&readonly_shm=1")
+            self._connection = self._connect("mode=ro&readonly_shm=1", READ_WAIT_S)
         return self._connection
 
     def _has_log(self) -> bool:
-        log_path, index_path = (self.path.with_name(self.path.name + ending) for ending in ("-wal", "-shm"))
+        log_path, index_path = _log_path(self.path), self.path.with_name(self.path.name + "-shm")
         try:
             n_bytes = log_path.stat().st_size
         except FileNotFoundError:
@@ -87,42 +103,35 @@ class DatabaseReader:
             )
         return False
 
-    def _connect(self, options: str) -> sqlite3.Connection:
+    def _connect(self, options: str, wait_s: float) -> sqlite3.Connection:
         with self._answering():
             # isolation_level: only `commit` begins transactions.
-            return sqlite3.connect(
-                f"file:{quote(str(self.path))}?{options}", uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None
+            connection = sqlite3.connect(
+                f"file:{quote(str(self.path))}?{options}", uri=True, timeout=wait_s, isolation_level=None
             )
+            connection.create_function("row_checksum", -1, row_checksum, deterministic=True)
+            return connection
 
-    def _close_unless(self, is_usable: Any) -> None:
+    def _close_unless(self, is_usable: Callable[[], None]) -> None:
         try:
             with self._answering():
                 is_usable()
         except JournalError:
-            self._connection.close()
+            self.close()
             raise
-
-    def _check(self, schema: int) -> None:
-        if self._schema() != schema:
-            raise JournalError(
-                f"{self.path}: a file of schema {self._schema()}, this braind writes {schema}; move it away or name "
-                "another session"
-            )
-
-    def _schema(self) -> int:
-        return self._connection.execute("PRAGMA user_version").fetchone()[0]
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
-            # SQLITE_ERROR: a table or column is missing. No code: a text is not UTF-8. Neither error passes by itself.
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # SQLITE_ERROR: a table or column is missing. No code: a text, perhaps SQLite's sentence about a damaged
+            # table, is not UTF-8. Neither error passes by itself.
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
             if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
                 raise JournalError(
-                    f"{self.path}: cannot be read or written just now ({error}); free space on its disk or check its "
-                    "rights, then try again",
+                    f"{self.path}: cannot be read or written just now ({error}); free space on its disk, check its "
+                    "rights, or close the program that has it locked, then try again",
                     code="storage",
                 ) from error
             raise JournalError(
@@ -131,27 +140,57 @@ class DatabaseReader:
             ) from error
 
 
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a file: `sql` makes them, and `migrations` bring a file of an older schema to the next one."""
+
+    sql: str
+    schema: int
+    migrations: dict[int, str]
+
+
 class Database(DatabaseReader):
-    """A SQLite file in write-ahead mode.
+    """A SQLite file in write-ahead mode. `rest` closes it, and the next use opens it again.
 
     Parameters
     ----------
     path : Path
-        The file is made if it is missing.
-    tables : str
-        The statements that make the tables.
-    schema : int
-        The version of the tables. A file of another version is refused.
+        The file is made if it is missing. Only its owner may read it.
+    tables : Tables
+        A file of a newer schema is refused.
     wait_for_disk : bool
         True: a commit returns when the data are on the disk. False: a commit survives the death of every process, but
         not a power cut.
+    on_use : function
+        Called with this object before each use.
     """
 
-    def __init__(self, path: Path, *, tables: str, schema: int, wait_for_disk: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        tables: Tables,
+        *,
+        wait_for_disk: bool,
+        on_use: Callable[["Database"], None] = lambda _: None,
+    ) -> None:
         self.path = path
-        self._inodes: tuple[int | None, ...] = ()
-        self._connection = self._connect("mode=rwc")
-        self._close_unless(lambda: self._prepare(tables, schema, wait_for_disk))
+        self._tables, self._wait_for_disk, self._on_use = tables, wait_for_disk, on_use
+        self._inode: int | None = None
+        self._log_inode: int | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._current()
+
+    def rest(self) -> None:
+        """Close the file until the next use. The last process that closes it folds the write-ahead log into it."""
+        self.close()
+
+    def fold_log(self) -> None:
+        """Move everything from the write-ahead log into the file, unless another process reads the log just now."""
+        with self._answering():
+            connection = self._current()
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_WAIT_S)}")
 
     @contextmanager
     def commit(self) -> Iterator[sqlite3.Connection]:
@@ -164,39 +203,104 @@ class Database(DatabaseReader):
             the file is damaged.
         """
         with self._answering():
-            self._connection.execute("BEGIN IMMEDIATE")
+            connection = self._current()
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 self._check_in_place()
-                yield self._connection
-                self._connection.execute("COMMIT")
+                yield connection
+                connection.execute("COMMIT")
             except BaseException:
                 # SQLite rolls back by itself after some errors.
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
                 raise
 
     def _current(self) -> sqlite3.Connection:
+        self._on_use(self)
+        if self._connection is None:
+            self._open()
+        assert self._connection is not None
         return self._connection
 
-    def _check_in_place(self) -> None:
-        """Refuse to write to a file that has no name any more: what is written would be lost with the process."""
-        inodes = tuple(
-            path.stat().st_ino if path.exists() else None
-            for path in (self.path, self.path.with_name(f"{self.path.name}-wal"))
-        )
-        self._inodes = self._inodes or inodes
-        if inodes != self._inodes:
-            raise JournalError(
-                f"{self.path}: this file or its -wal file was deleted or replaced while it was open; end the daemon, "
-                "put both files back or move them away, and start it again",
-                code="storage",
-            )
+    def _open(self) -> None:
+        if self._inode is None:
+            self._make()
+        elif _inode(self.path) != self._inode:
+            raise self._gone()
+        self._log_inode = None
+        self._connection = self._connect("mode=rw", LOCK_WAIT_S)
+        self._close_unless(self._prepare)
+        self._inode = self._inode or _inode(self.path)
 
-    def _prepare(self, tables: str, schema: int, wait_for_disk: bool) -> None:
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute(f"PRAGMA synchronous = {'FULL' if wait_for_disk else 'NORMAL'}")
-        is_empty = not self._connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
-        if is_empty and not self._schema():
-            self._connection.executescript(f"BEGIN IMMEDIATE; {tables} PRAGMA user_version = {schema}; COMMIT")
+    def _make(self) -> None:
+        """Make the file if it is missing; let nobody but its owner read it."""
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, OWNER_ONLY)
+            try:
+                if os.fstat(descriptor).st_uid == os.geteuid():
+                    os.fchmod(descriptor, OWNER_ONLY)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise JournalError(
+                f"{self.path}: cannot be read or written just now ({error.strerror}); free space on its disk or check "
+                "its rights, then try again",
+                code="storage",
+            ) from error
+
+    def _check_in_place(self) -> None:
+        """Refuse to write to a file that has no name any more: its content would be lost with the process."""
+        log_inode = _inode(_log_path(self.path))
+        self._log_inode = self._log_inode or log_inode
+        if _inode(self.path) != self._inode or log_inode != self._log_inode:
+            raise self._gone()
+
+    def _gone(self) -> JournalError:
+        return JournalError(
+            f"{self.path}: this file or its -wal file was deleted or replaced while it was in use; end the daemon, "
+            "put both files back or move them away, and start it again",
+            code="storage",
+        )
+
+    def _prepare(self) -> None:
+        assert self._connection is not None
+        connection, tables = self._connection, self._tables
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if self._wait_for_disk else 'NORMAL'}")
+        schema = connection.execute("PRAGMA user_version").fetchone()[0]
+        is_empty = not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        if is_empty and not schema:
+            self._run(tables.sql, tables.schema)
         else:
-            self._check(schema)
+            while schema in tables.migrations:
+                self._run(tables.migrations[schema], schema + 1)
+                schema += 1
+            check_schema(self.path, schema, range(tables.schema, tables.schema + 1))
+
+    def _run(self, statements: str, schema: int) -> None:
+        assert self._connection is not None
+        try:
+            self._connection.executescript(f"BEGIN IMMEDIATE; {statements} PRAGMA user_version = {schema}; COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+
+def check_schema(path: Path, found: int, readable: range) -> None:
+    """Refuse a file of a schema that this braind does not read (JournalError)."""
+    if found not in readable:
+        raise JournalError(
+            f"{path}: a file of schema {found}, this braind writes {readable[-1]}; move it away or name another session"
+        )
+
+
+def _log_path(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return None

@@ -4,7 +4,9 @@ The journal is the only queue between front and decoder. The front adds volumes 
 volumes and adds decodes. The front publishes the decodes. A process that starts after a crash goes on from the journal.
 """
 
+import logging
 import time
+from collections.abc import Callable
 from itertools import chain, islice, pairwise
 from pathlib import Path
 
@@ -13,30 +15,13 @@ import numpy as np
 
 from ...arrays import Array
 from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
+from .checksums import is_right, made
 from .database import Database, JournalError, RecordError
-from .reader import SCHEMA, JournalReader
+from .reader import JournalReader
 from .records import NO_EVENT, JournaledEvent, JournaledVolume, Pending, VolumeState
+from .tables import TABLES
 
-_TABLES = """
-CREATE TABLE runs (
-    run TEXT PRIMARY KEY, hello BLOB NOT NULL, weights TEXT NOT NULL, n_volumes INTEGER, opened_unix_s REAL NOT NULL,
-    finish TEXT);
-CREATE TABLE volumes (
-    arrival INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL REFERENCES runs, volume_index INTEGER NOT NULL,
-    crc32 INTEGER NOT NULL, header BLOB NOT NULL, arrived_unix_s REAL NOT NULL, state TEXT NOT NULL,
-    n_crashes INTEGER NOT NULL DEFAULT 0, UNIQUE (run, volume_index));
-CREATE INDEX volumes_by_state ON volumes (state, arrival);
-CREATE TABLE voxels (arrival INTEGER PRIMARY KEY REFERENCES volumes, masked BLOB NOT NULL, whole BLOB, seen BLOB);
-CREATE TABLE events (
-    run TEXT NOT NULL REFERENCES runs, event INTEGER NOT NULL, after_arrival INTEGER NOT NULL, header BLOB NOT NULL,
-    seen BLOB, PRIMARY KEY (run, event));
-CREATE TABLE decodes (
-    seq INTEGER PRIMARY KEY, run TEXT NOT NULL, volume_index INTEGER NOT NULL, event INTEGER NOT NULL,
-    stage TEXT NOT NULL, header BLOB NOT NULL, payload BLOB, UNIQUE (run, volume_index, event, stage));
-"""
-# The voxel indices of each weights file: a fit on recorded sessions has only the journal. The table is made when it is
-# first needed, because journals of an earlier braind lack it.
-_MASKS = "CREATE TABLE IF NOT EXISTS masks (weights TEXT PRIMARY KEY, voxel_index BLOB NOT NULL)"
+logger = logging.getLogger(__name__)
 
 
 class Journal(JournalReader):
@@ -49,43 +34,55 @@ class Journal(JournalReader):
     wait_for_disk : bool
         True (the front): a commit returns when the data are on the disk; an ack promises that. False (the decoder): a
         commit survives the death of every process but not a power cut; a decode can be made again from its volume.
+    on_use : function
+        As for `Database`.
     """
 
-    def __init__(self, path: Path, *, wait_for_disk: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, wait_for_disk: bool = True, on_use: Callable[[Database], None] = lambda _: None
+    ) -> None:
         self._database: Database
-        super().__init__(path, Database(path, tables=_TABLES, schema=SCHEMA, wait_for_disk=wait_for_disk))
+        super().__init__(path, Database(path, TABLES, wait_for_disk=wait_for_disk, on_use=on_use))
 
-    def check_readable(self) -> None:
-        """Run the queries of a daemon's start; raise JournalError if the file is damaged there."""
-        self.run(self.newest_run())
-        self.counts()
-        self.waiting("")
+    def fold_log(self) -> None:
+        """Move everything into the one file, so that a copy of that file is the whole session.
+
+        If the disk fails, the log stays as it is: nothing is lost.
+        """
+        try:
+            self._database.fold_log()
+        except JournalError as error:
+            logger.warning("session %s: its -wal file stays beside it: %s", self.session, error)
 
     # ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def keep_mask(self, weights: str, voxel_index: Array) -> None:
         """Commit the voxel indices of these weights: (n_voxels,) int64 into the flattened volume."""
         with self._database.commit() as database:
-            database.execute(_MASKS)
             database.execute(
-                "INSERT OR IGNORE INTO masks VALUES (?, ?)", (weights, np.asarray(voxel_index, "<i8").tobytes())
+                "INSERT OR IGNORE INTO masks VALUES (?1, ?2, row_checksum(?1, ?2))",
+                (weights, np.asarray(voxel_index, "<i8").tobytes()),
             )
 
     def open_run(self, hello: Hello, weights: str) -> None:
         """Commit a run. A second `Hello` of the same run changes nothing."""
         with self._database.commit() as database:
             database.execute(
-                "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, NULL, ?, NULL)",
+                "INSERT OR IGNORE INTO runs VALUES (?1, ?2, ?3, NULL, ?4, NULL, row_checksum(?1, ?2, ?3, NULL, ?4))",
                 (hello.run, msgspec.json.encode(hello), weights, time.time()),
             )
 
     def end_run(self, message: EndRun, *, has_estimates: bool) -> None:
         """Commit a run's number of volumes. `has_estimates`: the run's end may complete its last trials' estimates."""
         with self._database.commit() as database:
-            database.execute(
-                "UPDATE runs SET n_volumes = ?, finish = ? WHERE run = ?",
+            changed = database.execute(
+                "UPDATE runs SET n_volumes = ?1, finish = ?2, "
+                "checksum = row_checksum(run, hello, weights, ?1, opened_unix_s) "
+                f"WHERE run = ?3 AND {is_right('runs')}",
                 (message.n_volumes, "waiting" if has_estimates else "done", message.run),
             )
+            if not changed.rowcount:
+                raise self._damaged(f"run {message.run}")
 
     def missing(self, run: str, n_volumes: int, most: int) -> tuple[int, list[int]]:
         """Return the number of indices below `n_volumes` that are not journaled, and at most `most` of them."""
@@ -118,11 +115,17 @@ class Journal(JournalReader):
     def same_volume(self, volume: Volume, voxels: Array) -> bool | None:
         """Return True if the journal has this volume, False if its index has other bytes, None if the index is free."""
         row = self._database.row(
-            "SELECT crc32, masked FROM volumes JOIN voxels USING (arrival) WHERE run = ? AND volume_index = ?",
+            f"SELECT crc32, masked, {is_right('volumes')} AND {is_right('voxels')} "
+            "FROM volumes LEFT JOIN voxels USING (arrival) WHERE run = ? AND volume_index = ?",
             volume.run,
             volume.index,
         )
-        return row and row[0] == volume.crc32 and row[1] == voxels.tobytes()
+        if row is None:
+            return None
+        crc32, masked, is_whole = row
+        if not is_whole:
+            raise self._damaged(f"run {volume.run}, volume {volume.index}")
+        return crc32 == volume.crc32 and masked == voxels.tobytes()
 
     def add_volume(
         self, volume: Volume, voxels: Array, *, seen: bytes | None, whole: bytes | None, state: VolumeState = "waiting"
@@ -140,7 +143,12 @@ class Journal(JournalReader):
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 (volume.run, volume.index, volume.crc32, msgspec.json.encode(volume), time.time(), state),
             ).lastrowid
-            database.execute("INSERT INTO voxels VALUES (?, ?, ?, ?)", (arrival, voxels.tobytes(), whole, seen))
+            # The checksum covers the arrival, which SQLite gives.
+            database.execute(f"UPDATE volumes SET checksum = {made('volumes')} WHERE arrival = ?", (arrival,))
+            database.execute(
+                "INSERT INTO voxels VALUES (?1, ?2, ?3, ?4, row_checksum(?1, ?2, ?3, ?4))",
+                (arrival, voxels.tobytes(), whole, seen),
+            )
 
     def add_event(self, event: Event, seen: bytes | None) -> bool:
         """Commit a trial's onset; return False if the journal has it already.
@@ -160,9 +168,10 @@ class Journal(JournalReader):
                 )
             return False
         with self._database.commit() as database:
+            (after_arrival,) = database.execute("SELECT coalesce(max(arrival), 0) FROM volumes").fetchone()
             database.execute(
-                "INSERT INTO events SELECT ?, ?, coalesce(max(arrival), 0), ?, ? FROM volumes",
-                (event.run, event.event, header, seen),
+                "INSERT INTO events VALUES (?1, ?2, ?3, ?4, ?5, row_checksum(?1, ?2, ?3, ?4, ?5))",
+                (event.run, event.event, after_arrival, header, seen),
             )
         return True
 
@@ -208,32 +217,42 @@ class Journal(JournalReader):
     def volume(self, arrival: int) -> JournaledVolume:
         """Return a journaled volume."""
         row = self._database.row(
-            "SELECT header, masked, seen FROM volumes JOIN voxels USING (arrival) WHERE arrival = ?", arrival
+            f"SELECT header, masked, voxels.seen, {is_right('volumes')} AND {is_right('voxels')} "
+            "FROM volumes JOIN voxels USING (arrival) WHERE arrival = ?",
+            arrival,
         )
         if row is None:
-            raise JournalError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
-        header = self._parsed(row[0], Volume, f"arrival {arrival}")
-        return JournaledVolume(header, np.frombuffer(row[1], np.float32), row[2])
+            raise RecordError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
+        header, masked, seen, is_whole = row
+        volume = self._parsed(header, Volume, f"arrival {arrival}", is_whole)
+        return JournaledVolume(volume, np.frombuffer(masked, np.float32), seen)
 
     def events(self, run: str, from_arrival: int, before_arrival: int) -> list[JournaledEvent]:
         """Return a run's onsets with from_arrival ≤ after_arrival < before_arrival, in the order of arrival."""
         rows = self._database.rows(
-            "SELECT header, seen, after_arrival FROM events "
+            f"SELECT event, header, seen, after_arrival, {is_right('events')} FROM events "
             "WHERE run = ? AND after_arrival >= ? AND after_arrival < ? ORDER BY rowid",
             run,
             from_arrival,
             before_arrival,
         )
-        return [JournaledEvent(self._parsed(row[0], Event, f"an event of run {run}"), row[1], row[2]) for row in rows]
+        return [self._event(run, *row) for row in rows]
 
     def event(self, run: str, event: int) -> JournaledEvent:
         """Return a journaled onset."""
         row = self._database.row(
-            "SELECT header, seen, after_arrival FROM events WHERE run = ? AND event = ?", run, event
+            f"SELECT event, header, seen, after_arrival, {is_right('events')} FROM events WHERE run = ? AND event = ?",
+            run,
+            event,
         )
         if row is None:
             raise JournalError(f"{self.path}: run {run} has no event {event}; was the file changed by hand?")
-        return JournaledEvent(self._parsed(row[0], Event, f"event {event} of run {run}"), row[1], row[2])
+        return self._event(run, *row)
+
+    def _event(
+        self, run: str, event: int, header: bytes, seen: bytes | None, after: int, is_whole: int
+    ) -> JournaledEvent:
+        return JournaledEvent(self._parsed(header, Event, f"event {event} of run {run}", is_whole), seen, after)
 
     def add_decode(
         self,
@@ -265,7 +284,7 @@ class Journal(JournalReader):
             )
         with self._database.commit() as database:
             added = database.execute(
-                "INSERT INTO decodes VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "INSERT INTO decodes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, row_checksum(?1, ?2, ?3, ?4, ?5, ?6, ?7)) "
                 "ON CONFLICT (run, volume_index, event, stage) DO NOTHING",
                 (message.seq, message.run, message.index, event, stage, header, payload),
             )

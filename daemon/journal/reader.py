@@ -6,10 +6,14 @@ from typing import TypeVar
 import msgspec
 
 from ...client.wire import Hello
+from . import checksums
 from .database import DatabaseReader, JournalError, RecordError
-from .records import Published, RunRecord
+from .records import JournalFacts, Published, RunRecord
+from .soundness import find_damage
 
-SCHEMA = 1
+FIRST_WITH_CHECKSUMS = 2
+"""The first schema whose rows have checksums."""
+REMEDY = "move it and its -wal and -shm files away to start the session anew, and keep them"
 
 Header = TypeVar("Header")
 
@@ -22,6 +26,7 @@ class JournalReader:
         self.session = path.stem
         self._database = database
         self._hellos: dict[str, Hello] = {}
+        self._has_checksums = database.schema() >= FIRST_WITH_CHECKSUMS
 
     def close(self) -> None:
         """Close the file. The last writer that closes it folds the write-ahead log into it."""
@@ -29,12 +34,12 @@ class JournalReader:
 
     def run(self, run: str) -> RunRecord | None:
         """Return a run's record; None if the run was never opened."""
-        row = self._database.row("SELECT hello, weights, n_volumes FROM runs WHERE run = ?", run)
-        return row and self._record(run, *row)
+        row = self._database.row(f"SELECT {self._run_columns()} FROM runs WHERE run = ?", run)
+        return row and self._record(*row)
 
     def runs(self) -> list[RunRecord]:
         """Return the runs in the order in which they were opened."""
-        rows = self._database.rows("SELECT run, hello, weights, n_volumes FROM runs ORDER BY rowid")
+        rows = self._database.rows(f"SELECT {self._run_columns()} FROM runs ORDER BY rowid")
         return [self._record(*row) for row in rows]
 
     def hello(self, run: str) -> Hello:
@@ -57,10 +62,27 @@ class JournalReader:
         row = self._database.row("SELECT run FROM runs ORDER BY rowid DESC LIMIT 1")
         return row[0] if row else ""
 
-    def opened_unix_s(self) -> float:
-        """Return the Unix time at which the newest run was opened, in s; 0 if the journal has no run."""
-        row = self._database.row("SELECT max(opened_unix_s) FROM runs")
-        return row[0] or 0.0
+    def facts(self) -> JournalFacts:
+        """Return the journal in short."""
+        opened_unix_s, first_seq, last_seq, has_work = self._database.row(
+            "SELECT (SELECT max(opened_unix_s) FROM runs), (SELECT min(seq) FROM decodes), "
+            "(SELECT max(seq) FROM decodes), EXISTS (SELECT 1 FROM volumes WHERE state = 'waiting') "
+            "OR EXISTS (SELECT 1 FROM runs WHERE finish = 'waiting')"
+        )
+        return JournalFacts(opened_unix_s or 0.0, bool(has_work), first_seq or 0, last_seq or 0)
+
+    def is_over(self) -> bool:
+        """Return whether every run has ended."""
+        return not self._database.row("SELECT EXISTS (SELECT 1 FROM runs WHERE n_volumes IS NULL)")[0]
+
+    def check_sound(self) -> None:
+        """Raise RecordError if rows are damaged or missing.
+
+        Voxels, pictures and decodes are large: their checksums are compared when they are read.
+        """
+        damage = find_damage(self._database) if self._has_checksums else None
+        if damage:
+            raise RecordError(f"{self.path}: damaged, {damage}; {REMEDY}")
 
     def last_seq(self) -> int:
         """Return the highest number of a message for the viewers; 0 if the journal has no message."""
@@ -73,21 +95,34 @@ class JournalReader:
 
     def published(self, from_seq: int, limit: int) -> list[Published]:
         """Return at most `limit` messages for the viewers, from number `from_seq` on."""
-        return [
-            Published(*row)
-            for row in self._database.rows(
-                "SELECT seq, header, payload FROM decodes WHERE seq >= ? ORDER BY seq LIMIT ?", from_seq, limit
-            )
-        ]
+        rows = self._database.rows(
+            f"SELECT seq, header, payload, {self._is_right('decodes')} FROM decodes "
+            "WHERE seq >= ? ORDER BY seq LIMIT ?",
+            from_seq,
+            limit,
+        )
+        return [Published(seq, header, payload, bool(is_whole)) for seq, header, payload, is_whole in rows]
 
-    def _record(self, run: str, hello: bytes, weights: str, n_volumes: int | None) -> RunRecord:
-        return RunRecord(self._parsed(hello, Hello, f"run {run}"), weights, n_volumes)
+    def _run_columns(self) -> str:
+        return f"run, hello, weights, n_volumes, {self._is_right('runs')}"
 
-    def _parsed(self, content: bytes, kind: type[Header], what: str) -> Header:
+    def _record(self, run: str, hello: bytes, weights: str, n_volumes: int | None, is_whole: int) -> RunRecord:
+        return RunRecord(self._parsed(hello, Hello, f"run {run}", is_whole), weights, n_volumes)
+
+    def _is_right(self, table: str) -> str:
+        """Return the SQL expression that is 1 if a row has its checksum; 1 for a file without checksums."""
+        return checksums.is_right(table) if self._has_checksums else "1"
+
+    def _parsed(self, content: bytes, kind: type[Header], what: str, is_whole: int) -> Header:
+        """Return a stored message; raise RecordError if it is no message, or if its row has another checksum."""
+        if not is_whole:
+            raise self._damaged(what)
         try:
             return msgspec.json.decode(content, type=kind)
         except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
             raise RecordError(
-                f"{self.path}: damaged, the header of {what} is not readable ({error}); move it and its -wal and -shm "
-                "files away to start the session anew, and keep them"
+                f"{self.path}: damaged, the header of {what} is not readable ({error}); {REMEDY}"
             ) from error
+
+    def _damaged(self, what: str) -> RecordError:
+        return RecordError(f"{self.path}: damaged, the bytes of {what} do not match their checksum; {REMEDY}")

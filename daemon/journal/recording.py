@@ -8,8 +8,9 @@ import numpy as np
 from ...arrays import Array
 from ...client.wire import Event, Volume
 from .database import DatabaseReader, JournalError
-from .reader import SCHEMA, JournalReader
+from .reader import JournalReader
 from .records import RunRecord
+from .tables import READABLE
 
 
 class Recording(JournalReader):
@@ -24,7 +25,7 @@ class Recording(JournalReader):
     def __init__(self, path: Path) -> None:
         if not path.is_file():
             raise JournalError(f"{path}: no such session; the daemon keeps them in the data folder's journals")
-        super().__init__(path, DatabaseReader(path, schema=SCHEMA))
+        super().__init__(path, DatabaseReader(path, schemas=READABLE))
 
     def __enter__(self) -> Self:
         return self
@@ -35,27 +36,44 @@ class Recording(JournalReader):
     def voxel_index(self, run: RunRecord) -> Array:
         """Return the indices of a run's voxels in the flattened volume: (n_voxels,) int64, rising."""
         has_masks = self._database.row("SELECT 1 FROM sqlite_schema WHERE name = 'masks'")
-        row = has_masks and self._database.row("SELECT voxel_index FROM masks WHERE weights = ?", run.weights)
+        row = has_masks and self._database.row(
+            f"SELECT voxel_index, {self._is_right('masks')} FROM masks WHERE weights = ?", run.weights
+        )
         if not row:
             raise JournalError(
                 f"{self.path}: run {run.name} does not say which voxels it has: an older braind recorded it"
             )
+        if not row[1]:
+            raise self._damaged(f"the voxel indices of weights {run.weights}")
         return np.frombuffer(row[0], "<i8")
 
     def events(self, run: RunRecord) -> list[Event]:
         """Return a run's onsets, sorted by time."""
-        rows = self._database.rows("SELECT header FROM events WHERE run = ?", run.name)
-        events = [self._parsed(header, Event, f"an event of run {run.name}") for (header,) in rows]
+        rows = self._database.rows(
+            f"SELECT header, event, {self._is_right('events')} FROM events WHERE run = ?", run.name
+        )
+        events = [
+            self._parsed(header, Event, f"event {number} of run {run.name}", is_whole)
+            for header, number, is_whole in rows
+        ]
         return sorted(events, key=lambda event: event.onset_s)
 
     def volumes(self, run: RunRecord) -> list[tuple[int, Volume]]:
         """Return the arrival and the header of each volume of a run, sorted by index."""
-        rows = self._database.rows("SELECT arrival, header FROM volumes WHERE run = ? ORDER BY volume_index", run.name)
-        return [(arrival, self._parsed(header, Volume, f"arrival {arrival}")) for arrival, header in rows]
+        rows = self._database.rows(
+            f"SELECT arrival, header, {self._is_right('volumes')} FROM volumes WHERE run = ? ORDER BY volume_index",
+            run.name,
+        )
+        return [
+            (arrival, self._parsed(header, Volume, f"arrival {arrival}", is_whole))
+            for arrival, header, is_whole in rows
+        ]
 
     def voxels(self, arrival: int) -> Array:
         """Return a volume's voxels: (n_voxels,) float32, % signal change for betas, raw for BOLD."""
-        row = self._database.row("SELECT masked FROM voxels WHERE arrival = ?", arrival)
+        row = self._database.row(f"SELECT masked, {self._is_right('voxels')} FROM voxels WHERE arrival = ?", arrival)
         if row is None:
             raise JournalError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
+        if not row[1]:
+            raise self._damaged(f"the voxels of arrival {arrival}")
         return np.frombuffer(row[0], np.float32)

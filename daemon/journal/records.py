@@ -1,7 +1,7 @@
 """Records of a journal, as they are read back."""
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from ...arrays import Array
 from ...client.wire import Candidate, Event, Hello, Volume
@@ -10,6 +10,7 @@ from ...client.wire import Candidate, Event, Hello, Volume
 # completed no trial's estimate. late: a BOLD volume that came after a volume of higher index was used. failed: decoding
 # raised an error. recorded: the daemon had no weights.
 VolumeState = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
+VOLUME_STATES: tuple[VolumeState, ...] = get_args(VolumeState)
 
 # These numbers stand where an onset has its number: for a decode of a beta volume, and for a message about a run's end.
 NO_EVENT = -1
@@ -29,6 +30,16 @@ class Pair(NamedTuple):
             if header.right is not None and header.foil is not None:
                 return cls(header.right, header.foil)
         return None
+
+
+class JournalFacts(NamedTuple):
+    """A journal in short: the Unix time of its newest run in s (0: no run), whether volumes or runs wait to be decoded,
+    and the lowest and highest number of its messages for the viewers (0: no message)."""
+
+    opened_unix_s: float
+    has_work: bool
+    first_seq: int
+    last_seq: int
 
 
 class RunRecord(NamedTuple):
@@ -78,8 +89,12 @@ class JournaledEvent(NamedTuple):
 
 
 class Published(NamedTuple):
-    """One message for the viewers, as bytes: its number, its JSON header, and its payload frame (None: no payload)."""
+    """One message for the viewers, as bytes: its number, its JSON header, and its payload frame (None: no payload).
+
+    `is_whole`: the bytes match their checksum.
+    """
 
     seq: int
     header: bytes
     payload: bytes | None
+    is_whole: bool = True

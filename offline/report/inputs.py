@@ -183,7 +183,7 @@ def _opened_unix_s(path: Path, subject: int) -> float | None:
     """Return the time when a subject's newest run in a session was opened, or None without such a run."""
     with Recording(path) as recording:
         record = recording.run(recording.newest_run())
-        return recording.opened_unix_s() if record and record.hello.subject == subject else None
+        return recording.facts().opened_unix_s if record and record.hello.subject == subject else None
 
 
 def _read_journal(path: Path) -> Session:
@@ -194,6 +194,8 @@ def _read_journal(path: Path) -> Session:
         while messages := recording.published(next_seq, MESSAGES_AT_ONCE):
             next_seq = messages[-1].seq + 1
             for published in messages:
+                if not published.is_whole:
+                    raise JournalError(f"{path}: damaged, message {published.seq} does not match its checksum")
                 try:
                     message, _ = decode([MAGIC, published.header])
                 except WireError as error:

@@ -117,7 +117,7 @@ def test_a_damaged_message_is_passed_over_when_published_and_when_fetched(daemon
     assert isinstance(live.receive(30).message, wire.Heartbeat)
     with journal._database.commit() as database:  # both messages at once: the publisher sees them together
         database.execute(
-            "INSERT INTO decodes SELECT ?, run, ?, event, stage, '{\"type\":', payload FROM decodes WHERE seq = 1",
+            "INSERT INTO decodes SELECT ?, run, ?, event, stage, '{\"type\":', payload, 0 FROM decodes WHERE seq = 1",
             (last_seq + 1, N_VOLUMES + 1),
         )
     add_volume_decodes(journal, last_seq + 2, N_VOLUMES + 2)

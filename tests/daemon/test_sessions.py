@@ -60,7 +60,7 @@ def test_a_damaged_session_is_named_at_the_start_and_the_others_are_resumed(fold
     assert sessions.newest().session == "late"
     assert sessions.last_seq() == 5
     (message,) = caplog.messages
-    assert message.startswith("session broken is left out: ")
+    assert message.startswith("session broken is left out")
     assert "broken.sqlite3: damaged" in message
     sessions.close()
 

@@ -1,5 +1,6 @@
 """Journals for tests: filled, damaged, and held open by a process of their own."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,16 @@ def journal_of(path: Path, n_volumes: int = 50, **fields: Any) -> Journal:
     for index in range(n_volumes):
         add_volume(journal, index)
     return journal
+
+
+def without_checksums(path: Path) -> None:
+    """Make a closed journal one of schema 1, as braind wrote before rows had checksums."""
+    database = sqlite3.connect(path)
+    with database:
+        for (table,) in database.execute("SELECT name FROM sqlite_schema WHERE sql LIKE '%checksum%'").fetchall():
+            database.execute(f"ALTER TABLE {table} DROP COLUMN checksum")
+        database.execute("PRAGMA user_version = 1")
+    database.close()
 
 
 def damage(path: Path, from_page: int = 1) -> None:

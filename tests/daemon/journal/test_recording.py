@@ -2,10 +2,12 @@
 
 import sqlite3
 
+import numpy as np
 import pytest
-from journal_files import Writer, add_volume, damage, journal_of, snapshot
+from journal_files import Writer, add_volume, damage, journal_of, snapshot, without_checksums
 
-from braind.daemon.journal.database import JournalError
+from braind.client import wire
+from braind.daemon.journal.database import JournalError, RecordError
 from braind.daemon.journal.recording import Recording
 
 
@@ -81,23 +83,46 @@ def test_a_damaged_recording_is_refused_by_path(tmp_path):
     assert error.value.code == "journal"
 
 
-@pytest.mark.parametrize(
-    ("table", "ask"),
-    [
-        ("runs SET hello", lambda recording, _: recording.runs()),
-        ("volumes SET header", lambda recording, run: recording.volumes(run)),
-        ("events SET header", lambda recording, run: recording.events(run)),
-    ],
-)
-def test_a_header_that_is_no_message_any_more_names_the_file_and_the_place(tmp_path, table, ask):
-    path = tmp_path / "ses.sqlite3"
+ASKS = [
+    ("runs SET hello", lambda recording, _: recording.runs()),
+    ("volumes SET header", lambda recording, run: recording.volumes(run)),
+    ("events SET header", lambda recording, run: recording.events(run)),
+    ("voxels SET masked", lambda recording, _: recording.voxels(1)),
+    ("masks SET voxel_index", lambda recording, run: recording.voxel_index(run)),
+]
+
+
+def changed(path, change):
+    """Return a run of a journal whose rows were changed by hand."""
     journal = journal_of(path, n_volumes=1)
+    journal.keep_mask("weights", np.arange(5))
+    journal.add_event(wire.Event(session="ses", run="run-01", event=0, onset_s=1.0), None)
     run = journal.run("run-01")
-    journal._database._connection.execute("INSERT INTO events VALUES ('run-01', 0, 0, '{}', NULL)")
-    journal._database._connection.execute(f"UPDATE {table} = x'7b00'")
+    journal._database._connection.execute(f"UPDATE {change}")
     journal.close()
-    with Recording(path) as recording, pytest.raises(JournalError, match=r"ses\.sqlite3: damaged, the header of "):
+    return run
+
+
+@pytest.mark.parametrize(("table", "ask"), ASKS)
+def test_bytes_that_were_changed_in_the_file_are_refused_by_their_place(tmp_path, table, ask):
+    column = table.rpartition(" ")[2]
+    run = changed(
+        tmp_path / "ses.sqlite3", f"{table} = cast(substr({column}, 1, 7) || x'21' || substr({column}, 9) AS BLOB)"
+    )
+    with (
+        Recording(tmp_path / "ses.sqlite3") as recording,
+        pytest.raises(RecordError, match="do not match their checksum"),
+    ):
         ask(recording, run)
+
+
+@pytest.mark.parametrize(("table", "ask"), ASKS[:3])
+def test_a_header_that_an_older_braind_left_unreadable_names_the_file_and_the_place(tmp_path, table, ask):
+    run = changed(tmp_path / "ses.sqlite3", f"{table} = x'7b00'")
+    without_checksums(tmp_path / "ses.sqlite3")
+    with Recording(tmp_path / "ses.sqlite3") as recording:
+        with pytest.raises(JournalError, match=r"ses\.sqlite3: damaged, the header of "):
+            ask(recording, run)
 
 
 def test_a_run_of_an_older_braind_does_not_say_which_voxels_it_has(tmp_path):

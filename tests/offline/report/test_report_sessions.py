@@ -50,7 +50,7 @@ def test_sessions_that_cannot_be_read_are_named_with_what_is_wrong_and_the_newes
     reasons = {damaged.name: damaged.reason for damaged in found.damaged}
     assert sorted(reasons) == ["foreign", "hello", "pages"]
     assert "foreign.sqlite3: damaged or no braind journal (file is not a database)" in reasons["foreign"]
-    assert "hello.sqlite3: damaged, the header of run run-01 is not readable" in reasons["hello"]
+    assert "hello.sqlite3: damaged, the bytes of run run-01 do not match their checksum" in reasons["hello"]
     assert "pages.sqlite3: damaged or no braind journal (database disk image is malformed)" in reasons["pages"]
     assert not any(str(tmp_path) in reason for reason in reasons.values())  # a report is handed on
     assert all(record.levelno == logging.WARNING for record in caplog.records)
@@ -60,12 +60,12 @@ def test_sessions_that_cannot_be_read_are_named_with_what_is_wrong_and_the_newes
 def test_the_newest_session_is_passed_over_aloud_if_its_decodes_are_damaged(config, journals):
     journal_of(journals / "older.sqlite3").close()
     newest = journal_of(journals / "newest.sqlite3")
-    newest._database._connection.execute("INSERT INTO decodes VALUES (1, 'run-01', 0, -1, 'xzc', x'7b', NULL)")
+    newest._database._connection.execute("INSERT INTO decodes VALUES (1, 'run-01', 0, -1, 'xzc', x'7b', NULL, 0)")
     newest.close()
     found = read_session(config, 1)
     assert found.session.name == "older"
     (damaged,) = found.damaged
-    assert (damaged.name, "message 1 is not readable" in damaged.reason) == ("newest", True)
+    assert (damaged.name, "message 1 does not match its checksum" in damaged.reason) == ("newest", True)
     with pytest.raises(JournalError, match=r"newest\.sqlite3: damaged, message 1"):
         read_session(config, 1, "newest")
 
