@@ -4,6 +4,7 @@ from typing import Literal
 
 Kind = Literal["beta", "bold"]
 """Contents of a volume: one trial's response (beta), or the BOLD signal of one TR."""
+Durability = Literal["full", "normal"]
 Mode = Literal["z", "c", "zc"]
 """The latents that a picture is made of: z, c, or both."""
 EngineName = Literal["auto", "torch", "onnx"]

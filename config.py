@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 import msgspec
 import platformdirs
 
-from .choices import EngineName, GpuDtype, Guidance, Kind, LatentDecoder, LatentPath, Mode, Rule, ZScore
+from .choices import Durability, EngineName, GpuDtype, Guidance, Kind, LatentDecoder, LatentPath, Mode, Rule, ZScore
 from .errors import BraindError
 
 PACKAGED_PATH = Path(__file__).parent / "config.toml"
@@ -57,6 +57,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control_port: Port
     policy: Annotated[Literal["latest", "all"], msgspec.Meta(description="latest or all")]
     store_volumes: Annotated[bool, msgspec.Meta(description="true or false")]
+    durability: Annotated[Durability, msgspec.Meta(description="full or normal")]
 
 
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..arrays import Array
-from ..choices import Kind
+from ..choices import Durability, Kind
 from ..errors import BraindError
 
 MAGIC = b"BRD1"
@@ -206,7 +206,8 @@ class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
 class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     """Answer to a volume, event or end of run: it is durable, and the sender may forget it.
 
-    `duplicate` says that the daemon had it already.
+    `duplicate`: the daemon had it already. `durability`: `full`, it is on the disk; `normal`, it outlives every
+    crash of the daemon, but not a power cut.
     """
 
     session: str
@@ -214,6 +215,7 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     index: int
     of: Literal["volume", "event", "end_run"] = "volume"
     duplicate: bool = False
+    durability: Durability = "full"
 
 
 class Refused(Message, frozen=True, kw_only=True, tag="refused"):
@@ -358,6 +360,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     calibration: Calibration | None = None
     clock_offset_s: float | None = None
     clock_uncertainty_s: float | None = None
+    durability: Durability = "full"
 
 
 # ── control: status, history, other weights, shutdown ───────────────────────────────────────────────────────────────
@@ -400,6 +403,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     latency_p99_s: float | None = None
     clock_offset_s: float | None = None
     clock_uncertainty_s: float | None = None
+    durability: Durability = "full"
 
 
 class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):

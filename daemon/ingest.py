@@ -153,13 +153,26 @@ class Ingest:
             state = "recorded" if run.weights.is_blank else "waiting"
             run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. on disk from here
         self._last_active_s = time.monotonic()
-        return Ack(session=volume.session, run=volume.run, index=volume.index, duplicate=same is True)
+        return Ack(
+            session=volume.session,
+            run=volume.run,
+            index=volume.index,
+            duplicate=same is True,
+            durability=self._sessions.durability,
+        )
 
     def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
         run = self._find_run(event)
         checks.check_event(event, payload, run)
         is_new = run.add_event(event, payload[0] if event.seen else None)
-        return Ack(session=event.session, run=event.run, index=event.event, of="event", duplicate=not is_new)
+        return Ack(
+            session=event.session,
+            run=event.run,
+            index=event.event,
+            of="event",
+            duplicate=not is_new,
+            durability=self._sessions.durability,
+        )
 
     def _grid(self) -> Grid:
         card = self._weights.card
@@ -226,6 +239,7 @@ class Ingest:
             index=message.n_volumes,
             of="end_run",
             duplicate=not is_new,
+            durability=self._sessions.durability,
         )
 
     def _find_run(self, message: Volume | Event | EndRun) -> ActiveRun:

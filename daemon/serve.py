@@ -94,7 +94,7 @@ class Daemon:
 
     def __init__(self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int) -> None:
         self._config, self._weights, self._decoder = config, weights, decoder
-        self._sessions = Sessions(journals_path(config), wait_for_disk=True)
+        self._sessions = Sessions(journals_path(config), wait_for_disk=config.serve.durability == "full")
         self._sessions.resume()
         self._state = DaemonState(
             self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..choices import Durability
 from .catalogue import Catalogue
 from .journal.database import Database, JournalError
 from .journal.journal import Journal
@@ -33,6 +34,7 @@ class Sessions:
     def __init__(self, journals_path: Path, *, wait_for_disk: bool) -> None:
         self.journals_path = journals_path
         self._wait_for_disk = wait_for_disk
+        self.durability: Durability = "full" if wait_for_disk else "normal"
         self._catalogue = Catalogue(journals_path)
         self._in_use: dict[str, Journal] = {}
         self._at_rest: dict[str, JournalFacts] = {}

@@ -103,6 +103,7 @@ class DaemonState:
             latency_p99_s=_percentile(latencies_s, 0.99),
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
+            durability=self._sessions.durability,
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -122,6 +123,7 @@ class DaemonState:
             calibration=self.calibration,
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
+            durability=self._sessions.durability,
         )
 
     def _counts(self) -> dict[str, int] | None:

@@ -90,6 +90,8 @@ class StateBar(Widget):
             scores = heartbeat.calibration
             told = f"{scores.n_trials} trials, two-way {scores.two_way:.2f} ({scores.low:.2f}–{scores.high:.2f})"
             counters.append_text(Text("  ")).append_text(self._named([("calibration", told)]))
+        if heartbeat and heartbeat.durability != "full":
+            counters.append_text(self._styled(f"  durability {heartbeat.durability}", "warning"))
         if n_notices:
             counters.append_text(Text("  ")).append_text(self._styled(f"notices {n_notices}", "warning"))
         if heartbeat is not None and heartbeat.clock_offset_s is not None:

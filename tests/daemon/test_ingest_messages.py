@@ -84,7 +84,7 @@ def test_any_flipped_bytes_get_an_answer(front, data):
 def test_after_all_that_a_volume_is_acked_and_the_journal_holds_it(front):
     front.take(wire.encode(hello(run="after")))
     answer = front.take(volume_frames(0, run="after"))
-    assert answer == wire.Ack(session="ses", run="after", index=0)
+    assert answer == wire.Ack(session="ses", run="after", index=0, durability="normal")
     assert front.take(volume_frames(0, run="after")).duplicate
 
 
@@ -104,7 +104,7 @@ def test_numbers_that_no_scanner_gives_are_refused_with_the_bound(front):
         refused = front.take(volume_of(number))
         assert refused.code == "range"
         assert "is above 1e+07: check dtype, byte order and scale" in refused.sentence
-    assert front.take(volume_of(2.99e9)) == wire.Ack(session="ses", run="huge", index=0)
+    assert front.take(volume_of(2.99e9)) == wire.Ack(session="ses", run="huge", index=0, durability="normal")
 
 
 def test_the_clock_is_told_and_what_the_sender_makes_of_it_is_shown(tmp_path):

@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 from pipelines import decoder_settings, setup_line
 
@@ -36,6 +37,15 @@ def test_the_front_commits_to_the_disk_in_a_session_that_it_resumes(files, confi
     earlier.close()
     daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1)
     assert pragma(daemon._sessions, "synchronous") == FULL
+    daemon._sessions.close()
+
+
+def test_a_daemon_told_not_to_wait_for_the_disk_says_so_in_every_answer(files, config):
+    serve = msgspec.structs.replace(config.serve, durability="normal")
+    daemon = Daemon(msgspec.structs.replace(config, serve=serve), files.weights, decoder_settings(files), lock=-1)
+    daemon._sessions.open("ses")
+    assert (pragma(daemon._sessions, "synchronous"), pragma(daemon._sessions, "journal_mode")) == (NORMAL, "wal")
+    assert daemon._state.status().durability == daemon._state.heartbeat().durability == "normal"
     daemon._sessions.close()
 
 
