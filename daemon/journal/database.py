@@ -3,8 +3,11 @@
 This file knows nothing of volumes.
 """
 
+import logging
 import os
+import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +17,15 @@ from urllib.parse import quote
 
 from ...errors import BraindError
 from .checksums import row_checksum
+from .lost_commits import committed_frames
 
 LOCK_WAIT_S = 0.5
 """A file that another program has locked is refused after this time: a scan waits meanwhile."""
 READ_WAIT_S = 5.0
 """No scan waits for a `DatabaseReader`."""
 OWNER_ONLY = 0o600
+
+logger = logging.getLogger(__name__)
 
 
 class JournalError(BraindError):
@@ -228,7 +234,9 @@ class Database(DatabaseReader):
         elif _inode(self.path) != self._inode:
             raise self._gone()
         self._log_inode = None
+        committed = committed_frames(_log_path(self.path))
         self._connection = self._connect("mode=rw", LOCK_WAIT_S)
+        self._close_unless(lambda: self._keep_lost(committed))
         self._close_unless(self._prepare)
         self._inode = self._inode or _inode(self.path)
 
@@ -261,6 +269,21 @@ class Database(DatabaseReader):
             "put both files back or move them away, and start it again",
             code="storage",
         )
+
+    def _keep_lost(self, committed: list[int]) -> None:
+        """Copy a write-ahead log with commits that SQLite cannot read: the next commit overwrites them."""
+        assert self._connection is not None
+        if not committed:
+            return
+        _, n_read, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        n_lost = sum(frame > n_read for frame in committed)
+        if n_lost:
+            aside = self.path.with_name(f"{self.path.name}-wal.damaged-{time.time_ns()}")
+            shutil.copyfile(_log_path(self.path), aside)
+            logger.error(
+                "%s: %d commits of its -wal file follow damaged bytes and cannot be read: volumes may be missing; the "
+                "file is kept as %s", self.path, n_lost, aside.name,
+            )  # fmt: skip
 
     def _prepare(self) -> None:
         assert self._connection is not None

@@ -137,7 +137,9 @@ def test_a_message_that_does_not_fit_is_refused_with_its_code_and_the_reason(sca
 
 def test_after_all_refusals_the_runs_take_what_fits(scanner):
     for run in ("betas", "bold", "three", "ended"):
-        assert scanner.ask_frames(volume_frames(0, run=run)) == wire.Ack(session="ses", run=run, index=0)
+        assert scanner.ask_frames(volume_frames(0, run=run)) == wire.Ack(
+            session="ses", run=run, index=0, durability="normal"
+        )
     assert scanner.ask_frames(onset(PNG, seen=True)).of == "event"
     assert scanner.ask_frames(onset(event=3, onset_s=4.0)).duplicate
     assert scanner.ask_frames(end("ended", 2)).duplicate

@@ -1,0 +1,78 @@
+"""A write-ahead log with a changed bit: SQLite passes over the rest of it in silence; braind says so and keeps it."""
+
+import random
+import shutil
+
+import pytest
+from journal_files import Writer, journal_of
+
+from braind.daemon.journal.journal import Journal
+from braind.daemon.journal.lost_commits import committed_frames
+
+N_VOLUMES = 24
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The files of a session whose writer was killed after 24 volumes."""
+    folder = tmp_path_factory.mktemp("killed")
+    with Writer(folder / "ses.sqlite3") as writer:
+        for index in range(4, N_VOLUMES):
+            writer.add(index)
+        writer.end("die")
+    return folder
+
+
+def opened(killed, folder, at=None, bit=0):
+    """Open a copy of the session after one bit of its log was flipped; return its volumes and the files kept aside."""
+    shutil.copytree(killed, folder)
+    log = folder / "ses.sqlite3-wal"
+    content = bytearray(log.read_bytes())
+    if at is not None:
+        content[at] ^= 1 << bit
+        log.write_bytes(content)
+        (folder / "ses.sqlite3-shm").unlink()  # as after a restart of the machine
+    journal = Journal(folder / "ses.sqlite3")
+    n_volumes = sum(journal.counts().values())
+    journal.close()
+    return n_volumes, list(folder.glob("*damaged*")), bytes(content)
+
+
+def test_a_log_of_a_killed_process_loses_nothing_and_is_not_called_damaged(killed, tmp_path, caplog):
+    assert opened(killed, tmp_path / "copy")[:2] == (N_VOLUMES, [])
+    assert not caplog.messages
+
+
+def test_commits_behind_a_damaged_frame_are_counted_and_the_log_is_kept(killed, tmp_path, caplog):
+    n_bytes = (killed / "ses.sqlite3-wal").stat().st_size
+    n_volumes, kept, content = opened(killed, tmp_path / "copy", at=n_bytes // 2)
+    assert n_volumes < N_VOLUMES
+    assert [file.read_bytes() for file in kept] == [content]
+    (sentence,) = caplog.messages
+    assert "commits of its -wal file follow damaged bytes and cannot be read: volumes may be missing" in sentence
+
+
+def test_no_flipped_bit_loses_a_volume_in_silence(killed, tmp_path):
+    n_bytes, chance = (killed / "ses.sqlite3-wal").stat().st_size, random.Random(3)
+    for number in range(100):
+        at = number // 2 if number < 64 else chance.randrange(n_bytes)
+        n_volumes, kept, _ = opened(killed, tmp_path / str(number), at, chance.randrange(8))
+        assert n_volumes == N_VOLUMES or kept, f"byte {at}"
+
+
+def test_frames_of_an_earlier_log_count_for_nothing(tmp_path):
+    journal = journal_of(tmp_path / "ses.sqlite3", n_volumes=30)
+    log = tmp_path / "ses.sqlite3-wal"
+    n_before = len(committed_frames(log))
+    journal._database._connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    journal.set_state(1, "used")
+    assert n_before > len(committed_frames(log)) == 1
+    journal.close()
+
+
+def test_a_log_that_is_empty_or_missing_has_no_commits(tmp_path):
+    assert committed_frames(tmp_path / "none") == []
+    (tmp_path / "empty").write_bytes(b"")
+    assert committed_frames(tmp_path / "empty") == []
+    (tmp_path / "garbage").write_bytes(b"\x00" * 5000)
+    assert committed_frames(tmp_path / "garbage") == []
