@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-full-size lint bench clean demo-model
+.PHONY: help demo test test-full-size mutants lint bench clean demo-model
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -17,6 +17,9 @@ test: $(VENV)/stamp ## runs the test suite
 
 test-full-size: $(VENV)/stamp ## runs the tests that need minutes and gigabytes
 	$(BIN)/python -m pytest -q -m full_size tests/full_size
+
+mutants: $(VENV)/stamp ## changes the daemon's code in one place at a time and lists what no test notices (hours)
+	$(BIN)/python tests/mutants.py $(MUTANTS_FLAGS)
 
 lint: $(VENV)/stamp .links/braind ## checks format, types and import contracts
 	$(BIN)/ruff format --check .
