@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
+from ...client.wire import Decode, EndRun, Event, Gap, Hello, Numbered, Volume
 from .database import Database, JournalError, RecordError
 from .reader import SCHEMA, JournalReader
 from .records import NO_EVENT, JournaledEvent, JournaledVolume, Pending, VolumeState
@@ -205,6 +205,11 @@ class Journal(JournalReader):
         )
         return [(Pending(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
 
+    def gaps(self, run: str) -> list[Gap]:
+        """Return the gaps of a run that were published."""
+        rows = self._database.rows("SELECT header FROM decodes WHERE run = ? AND stage = 'gap'", run)
+        return [self._parsed(header, Gap, f"a gap of run {run}") for (header,) in rows]
+
     def volume(self, arrival: int) -> JournaledVolume:
         """Return a journaled volume."""
         row = self._database.row(
@@ -237,7 +242,7 @@ class Journal(JournalReader):
 
     def add_decode(
         self,
-        message: Decode | Skipped,
+        message: Numbered,
         payload: bytes | None = None,
         *,
         event: int = NO_EVENT,
@@ -255,7 +260,7 @@ class Journal(JournalReader):
             If the message could not be read back, because it holds a number that is not finite. Nothing is kept.
         JournalError
         """
-        stage = message.stage if isinstance(message, Decode) else "skipped"
+        stage = message.stage if isinstance(message, Decode) else str(message.__struct_config__.tag)
         stage += " at the end" if at_end else ""
         header = msgspec.json.encode(message)
         if not _is_read_back(header, message):
@@ -285,7 +290,7 @@ class Journal(JournalReader):
             database.execute("UPDATE volumes SET state = ? WHERE arrival = ?", (state, arrival))
 
 
-def _is_read_back(header: bytes, message: Decode | Skipped) -> bool:
+def _is_read_back(header: bytes, message: Numbered) -> bool:
     """Return whether JSON gives the same message again. A number that is not finite becomes null in JSON."""
     try:
         return msgspec.json.decode(header, type=type(message)) == message
