@@ -157,7 +157,7 @@ class PlayedDaemon:
 
     def _status(self) -> wire.Status:
         return wire.Status(
-            state="ready", pid=1, version="0", uptime_s=1.0, subject=1, weights="weights", ldm="ldm", engine="torch-cpu",
+            state="ready", pid=1, version="0", uptime_s=1.0, subject=1, weights="weights", ldm="ldm", engine="none",
             preset="live-4", policy="all", simulated=True, journal="", session=SESSION, run=RUN, n_acked=0, n_decoded=0,
             n_skipped=0, n_refused=0, n_waiting=0, decoder_restarts=0, last_seq=self.last_seq,
         )  # fmt: skip
