@@ -1,4 +1,4 @@
-"""A viewer that is stopped (SIGSTOP) while hundreds of messages are published: it ends with all of them, the last too."""
+"""A viewer that is stopped (SIGSTOP) while hundreds of messages are published ends with all of them, the last too."""
 
 import json
 import os
