@@ -1,5 +1,6 @@
 """Requests to the daemon: status, published decodes, pause, other weights, shutdown."""
 
+import logging
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -8,6 +9,8 @@ import zmq
 
 from . import wire
 from .connection import RefusedByDaemon, connect, no_daemon
+
+logger = logging.getLogger(__name__)
 
 
 class ControlClient:
@@ -27,7 +30,10 @@ class ControlClient:
         return self._ask(wire.StatusRequest(), "its status", wire.Status)[-1][0]
 
     def fetch(self, from_seq: int, limit: int = 100) -> list[tuple[Any, list[bytes]]]:
-        """Return at most `limit` published messages from `from_seq` on, in order, each with its payload frames."""
+        """Return at most `limit` published messages from `from_seq` on, in order, each with its payload frames.
+
+        A message that this version cannot read is left out and logged: a newer daemon may have new types.
+        """
         answers = self._ask(wire.FetchRequest(from_seq=from_seq, limit=limit), "published decodes", wire.Done)
         return [(message, payload) for message, payload in answers if not isinstance(message, wire.Done)]
 
@@ -67,7 +73,13 @@ class ControlClient:
             while not answers or not isinstance(answers[-1][0], last):
                 if not socket.poll(int(self.timeout_s * 1000)):
                     raise no_daemon(self.host, self.port, wanted)
-                answers.append(wire.decode(socket.recv_multipart()))
+                try:
+                    answers.append(wire.decode(socket.recv_multipart()))
+                except wire.WireError as error:
+                    if not isinstance(request, wire.FetchRequest):
+                        raise
+                    logger.warning("left out a fetched message: %s", error)
+                    continue
                 if isinstance(answers[-1][0], wire.Refused):
                     raise RefusedByDaemon(answers[-1][0])
         except BaseException:

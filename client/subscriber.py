@@ -5,51 +5,24 @@ import logging
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
-import numpy as np
 import zmq
 import zmq.asyncio
 
 from . import wire
-from .connection import NoDaemonError, RefusedByDaemon, connect
+from .connection import connect
 from .control import ControlClient
+from .sequence import Published, PublishedSequence, Received
 
 logger = logging.getLogger(__name__)
 
-FETCH_LIMIT = 100
-
-
-class Received(NamedTuple):
-    """A published message and its picture, a PNG file's bytes.
-
-    The picture of stage `scores` is the seen picture; the picture of any other stage is the decoded one.
-    """
-
-    message: wire.Decode | wire.Skipped | wire.Heartbeat
-    png: bytes | None = None
-
-    @property
-    def picture(self) -> wire.Array | None:
-        """The picture: (height, width, 3) uint8, sRGB; None without one. Raises PictureError if it is not a PNG."""
-        from .pictures import read_picture
-
-        return None if self.png is None else read_picture(self.png)
-
-    @property
-    def scores(self) -> wire.Array:
-        """The best candidates' scores (correlations): (k,) float32, best first; empty unless the stage is `scores`."""
-        retrieved = self.message.retrieved if isinstance(self.message, wire.Decode) else ()
-        return np.array([one.score for one in retrieved], np.float32)
-
-    @property
-    def labels(self) -> list[str]:
-        """The best candidates' labels, in the order of `scores`."""
-        return [one.label for one in self.message.retrieved] if isinstance(self.message, wire.Decode) else []
+RETRY_S = 0.5
+"""A hole that could not be fetched is fetched again after this time."""
 
 
 class DecodeSubscriber:
-    """Receives decodes, skipped volumes and heartbeats in the order in which they were published.
+    """Receives decodes, skipped volumes, gaps and heartbeats in the order in which they were published.
 
     ```python
     with DecodeSubscriber(stages=("scores", "xzc")) as subscriber:
@@ -61,16 +34,21 @@ class DecodeSubscriber:
                 received.picture  # (height, width, 3), uint8
     ```
 
-    Every decode and every skipped volume has a number `seq`, from 1. Numbers that are missing before a message, or
-    before a heartbeat's `last_seq`, are fetched from the control socket and delivered first. A number lower than the
-    last one means that another daemon counts, from 1.
+    Every decode, skipped volume and gap has a number `seq`, from 1. Each is delivered once, in the order of the
+    numbers. Numbers that are missing before a message, or before a heartbeat's `last_seq`, are fetched from the control
+    socket. While the daemon does not answer, later messages wait, but for no longer than `sequence.FETCH_PATIENCE_S`
+    seconds. A number lower than the last one means that another daemon counts, from 1.
+
+    The constructor subscribes and then asks for the newest number. All messages that are published after the
+    constructor has returned are delivered. If no daemon answers within `sequence.START_S` seconds, the first message
+    that comes is the first.
 
     Parameters
     ----------
     host, decodes_port, control_port : the daemon's sockets
     from_seq : the first message wanted; None begins with the next message
     history : how many earlier messages are wanted too, if `from_seq` is None
-    stages : deliver only decodes of these stages, skipped volumes and heartbeats; None delivers every stage
+    stages : deliver only decodes of these stages, skipped volumes, gaps and heartbeats; None delivers every stage
     newest_only : of the messages that came while the program was busy, deliver only the newest decode of each stage and
         the newest message of each other type; nothing is fetched, and `from_seq` and `history` have no effect
     """
@@ -91,22 +69,34 @@ class DecodeSubscriber:
         self._socket.setsockopt(zmq.SUBSCRIBE, wire.MAGIC)
         self._async_socket: Any = None
         self._control = ControlClient(host, control_port)
-        self._last_seq = None if from_seq is None else from_seq - 1
-        self._history = history
+        self._sequence = PublishedSequence(self._control, from_seq, history)
         self._stages, self._newest_only = stages, newest_only
         self._pending: deque[Received] = deque()
-        self.n_lost = 0
+        self._waiting: Received | None = None
+        """A message of the stream before which messages are missing that could not be fetched."""
+        self._taking: asyncio.Task[None] | None = None
+        """Takes a message in a thread. It may outlive a cancelled `receive_async`."""
+        if not newest_only:
+            self._sequence.start()
+
+    @property
+    def n_lost(self) -> int:
         """How many messages the daemon no longer had when they were fetched."""
+        return self._sequence.n_lost
 
     def receive(self, timeout_s: float | None = None) -> Received | None:
         """Return the next message; None if none comes within `timeout_s` seconds. Without a limit, wait for ever."""
         deadline = _deadline(timeout_s)
         while not self._has_pending():
-            if not self._socket.poll(_milliseconds_to(deadline)):
+            if self._waiting is not None:
+                time.sleep(_retry_s(deadline))
+                self._take(self._waiting)
+            elif not self._socket.poll(_milliseconds_to(deadline)):
                 return None
-            received = self._read()
-            if received is not None:
-                self._deliver(received, self._fetch(self._missing_before(received.message)))
+            elif (received := self._read()) is not None:
+                self._take(received)
+            if self._waiting is not None and _is_past(deadline):
+                return None
         return self._pending.popleft()
 
     async def receive_async(self, timeout_s: float | None = None) -> Received | None:
@@ -114,13 +104,17 @@ class DecodeSubscriber:
         if self._async_socket is None:
             self._async_socket = zmq.asyncio.Socket.shadow(self._socket)
         deadline = _deadline(timeout_s)
+        await self._finish_taking()
         while not self._has_pending():
-            if not await self._async_socket.poll(_milliseconds_to(deadline)):
+            if self._waiting is not None:
+                await asyncio.sleep(_retry_s(deadline))
+                await self._take_async(self._waiting)
+            elif not await self._async_socket.poll(_milliseconds_to(deadline)):
                 return None
-            received = self._read()
-            if received is not None:
-                missing = self._missing_before(received.message)
-                self._deliver(received, await asyncio.to_thread(self._fetch, missing) if missing else [])
+            elif (received := self._read()) is not None:
+                await self._take_async(received)
+            if self._waiting is not None and _is_past(deadline):
+                return None
         return self._pending.popleft()
 
     def __iter__(self) -> Iterator[Received]:
@@ -146,7 +140,7 @@ class DecodeSubscriber:
         while self._newest_only and self._socket.poll(0):
             received = self._read()
             if received is not None:
-                self._deliver(received, [])
+                self._take(received)
         return bool(self._pending)
 
     def _read(self) -> Received | None:
@@ -156,51 +150,41 @@ class DecodeSubscriber:
         except wire.WireError as error:
             logger.warning("ignored a published message: %s", error)
             return None
-        if not isinstance(message, wire.Decode | wire.Skipped | wire.Heartbeat):
+        if not isinstance(message, Published):
             logger.warning("ignored a published %s", type(message).__name__)
             return None
         return Received(message, payload[0] if payload else None)
 
-    def _missing_before(self, message: wire.Decode | wire.Skipped | wire.Heartbeat) -> range:
-        """Return the missing numbers before this message, and note the message's number as the last one."""
+    def _take(self, received: Received) -> None:
+        """Make a message of the stream pending, after the messages that are missing before it."""
         if self._newest_only:
-            return range(0)
-        is_heartbeat = isinstance(message, wire.Heartbeat)
-        newest = message.last_seq if is_heartbeat else message.seq
-        before = newest if is_heartbeat else newest - 1
-        if self._last_seq is None:
-            self._last_seq = max(0, before - self._history)
-        # One daemon's numbers only grow. A smaller number means that another daemon counts, from 1.
-        elif before < self._last_seq:
-            self._last_seq = 0
-        missing = range(self._last_seq + 1, before + 1)
-        self._last_seq = newest
-        return missing
+            self._deliver(received)
+            return
+        messages, is_complete = self._sequence.take(received)
+        self._waiting = None if is_complete else received
+        for message in messages:
+            self._deliver(message)
 
-    def _fetch(self, missing: range) -> list[Received]:
-        fetched: list[Received] = []
-        next_seq = missing.start
-        try:
-            while next_seq < missing.stop:
-                answers = self._control.fetch(next_seq, min(FETCH_LIMIT, missing.stop - next_seq))
-                wanted = [(message, payload) for message, payload in answers if message.seq in missing]
-                fetched += [Received(message, payload[0] if payload else None) for message, payload in wanted]
-                if not wanted or wanted[-1][0].seq < next_seq:
-                    break
-                next_seq = wanted[-1][0].seq + 1
-        except (NoDaemonError, RefusedByDaemon, wire.WireError) as error:
-            logger.warning("decodes %d to %d cannot be fetched: %s", next_seq, missing.stop - 1, error)
-        self.n_lost += len(missing) - len(fetched)
-        return fetched
+    async def _take_async(self, received: Received) -> None:
+        if self._newest_only or not self._sequence.may_ask(received.message):
+            self._take(received)
+            return
+        self._taking = asyncio.create_task(asyncio.to_thread(self._take, received))
+        await self._finish_taking()
 
-    def _deliver(self, newest: Received, fetched: list[Received]) -> None:
-        for received in (*fetched, newest):
-            message = received.message
-            if isinstance(message, wire.Decode) and self._stages is not None and message.stage not in self._stages:
-                continue
-            if self._newest_only:
-                self._pending = deque(one for one in self._pending if _kind(one) != _kind(received))
-            self._pending.append(received)
+    async def _finish_taking(self) -> None:
+        if self._taking is not None:
+            await asyncio.wait([self._taking])  # being cancelled here does not cancel the task
+            taking, self._taking = self._taking, None
+            taking.result()
+
+    def _deliver(self, received: Received) -> None:
+        message = received.message
+        if isinstance(message, wire.Decode) and self._stages is not None and message.stage not in self._stages:
+            return
+        if self._newest_only:
+            self._pending = deque(one for one in self._pending if _kind(one) != _kind(received))
+        self._pending.append(received)
 
 
 def _kind(received: Received) -> tuple[type, str]:
@@ -214,3 +198,11 @@ def _deadline(timeout_s: float | None) -> float | None:
 
 def _milliseconds_to(deadline: float | None) -> int | None:
     return None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
+
+
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and deadline <= time.monotonic()
+
+
+def _retry_s(deadline: float | None) -> float:
+    return RETRY_S if deadline is None else min(RETRY_S, max(0.0, deadline - time.monotonic()))

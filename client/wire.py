@@ -272,7 +272,7 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
 
     Parameters
     ----------
-    seq : the message's number, from 1, shared with `Skipped`
+    seq : the message's number, from 1, shared with `Skipped` and `Gap`
     timings_s : seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
         `xzc`), for the steps that are done
     retrieved : the best candidates, best first; only in stage `scores`
@@ -309,7 +309,8 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
     """A volume without a picture: `failed` says whether it cannot be decoded or was not decoded in time.
 
-    A volume that was not decoded in time (policy `latest`) may be decoded later. The voxels stay in the journal.
+    A volume that was not decoded in time (policy `latest`) may be decoded later. A BOLD volume that came after its
+    `Gap` was published is not used. The voxels stay in the journal.
     """
 
     seq: int
@@ -323,6 +324,31 @@ class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
         # Journals of earlier versions have no `failed`: there the reason begins with the word.
         if self.reason.startswith("failed"):
             msgspec.structs.force_setattr(self, "failed", True)
+
+
+class Gap(Message, frozen=True, kw_only=True, tag="gap"):
+    """Volumes of a run that did not come: `index` is the first, `n_missing` their number.
+
+    In a BOLD run they are not waited for any longer, and are not used if they come now. In a beta run they were missing
+    at the run's end, and are decoded if they come now.
+    """
+
+    seq: int
+    session: str
+    run: str
+    index: int
+    n_missing: int
+
+    @property
+    def sentence(self) -> str:
+        """Say which volumes are missing."""
+        last = self.index + self.n_missing - 1
+        which = f"volume {self.index}" if self.n_missing == 1 else f"volumes {self.index}–{last}"
+        return f"run {self.run}: {which} missing"
+
+
+Numbered = Decode | Skipped | Gap
+"""A message for the viewers that has a number `seq`."""
 
 
 class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
@@ -438,7 +464,7 @@ class Done(Message, frozen=True, kw_only=True, tag="done"):
 
 AnyMessage = (
     Hello | Welcome | GridRequest | Grid | ClockRequest | Clock | Volume | Event | EndRun | Ack | Refused
-    | Decode | Skipped | Heartbeat
+    | Decode | Skipped | Gap | Heartbeat
     | StatusRequest | Status | FetchRequest | Pause | Use | Calibration | Shutdown | Done
 )  # fmt: skip
 

@@ -67,8 +67,9 @@ class ActiveRun:
         return self.journal.add_event(event, seen)
 
     def end(self, message: EndRun) -> None:
-        """Commit the run's length."""
-        has_estimates = self.hello.kind == "bold" and not self.weights.is_blank
-        self.journal.end_run(message, has_estimates=has_estimates)
+        """Commit the run's length. The decoder finishes a BOLD run, and publishes the gaps of any run."""
+        n_missing, _ = self.journal.missing(self.name, message.n_volumes, 0)
+        is_unfinished = self.hello.kind == "bold" or n_missing > 0
+        self.journal.end_run(message, has_estimates=is_unfinished and not self.weights.is_blank)
         self.n_volumes = message.n_volumes
         self.journal.fold_log()

@@ -147,7 +147,6 @@ class Ingest:
                 code="conflict",
             )
         if same is None:
-            _note_gap(volume, run)
             whole = payload[0] if self._store_volumes else None
             seen = payload[1] if volume.seen else None
             state = "recorded" if run.weights.is_blank else "waiting"
@@ -292,9 +291,3 @@ def _keep_voxels(volume: Volume, values: wire.Array, weights: Weights) -> wire.A
     except roi.RoiError as error:
         raise Refusal(f"run {volume.run}, volume {volume.index}: {error}", code=error.code) from error
     return voxels
-
-
-def _note_gap(volume: Volume, run: ActiveRun) -> None:
-    expected = run.highest_index + 1
-    if volume.index > expected:
-        logger.warning("run %s: %d volumes missing before volume %d", volume.run, volume.index - expected, volume.index)

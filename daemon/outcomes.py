@@ -2,7 +2,7 @@
 
 import logging
 
-from ..client.wire import Decode, Skipped
+from ..client.wire import Decode, Gap, Numbered
 from . import link
 from .publish import is_last
 from .sessions import Sessions
@@ -40,8 +40,12 @@ class Outcomes:
         """Follow no volume any more: other weights are in use."""
         self._in_flight.clear()
 
-    def on_published(self, message: Decode | Skipped) -> None:
-        """Settle the volume of a published message, if no further message about the volume follows."""
+    def on_published(self, message: Numbered) -> None:
+        """Settle the volume of a published message, if no further message about the volume follows; log a gap."""
+        if isinstance(message, Gap):
+            fields = {"session": message.session, "run": message.run, "index": message.index}
+            logger.warning(message.sentence, extra={"fields": fields | {"n_missing": message.n_missing}})
+            return
         if not is_last(message):
             return
         if isinstance(message, Decode):

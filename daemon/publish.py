@@ -30,7 +30,7 @@ class Publisher:
         socket: zmq.asyncio.Socket,
         sessions: Sessions,
         state: DaemonState,
-        on_published: Callable[[wire.Decode | wire.Skipped], None],
+        on_published: Callable[[wire.Numbered], None],
     ) -> None:
         self._socket, self._sessions, self._state = socket, sessions, state
         self._on_published = on_published
@@ -49,10 +49,12 @@ class Publisher:
                     await self._publish(published)
 
     async def _publish(self, published: Published) -> None:
-        self._state.last_seq = published.seq
         message = message_of(published)
         if message is not None:
             await self._socket.send_multipart(frames(published))
+        # Set afterwards: a heartbeat must not count a message that is not sent yet.
+        self._state.last_seq = published.seq
+        if message is not None:
             self._on_published(message)
 
     def _unpublished(self) -> list[Published]:
@@ -85,7 +87,7 @@ class Publisher:
             logger.debug("a viewer %s", "subscribed" if subscription[:1] == b"\x01" else "left")
 
 
-def message_of(published: Published) -> wire.Decode | wire.Skipped | None:
+def message_of(published: Published) -> wire.Numbered | None:
     """Return a journaled message; None if it is damaged, which is logged. A viewer could not trust it."""
     if not published.is_whole:
         logger.error(
@@ -97,7 +99,7 @@ def message_of(published: Published) -> wire.Decode | wire.Skipped | None:
     except wire.WireError as error:
         logger.error("message %d of the journals is damaged and left out: %s", published.seq, error)
         return None
-    return message if isinstance(message, wire.Decode | wire.Skipped) else None
+    return message if isinstance(message, wire.Numbered) else None
 
 
 def frames(published: Published) -> list[bytes]:

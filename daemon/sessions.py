@@ -8,9 +8,10 @@ from pathlib import Path
 
 from ..choices import Durability
 from .catalogue import Catalogue
-from .journal.database import Database, JournalError
+from .journal.database import JournalError
 from .journal.journal import Journal
 from .journal.records import JournalFacts, Published
+from .journal.writing import Database
 
 MOST_OPEN_FILES = 32
 """So many journals are open at most: each needs three of the process's file descriptors."""

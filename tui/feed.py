@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from ..arrays import Array
-from ..client import subscriber as subscriber_module
 from ..client.control import ControlClient
 from ..client.pictures import PictureError, read_picture
 from ..client.subscriber import DecodeSubscriber
-from ..client.wire import Decode, Heartbeat, Skipped
+from ..client.wire import Decode, Gap, Heartbeat, Skipped
 from ..errors import BraindError
 from .pictures import KEPT_PX
 
@@ -68,6 +67,8 @@ def follow(
                     yield _stage(decode, png)
                 case (Skipped() | Heartbeat() as message, _):
                     yield message
+                case (Gap() as gap, _):
+                    yield Notice(gap.sentence)
 
 
 def set_paused(control_endpoint: str, paused: bool) -> None:
@@ -106,7 +107,7 @@ def _warnings_of_subscriber() -> Iterator[deque[str]]:
     sentences: deque[str] = deque()
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: sentences.append(record.getMessage())
-    logger = subscriber_module.logger
+    logger = logging.getLogger(DecodeSubscriber.__module__.rpartition(".")[0])  # of everything that the subscriber uses
     propagated = logger.propagate
     logger.addHandler(handler)
     logger.propagate = False

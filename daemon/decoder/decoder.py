@@ -19,8 +19,9 @@ from ..journal.journal import Journal
 from ..journal.records import END_OF_RUN, NO_EVENT, Pending, VolumeState
 from ..sessions import Sessions
 from .cadence import Cadence
+from .outbox import Outbox
 from .pending import PendingTrials, choose_latest
-from .trials import Trial
+from .trials import Front, Trial
 
 if TYPE_CHECKING:
     from .stages import Stages
@@ -50,11 +51,12 @@ class Decoder:
         self._stages, self._send = stages, send
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
         self._sessions.open_all(setup.sessions)
-        self._unfolded: set[str] = set()
-        """Sessions whose write-ahead logs have decodes of this process."""
-        self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
-        self._pending = PendingTrials(self._sessions, stages.weights, self._on_settled)
+        self._unfolded = set(setup.sessions)
+        """Sessions whose write-ahead logs are to be folded when their runs are over."""
+        self._outbox = Outbox(max(setup.next_seq, self._sessions.last_seq() + 1), send)
         self._arrivals: dict[tuple[str, str, int], link.Wake] = {}
+        front = Front(self._arrivals, self._on_settled, self._outbox)
+        self._pending = PendingTrials(self._sessions, stages.weights, front)
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
         """The newest decode's last message, its event, and when its volume arrived; None after it was refined."""
@@ -62,8 +64,13 @@ class Decoder:
     def add_arrival(self, wake: link.Wake) -> None:
         """Note that a volume was committed, and when it arrived."""
         self._pending.add_session(wake.session)
+        self._unfolded.add(wake.session)
         self._arrivals[wake.session, wake.run, wake.index] = wake
         self._cadence.add_arrival(wake.arrived_s)
+
+    def add_end(self, end: link.EndOfRun) -> None:
+        """Note that a run's end was committed. A run without volumes is found by its end."""
+        self._pending.add_session(end.session)
 
     def step(self) -> bool:
         """Decode one volume; return False if no volume is pending.
@@ -129,7 +136,6 @@ class Decoder:
         png, provenance = refined
         message = msgspec.structs.replace(
             decode,
-            seq=self._next_seq,
             stage="refined",
             provenance=msgspec.structs.replace(provenance, simulated=decode.provenance.simulated),
             timings_s=decode.timings_s | {"refined": round(time.monotonic() - arrived_s, 6)},
@@ -139,7 +145,7 @@ class Decoder:
             # The session was left out since, because its journal is damaged.
             return
         with self._sessions.without_if_damaged(decode.session):
-            self._committed(journal, journal.add_decode(message, png, event=event))
+            self._outbox.publish(journal, message, png, event=event)
 
     def keep_warm(self) -> float | None:
         """Raise the GPU's clocks shortly before the predicted arrival, once for each arrival.
@@ -159,6 +165,11 @@ class Decoder:
         except Exception:
             logger.exception("the GPU could not be kept warm for the next volume")
         return None
+
+    def until_due_s(self) -> float | None:
+        """Return the seconds after which a missing volume is waited for no longer; None if no volume is waited for."""
+        due_s = None if self.paused else self._pending.due_s
+        return None if due_s is None else max(0.0, due_s - time.monotonic())
 
     def close(self) -> None:
         """Close the journals."""
@@ -245,7 +256,7 @@ class Decoder:
             provenance = self._stages.provenance
             has_seen = result.stage == "scores" and trial.seen is not None
             decode = Decode(
-                seq=self._next_seq,
+                seq=0,
                 session=pending.session,
                 run=pending.run,
                 index=pending.index,
@@ -270,8 +281,7 @@ class Decoder:
             # 8. the decode is journaled, and the front publishes it
             outcome = "decoded" if result.is_last and is_last_trial and not pending.is_end else None
             payload = trial.seen if has_seen else result.png
-            added = journal.add_decode(decode, payload, event=trial.event, at_end=pending.is_end, outcome=outcome)
-            self._committed(journal, added)
+            self._outbox.publish(journal, decode, payload, event=trial.event, at_end=pending.is_end, outcome=outcome)
             if result.is_last:
                 self._unrefined = decode, trial.event, arrived_s
         return done_s
@@ -279,7 +289,7 @@ class Decoder:
     def _skip(self, pending: Pending, reason: str, *, failed: bool = False) -> None:
         journal = self._sessions[pending.session]
         skipped = Skipped(
-            seq=self._next_seq,
+            seq=0,
             session=pending.session,
             run=pending.run,
             index=pending.index,
@@ -287,18 +297,11 @@ class Decoder:
             failed=failed,
         )
         if pending.is_end:
-            self._committed(journal, journal.add_decode(skipped, event=END_OF_RUN))
+            self._outbox.publish(journal, skipped, event=END_OF_RUN)
             journal.finish_run(pending.run)
         else:
-            self._committed(journal, journal.add_decode(skipped, outcome="failed" if failed else "skipped"))
+            self._outbox.publish(journal, skipped, outcome="failed" if failed else "skipped")
         self._forget(pending)
-
-    def _committed(self, journal: Journal, added: bool) -> None:
-        # A stage is not added if an earlier decoder journaled it and died before the volume was settled.
-        if added:
-            self._unfolded.add(journal.session)
-            self._send(link.Committed(session=journal.session, seq=self._next_seq))
-            self._next_seq += 1
 
     def _forget(self, pending: Pending) -> None:
         self._arrivals.pop((pending.session, pending.run, pending.index), None)

@@ -1,16 +1,19 @@
 """Pending volumes: betas, and BOLD volumes with new estimates of trials. Policy `latest` chooses among them."""
 
+import heapq
 import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ...client.wire import Gap
 from ...models.weights.bold_prior import BoldPrior
 from ...models.weights.weights import Weights
 from ..journal.database import JournalError
 from ..journal.journal import Journal
-from ..journal.records import Pending, VolumeState
+from ..journal.records import Pending
 from ..sessions import Sessions
-from .trials import RunEstimates, Trial, beta_trial
+from .order import holes
+from .trials import Front, RunEstimates, Trial, beta_trial
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -23,14 +26,13 @@ class PendingTrials:
     sessions : Sessions
     weights : Weights
         Only volumes that were recorded under these weights are found.
-    on_settled : function
-        Called with each BOLD volume that completes no estimate, and with its new state.
+    front : Front
     """
 
-    def __init__(
-        self, sessions: Sessions, weights: Weights, on_settled: Callable[[Pending, VolumeState], None]
-    ) -> None:
-        self._sessions, self._weights, self._on_settled = sessions, weights, on_settled
+    def __init__(self, sessions: Sessions, weights: Weights, front: Front) -> None:
+        self._sessions, self._weights, self._front = sessions, weights, front
+        self.due_s: float | None = None
+        """The monotonic time at which `find` must be called again if nothing comes, s; None if it need not be."""
         self._bold_runs: dict[tuple[str, str], RunEstimates] = {}
         self._to_open: dict[str, None] = {}
         """Sessions whose volumes arrived since the last `find`, the newest last."""
@@ -41,7 +43,7 @@ class PendingTrials:
         self._to_open[session] = None
 
     def find(self) -> list[Pending]:
-        """Return everything that can be decoded now, in the order of arrival.
+        """Return everything that can be decoded now, in the order of arrival; BOLD volumes of a run by their indices.
 
         Raises
         ------
@@ -55,6 +57,7 @@ class PendingTrials:
             for (session, run), bold_run in self._bold_runs.items()
             if not bold_run.is_over and bold_run.journal is self._sessions.find(session)
         }
+        self.due_s = None
         found: list[Pending] = []
         for journal in self._sessions.all():
             with self._sessions.without_if_damaged(journal.session):
@@ -84,6 +87,7 @@ class PendingTrials:
     def clear(self) -> None:
         """Drop all estimators. The next `find` makes new ones from the journals."""
         self._bold_runs.clear()
+        self.due_s = None
 
     def _open_sessions(self) -> None:
         """Open the journals of the added sessions. A full disk may pass: the next `find` tries the session again."""
@@ -100,16 +104,30 @@ class PendingTrials:
         volumes = journal.waiting(self._weights.fingerprint)
         to_finish = journal.runs_to_finish(self._weights.fingerprint)
         bold = {run for run in {*(pending.run for pending in volumes), *to_finish} if self._is_bold(journal, run)}
-        ready: list[Pending] = []
+        by_run = [[pending for pending in volumes if pending.run not in bold]]
         for run in bold:
             bold_run = self._bold_runs[journal.session, run]
-            for pending, state in bold_run.advance():
-                self._on_settled(pending, state)
+            bold_run.advance()
             if run in to_finish:
                 bold_run.finish()
-            ready += bold_run.ready()
-        betas = [pending for pending in volumes if pending.run not in bold]
-        return sorted(betas + ready, key=lambda pending: (pending.arrival, pending.is_end))
+            by_run.append(bold_run.ready())
+            if bold_run.due_s is not None:
+                self.due_s = min(bold_run.due_s, self.due_s or bold_run.due_s)
+        for run in to_finish:
+            if run not in bold:
+                self._finish_betas(journal, run)
+        # The merge keeps each run's own order: a volume that came out of order is used after a volume that came later.
+        return list(heapq.merge(*by_run, key=lambda pending: pending.arrival))
+
+    def _finish_betas(self, journal: Journal, run: str) -> None:
+        """Publish the gaps of a beta run that has ended. A volume that fills a gap later is decoded."""
+        record = journal.run(run)
+        if record and record.n_volumes is not None:
+            indices = [pending.index for pending, _ in journal.run_volumes(run, 0)]
+            for first, n_missing in holes(indices, record.n_volumes):
+                gap = Gap(seq=0, session=journal.session, run=run, index=first, n_missing=n_missing)
+                self._front.outbox.publish(journal, gap)
+        journal.finish_run(run)
 
     def _is_bold(self, journal: Journal, run: str) -> bool:
         hello = journal.hello(run)
@@ -117,7 +135,7 @@ class PendingTrials:
             return False
         if (journal.session, run) not in self._bold_runs:
             prior = self._weights.bold or BoldPrior.vague(len(self._weights.voxel_index))
-            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior)
+            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior, self._front)
         return True
 
     def _bold_run(self, pending: Pending) -> RunEstimates | None:

@@ -76,9 +76,10 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
                     return
                 if isinstance(line, link.Wake):
                     decoder.add_arrival(line)
+                elif isinstance(line, link.EndOfRun):
+                    decoder.add_end(line)
                 elif isinstance(line, link.PauseDecoding):
                     decoder.paused = line.paused
-                # EndOfRun needs no action of its own: the next step finds the run's end in the journal.
         except queue.Empty:
             pass
         try:
@@ -86,7 +87,8 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
             journals.passed()
             if not may_have_work:
                 decoder.refine(lambda: not lines.empty())
-                wait_s = decoder.keep_warm()
+                waits_s = [one_s for one_s in (decoder.keep_warm(), decoder.until_due_s()) if one_s is not None]
+                wait_s = min(waits_s, default=None)
         except JournalError as error:
             journals.failed(error)
             may_have_work, wait_s = False, STORAGE_RETRY_S

@@ -1,23 +1,29 @@
 """Turns journaled volumes into single-trial responses in % signal change, the input of the ridge maps.
 
 A beta volume is a response. BOLD volumes go to an estimator, which gives provisional and final estimates of trials.
-After a crash a new estimator gets the journal's onsets and volumes in the same order, so its estimates are equal.
+After a crash a new estimator gets the journal's onsets and volumes in the same order, so its estimates are equal. The
+journal's volumes and its published gaps determine this order.
 """
 
 import logging
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Event, Hello
+from ...client.wire import Event, Gap, Hello, Skipped
 from ...errors import BraindError
 from ...models.bold.estimator import CausalEstimator, Estimate
 from ...models.weights.bold_prior import BoldPrior
+from .. import link
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
 from ..journal.records import NO_EVENT, Pair, Pending, VolumeState
+from .order import Held, Hole, VolumeOrder
+from .outbox import Outbox
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -44,46 +50,77 @@ class Trial:
     misaligned: bool = False
 
 
-class RunEstimates:
-    """The estimator of one BOLD run, and the estimates that wait to be decoded."""
+@dataclass(frozen=True)
+class Front:
+    """The decoder's side of the front.
 
-    def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior) -> None:
+    Parameters
+    ----------
+    arrivals : dict
+        The arrivals that the front announced, by session, run and index.
+    on_settled : function
+        Called with each BOLD volume that completes no estimate, and with its new state.
+    outbox : Outbox
+    """
+
+    arrivals: dict[tuple[str, str, int], link.Wake]
+    on_settled: Callable[[Pending, VolumeState], None]
+    outbox: Outbox
+
+
+class RunEstimates:
+    """The estimator of one BOLD run, the volumes that wait for their turn, and the estimates that wait to be decoded.
+
+    After a JournalError this object must not be used any more.
+    """
+
+    def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior, front: Front) -> None:
         self.journal = journal
         self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
-        self._prior = prior
+        self._prior, self._front = prior, front
         self._estimator = CausalEstimator(hello.tr_s, prior)
+        self._order = VolumeOrder(hello.tr_s, (Hole(gap.index, gap.n_missing) for gap in journal.gaps(hello.run)))
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
         """Arrival of the last volume that was read from the journal."""
+        self._used_arrival = 0
+        """The highest arrival among the volumes that the estimator got."""
         self._last_used: Pending | None = None
         self._ready: dict[Pending, list[Trial]] = {}
         self._finished = False
 
-    def advance(self) -> list[tuple[Pending, VolumeState]]:
-        """Give new onsets and volumes to the estimator; return the volumes without estimates and their new states.
-
-        After a JournalError this object must not be used any more.
-        """
-        settled: list[tuple[Pending, VolumeState]] = []
+    def advance(self) -> None:
+        """Give new onsets and volumes to the estimator, in the order of the volumes' indices."""
         for pending, state in self.journal.run_volumes(self._run, self._seen_arrival):
-            for event in self.journal.events(self._run, self._seen_arrival, pending.arrival):
-                self._add_event(event.header)
             self._seen_arrival = pending.arrival
-            if state in ("late", "failed"):
+            if state == "late":
                 continue
-            trials, outcome = self._use(pending)
-            if state == "waiting" and outcome:
-                self.journal.set_state(pending.arrival, outcome)
-                settled.append((pending, outcome))
+            arrival = self._front.arrivals.get((pending.session, pending.run, pending.index))
+            if self._order.add(Held(pending, state, arrival.arrived_s if arrival else time.monotonic())):
+                # One by one: whether 8 later volumes were there must not depend on how many are read at once.
+                self._use_in_order(-math.inf)
             elif state == "waiting":
-                self._ready[pending] = trials
-        return settled
+                self._leave_out(pending)
+        self._use_in_order(time.monotonic())
+
+    @property
+    def due_s(self) -> float | None:
+        """The monotonic time at which `advance` must be called again if no volume comes, s; None if it need not be."""
+        return self._order.due_s
 
     def finish(self) -> None:
-        """Make provisional estimates final at the run's end. They become pending under the run's last volume."""
+        """Make provisional estimates final at the run's end. They become pending under the run's last volume.
+
+        Missing volumes are not waited for any longer.
+        """
         if self._finished:
             return
         self._finished = True
+        self._use_in_order(math.inf)
+        record = self.journal.run(self._run)
+        rest = self._order.rest(record.n_volumes) if record and record.n_volumes is not None else None
+        if rest:
+            self._pass_over(rest)
         trials = self._trials(self._estimator.finish())
         if trials and self._last_used:
             self._ready[replace(self._last_used, is_end=True)] = trials
@@ -96,7 +133,7 @@ class RunEstimates:
         return self._finished and not self._ready
 
     def ready(self) -> list[Pending]:
-        """Return the volumes with trials to decode, in the order of arrival."""
+        """Return the volumes with trials to decode, in the order in which the estimator got them."""
         return list(self._ready)
 
     def trials(self, pending: Pending) -> list[Trial]:
@@ -111,6 +148,44 @@ class RunEstimates:
         """Drop a volume's trials after they are decoded or skipped."""
         self._ready.pop(pending, None)
 
+    def _use_in_order(self, now_s: float) -> None:
+        """Give the estimator each volume whose turn it is; pass over the holes that are due at `now_s`."""
+        while True:
+            while held := self._order.take():
+                self._use_held(held.pending, held.state)
+            hole = self._order.hole()
+            if not (hole and self._order.is_due(now_s)):
+                return
+            self._pass_over(hole)
+
+    def _pass_over(self, hole: Hole) -> None:
+        # Committed first: after a crash the same volumes must be left out.
+        gap = Gap(seq=0, session=self.journal.session, run=self._run, index=hole.first, n_missing=hole.n_missing)
+        self._front.outbox.publish(self.journal, gap)
+        self._order.pass_over(hole)
+
+    def _leave_out(self, pending: Pending) -> None:
+        skipped = Skipped(
+            seq=0, session=pending.session, run=pending.run, index=pending.index,
+            reason="came after it was published as missing; estimates run forward in time, so it is kept but not used",
+        )  # fmt: skip
+        self._front.outbox.publish(self.journal, skipped, outcome="late")
+        self._front.arrivals.pop((pending.session, pending.run, pending.index), None)
+
+    def _use_held(self, pending: Pending, state: VolumeState) -> None:
+        # Onsets go by arrival. An onset that arrived before each volume of its trial is announced before each of them,
+        # in whatever order they came.
+        if pending.arrival > self._used_arrival:
+            for event in self.journal.events(self._run, self._used_arrival, pending.arrival):
+                self._add_event(event.header)
+            self._used_arrival = pending.arrival
+        trials, outcome = self._use(pending)
+        if state == "waiting" and outcome:
+            self.journal.set_state(pending.arrival, outcome)
+            self._front.on_settled(pending, outcome)
+        elif state == "waiting":
+            self._ready[pending] = trials
+
     def _add_event(self, event: Event) -> None:
         try:
             self._estimator.add_event(event.event, event.onset_s, event.duration_s)
@@ -119,9 +194,6 @@ class RunEstimates:
 
     def _use(self, pending: Pending) -> tuple[list[Trial], VolumeState | None]:
         """Give a volume to the estimator; return its trials, or the new state of a volume without trials."""
-        if self._last_used and pending.index < self._last_used.index:
-            logger.warning("run %s, volume %d: came after volume %d", pending.run, pending.index, self._last_used.index)
-            return [], "late"
         self._last_used = pending
         try:
             header, voxels, _ = self.journal.volume(pending.arrival)

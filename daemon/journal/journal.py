@@ -14,12 +14,13 @@ import msgspec
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Decode, EndRun, Event, Hello, Skipped, Volume
+from ...client.wire import Decode, EndRun, Event, Gap, Hello, Numbered, Volume
 from .checksums import is_right, made
-from .database import Database, JournalError, RecordError
+from .database import JournalError, RecordError
 from .reader import JournalReader
 from .records import NO_EVENT, JournaledEvent, JournaledVolume, Pending, VolumeState
 from .tables import TABLES
+from .writing import Database
 
 logger = logging.getLogger(__name__)
 
@@ -214,6 +215,13 @@ class Journal(JournalReader):
         )
         return [(Pending(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
 
+    def gaps(self, run: str) -> list[Gap]:
+        """Return the gaps of a run that were published."""
+        rows = self._database.rows(
+            f"SELECT header, {is_right('decodes')} FROM decodes WHERE run = ? AND stage = 'gap'", run
+        )
+        return [self._parsed(header, Gap, f"a gap of run {run}", is_whole) for header, is_whole in rows]
+
     def volume(self, arrival: int) -> JournaledVolume:
         """Return a journaled volume."""
         row = self._database.row(
@@ -256,7 +264,7 @@ class Journal(JournalReader):
 
     def add_decode(
         self,
-        message: Decode | Skipped,
+        message: Numbered,
         payload: bytes | None = None,
         *,
         event: int = NO_EVENT,
@@ -274,7 +282,7 @@ class Journal(JournalReader):
             If the message could not be read back, because it holds a number that is not finite. Nothing is kept.
         JournalError
         """
-        stage = message.stage if isinstance(message, Decode) else "skipped"
+        stage = message.stage if isinstance(message, Decode) else str(message.__struct_config__.tag)
         stage += " at the end" if at_end else ""
         header = msgspec.json.encode(message)
         if not _is_read_back(header, message):
@@ -304,7 +312,7 @@ class Journal(JournalReader):
             database.execute("UPDATE volumes SET state = ? WHERE arrival = ?", (state, arrival))
 
 
-def _is_read_back(header: bytes, message: Decode | Skipped) -> bool:
+def _is_read_back(header: bytes, message: Numbered) -> bool:
     """Return whether JSON gives the same message again. A number that is not finite becomes null in JSON."""
     try:
         return msgspec.json.decode(header, type=type(message)) == message

@@ -7,7 +7,7 @@ from ...arrays import Array
 from ...client.wire import Candidate, Event, Hello, Volume
 
 # waiting: acked, not decoded yet. decoded. skipped: policy `latest` passed over the volume. used: a BOLD volume that
-# completed no trial's estimate. late: a BOLD volume that came after a volume of higher index was used. failed: decoding
+# completed no trial's estimate. late: a BOLD volume that came after its gap was published. failed: decoding
 # raised an error. recorded: the daemon had no weights.
 VolumeState = Literal["waiting", "decoded", "skipped", "used", "late", "failed", "recorded"]
 VOLUME_STATES: tuple[VolumeState, ...] = get_args(VolumeState)

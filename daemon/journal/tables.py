@@ -1,7 +1,7 @@
 """The tables of a session's journal, and the steps from older tables to them."""
 
 from .checksums import COVERED, made
-from .database import Tables
+from .writing import Tables
 
 SCHEMA = 2
 READABLE = range(1, SCHEMA + 1)

@@ -1,5 +1,6 @@
 """A daemon's sockets without its decoder: it speaks the wire protocol, keeps what it acks, and can be made to fail."""
 
+import queue
 import threading
 import time
 from collections import defaultdict
@@ -37,6 +38,8 @@ class ProtocolDaemon:
         self.refuse: dict[int, wire.Refused] = {}
         self.refuse_hello: wire.Refused | None = None
         self.publishes_decodes = True
+        self.is_silent = False
+        self.to_publish: queue.SimpleQueue[tuple] = queue.SimpleQueue()
         self.latest_skips: set[int] = set()
         self.state = "ready"
         self._ports = (0, 0, 0)
@@ -91,8 +94,10 @@ class ProtocolDaemon:
                     ingest.send_multipart([sender, *wire.encode(answer)])
             if control in ready:
                 sender, *frames = control.recv_multipart()
-                for answer in self._control(wire.decode(frames)[0]):
+                for answer in [] if self.is_silent else self._control(wire.decode(frames)[0]):
                     control.send_multipart([sender, *answer])
+            while not self.to_publish.empty():
+                self._send(*self.to_publish.get())
             decodes.send_multipart(wire.encode(wire.Heartbeat(last_seq=len(self.published), state=self.state)))
         for socket in (ingest, decodes, control):
             socket.close()

@@ -192,7 +192,6 @@ def test_a_gap_is_taken_and_can_be_filled(daemon, scanner, run):
     for index in (0, 3, 1):
         assert scanner.ask_frames(volume_frames(index, run=run)).index == index
     assert scanner.ask(hello(run=run)).next_index == 2
-    assert f"run {run}: 2 volumes missing before volume 3" in daemon.words()
 
 
 def test_a_run_that_ended_takes_what_was_missing_and_nothing_after(scanner, run):

@@ -152,7 +152,15 @@ class PlayedDaemon:
                     if seq in self.published:
                         message, payload = self.published[seq]
                         self._control.send_multipart([viewer, *wire.encode(message, *payload)])
-            self._control.send_multipart([viewer, *wire.encode(wire.Done())])
+            answer = self._status() if isinstance(request, wire.StatusRequest) else wire.Done()
+            self._control.send_multipart([viewer, *wire.encode(answer)])
+
+    def _status(self) -> wire.Status:
+        return wire.Status(
+            state="ready", pid=1, version="0", uptime_s=1.0, subject=1, weights="weights", ldm="ldm", engine="none",
+            preset="live-4", policy="all", simulated=True, journal="", session=SESSION, run=RUN, n_acked=0, n_decoded=0,
+            n_skipped=0, n_refused=0, n_waiting=0, decoder_restarts=0, last_seq=self.last_seq,
+        )  # fmt: skip
 
 
 @pytest.fixture

@@ -156,12 +156,29 @@ def test_when_behind_only_the_newest_volume_says_what_is_known_of_a_trial_that_u
 
 
 def test_a_volume_that_comes_late_is_kept_unused_and_takes_no_trials_pictures(daemon):
-    indices = [*range(9), 10, 9]  # the newest to arrive is late, the volume before it ends a trial
+    indices = [*range(9), *range(10, 18), 9]  # the newest to arrive is late, volume 10 ends a trial
     heard = decode_bold_when_behind(
         daemon, "bold-late", (2.0,), indices, lambda message: is_xz(message) and message.run == "bold-late"
     )
-    assert [words_for(message) for message in heard] == [(10, 0, "scores", True), (10, 0, "xz", True)]
-    assert states(daemon, "bold-late") == dict.fromkeys(range(9), "used") | {10: "decoded", 9: "late"}
+    assert heard[0] == wire.Gap(seq=heard[0].seq, session="ses", run="bold-late", index=9, n_missing=1)
+    assert [words_for(message) for message in heard[1:]] == [
+        (9, None, "skipped", False),
+        (10, 0, "scores", True),
+        (10, 0, "xz", True),
+    ]
+    assert states(daemon, "bold-late") == dict.fromkeys(range(18), "used") | {10: "decoded", 9: "late"}
+
+
+def test_when_behind_a_volume_that_came_out_of_order_does_not_hide_the_newest(daemon):
+    indices = [*range(10), 11, 10]  # volume 11 is the newest, though volume 10 arrived last
+    heard = decode_bold_when_behind(
+        daemon, "bold-swapped", (2.0, 10.0), indices, lambda message: message.index == 11
+    )  # fmt: skip
+    assert [words_for(message) for message in heard] == [
+        (10, 0, "scores", True),
+        (10, 0, "xz", True),
+        (11, 1, "scores", False),
+    ]
 
 
 def test_what_was_passed_over_is_part_of_the_estimates_that_follow(daemon):

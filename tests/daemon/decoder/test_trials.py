@@ -8,7 +8,8 @@ import pytest
 from running_daemon import PNG, hello
 
 from braind.client import wire
-from braind.daemon.decoder.trials import RunEstimates
+from braind.daemon.decoder.outbox import Outbox
+from braind.daemon.decoder.trials import Front, RunEstimates
 from braind.daemon.journal.journal import Journal
 from braind.models.bold.estimator import CausalEstimator
 from braind.models.weights.bold_prior import BoldPrior
@@ -48,6 +49,13 @@ def record_run(journal, n_events=5):
         add_volume(journal, index)
 
 
+def estimates_of(journal, prior=PRIOR, *, settled=None, arrivals=None):
+    """Return the run's estimates. `settled` gets what becomes of volumes without an estimate."""
+    on_settled = lambda pending, state: None if settled is None else settled.append((pending, state))  # noqa: E731
+    outbox = Outbox(journal.last_seq() + 1, lambda line: None)
+    return RunEstimates(journal, HELLO, prior, Front(arrivals or {}, on_settled, outbox))
+
+
 def ready_trials(run):
     return {
         pending: [(trial.event, trial.voxels.tobytes()) for trial in run.trials(pending)] for pending in run.ready()
@@ -56,7 +64,7 @@ def ready_trials(run):
 
 def test_trials_are_the_estimators_own(journal):
     record_run(journal)
-    run = RunEstimates(journal, HELLO, PRIOR)
+    run = estimates_of(journal)
     run.advance()
 
     estimator = CausalEstimator(TR_S, PRIOR)
@@ -74,7 +82,7 @@ def test_trials_are_the_estimators_own(journal):
 
 def test_a_trial_carries_what_its_onset_said(journal):
     record_run(journal)
-    run = RunEstimates(journal, HELLO, PRIOR)
+    run = estimates_of(journal)
     run.advance()
     trial = run.trials(run.ready()[0])[0]
     assert (trial.trial, trial.seen) == (100, PNG)
@@ -82,7 +90,7 @@ def test_a_trial_carries_what_its_onset_said(journal):
 
 def test_a_trial_unfolds_until_it_is_final_once(journal):
     record_run(journal)
-    run = RunEstimates(journal, HELLO, PRIOR)
+    run = estimates_of(journal)
     run.advance()
     provisional = [(pending, trial) for pending in run.ready() for trial in run.trials(pending) if trial.event == 2]
     since_onset_s = [trial.since_onset_s for _, trial in provisional]
@@ -105,7 +113,7 @@ def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
         journal.add_volume(header, spike if index == 20 else voxels(index), seen=None, whole=None)
     mean_signal = np.random.default_rng(7).normal(size=20).astype(np.float32)
     prior = replace(PRIOR, mean_signal=mean_signal, misaligned_below=0.99)
-    run = RunEstimates(journal, HELLO, prior)
+    run = estimates_of(journal, prior)
     run.advance()
     finals = {trial.event: trial for pending in run.ready() for trial in run.trials(pending) if trial.is_final}
     # volume 20 lies at 26.7 s: after the onsets at 15 and 22.5 s, and not after the final estimates of both
@@ -116,8 +124,9 @@ def test_trials_say_that_a_volume_since_their_onset_was_odd(journal):
 
 def test_volumes_without_an_estimate_are_settled(journal):
     record_run(journal)
-    run = RunEstimates(journal, HELLO, PRIOR)
-    settled = run.advance()
+    settled = []
+    run = estimates_of(journal, settled=settled)
+    run.advance()
     assert {state for _, state in settled} == {"used"}
     assert journal.counts() == {"used": len(settled), "waiting": len(run.ready())}
 
@@ -125,19 +134,19 @@ def test_volumes_without_an_estimate_are_settled(journal):
 @pytest.mark.parametrize("crash_after", [1, 9, 17, 30])
 def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path, crash_after):
     record_run(journal)
-    undisturbed = RunEstimates(journal, HELLO, PRIOR)
+    undisturbed = estimates_of(journal)
     undisturbed.advance()
 
     interrupted = Journal(tmp_path / "interrupted.sqlite3")
     interrupted.open_run(HELLO, "weights")
     for number in range(5):
         add_event(interrupted, number)
-    before = RunEstimates(interrupted, HELLO, PRIOR)
+    before = estimates_of(interrupted)
     for index in range(N_VOLUMES):
         add_volume(interrupted, index)
         if index < crash_after:
             before.advance()
-    after = RunEstimates(interrupted, HELLO, PRIOR)
+    after = estimates_of(interrupted)
     after.advance()
 
     def by_index(run):
@@ -149,13 +158,15 @@ def test_trials_after_a_crash_are_those_of_an_undisturbed_run(journal, tmp_path,
 
 def test_volumes_that_were_passed_over_or_decoded_before_a_crash_are_given_to_the_estimator_again(journal):
     record_run(journal)
-    undisturbed = RunEstimates(journal, HELLO, PRIOR)
+    undisturbed = estimates_of(journal)
     undisturbed.advance()
     ready = undisturbed.ready()
     for pending, state in zip(ready[:-1], itertools.cycle(("decoded", "skipped", "used")), strict=False):
         journal.set_state(pending.arrival, state)
-    after = RunEstimates(journal, HELLO, PRIOR)
-    assert after.advance() == []
+    settled = []
+    after = estimates_of(journal, settled=settled)
+    after.advance()
+    assert settled == []
     assert ready_trials(after) == {ready[-1]: ready_trials(undisturbed)[ready[-1]]}
 
 
@@ -163,7 +174,7 @@ def test_an_onset_that_no_estimate_can_be_made_of_is_logged_and_the_run_goes_on(
     """The front refuses such an onset; a journal may hold one from an earlier version."""
     journal.add_event(wire.Event(session="ses", run="run-01", event=9, onset_s=1.0, duration_s=-1.0), None)
     record_run(journal, n_events=1)
-    run = RunEstimates(journal, HELLO, PRIOR)
+    run = estimates_of(journal)
     run.advance()
     assert {trial.event for pending in run.ready() for trial in run.trials(pending)} == {0}
     assert "run run-01: this trial is not decoded: event 9" in caplog.text
@@ -174,7 +185,7 @@ def test_a_trial_of_any_duration_from_an_impulse_on_is_decoded(journal, duration
     event = wire.Event(session="ses", run="run-01", event=9, onset_s=1.0, duration_s=duration_s)
     journal.add_event(event, None)
     record_run(journal, n_events=0)
-    run = RunEstimates(journal, HELLO, PRIOR)
+    run = estimates_of(journal)
     run.advance()
     trials = [trial for place in run.ready() for trial in run.trials(place)]
     assert {trial.event for trial in trials} == {9}
@@ -186,26 +197,19 @@ def test_a_volume_that_cannot_be_read_back_fails_alone(journal, caplog):
     record_run(journal, n_events=1)
     with journal._database.commit() as database:
         database.execute("UPDATE volumes SET header = '{}' WHERE volume_index = 3")
-    run = RunEstimates(journal, HELLO, PRIOR)
-    settled = {pending.index: state for pending, state in run.advance()}
+    found = []
+    run = estimates_of(journal, settled=found)
+    run.advance()
+    settled = {pending.index: state for pending, state in found}
     assert settled[3] == "failed"
     assert set(settled.values()) == {"used", "failed"}
     assert run.ready()
     assert "run run-01, volume 3: cannot be used" in caplog.text
 
 
-def test_a_late_volume_is_kept_and_not_used(journal):
-    add_volume(journal, 0)
-    add_volume(journal, 2)
-    add_volume(journal, 1)
-    run = RunEstimates(journal, HELLO, PRIOR)
-    settled = dict((pending.index, state) for pending, state in run.advance())
-    assert settled == {0: "used", 2: "used", 1: "late"}
-
-
 def test_the_end_of_a_run_completes_its_last_trials(journal):
     record_run(journal, n_events=7)
-    run = RunEstimates(journal, HELLO, PRIOR)
+    run = estimates_of(journal)
     run.advance()
     # The last trial was seen for 7 s only: more volumes may come until the run is known to be over.
     assert not any(trial.is_final for pending in run.ready() for trial in run.trials(pending) if trial.event == 6)

@@ -1,0 +1,44 @@
+"""The messages that the decoder journals for the viewers. Each gets the next number."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from ...client.wire import Numbered
+from .. import link
+from ..journal.journal import Journal
+from ..journal.records import NO_EVENT, VolumeState
+
+
+class Outbox:
+    """Numbers and journals messages, and tells the front, which publishes them.
+
+    Parameters
+    ----------
+    next_seq : int
+        The number of the next message.
+    send : function
+        Sends a line to the front.
+    """
+
+    def __init__(self, next_seq: int, send: Callable[[link.ToFront], None]) -> None:
+        self._next_seq, self._send = next_seq, send
+
+    def publish(
+        self,
+        journal: Journal,
+        message: Numbered,
+        payload: bytes | None = None,
+        *,
+        event: int = NO_EVENT,
+        at_end: bool = False,
+        outcome: VolumeState | None = None,
+    ) -> None:
+        """Commit a message under the next number, as `Journal.add_decode` does. The message's own `seq` is ignored.
+
+        A message is not committed if an earlier decoder journaled it and died before the volume was settled.
+        """
+        numbered = msgspec.structs.replace(message, seq=self._next_seq)
+        if journal.add_decode(numbered, payload, event=event, at_end=at_end, outcome=outcome):
+            self._send(link.Committed(session=journal.session, seq=self._next_seq))
+            self._next_seq += 1
