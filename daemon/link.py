@@ -94,7 +94,7 @@ class Committed(Line, frozen=True, kw_only=True, tag="committed"):
 
 
 class Settled(Line, frozen=True, kw_only=True, tag="settled"):
-    """A volume gets no decode of its own: a BOLD volume that completes no trial's estimate, or a late volume."""
+    """A volume gets no decode of its own: a BOLD volume that completes no trial's estimate."""
 
     session: str
     run: str

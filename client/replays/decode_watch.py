@@ -72,7 +72,7 @@ class DecodeWatch:
     def __enter__(self) -> Self:
         if self._subscriber is not None:
             self._listening = self._executor.submit(self._listen, self._subscriber)
-            # Decodes published before the subscription is made are lost; the first message shows that it is made.
+            # The first message shows that the daemon publishes on this port.
             while not self._received.wait(POLL_S):
                 if self._listening.done():
                     break

@@ -96,6 +96,10 @@ class PlayedDaemon:
         place = {"session": SESSION, "run": RUN, "index": index}
         self.publish(wire.Skipped(seq=self.last_seq + 1, reason=reason, failed=failed, **place))
 
+    def miss(self, index: int, n_missing: int) -> None:
+        """Publish that volumes did not come."""
+        self.publish(wire.Gap(seq=self.last_seq + 1, session=SESSION, run=RUN, index=index, n_missing=n_missing))
+
     def heartbeat(self, state: str = "ready", **fields: Any) -> None:
         """Publish a heartbeat."""
         beat = wire.Heartbeat(

@@ -365,6 +365,14 @@ async def test_a_calibration_shows_what_is_recorded_and_how_well_it_decodes(daem
 
 
 @in_event_loop
+async def test_missing_volumes_are_named(daemon):
+    async with monitor_of(daemon).run_test(notifications=True) as pilot:
+        daemon.wait_for_viewer()
+        daemon.miss(31, 3)
+        await until(pilot, lambda: any("volumes 31–33 missing" in one.message for one in pilot.app._notifications))
+
+
+@in_event_loop
 async def test_unreadable_bytes_are_counted_and_named_and_the_stream_goes_on(daemon):
     async with monitor_of(daemon).run_test(notifications=True) as pilot:
         app = pilot.app

@@ -31,10 +31,12 @@ def test_plain_writes_one_line_a_decode_until_interrupted(daemon, plain_monitor)
     daemon.skip(1)
     daemon.decode(2)
     daemon.skip(3, "failed: out of memory", failed=True)
+    daemon.miss(31, 3)
     assert plain_monitor.stdout.readline() == "sub-01_ses-14_run-03\t0\ta red fox [2J.0\t0.900\t400\n"
     assert plain_monitor.stdout.readline() == "sub-01_ses-14_run-03\t2\tpicture 2.0\t0.900\t402\n"
     assert plain_monitor.stderr.readline() == "run sub-01_ses-14_run-03, volume 1: skipped, behind\n"
     assert plain_monitor.stderr.readline() == "run sub-01_ses-14_run-03, volume 3: failed, out of memory\n"
+    assert plain_monitor.stderr.readline() == "run sub-01_ses-14_run-03: volumes 31–33 missing\n"
     plain_monitor.send_signal(signal.SIGINT)
     assert plain_monitor.wait(20) == 130
     assert plain_monitor.stderr.read() == ""

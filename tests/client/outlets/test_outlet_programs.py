@@ -49,7 +49,9 @@ def test_scores_alone_are_handed_on_and_the_daemons_coming_is_said_once(daemon):
     def say(sentence):
         said.append(sentence)
         for seq, stage in enumerate(("scores", "xz", "xzc", "scores"), 1):
-            daemon.published.append(wire.encode(decode(daemon, seq, stage=stage)))
+            is_gap = seq == 3
+            gap = wire.Gap(seq=seq, session="s", run="r", index=5, n_missing=2)
+            daemon.published.append(wire.encode(gap if is_gap else decode(daemon, seq, stage=stage)))
 
     with pytest.raises(Enough):
         follow_scores(addresses(daemon), send, say)

@@ -318,6 +318,17 @@ def test_a_volume_that_could_not_be_decoded_is_part_of_the_estimates_after_a_cra
     assert failed not in run.estimates.ready()
 
 
+def test_a_volume_that_an_earlier_braind_left_out_without_a_gap_is_left_out_again(run):
+    for index in (0, 2, 1):
+        run.add(index)
+    (late,) = [pending for pending, _ in run.journal.run_volumes("run-01", 0) if pending.index == 1]
+    run.journal.set_state(late.arrival, "late")
+    run.advance()
+    run.end(3)
+    assert run.given == [0, 2]
+    assert run.state(1) == "late"
+
+
 # ── holes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
