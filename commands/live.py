@@ -7,19 +7,14 @@ import click
 
 from ..errors import ExitCode
 from .options import (
-    FILE,
     READABLE,
     config_of,
     config_options,
-    decode_options,
     json_option,
-    kind_option,
-    ldm_option,
-    lora_option,
-    model_paths,
     nsd_option,
+    serve_options,
+    serve_settings,
     subject_option,
-    tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
@@ -28,59 +23,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@config_options
-@subject_option
-@kind_option
-@ldm_option
-@lora_option
-@tiny_decoder_option
-@click.option(
-    "--weights", "weights_path", type=FILE, help="Weights file; by default, the file that `braind fit` wrote."
-)
-@click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
-@click.option(
-    "--mask",
-    "mask_paths",
-    type=READABLE,
-    multiple=True,
-    help="Without weights: record the voxels of this NIfTI mask; repeat the option for more masks.",
-)
-@click.option("--host", help="Address to bind.")
-@click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any free port.")
-@click.option("--decodes-port", type=int, help="Port for viewers.")
-@click.option("--control-port", type=int, help="Port for status, history and shutdown.")
-@click.option(
-    "--policy", type=click.Choice(["latest", "all"]), help="When decoding lags: newest volume first, or all in order."
-)
-@click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal.")
-@click.option("--threads", type=int, help="CPU threads of the decoder.")
-@click.option("--refine", help="Preset of a better picture of the newest volume, made while no volume waits.")
-@decode_options
+@serve_options
 def serve(
     config_path: Path | None,
     data: Path | None,
     subject: int,
     kind: "Kind",
-    weights_path: Path | None,
-    candidates_path: Path | None,
     mask_paths: tuple[Path, ...],
-    **settings: Any,
+    **options: Any,
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
-    from .. import config as paths
-    from ..daemon.link import DecoderSettings
     from ..daemon.serve import serve as run
-    from ..offline.from_settings import pipeline_settings, refining_preset_of
 
-    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes")
-    serve_settings = {name: settings.pop(name) for name in serving}
-    config = config_of(config_path, data, paths=model_paths(settings), decode=settings, serve=serve_settings)
-    decoder = DecoderSettings(
-        weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
-        candidates_path=str(candidates_path or paths.candidates_path(config, subject)),
-        pipeline=pipeline_settings(config),
-        refine=refining_preset_of(config),
-    )
+    config, decoder = serve_settings(config_path, data, subject, kind, options)
     raise SystemExit(run(config, subject=subject, decoder=decoder, mask_paths=mask_paths, kind=kind))
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ..choices import Kind
     from ..config import Config
+    from ..daemon.link import DecoderSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -124,6 +126,70 @@ def decode_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def serve_options(command: Command) -> Command:
+    """Add the options of a daemon: what it decodes with, where it listens, what it keeps."""
+    for option in (
+        decode_options,
+        click.option("--refine", help="Preset of a better picture of the newest volume, made while no volume waits."),
+        click.option("--threads", type=int, help="CPU threads of the decoder."),
+        click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal."),
+        click.option(
+            "--policy",
+            type=click.Choice(["latest", "all"]),
+            help="When decoding lags: newest volume first, or all in order.",
+        ),
+        click.option("--control-port", type=int, help="Port for status, history and shutdown."),
+        click.option("--decodes-port", type=int, help="Port for viewers."),
+        click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any free port."),
+        click.option("--host", help="Address to bind."),
+        click.option(
+            "--mask",
+            "mask_paths",
+            type=READABLE,
+            multiple=True,
+            help="Without weights: record the voxels of this NIfTI mask; repeat the option for more masks.",
+        ),
+        click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval."),
+        click.option(
+            "--weights", "weights_path", type=FILE, help="Weights file; by default, the file that `braind fit` wrote."
+        ),
+        tiny_decoder_option,
+        lora_option,
+        ldm_option,
+        kind_option,
+        subject_option,
+        config_options,
+    ):
+        command = option(command)
+    return command
+
+
+def serve_settings(
+    config_path: Path | None, data: Path | None, subject: int, kind: "Kind", options: dict[str, Any]
+) -> tuple["Config", "DecoderSettings"]:
+    """Return the settings of a daemon from the options of `serve_options`.
+
+    Raises
+    ------
+    ConfigError, PresetError
+    """
+    from .. import config as paths
+    from ..daemon.link import DecoderSettings
+    from ..offline.from_settings import pipeline_settings, refining_preset_of
+
+    weights_path, candidates_path = options.pop("weights_path"), options.pop("candidates_path")
+    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes")
+    serve = {name: options.pop(name) for name in serving}
+    config = config_of(config_path, data, paths=model_paths(options), decode=options, serve=serve)
+    decoder = DecoderSettings(
+        weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
+        candidates_path=str(candidates_path or paths.candidates_path(config, subject)),
+        pipeline=pipeline_settings(config),
+        refine=refining_preset_of(config),
+    )
+    return config, decoder
 
 
 def config_of(config_path: Path | None, data: Path | None = None, **sections: dict[str, Any]) -> "Config":
