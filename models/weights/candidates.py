@@ -140,6 +140,21 @@ def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], li
         raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
 
 
+def check_shapes(path: Path, latent_shape: tuple[int, ...], text_shape: tuple[int, ...]) -> None:
+    """Raise CandidatesError if a set cannot be read or its features have other shapes than the decoded z and c."""
+    try:
+        with safe_open(path, framework="np") as file:
+            shapes = [tuple(file.get_slice(name).get_shape()[1:]) for name in ("z", "c")]
+    except (SafetensorError, OSError) as error:
+        raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
+    for name, shape, wanted in zip("zc", shapes, (latent_shape, text_shape), strict=True):
+        if shape != tuple(wanted):
+            raise CandidatesError(
+                f"{path}: {name} of shape {shape}, but the weights decode one of {tuple(wanted)}; give the set that "
+                "`braind fit` wrote beside the weights"
+            )
+
+
 @dataclass(frozen=True, eq=False)
 class _Profiles:
     """The set's standardised features: unit rows of mean zero, over the features that vary."""

@@ -117,7 +117,7 @@ class Weights:
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise WeightsError("the affine must be 4 × 4 finite numbers, voxel indices to mm", code="affine")
         shift_mm = corner_shift_mm(shape, affine, np.array(self.card.affine))
-        if shift_mm > MAX_CORNER_SHIFT_MM:
+        if not shift_mm <= MAX_CORNER_SHIFT_MM:
             came, axes = _axis_codes(affine), _axis_codes(np.array(self.card.affine))
             if came != axes:
                 raise WeightsError(
@@ -134,7 +134,7 @@ class Weights:
     def check_tr(self, tr_s: float) -> None:
         """Raise WeightsError (`code` tr) for BOLD with another TR than the training runs', if the card has it."""
         wanted_s = self.card.tr_s
-        if wanted_s is not None and abs(tr_s - wanted_s) > MAX_TR_DIFFERENCE * wanted_s:
+        if wanted_s is not None and not abs(tr_s - wanted_s) <= MAX_TR_DIFFERENCE * wanted_s:
             raise WeightsError(
                 f"a TR of {tr_s:g} s, but the weights were fitted on BOLD with one of {wanted_s:g} s: scan with that, "
                 "or fit weights on runs of this TR (braind fit --kind bold)",
@@ -232,6 +232,12 @@ def _check_tensors(weights: Weights) -> None:
     if weights.voxel_mean.shape != (n_voxels,) or weights.voxel_std.shape != (n_voxels,):
         raise WeightsError(f"voxel_mean and voxel_std must hold {n_voxels} numbers, as voxel_index does")
     weights.maps.check(n_voxels, card)
+    if not np.isfinite(card.affine).all():
+        raise WeightsError(
+            "the affine of the weights' grid holds numbers that are not finite; give an image whose header has its "
+            "orientation",
+            code="affine",
+        )
     if weights.bold:
         _check_bold(weights.bold, n_voxels)
     if not (np.isfinite(weights.voxel_mean).all() and np.isfinite(weights.voxel_std).all()):

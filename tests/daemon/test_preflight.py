@@ -72,3 +72,30 @@ def test_a_path_that_no_file_can_have_is_refused_in_one_sentence(files, name):
             load_weights(1, *paths, None)
         assert refused.value.code == "weights"
         assert len(str(refused.value)) < 400
+
+
+def test_a_mask_without_a_place_or_of_other_axes_is_refused(tmp_path):
+    placeless = np.eye(4)
+    placeless[0, 0] = np.nan
+    image = nib.Nifti1Image(np.ones(SHAPE, np.uint8), None)
+    image.header.set_sform(placeless, 1)
+    nib.save(image, tmp_path / "placeless.nii")
+    for path, code, words in (
+        (tmp_path / "placeless.nii", "affine", "not finite"),
+        (mask(tmp_path / "series.nii", shape=(*SHAPE, 2)), "mask", r"series\.nii has the shape \(4, 5, 6, 2\)"),
+        (mask(tmp_path / "slice.nii", shape=SHAPE[:2]), "mask", r"slice\.nii has the shape \(4, 5\)"),
+    ):
+        with pytest.raises(BraindError, match=words) as refused:
+            record_only(1, [path], "beta")
+        assert refused.value.code == code
+
+
+def test_candidates_of_another_model_are_refused_before_the_decoder_meets_them(files, tmp_path):
+    other = replace(files.candidates, z=files.candidates.z[:, :, :4, :4])
+    other.save(tmp_path / "other.safetensors")
+    with pytest.raises(BraindError, match=r"other\.safetensors: z of shape .*beside the weights") as refused:
+        load_weights(1, files.weights_path, tmp_path / "other.safetensors", None)
+    assert refused.value.code == "candidates"
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(BraindError, match="no readable candidate set"):
+        load_weights(1, files.weights_path, tmp_path / "broken.safetensors", None)
