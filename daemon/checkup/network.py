@@ -1,0 +1,89 @@
+"""Checks a scan's sockets: ZeroMQ's version, the address, the ports and the keys."""
+
+import socket
+import stat
+
+import zmq
+
+from ...client.connection import NoDaemonError
+from ...client.control import ControlClient
+from ...client.endpoints import SOCKETS, endpoints
+from ...client.wire import Status
+from ...config import data_path
+from ...errors import BraindError, ExitCode
+from ..access import check_loopback
+from ..sockets import OLDEST_LIBZMQ
+from .plan import CheckPlan
+from .report import Report
+
+
+def running_daemon(plan: CheckPlan) -> Status | None:
+    """Return the status of the daemon that uses this data folder; None if none answers."""
+    where = endpoints(plan.config)
+    if where.pid is None:
+        return None
+    try:
+        with ControlClient(*where.address("control")) as control:
+            return control.status()
+    except NoDaemonError:
+        return None
+
+
+def check_network(plan: CheckPlan, running: Status | None, report: Report) -> None:
+    """Check ZeroMQ's version, the address, and that each port is free or used by this folder's daemon."""
+    if zmq.zmq_version_info() < OLDEST_LIBZMQ:
+        report.fail("libzmq", f"{zmq.zmq_version()} is too old, 4.3.5 is needed: pip install -U pyzmq", ExitCode.USAGE)
+    else:
+        report.ok("libzmq", f"{zmq.zmq_version()}")
+    serve = plan.config.serve
+    n_failed = 0
+    try:
+        check_loopback(serve.host)
+    except BraindError as error:
+        report.fail("ports", str(error), ExitCode.PORTS)
+        return
+    if running:
+        where = endpoints(plan.config)
+        used = ", ".join(str(where.address(name)[1]) for name in SOCKETS)
+        report.ok("ports", f"{used} on {serve.host}: used by this folder's running daemon (process {running.pid})")
+        return
+    ports = {name: getattr(serve, f"{name}_port") for name in SOCKETS}
+    for name, port in ports.items():
+        others = [other for other in SOCKETS if other != name and ports[other] == port and port]
+        why = f"{others[0]}_port is the same" if others else _taken(serve.host, port)
+        if why:
+            n_failed += 1
+            report.fail(
+                "ports",
+                f"port {port} on {serve.host} cannot be bound ({why}); stop the program that has it, or set [serve] "
+                f"{name}_port to another",
+                ExitCode.PORTS,
+            )
+    if not n_failed:
+        numbers = ", ".join(str(port) if port else "any free one" for port in ports.values())
+        report.ok("ports", f"{numbers} on {serve.host}: free")
+
+
+def check_keys(plan: CheckPlan, report: Report) -> None:
+    """Check that only their owner can read the keys."""
+    folder = data_path(plan.config) / "keys"
+    with report.failing("keys", ExitCode.PORTS):
+        if not folder.is_dir():
+            report.ok("keys", f"{folder}: no keys; only programs of this machine reach the daemon")
+            return
+        found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        for path in found:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                report.fail("keys", f"{path}: others may open it (mode {mode:04o}): chmod 600 {path}", ExitCode.PORTS)
+                return
+        report.ok("keys", f"{folder}: {len(found)} files that only their owner may open", n_files=len(found))
+
+
+def _taken(host: str, port: int) -> str | None:
+    """Return why a port cannot be bound; None if it can."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
