@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import READABLE, json_option, serve_options, serve_settings
+from .options import READABLE, SECONDS, json_option, serve_options, serve_settings
 
 if TYPE_CHECKING:
     from ..choices import Kind
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @serve_options
-@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Seconds from volume to volume.")
+@click.option("--tr", "tr_s", type=SECONDS, help="Seconds from volume to volume.")
 @click.option(
     "--volumes",
     "n_volumes",
@@ -42,12 +42,14 @@ def check(
     \b
     Exit status, of the first line that failed:
       0  nothing failed
-      1  the daemon did not decode or keep the synthetic volumes
+      1  the daemon does not answer, or did not decode or keep the synthetic volumes
       2  options, settings or files do not fit
       4  ports or keys
       5  disk
       6  too slow for the TR
     """
+    import signal
+
     import msgspec
 
     from ..daemon.checkup.check import check as run
@@ -56,6 +58,8 @@ def check(
     scan = {name: options.pop(name) for name in ("tr_s", "n_volumes", "volume_path")}
     config, decoder = serve_settings(config_path, data, subject, kind, options)
     plan = CheckPlan(config=config, subject=subject, kind=kind, decoder=decoder, mask_paths=mask_paths, **scan)
+    # As Ctrl-C does, a signal to end must end the daemon of the trial run too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = run(plan, on_line=_ignore if as_json else _print)
     if as_json:
         answer = {"exit_status": report.exit_status, "checks": msgspec.to_builtins(report.lines)}

@@ -8,6 +8,7 @@ import click
 from ..errors import ExitCode
 from .options import (
     READABLE,
+    FiniteRange,
     config_of,
     config_options,
     json_option,
@@ -46,7 +47,7 @@ def serve(
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=120.0,
     show_default=True,
     help="Seconds to wait until earlier runs are decoded and the decoder is warmed up.",
@@ -79,7 +80,7 @@ def use(config_path: Path | None, data: Path | None, weights: Path, candidates: 
     "--calibration", is_flag=True, help="Send all trials, not only held-out trials; each trial names its picture."
 )
 @click.option("--foils", "with_foils", is_flag=True, help="Name each trial's picture and a foil, for feedback.")
-@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Speed relative to NSD's pace.")
+@click.option("--speed", type=FiniteRange(0, min_open=True), default=1.0, help="Speed relative to NSD's pace.")
 @click.option("--flat-out", is_flag=True, help="Send as fast as volumes are acknowledged.")
 @click.option("--max-volumes", type=click.IntRange(1), help="Send only this many volumes.")
 @click.option("--session-id", help="Name of this replay; the same name resumes an interrupted replay.")

@@ -1,5 +1,6 @@
 """Options that several commands share, and the settings made from them."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,9 +14,22 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+
+class FiniteRange(click.FloatRange):
+    """A number in a range. click's own range takes NaN, which is in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; fail for NaN, infinity and numbers out of the range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 READABLE = click.Path(dir_okay=False, exists=True, readable=True, path_type=Path)
+SECONDS = FiniteRange(0, min_open=True)
 MODES = click.Choice(["z", "c", "zc"])
 
 subject_option = click.option("--subject", default=1, show_default=True, help="Subject number.")

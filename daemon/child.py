@@ -88,7 +88,7 @@ def _wait_until_ready(
             if status.state in ("ready", "recording"):
                 return where
             if status.decoder_restarts >= N_DEATHS:
-                raise ChildDaemonError(f"the decoder died {N_DEATHS} times at its start: {_last_words(log_path)}")
+                raise ChildDaemonError(f"the decoder died {N_DEATHS} times at its start: {_decoder_words(log_path)}")
         time.sleep(0.1)
     raise ChildDaemonError(f"the daemon was not ready within {ready_within_s:.0f} s: {_last_words(log_path)}")
 
@@ -102,6 +102,12 @@ def _last_words(log_path: Path) -> str:
         return str(json.loads(lines[-1])["message"])
     except (ValueError, KeyError, TypeError):
         return lines[-1].removeprefix("braind: ")
+
+
+def _decoder_words(log_path: Path) -> str:
+    """Return the last line that is no record of the front: the end of the decoder's traceback."""
+    lines = [line for line in log_path.read_text(errors="replace").splitlines() if line and not line.startswith("{")]
+    return lines[-1] if lines else _last_words(log_path)
 
 
 def _is_setting(name: str) -> bool:

@@ -31,8 +31,8 @@ def check(plan: CheckPlan, on_line: Callable[[Line], None]) -> Report:
     check_keys(plan, report)
     is_writable = check_disk(plan, weights, running, report)
     if running:
-        _running(plan, running, weights, report)
-    elif weights is None or report.has_failed(ExitCode.USAGE):
+        _running(plan, running.status, weights, report)
+    elif weights is None or report.has_failed("candidates", "ldm", "libzmq"):
         report.warn("daemon", "left out: braind serve would not start; put right what failed")
     elif not is_writable:
         report.warn("daemon", "left out: a daemon cannot keep volumes in this data folder")
@@ -42,8 +42,16 @@ def check(plan: CheckPlan, on_line: Callable[[Line], None]) -> Report:
     return report
 
 
-def _running(plan: CheckPlan, running: Status, weights: Weights | None, report: Report) -> None:
+def _running(plan: CheckPlan, running: Status | None, weights: Weights | None, report: Report) -> None:
     """Report the running daemon instead of a trial run."""
+    if running is None:
+        report.fail(
+            "daemon",
+            "a daemon uses this data folder and does not answer: wait if it was started just now, else look at its log "
+            "and end it",
+            ExitCode.FAILED,
+        )
+        return
     say = report.ok
     remark = ""
     if weights and not weights.is_blank and running.weights != weights.fingerprint:

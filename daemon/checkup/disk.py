@@ -9,34 +9,31 @@ from contextlib import closing
 from pathlib import Path
 from statistics import median
 
-from ...client.wire import Status
 from ...config import data_path
 from ...errors import ExitCode
 from ...models.weights.weights import Weights
+from .network import RunningDaemon
 from .plan import CheckPlan
 from .report import Report
 
 PICTURE_SIDE_OF_LATENT = 8
 """Autoencoders of Stable Diffusion give pictures 8 times as wide as their latents."""
+TYPICAL_VOXELS = 15_000
 N_COMMITS = 20
 SLOW_COMMIT_S = 0.1
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def check_disk(plan: CheckPlan, weights: Weights | None, running: Status | None, report: Report) -> bool:
+def check_disk(plan: CheckPlan, weights: Weights | None, running: RunningDaemon | None, report: Report) -> bool:
     """Check the room for the scan and the time of a commit; return whether the data folder can be written."""
     folder = data_path(plan.config)
-    if weights is None:
-        report.warn("disk", "left out: without weights or masks the size of a volume is not known")
-        return False
-    n_voxels, (x, y, z) = len(weights.voxel_index), weights.card.shape
-    n_volume_bytes = 4 * (n_voxels + (x * y * z if plan.config.serve.store_volumes else 0))
-    n_picture_bytes = 0 if weights.is_blank else 2 * 3 * (PICTURE_SIDE_OF_LATENT * weights.card.latent_shape[-1]) ** 2
+    n_volume_bytes, n_picture_bytes = _sizes(plan, weights)
+    guess = "" if weights else f" (of {TYPICAL_VOXELS} voxels, because neither weights nor masks say how many)"
     with report.failing("disk", ExitCode.DISK):
         folder.mkdir(parents=True, exist_ok=True)
         n_free = shutil.disk_usage(folder).free
         least, most = (plan.n_volumes * n for n in (n_volume_bytes, n_volume_bytes + n_picture_bytes))
-        facts = f"{folder}: {_size(n_free)} free, and {plan.n_volumes} volumes take {_size(least)}" + (
+        facts = f"{folder}: {_size(n_free)} free, and {plan.n_volumes} volumes{guess} take {_size(least)}" + (
             f", with pictures at most {_size(most)}" if n_picture_bytes else ""
         )
         figures = {"free_bytes": float(n_free), "least_bytes": float(least), "most_bytes": float(most)}
@@ -64,6 +61,15 @@ def check_disk(plan: CheckPlan, weights: Weights | None, running: Status | None,
     else:
         report.ok("writing", facts, **figures)
     return True
+
+
+def _sizes(plan: CheckPlan, weights: Weights | None) -> tuple[int, int]:
+    """Return the journaled bytes of a volume, and at most how many its pictures take."""
+    if weights is None:
+        return 4 * TYPICAL_VOXELS, 0
+    n_stored = len(weights.voxel_index) + math.prod(weights.card.shape) * plan.config.serve.store_volumes
+    side = PICTURE_SIDE_OF_LATENT * weights.card.latent_shape[-1]
+    return 4 * n_stored, 0 if weights.is_blank else 2 * 3 * side**2
 
 
 def _commit_times_s(folder: Path, n_bytes: int) -> list[float]:

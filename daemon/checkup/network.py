@@ -1,7 +1,9 @@
 """Checks a scan's sockets: ZeroMQ's version, the address, the ports and the keys."""
 
+import fcntl
 import socket
 import stat
+from dataclasses import dataclass
 
 import zmq
 
@@ -10,26 +12,40 @@ from ...client.control import ControlClient
 from ...client.endpoints import SOCKETS, endpoints
 from ...client.wire import Status
 from ...config import data_path
-from ...errors import BraindError, ExitCode
+from ...errors import ExitCode
 from ..access import check_loopback
 from ..sockets import OLDEST_LIBZMQ
 from .plan import CheckPlan
 from .report import Report
 
 
-def running_daemon(plan: CheckPlan) -> Status | None:
-    """Return the status of the daemon that uses this data folder; None if none answers."""
-    where = endpoints(plan.config)
-    if where.pid is None:
-        return None
+@dataclass(frozen=True)
+class RunningDaemon:
+    """The daemon that uses the data folder now; `status` is None if it does not answer."""
+
+    status: Status | None
+
+
+def running_daemon(plan: CheckPlan) -> RunningDaemon | None:
+    """Return the daemon that uses this data folder; None if no daemon does."""
     try:
-        with ControlClient(*where.address("control")) as control:
-            return control.status()
+        with (data_path(plan.config) / "serve.lock").open("rb") as lock:
+            # A daemon holds this lock from its start to its end.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        pass
+    except OSError:
+        return None  # Without a lock file no daemon uses the folder; whether it can be written is checked elsewhere.
+    try:
+        with ControlClient(*endpoints(plan.config).address("control")) as control:
+            status = control.status()
     except NoDaemonError:
-        return None
+        return RunningDaemon(None)
+    return RunningDaemon(status)
 
 
-def check_network(plan: CheckPlan, running: Status | None, report: Report) -> None:
+def check_network(plan: CheckPlan, running: RunningDaemon | None, report: Report) -> None:
     """Check ZeroMQ's version, the address, and that each port is free or used by this folder's daemon."""
     if zmq.zmq_version_info() < OLDEST_LIBZMQ:
         report.fail("libzmq", f"{zmq.zmq_version()} is too old, 4.3.5 is needed: pip install -U pyzmq", ExitCode.USAGE)
@@ -37,15 +53,15 @@ def check_network(plan: CheckPlan, running: Status | None, report: Report) -> No
         report.ok("libzmq", f"{zmq.zmq_version()}")
     serve = plan.config.serve
     n_failed = 0
-    try:
+    with report.failing("address", ExitCode.PORTS):
         check_loopback(serve.host)
-    except BraindError as error:
-        report.fail("ports", str(error), ExitCode.PORTS)
-        return
-    if running:
+    if running and running.status:
         where = endpoints(plan.config)
         used = ", ".join(str(where.address(name)[1]) for name in SOCKETS)
-        report.ok("ports", f"{used} on {serve.host}: used by this folder's running daemon (process {running.pid})")
+        report.ok("ports", f"{used}: used by this folder's running daemon (process {running.status.pid})")
+        return
+    if running:
+        report.warn("ports", "left out: a daemon uses this data folder, and does not say which ports")
         return
     ports = {name: getattr(serve, f"{name}_port") for name in SOCKETS}
     for name, port in ports.items():

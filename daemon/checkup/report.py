@@ -34,9 +34,9 @@ class Report:
         """Return the exit status of the first line that failed; 0 if none failed."""
         return next((line.exit_status for line in self.lines if line.level == "fail"), int(ExitCode.OK))
 
-    def has_failed(self, exit_status: ExitCode) -> bool:
-        """Return whether a line failed with this exit status."""
-        return any(line.level == "fail" and line.exit_status == exit_status for line in self.lines)
+    def has_failed(self, *checks: str) -> bool:
+        """Return whether one of these checks failed."""
+        return any(line.level == "fail" and line.check in checks for line in self.lines)
 
     def ok(self, check: str, sentence: str, **figures: float) -> None:
         """Add what is as it should be."""
