@@ -1,4 +1,4 @@
-"""`braind check`: each thing that would spoil a scan has its own line and exit status, and the others are still checked."""
+"""`braind check`: what would spoil a scan has its own line and exit status, and the rest is still checked."""
 
 import json
 import os
@@ -8,14 +8,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import nibabel as nib
 import numpy as np
 import psutil
 import pytest
 from msgspec import structs
-from running_daemon import AFFINE, N_VOXELS, SHAPE, RunningDaemon, random_weights
+from running_daemon import AFFINE, N_VOXELS, SHAPE, RunningDaemon
 
 from braind.models.weights.bold_prior import BoldPrior
 
@@ -96,7 +95,8 @@ def test_a_scan_that_will_work_is_all_ok_and_leaves_nothing_behind(served, tmp_p
 
 def test_bold_weights_get_volumes_and_onsets_until_every_trial_has_its_picture(files, tmp_path):
     card = structs.replace(files.weights.card, kind="bold", tr_s=1.0)
-    bold = replace(files.weights, card=card, bold=BoldPrior.vague(N_VOXELS), fingerprint="")
+    prior = replace(BoldPrior.vague(N_VOXELS), mean_signal=np.full(N_VOXELS, 700, np.float32))
+    bold = replace(files.weights, card=card, bold=prior, fingerprint="")
     bold.save(tmp_path / "bold.safetensors")
     report = checked(
         tmp_path / "data", "--weights", tmp_path / "bold.safetensors", "--candidates", files.candidates_path
@@ -141,37 +141,6 @@ def test_missing_weights_are_2_and_the_rest_is_still_checked(files, tmp_path):
         assert report.of(name)["sentence"].startswith("left out: ")
 
 
-@pytest.mark.parametrize("case", ["subject", "z_score", "damaged"])
-def test_weights_that_cannot_be_used_live_are_2(files, tmp_path, case):
-    path, options = tmp_path / "w.safetensors", []
-    if case == "subject":
-        files.weights.save(path)
-        options = ["--subject", 2]
-    elif case == "z_score":
-        card = structs.replace(files.weights.card, z_score="full")
-        replace(files.weights, card=card, fingerprint="").save(path)
-    else:
-        path.write_bytes(files.weights_path.read_bytes()[:-100])
-    report = checked(tmp_path / "data", "--weights", path, "--candidates", files.candidates_path, *options)
-    assert report.status == 2
-    assert report.failed() == {"weights": 2}
-
-
-def test_weights_of_another_ldm_are_2(files, tmp_path):
-    random_weights(files.ldm._replace(fingerprint="another-ldm")).save(tmp_path / "w.safetensors")
-    options = ["--weights", tmp_path / "w.safetensors", "--candidates", files.candidates_path]
-    report = checked(tmp_path / "data", *options)
-    assert report.failed() == {"ldm": 2}
-    assert "another-ldm" in report.of("ldm")["sentence"]
-    assert report.status == 2
-
-
-def test_candidates_of_another_model_are_2(files, served, tmp_path):
-    replace(files.candidates, c=files.candidates.c[:, :3]).save(tmp_path / "c.safetensors")
-    report = checked(tmp_path / "data", *served, "--candidates", tmp_path / "c.safetensors")
-    assert report.failed() == {"candidates": 2}
-
-
 def test_a_model_that_does_not_load_is_2_in_the_words_of_the_decoder(files, served, tmp_path):
     ldm_path = tmp_path / "ldm"
     (ldm_path / "unet").mkdir(parents=True)
@@ -184,41 +153,6 @@ def test_a_model_that_does_not_load_is_2_in_the_words_of_the_decoder(files, serv
     assert report.of("ldm")["level"] == "ok"
     assert report.failed() == {"daemon": 2}
     assert "unet holds no .safetensors file" in report.of("daemon")["sentence"]
-
-
-def test_a_mask_without_voxels_and_masks_of_two_grids_are_2(mask, tmp_path):
-    empty = nifti(tmp_path / "empty.nii", np.zeros(SHAPE, np.uint8))
-    report = checked(tmp_path / "data", "--mask", empty)
-    assert (report.status, report.failed()) == (2, {"mask": 2})
-    assert "holds no voxel" in report.of("mask")["sentence"]
-    moved = nifti(tmp_path / "moved.nii", np.ones(SHAPE, np.uint8), np.array(AFFINE) + np.eye(4)[:, [3, 0, 1, 2]] * 0)
-    other = nifti(tmp_path / "other.nii", np.ones((3, 3, 3), np.uint8))
-    assert not checked(tmp_path / "data", "--mask", mask, "--mask", moved).failed()
-    assert checked(tmp_path / "data", "--mask", mask, "--mask", other).failed() == {"mask": 2}
-
-
-def test_a_volume_of_another_place_shape_or_tr_is_2_and_the_daemon_is_still_tried(mask, tmp_path):
-    values = np.zeros((*SHAPE, 2), np.int16)
-    shifted = np.array(AFFINE)
-    shifted[0, 3] += 2.0
-    for path, words in (
-        (nifti(tmp_path / "moved.nii", values, shifted), "2.0 mm away"),
-        (nifti(tmp_path / "small.nii", values[1:]), "shape (6, 8, 9)"),
-        (nifti(tmp_path / "fast.nii", values, tr_s=0.8), "a TR of 0.8 s"),
-    ):
-        report = checked(tmp_path / "data", "--mask", mask, "--tr", 100, "--volume", path)
-        assert (report.status, report.failed()) == (2, {"volume": 2})
-        assert words in report.of("volume")["sentence"]
-        assert report.of("daemon")["level"] == "ok"
-
-
-def test_a_volume_whose_axes_are_turned_as_send_does_fits(mask, tmp_path):
-    flip = np.diag([-1.0, 1, 1, 1])
-    flip[0, 3] = SHAPE[0] - 1
-    turned = nifti(tmp_path / "turned.nii", np.zeros(SHAPE, np.int16), np.array(AFFINE) @ flip)
-    line = checked(tmp_path / "data", "--mask", mask, "--volume", turned).of("volume")
-    assert line["level"] == "ok"
-    assert "from LAS to RAS" in line["sentence"]
 
 
 @pytest.mark.parametrize("options", [["--tr", "nan"], ["--tr", "inf"], ["--preset", "life-4"], ["--volumes", "0"]])
@@ -241,39 +175,7 @@ def test_a_port_in_use_is_4_and_named(mask, tmp_path):
     assert report.of("daemon")["level"] == "ok"
 
 
-def test_one_port_for_two_sockets_is_4(mask, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-    report = checked(tmp_path / "data", "--mask", mask, "--decodes-port", port, "--control-port", port)
-    assert report.status == 4
-    assert [line["check"] for line in report.lines if line["level"] == "fail"] == ["ports", "ports"]
-
-
-def test_an_address_that_the_daemon_refuses_is_4(mask, tmp_path):
-    report = checked(tmp_path / "data", "--mask", mask, "--host", "localhost")
-    assert report.failed()["address"] == report.status == 4
-
-
-def test_keys_that_others_can_read_are_4(mask, tmp_path):
-    folder = tmp_path / "data" / "keys"
-    folder.mkdir(parents=True)
-    (folder / "server.secret").write_text("never printed")
-    (folder / "server.secret").chmod(0o600)
-    assert checked(tmp_path / "data", "--mask", mask).of("keys")["level"] == "ok"
-    (folder / "server.secret").chmod(0o640)
-    report = checked(tmp_path / "data", "--mask", mask)
-    assert (report.status, report.failed()) == (4, {"keys": 4})
-    assert "chmod 600" in report.of("keys")["sentence"]
-    assert "never printed" not in json.dumps(report.report)
-
-
 # ── 5 and 6: disk and speed ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_more_volumes_than_the_disk_has_room_for_are_5(mask, tmp_path):
-    report = checked(tmp_path / "data", "--mask", mask, "--volumes", 10**13)
-    assert (report.status, report.failed()) == (5, {"disk": 5})
-    assert report.of("daemon")["level"] == "ok"
 
 
 def test_a_disk_that_takes_no_bytes_is_5(mask, tmp_path):
@@ -283,13 +185,6 @@ def test_a_disk_that_takes_no_bytes_is_5(mask, tmp_path):
     report = Checked(subprocess.run(limited, capture_output=True, text=True, timeout=120))
     assert (report.status, report.failed()) == (5, {"writing": 5})
     assert report.of("daemon")["sentence"].startswith("left out: ")
-
-
-def test_a_data_folder_that_cannot_be_made_is_5(mask, tmp_path):
-    (tmp_path / "data").write_text("a file")
-    report = checked(tmp_path / "data", "--mask", mask)
-    assert report.status == 5
-    assert set(report.failed()) == {"disk", "writing"}
 
 
 def test_volumes_that_come_faster_than_they_are_kept_are_6(mask, tmp_path):
@@ -361,9 +256,3 @@ def test_a_check_that_is_ended_ends_the_daemon_that_it_tried(served, tmp_path):
     assert list((tmp_path / "data").iterdir()) == []
     check.stdout.close()
     check.stderr.close()
-
-
-def test_figures_are_of_the_volumes_that_were_sent(mask, tmp_path):
-    figures = checked(tmp_path / "data", "--mask", mask, "--tr", 100).of("speed")["figures"]
-    assert 0 < figures["p50_s"] <= figures["p95_s"]
-    assert median([figures["p50_s"], figures["p95_s"]]) < 100
