@@ -54,6 +54,7 @@ def main() -> None:
 for command in (
     live.serve,
     check.check,
+    check.doctor,
     live.use,
     calibrate.calibrate,
     live.replay,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import READABLE, SECONDS, json_option, serve_options, serve_settings
+from .options import READABLE, SECONDS, config_options, json_option, serve_options, serve_settings
 
 if TYPE_CHECKING:
     from ..choices import Kind
@@ -73,3 +73,26 @@ def _print(line: "Line") -> None:
 
 def _ignore(line: "Line") -> None:
     """Print nothing: the whole report is printed at the end."""
+
+
+@click.command()
+@config_options
+@json_option
+def doctor(config_path: Path | None, data: Path | None, as_json: bool) -> None:
+    """Print versions, paths, settings and the daemon's state, for a report of a fault.
+
+    The output holds no keys and no names of sessions or runs; the home folder is written as ~.
+    """
+    import msgspec
+
+    from ..daemon.checkup.doctor import examine
+
+    sections = examine(config_path, {"paths": {"data": None if data is None else str(data)}})
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(sections)))
+        return
+    for section, facts in sections.items():
+        click.echo(f"{section}:" if facts else f"{section}: none but the defaults")
+        for name, fact in facts.items():
+            words = ", ".join(f"{key}={value}" for key, value in fact.items()) if isinstance(fact, dict) else fact
+            click.echo(f"  {name:18} {words}")

@@ -9,7 +9,7 @@ from ...models.weights.weights import Weights
 from .clock import ClockCheck
 from .disk import check_disk
 from .files import check_files
-from .network import check_keys, check_network, running_daemon
+from .network import check_keys, check_network, daemon_of
 from .plan import CheckPlan
 from .report import Line, Report
 from .trial_run import check_trial_run
@@ -26,7 +26,7 @@ def check(plan: CheckPlan, on_line: Callable[[Line], None]) -> Report:
     """
     report, clock = Report(on_line), ClockCheck()
     weights = check_files(plan, report)
-    running = running_daemon(plan)
+    running = daemon_of(plan.config)
     check_network(plan, running, report)
     check_keys(plan, report)
     is_writable = check_disk(plan, weights, running, report)

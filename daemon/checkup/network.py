@@ -11,7 +11,7 @@ from ...client.connection import NoDaemonError
 from ...client.control import ControlClient
 from ...client.endpoints import SOCKETS, endpoints
 from ...client.wire import Status
-from ...config import data_path
+from ...config import Config, data_path
 from ...errors import ExitCode
 from ..access import check_loopback
 from ..sockets import OLDEST_LIBZMQ
@@ -26,10 +26,10 @@ class RunningDaemon:
     status: Status | None
 
 
-def running_daemon(plan: CheckPlan) -> RunningDaemon | None:
-    """Return the daemon that uses this data folder; None if no daemon does."""
+def daemon_of(config: Config) -> RunningDaemon | None:
+    """Return the daemon that uses the data folder; None if no daemon does."""
     try:
-        with (data_path(plan.config) / "serve.lock").open("rb") as lock:
+        with (data_path(config) / "serve.lock").open("rb") as lock:
             # A daemon holds this lock from its start to its end.
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
@@ -38,7 +38,7 @@ def running_daemon(plan: CheckPlan) -> RunningDaemon | None:
     except OSError:
         return None  # Without a lock file no daemon uses the folder; whether it can be written is checked elsewhere.
     try:
-        with ControlClient(*endpoints(plan.config).address("control")) as control:
+        with ControlClient(*endpoints(config).address("control")) as control:
             status = control.status()
     except NoDaemonError:
         return RunningDaemon(None)
