@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, calibrate, encode, live, nsd, outlet, recorded, report, send, settings
+from .commands import bridge, calibrate, check, encode, live, nsd, outlet, recorded, report, send, settings
 from .errors import BraindError, ExitCode
 
 # codes of errors about unusable inputs, in every command
@@ -47,11 +47,14 @@ def main() -> None:
 
     \b
     Exit status: 0 done, 1 failed, 2 wrong options, settings or refused at the start, 3 no daemon, 130 interrupted.
+    `braind check --help` lists the exit statuses of that command.
     """
 
 
 for command in (
     live.serve,
+    check.check,
+    check.doctor,
     live.use,
     calibrate.calibrate,
     live.replay,

@@ -5,9 +5,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +13,14 @@ import msgspec
 import numpy as np
 
 from .arrays import Array
-from .client.connection import NoDaemonError
-from .client.control import ControlClient
-from .client.endpoints import Endpoints, endpoints
+from .client.endpoints import Endpoints
 from .client.replays.plan import ReplayPlan
 from .client.replays.replay import replay
 from .client.scanner import ScannerClient
 from .client.subscriber import DecodeSubscriber
 from .client.wire import Decode
 from .config import Config, candidates_path
+from .daemon.child import child_daemon
 from .errors import BraindError
 from .offline.data_sets import ensure_tree
 from .offline.fit.subject import ready_weights
@@ -56,50 +52,27 @@ def run_demo(config: Config, headless: bool, out: Path) -> int:
     Raises
     ------
     DemoError
-        If the daemon does not start, or decodes nothing for a minute.
+        If nothing is decoded for a minute.
+    ChildDaemonError
+        If the daemon does not start.
     """
     click.echo("preparing the simulated subject and its decoder weights (minutes the first time)", err=True)
     tree = ensure_tree(config)
     weights_path = ready_weights(config, SUBJECT)
     with tempfile.TemporaryDirectory(prefix="braind-demo-") as folder:
         live = msgspec.structs.replace(config, paths=msgspec.structs.replace(config.paths, data=folder))
-        with _daemon(config, live, weights_path) as where:
+        options = [
+            "--subject",
+            str(SUBJECT),
+            "--weights",
+            str(weights_path),
+            "--candidates",
+            str(candidates_path(config, SUBJECT)),
+        ]
+        with child_daemon(live, options, ready_within_s=READY_WITHIN_S) as where:
             if not headless and sys.stdout.isatty():
                 return _watch(where, tree, folder)
             return _decode_some(where, tree, out)
-
-
-@contextmanager
-def _daemon(config: Config, live: Config, weights_path: Path) -> Iterator[Endpoints]:
-    """Run `braind serve` on free ports in a temporary folder; yield its endpoints when it is ready."""
-    command = [
-        sys.executable, "-m", "braind", "serve", "--subject", str(SUBJECT), "--data", live.paths.data,
-        "--weights", str(weights_path), "--candidates", str(candidates_path(config, SUBJECT)),
-        "--policy", "all", "--ingest-port", "0", "--decodes-port", "0", "--control-port", "0",
-    ]  # fmt: skip
-    log_path = Path(live.paths.data) / "serve.log"
-    with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as daemon:
-        try:
-            yield _wait_until_ready(live, daemon, log_path)
-        finally:
-            daemon.terminate()
-
-
-def _wait_until_ready(live: Config, daemon: "subprocess.Popen[bytes]", log_path: Path) -> Endpoints:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline:
-        if daemon.poll() is not None:
-            raise DemoError(f"the daemon stopped at its start:\n{log_path.read_text(errors='replace')}")
-        where = endpoints(live)
-        if where.pid is not None:
-            try:
-                with ControlClient(*where.address("control")) as control:
-                    if control.status().state == "ready":
-                        return where
-            except NoDaemonError:
-                pass  # The daemon writes its file before its sockets answer.
-        time.sleep(0.1)
-    raise DemoError(f"the daemon was not ready within {READY_WITHIN_S:.0f} s:\n{log_path.read_text(errors='replace')}")
 
 
 def _watch(where: Endpoints, tree: "NsdTree", folder: str) -> int:

@@ -28,5 +28,11 @@ class ExitCode(IntEnum):
     """Not begun: an option, a setting or an input was refused at the start."""
     NO_DAEMON = 3
     """No daemon answers."""
+    PORTS = 4
+    """`braind check`: a port is taken, an address is not allowed, or others can read the keys."""
+    DISK = 5
+    """`braind check`: the disk cannot take the scan."""
+    TOO_SLOW = 6
+    """`braind check`: volumes would come faster than they are decoded or stored."""
     INTERRUPTED = 130
     """Ended by Ctrl-C."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .options import config_of, config_options, pair_options
+from .options import SECONDS, FiniteRange, config_of, config_options, pair_options
 
 
 @click.command()
@@ -22,7 +22,7 @@ from .options import config_of, config_options, pair_options
 @click.option("--motion-port", type=click.IntRange(0, 65535), default=53214, show_default=True, help="AFNI's receiver.")
 @click.option(
     "--motion-wait",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=0.0,
     show_default=True,
     help="Seconds that a volume waits for its motion.",
@@ -31,7 +31,7 @@ from .options import config_of, config_options, pair_options
 @click.option("--session", help="Name of the session; today's date by default.")
 @click.option("--run", help="Runs are RUN-1, RUN-2, …; RUN is the time of the start by default.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
-@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="Refuse peers with another TR.")
+@click.option("--tr", "tr_s", type=SECONDS, help="Refuse peers with another TR.")
 @pair_options
 @click.option("--simulated", is_flag=True, help="No brain was measured.")
 def bridge(

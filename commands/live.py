@@ -7,19 +7,15 @@ import click
 
 from ..errors import ExitCode
 from .options import (
-    FILE,
     READABLE,
+    FiniteRange,
     config_of,
     config_options,
-    decode_options,
     json_option,
-    kind_option,
-    ldm_option,
-    lora_option,
-    model_paths,
     nsd_option,
+    serve_options,
+    serve_settings,
     subject_option,
-    tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
@@ -28,64 +24,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@config_options
-@subject_option
-@kind_option
-@ldm_option
-@lora_option
-@tiny_decoder_option
-@click.option(
-    "--weights", "weights_path", type=FILE, help="Weights file; by default, the file that `braind fit` wrote."
-)
-@click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
-@click.option(
-    "--mask",
-    "mask_paths",
-    type=READABLE,
-    multiple=True,
-    help="Without weights: record the voxels of this NIfTI mask; repeat the option for more masks.",
-)
-@click.option("--host", help="Address to bind.")
-@click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any free port.")
-@click.option("--decodes-port", type=int, help="Port for viewers.")
-@click.option("--control-port", type=int, help="Port for status, history and shutdown.")
-@click.option(
-    "--policy", type=click.Choice(["latest", "all"]), help="When decoding lags: newest volume first, or all in order."
-)
-@click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal.")
-@click.option(
-    "--durability",
-    type=click.Choice(["full", "normal"]),
-    help="full: an ack waits for the disk. normal: an acked volume outlives every crash but a power cut.",
-)
-@click.option("--threads", type=int, help="CPU threads of the decoder.")
-@click.option("--refine", help="Preset of a better picture of the newest volume, made while no volume waits.")
-@decode_options
+@serve_options
 def serve(
     config_path: Path | None,
     data: Path | None,
     subject: int,
     kind: "Kind",
-    weights_path: Path | None,
-    candidates_path: Path | None,
     mask_paths: tuple[Path, ...],
-    **settings: Any,
+    **options: Any,
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
-    from .. import config as paths
-    from ..daemon.link import DecoderSettings
     from ..daemon.serve import serve as run
-    from ..offline.from_settings import pipeline_settings, refining_preset_of
 
-    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes", "durability")
-    serve_settings = {name: settings.pop(name) for name in serving}
-    config = config_of(config_path, data, paths=model_paths(settings), decode=settings, serve=serve_settings)
-    decoder = DecoderSettings(
-        weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
-        candidates_path=str(candidates_path or paths.candidates_path(config, subject)),
-        pipeline=pipeline_settings(config),
-        refine=refining_preset_of(config),
-    )
+    config, decoder = serve_settings(config_path, data, subject, kind, options)
     raise SystemExit(run(config, subject=subject, decoder=decoder, mask_paths=mask_paths, kind=kind))
 
 
@@ -96,7 +47,7 @@ def serve(
 @click.option(
     "--wait",
     "wait_s",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=120.0,
     show_default=True,
     help="Seconds to wait until earlier runs are decoded and the decoder is warmed up.",
@@ -129,7 +80,7 @@ def use(config_path: Path | None, data: Path | None, weights: Path, candidates: 
     "--calibration", is_flag=True, help="Send all trials, not only held-out trials; each trial names its picture."
 )
 @click.option("--foils", "with_foils", is_flag=True, help="Name each trial's picture and a foil, for feedback.")
-@click.option("--speed", type=click.FloatRange(0, min_open=True), default=1.0, help="Speed relative to NSD's pace.")
+@click.option("--speed", type=FiniteRange(0, min_open=True), default=1.0, help="Speed relative to NSD's pace.")
 @click.option("--flat-out", is_flag=True, help="Send as fast as volumes are acknowledged.")
 @click.option("--max-volumes", type=click.IntRange(1), help="Send only this many volumes.")
 @click.option("--session-id", help="Name of this replay; the same name resumes an interrupted replay.")

@@ -1,5 +1,6 @@
 """Options that several commands share, and the settings made from them."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -7,13 +8,28 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from ..choices import Kind
     from ..config import Config
+    from ..daemon.link import DecoderSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range. click's own range takes NaN, which is in no range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; fail for NaN, infinity and numbers out of the range."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 READABLE = click.Path(dir_okay=False, exists=True, readable=True, path_type=Path)
+SECONDS = FiniteRange(0, min_open=True)
 MODES = click.Choice(["z", "c", "zc"])
 
 subject_option = click.option("--subject", default=1, show_default=True, help="Subject number.")
@@ -124,6 +140,75 @@ def decode_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def serve_options(command: Command) -> Command:
+    """Add the options of a daemon: what it decodes with, where it listens, what it keeps."""
+    for option in (
+        decode_options,
+        click.option("--refine", help="Preset of a better picture of the newest volume, made while no volume waits."),
+        click.option("--threads", type=int, help="CPU threads of the decoder."),
+        click.option(
+            "--durability",
+            type=click.Choice(["full", "normal"]),
+            help="full: an ack waits for the disk. normal: an acked volume outlives every crash but a power cut.",
+        ),
+        click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal."),
+        click.option(
+            "--policy",
+            type=click.Choice(["latest", "all"]),
+            help="When decoding lags: newest volume first, or all in order.",
+        ),
+        click.option("--control-port", type=int, help="Port for status, history and shutdown."),
+        click.option("--decodes-port", type=int, help="Port for viewers."),
+        click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any free port."),
+        click.option("--host", help="Address to bind."),
+        click.option(
+            "--mask",
+            "mask_paths",
+            type=READABLE,
+            multiple=True,
+            help="Without weights: record the voxels of this NIfTI mask; repeat the option for more masks.",
+        ),
+        click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval."),
+        click.option(
+            "--weights", "weights_path", type=FILE, help="Weights file; by default, the file that `braind fit` wrote."
+        ),
+        tiny_decoder_option,
+        lora_option,
+        ldm_option,
+        kind_option,
+        subject_option,
+        config_options,
+    ):
+        command = option(command)
+    return command
+
+
+def serve_settings(
+    config_path: Path | None, data: Path | None, subject: int, kind: "Kind", options: dict[str, Any]
+) -> tuple["Config", "DecoderSettings"]:
+    """Return the settings of a daemon from the options of `serve_options`.
+
+    Raises
+    ------
+    ConfigError, PresetError
+    """
+    from .. import config as paths
+    from ..daemon.link import DecoderSettings
+    from ..offline.from_settings import pipeline_settings, refining_preset_of
+
+    weights_path, candidates_path = options.pop("weights_path"), options.pop("candidates_path")
+    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes", "durability")
+    serve = {name: options.pop(name) for name in serving}
+    config = config_of(config_path, data, paths=model_paths(options), decode=options, serve=serve)
+    decoder = DecoderSettings(
+        weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
+        candidates_path=str(candidates_path or paths.candidates_path(config, subject)),
+        pipeline=pipeline_settings(config),
+        refine=refining_preset_of(config),
+    )
+    return config, decoder
 
 
 def config_of(config_path: Path | None, data: Path | None = None, **sections: dict[str, Any]) -> "Config":

@@ -6,20 +6,22 @@ from typing import Any
 import click
 
 from ..errors import ExitCode
-from .options import FOLDER, READABLE, config_of, config_options, pair_options
+from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_options, pair_options
 
 
 @click.command()
 @config_options
 @click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, Siemens, Philips or GE DICOM.")
-@click.option("--tr", "tr_s", type=click.FloatRange(0, min_open=True), help="TR, in seconds.")
+@click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds.")
 @click.option("--to", "address", help="tcp://HOST:PORT of the daemon's ingest socket.")
 @click.option("--session", help="Name of the session; today's date by default.")
 @click.option("--run", help="Name of the run; the same name resumes an interrupted run.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
 @click.option("--events", type=READABLE, help="BIDS events.tsv with the trials' onsets.")
-@click.option("--trigger-at", "trigger_at_s", type=float, help="Time of the first volume, on the clock of --events.")
+@click.option(
+    "--trigger-at", "trigger_at_s", type=FiniteRange(), help="Time of the first volume, on the clock of --events."
+)
 @click.option("--stimuli", type=FOLDER, help="Folder of the pictures in --events' stim_file; viewers show them.")
 @click.option(
     "--flat-out", is_flag=True, help="Send a file's volumes as fast as they are acknowledged, not one per TR."
@@ -34,7 +36,7 @@ from .options import FOLDER, READABLE, config_of, config_options, pair_options
     "--volumes", "max_volumes", type=click.IntRange(1), help="With --watch: end the run after this many volumes."
 )
 @click.option(
-    "--quiet", "quiet_s", type=click.FloatRange(0), help="With --watch: end after this many seconds without files."
+    "--quiet", "quiet_s", type=FiniteRange(0), help="With --watch: end after this many seconds without files."
 )
 @pair_options
 @click.option("--simulated", is_flag=True, help="No brain was measured.")

@@ -1,5 +1,6 @@
 """Checks before a model is loaded: weights, candidates and LDM exist and fit each other."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,39 +9,58 @@ import numpy as np
 from ..choices import Kind
 from ..errors import BraindError
 from ..models.weights.blank import blank_weights
+from ..models.weights.candidates import check_shapes
 from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
 from ..models.weights.weights import Weights
 
 
 def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:
-    """Load the weights and check that they fit the subject and the LDM (None: the embedded LDM).
+    """Load the weights and check that they fit the subject, the candidates and the LDM (None: the embedded LDM).
 
     Raises
     ------
     BraindError
         Names the missing or unfit file, and what to do.
     """
-    ldm_path = ldm_path or EMBEDDED_LDM_PATH
     for path in (weights_path, candidates_path):
-        if not _is_file(path):
-            raise BraindError(f"{path} is missing; make it with `braind fit --subject {subject}`", code="weights")
+        check_present(path, subject)
     weights = Weights.load(weights_path)
     weights.check_subject(subject)
     weights.check_live()
-    if not (ldm_path / "model_index.json").is_file():
-        raise BraindError(
-            f"{ldm_path / 'model_index.json'} is missing: give a diffusers folder, such as one of Stable Diffusion 1.5",
-            code="ldm",
-        )
-    weights.check_ldm(meaning_fingerprint(ldm_path))
+    check_ldm(weights, ldm_path)
+    check_shapes(candidates_path, weights.card.latent_shape, weights.card.text_shape)
     return weights
 
 
-def _is_file(path: Path) -> bool:
+def check_present(path: Path, subject: int) -> None:
+    """Raise BraindError (`code` weights) if the file is missing or cannot be looked up."""
     try:
-        return path.is_file()
-    except OSError as error:  # a name that is too long, a folder that may not be read
-        raise BraindError(f"{str(path)[:200]}: {error.strerror}; give another path", code="weights") from error
+        is_there = path.is_file()
+    except (OSError, ValueError) as error:  # a name that is too long or holds a null byte; a folder without rights
+        why = error.strerror if isinstance(error, OSError) else error
+        raise BraindError(f"{str(path)[:200]!r}: {why}; give another path", code="weights") from error
+    if not is_there:
+        raise BraindError(
+            f"{str(path)[:200]} is missing; make it with `braind fit --subject {subject}`", code="weights"
+        )
+
+
+def check_ldm(weights: Weights, ldm_path: Path | None) -> None:
+    """Raise BraindError (`code` ldm) if the folder is no diffusers folder, or the weights are of another LDM."""
+    ldm_path = ldm_path or EMBEDDED_LDM_PATH
+    try:
+        if not (ldm_path / "model_index.json").is_file():
+            raise BraindError(
+                f"{ldm_path / 'model_index.json'} is missing: give a diffusers folder, such as one of Stable "
+                "Diffusion 1.5",
+                code="ldm",
+            )
+        fingerprint = meaning_fingerprint(ldm_path)
+    except OSError as error:
+        raise BraindError(
+            f"{error.filename}: {error.strerror}; give a diffusers folder that can be read", code="ldm"
+        ) from error
+    weights.check_ldm(fingerprint)
 
 
 def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights:
@@ -49,11 +69,14 @@ def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights
     Raises
     ------
     BraindError
-        A mask is missing or no NIfTI file, two masks have different grids, or all masks are empty.
+        A mask is missing or no NIfTI file of three axes, two masks have different grids, or all masks are empty.
     """
     from ..client.datasets.images import check_grid, load_nifti, scaled  # nibabel loads slowly, and weights need none
 
     images = [load_nifti(path) for path in mask_paths]
+    for path, image in zip(mask_paths, images, strict=True):
+        if len(image.shape) < 3 or math.prod(image.shape[3:]) != 1:
+            raise BraindError(f"{path} has the shape {image.shape}; give a mask of three axes, X, Y, Z", code="mask")
     shape, affine = tuple(images[0].shape[:3]), images[0].affine
     for image in images[1:]:
         check_grid(image, shape, affine, f"{mask_paths[0]}'s")

@@ -6,7 +6,7 @@ predicted noise, the previous call's clean latents and fresh noise. A call there
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 
 from ..choices import Guidance, LatentDecoder, LatentPath, Rule
 from ..errors import BraindError
@@ -68,7 +68,7 @@ class Preset:
                 f"preset {self.name}: start {self.start}; give a timestep from n_calls ({self.n_calls}) to "
                 f"{N_TRAIN_TIMESTEPS - 1}"
             )
-        if self.guidance != "none" and self.guidance_scale <= 0:
+        if self.guidance != "none" and not 0 < self.guidance_scale < inf:
             raise PresetError(
                 f"preset {self.name}: guidance_scale {self.guidance_scale}; give a number above 0, or guidance = none"
             )

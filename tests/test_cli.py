@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+
+from braind.cli import main
+from braind.client import wire
+from braind.client.control import ControlClient
 
 BRAIND = Path(sys.executable).with_name("braind")
 
@@ -63,3 +68,15 @@ def test_config_validate_lists_problems_and_says_so_in_its_status(braind, tmp_pa
     answer = braind("config", "validate", "--config", str(path))
     assert answer.returncode == 2
     assert len(answer.stdout.splitlines()) == 2
+
+
+def test_numbers_that_the_daemon_does_not_know_are_said_to_be_unknown(monkeypatch):
+    unknown = wire.Status(
+        state="ready", pid=1, version="0", uptime_s=1.0, subject=1, weights="w", ldm="l", engine="e", preset="p",
+        policy="all", simulated=True, journal="j", session="s", run="", n_acked=None, n_decoded=None, n_skipped=None,
+        n_refused=0, n_waiting=None, decoder_restarts=0, last_seq=0,
+    )  # fmt: skip
+    monkeypatch.setattr(ControlClient, "status", lambda self: unknown)
+    lines = dict(line.split(maxsplit=1) for line in CliRunner().invoke(main, ["status"]).stdout.splitlines())
+    assert [lines[f"n_{what}"] for what in ("acked", "decoded", "skipped", "waiting")] == ["unknown"] * 4
+    assert (lines["n_refused"], lines["run"], lines["latency_p50_s"]) == ("0", "-", "-")

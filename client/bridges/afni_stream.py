@@ -61,7 +61,7 @@ async def read_images(reader: Reader, largest_bytes: int) -> AsyncIterator[Incom
         stored, _ = sendable(np.frombuffer(data, header.dtype).reshape(z, y, x))
         voxels = np.empty((x, y, z), stored.dtype)
         voxels[:, :, header.slice_order] = stored.T
-        yield Incoming(voxels, header.affine, index, "afni", f"AFNI's image {index}", tr_s=header.tr_s)
+        yield Incoming(voxels, header.affine, index, "afni", f"AFNI's image {index}", tr_s=header.tr_s or None)
         index += 1
 
 

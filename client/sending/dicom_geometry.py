@@ -17,6 +17,8 @@ def stack_planes(planes: list[Array], affines: list[Array], source: str) -> tupl
     """
     normal = affines[0][:3, 2] / np.linalg.norm(affines[0][:3, 2])
     along_mm = np.array([affine[:3, 3] @ normal for affine in affines])
+    if not np.isfinite(along_mm).all():
+        raise IncomingError(f"{source}: a slice's position or orientation is not finite", code="affine")
     order = np.argsort(along_mm)
     gaps_mm = np.diff(along_mm[order])
     if len(gaps_mm) and gaps_mm.min() < 0.01:

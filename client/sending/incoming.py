@@ -1,5 +1,6 @@
 """An incoming volume, from a file or another program, and its reorientation to the weights' grid."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,11 @@ class Incoming:
     source : the name of the file or of the peer
     tr_s : the TR that the source gives, or None
     scale : factor of the stored numbers
+
+    Raises
+    ------
+    IncomingError
+        The affine, the scale or the TR is not finite; `code` is affine, unreadable or tr.
     """
 
     voxels: Array
@@ -43,6 +49,15 @@ class Incoming:
     scale: float = 1.0
     motion: Motion | None = None
     roi_values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        # NaN is neither above nor below any limit: it would pass every later comparison.
+        if not np.isfinite(self.affine).all():
+            raise IncomingError(f"{self.source}: its affine holds numbers that are not finite; not sent", code="affine")
+        if not math.isfinite(self.scale):
+            raise IncomingError(f"{self.source}: its voxels are scaled by {self.scale}; not sent")
+        if self.tr_s is not None and not 0 < self.tr_s < math.inf:
+            raise IncomingError(f"{self.source}: it says a TR of {self.tr_s} s; not sent", code="tr")
 
 
 def onto_grid(incoming: Incoming, grid: Grid) -> tuple[Array, Array]:

@@ -183,7 +183,7 @@ class RunFeed:
                 self._say(f"the onset at {onset.onset_s:g} s: {error}")
 
     def _check_tr(self, incoming: Incoming, tr_s: float | None) -> None:
-        if tr_s and incoming.tr_s and abs(incoming.tr_s - tr_s) > MAX_TR_DIFFERENCE_S:
+        if tr_s and incoming.tr_s and not abs(incoming.tr_s - tr_s) <= MAX_TR_DIFFERENCE_S:
             raise IncomingError(
                 f"{incoming.source}: it says a TR of {incoming.tr_s:g} s, the run has {tr_s:g} s; "
                 "give the one that is true with --tr and scan with the one the weights were fitted for",
@@ -213,7 +213,7 @@ class RunFeed:
                 code="shape",
             )
         shift_mm = corner_shift_mm(first.shape, incoming.affine, first.affine)
-        if shift_mm > MAX_CORNER_SHIFT_MM:
+        if not shift_mm <= MAX_CORNER_SHIFT_MM:
             raise IncomingError(
                 f"{incoming.source}: by its affine, volume {incoming.index} lies {shift_mm:.1f} mm away from "
                 f"{first.source}; not sent. Was the slice box moved? End the run, and register to the weights' space",

@@ -24,6 +24,9 @@ class CandidateNames:
             for name in names:
                 self._positions.setdefault(name, []).append(position)
 
+    def __len__(self) -> int:
+        return self._n
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a candidate set's names. Raises CandidatesError as `Candidates.load` does."""

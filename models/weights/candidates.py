@@ -135,9 +135,31 @@ def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], li
     try:
         with safe_open(path, framework="np") as file:
             labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
-            return {name: file.get_tensor(name) for name in names}, labels
-    except (SafetensorError, OSError, KeyError, msgspec.DecodeError) as error:
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError, KeyError, RecursionError, msgspec.DecodeError) as error:
         raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
+    wrong = [name for name, tensor in tensors.items() if tensor.shape[:1] != (len(labels),)]
+    if wrong or tensors["nsd_id"].ndim != 1 or tensors["nsd_id"].dtype.kind not in "iu":
+        raise CandidatesError(
+            f"{path}: {', '.join(wrong) or 'nsd_id'} must hold one entry, an integer in nsd_id, for each of the "
+            f"{len(labels)} labels; make it again with braind fit"
+        )
+    return tensors, labels
+
+
+def check_shapes(path: Path, latent_shape: tuple[int, ...], text_shape: tuple[int, ...]) -> None:
+    """Raise CandidatesError if a set cannot be read or its features have other shapes than the decoded z and c."""
+    try:
+        with safe_open(path, framework="np") as file:
+            shapes = [tuple(file.get_slice(name).get_shape()[1:]) for name in ("z", "c")]
+    except (SafetensorError, OSError) as error:
+        raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
+    for name, shape, wanted in zip("zc", shapes, (latent_shape, text_shape), strict=True):
+        if shape != tuple(wanted):
+            raise CandidatesError(
+                f"{path}: {name} of shape {shape}, but the weights decode one of {tuple(wanted)}; give the set that "
+                "`braind fit` wrote beside the weights"
+            )
 
 
 @dataclass(frozen=True, eq=False)

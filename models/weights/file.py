@@ -45,6 +45,10 @@ def reading(path: Path) -> Iterator[tuple[WeightsCard, dict[str, Array]]]:
         yield card, tensors
     except KeyError as error:
         raise WeightsError(f"{path}: holds no tensor {error}; fit again with braind fit") from error
+    except (IndexError, TypeError, ValueError) as error:
+        raise WeightsError(
+            f"{path}: its tensors are not those of weights ({error}); fit again with braind fit"
+        ) from error
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path}: no readable safetensors file ({error}); fit again with braind fit") from error
     except WeightsError as error:

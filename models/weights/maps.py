@@ -65,6 +65,7 @@ def _check_map(name: str, part: LowRankMap, n_targets: int, n_columns: int) -> N
             raise WeightsError(f"{name}.{tensor} has shape {getattr(part, tensor).shape}, expected ({n},)")
     for tensor in MAP_TENSORS[1:]:
         check_finite(f"{name}.{tensor}", getattr(part, tensor))
+    check_integers(f"{name}.positions", part.positions)
     if n_own == 0 or part.positions.min() < 0 or part.positions.max() >= n_columns:
         raise WeightsError(f"{name}.positions point outside the {n_columns} columns")
 
@@ -82,6 +83,12 @@ def _check_prior(prior: PicturePrior, n_targets: int) -> int:
     if not n_pictures or (prior.noise <= 0).any():
         raise WeightsError("the prior needs training pictures, and noise above 0; fit again with braind fit")
     return n_components
+
+
+def check_integers(name: str, tensor: Array) -> None:
+    """Raise WeightsError unless a tensor holds integers. NaN would pass a comparison with the limits."""
+    if tensor.dtype.kind not in "iu":
+        raise WeightsError(f"{name} holds {tensor.dtype}, and must hold integers; fit again with braind fit")
 
 
 def check_finite(name: str, tensor: Array) -> None:

@@ -97,7 +97,7 @@ def check_range(voxels: Array) -> None:
         `code` range, naming the largest number and the bound.
     """
     largest = float(np.abs(voxels).max(initial=0.0))
-    if largest > LARGEST_VOXEL:
+    if not largest <= LARGEST_VOXEL:
         raise RoiError(
             f"a voxel of {largest:.3g}; no BOLD signal and no % signal change is above {LARGEST_VOXEL:.0g}: "
             "check dtype, byte order and scale",

@@ -17,7 +17,7 @@ from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
 from .card import WeightsCard, WeightsError
 from .file import file_content, fingerprint, reading
 from .low_rank import LowRankMap
-from .maps import PictureMaps, check_finite
+from .maps import PictureMaps, check_finite, check_integers
 from .prior import PicturePrior
 from .roi import mask_sha256
 
@@ -117,7 +117,7 @@ class Weights:
         if affine.shape != (4, 4) or not np.isfinite(affine).all():
             raise WeightsError("the affine must be 4 × 4 finite numbers, voxel indices to mm", code="affine")
         shift_mm = corner_shift_mm(shape, affine, np.array(self.card.affine))
-        if shift_mm > MAX_CORNER_SHIFT_MM:
+        if not shift_mm <= MAX_CORNER_SHIFT_MM:
             came, axes = _axis_codes(affine), _axis_codes(np.array(self.card.affine))
             if came != axes:
                 raise WeightsError(
@@ -134,7 +134,7 @@ class Weights:
     def check_tr(self, tr_s: float) -> None:
         """Raise WeightsError (`code` tr) for BOLD with another TR than the training runs', if the card has it."""
         wanted_s = self.card.tr_s
-        if wanted_s is not None and abs(tr_s - wanted_s) > MAX_TR_DIFFERENCE * wanted_s:
+        if wanted_s is not None and not abs(tr_s - wanted_s) <= MAX_TR_DIFFERENCE * wanted_s:
             raise WeightsError(
                 f"a TR of {tr_s:g} s, but the weights were fitted on BOLD with one of {wanted_s:g} s: scan with that, "
                 "or fit weights on runs of this TR (braind fit --kind bold)",
@@ -229,9 +229,21 @@ def _bold(tensors: dict[str, Array]) -> BoldPrior:
 def _check_tensors(weights: Weights) -> None:
     card = weights.card
     n_voxels = len(weights.voxel_index)
+    check_integers("voxel_index", weights.voxel_index)
+    if not n_voxels:
+        raise WeightsError("voxel_index names no voxel; fit again with braind fit")
     if weights.voxel_mean.shape != (n_voxels,) or weights.voxel_std.shape != (n_voxels,):
         raise WeightsError(f"voxel_mean and voxel_std must hold {n_voxels} numbers, as voxel_index does")
     weights.maps.check(n_voxels, card)
+    affine = np.array(card.affine)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise WeightsError(
+            "the affine of the weights' grid is not 4 × 4 finite numbers; give an image whose header has its "
+            "orientation",
+            code="affine",
+        )
+    if card.tr_s is not None and not card.tr_s > 0:
+        raise WeightsError(f"the card says a TR of {card.tr_s} s; fit again with braind fit --kind bold", code="tr")
     if weights.bold:
         _check_bold(weights.bold, n_voxels)
     if not (np.isfinite(weights.voxel_mean).all() and np.isfinite(weights.voxel_std).all()):
@@ -250,6 +262,7 @@ def _check_bold(prior: BoldPrior, n_voxels: int) -> None:
         if tensor.shape != (n,):
             raise WeightsError(f"bold.{name} has shape {tensor.shape}, expected ({n},)")
         check_finite(f"bold.{name}", tensor)
+    check_integers("bold.hrf_of_voxel", prior.hrf_of_voxel)
     try:
         prior.check()
     except ValueError as error:

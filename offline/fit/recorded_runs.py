@@ -124,7 +124,7 @@ def check_alike(runs: list[RunWithTrials]) -> None:
                     f"{first.recording.path} of {what} {wanted}: fit on sessions that are alike"
                 )
         shift_mm = corner_shift_mm(first.hello.shape, np.array(run.hello.affine), np.array(first.hello.affine))
-        if shift_mm > MAX_CORNER_SHIFT_MM:
+        if not shift_mm <= MAX_CORNER_SHIFT_MM:
             raise DataSetError(
                 f"{run.recording.path}: by its affine, run {run.record.name} lies {shift_mm:.1f} mm away from run "
                 f"{first.record.name} of {first.recording.path}: fit on sessions of one grid"

@@ -1,5 +1,6 @@
 """Weights, candidates and models that do not fit are refused before a model is loaded, by the file and what to do."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import nibabel as nib
 import numpy as np
 import pytest
 from msgspec import structs
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from braind.client.datasets.data_set import DataSetError
 from braind.daemon.preflight import load_weights, record_only
 from braind.errors import BraindError
+from braind.models.weights.candidate_names import CandidateNames
+from braind.models.weights.candidates import Candidates, CandidatesError
 from braind.models.weights.weights import WeightsError
 
 SHAPE = (4, 5, 6)
@@ -72,3 +77,84 @@ def test_a_path_that_no_file_can_have_is_refused_in_one_sentence(files, name):
             load_weights(1, *paths, None)
         assert refused.value.code == "weights"
         assert len(str(refused.value)) < 400
+
+
+def test_a_mask_without_a_place_or_of_other_axes_is_refused(tmp_path):
+    placeless = np.eye(4)
+    placeless[0, 0] = np.nan
+    image = nib.Nifti1Image(np.ones(SHAPE, np.uint8), None)
+    image.header.set_sform(placeless, 1)
+    nib.save(image, tmp_path / "placeless.nii")
+    for path, code, words in (
+        (tmp_path / "placeless.nii", "affine", "not 4 × 4 finite numbers"),
+        (mask(tmp_path / "series.nii", shape=(*SHAPE, 2)), "mask", r"series\.nii has the shape \(4, 5, 6, 2\)"),
+        (mask(tmp_path / "slice.nii", shape=SHAPE[:2]), "mask", r"slice\.nii has the shape \(4, 5\)"),
+    ):
+        with pytest.raises(BraindError, match=words) as refused:
+            record_only(1, [path], "beta")
+        assert refused.value.code == code
+
+
+def test_candidates_of_another_model_are_refused_before_the_decoder_meets_them(files, tmp_path):
+    other = replace(files.candidates, z=files.candidates.z[:, :, :4, :4])
+    other.save(tmp_path / "other.safetensors")
+    with pytest.raises(BraindError, match=r"other\.safetensors: z of shape .*beside the weights") as refused:
+        load_weights(1, files.weights_path, tmp_path / "other.safetensors", None)
+    assert refused.value.code == "candidates"
+    (tmp_path / "broken.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(BraindError, match="no readable candidate set"):
+        load_weights(1, files.weights_path, tmp_path / "broken.safetensors", None)
+
+
+def changed(path: Path, into: Path, card=None, labels=None, **tensors) -> Path:
+    """Write a copy of a file with other tensors, another card or other labels."""
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+        content = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    if card is not None:
+        metadata["card"] = card if isinstance(card, str) else json.dumps(json.loads(metadata["card"]) | card)
+    if labels is not None:
+        metadata["labels"] = labels
+    save_file({**content, **{name.replace("__", "."): tensor for name, tensor in tensors.items()}}, into, metadata)
+    return into
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"z__positions": np.full(40, np.nan, np.float32)},
+        {"voxel_index": np.array([0.0])},
+        {"voxel_index": np.empty(0, np.int64)},
+        {"z__left": np.array(1, np.float32)},
+        {"card": {"affine": []}},
+        {"card": {"tr_s": -1}},
+        {"card": "[" * 20_000},
+    ],
+)
+def test_weights_that_are_not_what_they_seem_are_refused_in_a_sentence(files, tmp_path, change):
+    path = changed(files.weights_path, tmp_path / "w.safetensors", **change)
+    with pytest.raises(WeightsError, match=r"w\.safetensors: .*fit again|w\.safetensors: .*make it|orientation"):
+        load_weights(1, path, files.candidates_path, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nsd_id": np.arange(3)},
+        {"nsd_id": np.arange(12).reshape(12, 1)},
+        {"nsd_id": np.arange(12) + 0.5},
+        {"labels": "[]"},
+        {"labels": "[" * 20_000},
+    ],
+)
+def test_names_of_candidates_that_do_not_fit_are_refused_in_a_sentence(files, tmp_path, change):
+    path = changed(files.candidates_path, tmp_path / "c.safetensors", **change)
+    for load in (Candidates.load, CandidateNames.load):
+        with pytest.raises(CandidatesError, match=r"c\.safetensors: .*braind fit"):
+            load(path)
+
+
+def test_a_model_folder_that_cannot_be_read_is_refused_in_a_sentence(files):
+    with pytest.raises(BraindError, match="give a diffusers folder that can be read") as refused:
+        load_weights(1, files.weights_path, files.candidates_path, Path("/" + "m" * 5000))
+    assert refused.value.code == "ldm"

@@ -33,6 +33,8 @@ for beta in BETAS:
         ({"start": 0, "n_calls": 1}, "start 0"),
         ({"guidance_scale": 0.0}, "guidance_scale 0.0; give a number above 0, or guidance = none"),
         ({"guidance_scale": -1.0, "guidance": "first"}, "guidance_scale -1.0"),
+        ({"guidance_scale": float("nan")}, "guidance_scale nan"),
+        ({"guidance_scale": float("inf")}, "guidance_scale inf"),
     ],
 )
 def test_a_preset_that_makes_no_schedule_is_refused_by_name(settings, words):

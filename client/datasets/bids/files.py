@@ -175,6 +175,9 @@ def volume_times(file: BidsFile, roots: list[Path], header_tr_s: float) -> tuple
     """
     metadata = sidecar(file, next(root for root in roots if root in file.path.parents))
     tr_s = float(metadata.get("RepetitionTime") or header_tr_s)
-    if not tr_s > 0:
+    if not 0 < tr_s < math.inf:
         raise BidsError(f"{file.path}: neither its JSON nor its header says the RepetitionTime: add it, in seconds")
-    return tr_s, float(metadata.get("StartTime", 0))
+    first_volume_s = float(metadata.get("StartTime", 0))
+    if not math.isfinite(first_volume_s):
+        raise BidsError(f"{file.path}: its JSON says a StartTime of {first_volume_s}: correct it, in seconds")
+    return tr_s, first_volume_s

@@ -80,11 +80,12 @@ def test_without_any_json_the_tr_is_the_headers_and_without_that_it_is_asked_for
     assert bold_times(raw) == [2.0, 2.0]
     path = raw / f"{PREP}/{STEM}_space-MNI_desc-preproc_bold.nii.gz"
     nifti(path, np.zeros((*SHAPE, 9), np.float32), tr_s=1e-12)
-    content = nib.load(path)
-    content.header["pixdim"][4] = 0
-    nib.save(nib.Nifti1Image(np.zeros((*SHAPE, 9), np.float32), AFFINE, content.header), path)
-    with pytest.raises(BidsError, match="neither its JSON nor its header says the RepetitionTime: add it, in seconds"):
-        bold_times(raw)
+    header = nib.load(path).header
+    for tr_s in (0, np.nan, np.inf):
+        header["pixdim"][4] = tr_s
+        nib.save(nib.Nifti1Image(np.zeros((*SHAPE, 9), np.float32), AFFINE, header), path)
+        with pytest.raises(BidsError, match="neither its JSON nor its header says the RepetitionTime: add it, in sec"):
+            bold_times(raw)
 
 
 def test_bold_without_an_estimator_says_what_to_give(raw):

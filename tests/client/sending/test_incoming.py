@@ -66,9 +66,23 @@ def test_planes_are_stacked_in_order_of_their_position():
 
 @pytest.mark.parametrize(
     ("positions_mm", "words", "code"),
-    [((0, 3, 3), "at the same place", "unreadable"), ((0, 3, 9), "3.00 to 6.00 mm apart", "partial")],
+    [
+        ((0, 3, 3), "at the same place", "unreadable"),
+        ((0, 3, 9), "3.00 to 6.00 mm apart", "partial"),
+        ((0, np.nan, 6), "not finite", "affine"),
+    ],
 )
 def test_planes_that_are_no_volume_are_refused(positions_mm, words, code):
     with pytest.raises(IncomingError, match=words) as refused:
         stack_planes(*planes_at(*positions_mm), "a.dcm")
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_volume_with_numbers_that_pass_every_comparison_is_refused(bad):
+    affine = AFFINE.copy()
+    affine[1, 3] = bad
+    for fields, code in (({"affine": affine}, "affine"), ({"scale": bad}, "unreadable"), ({"tr_s": bad}, "tr")):
+        with pytest.raises(IncomingError, match="vol_3.nii: .*; not sent") as refused:
+            Incoming(**{"voxels": VOXELS, "affine": AFFINE, "index": 0, "series": "s", "source": "vol_3.nii", **fields})
+        assert refused.value.code == code

@@ -204,3 +204,14 @@ def test_real_human_bold_arrives_number_for_number():
     assert all(one.tr_s == pytest.approx(2.5) for one in found)
     np.testing.assert_array_equal(np.stack([one.voxels for one in found], axis=3), stored)
     np.testing.assert_allclose(found[60].voxels * found[60].scale, theirs.get_fdata()[..., 60])
+
+
+def test_a_file_without_a_place_is_refused_before_it_is_turned(tmp_path):
+    image = nib.Nifti1Image(series(), None)
+    placeless = AFFINE.copy()
+    placeless[0, 0] = np.nan
+    image.header.set_sform(placeless, 1)
+    nib.save(image, tmp_path / "a.nii")
+    with pytest.raises(IncomingError, match=r"a\.nii\[0\]: its affine holds numbers that are not finite") as refused:
+        next(read_nifti(tmp_path / "a.nii"))
+    assert refused.value.code == "affine"

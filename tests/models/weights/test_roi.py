@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braind.models.weights.roi import RoiError, check_finite, gather, mask_sha256, union_index
+from braind.models.weights.roi import RoiError, check_finite, check_range, gather, mask_sha256, union_index
 
 SHAPE = (4, 5, 6)
 
@@ -56,6 +56,13 @@ def test_the_number_of_voxels_that_are_not_finite_is_said():
     with pytest.raises(RoiError, match="2 of the decoder's 4 voxels are NaN or infinite") as refused:
         check_finite(np.array([1, np.nan, -np.inf, 0], np.float32))
     assert refused.value.code == "not_finite"
+
+
+@pytest.mark.parametrize("largest", [1.1e7, np.inf, np.nan])
+def test_numbers_that_no_scanner_gives_are_refused(largest):
+    check_range(np.array([0, -1e7], np.float32))
+    with pytest.raises(RoiError, match="check dtype, byte order and scale"):
+        check_range(np.array([0, largest], np.float32))
 
 
 def test_a_masks_hash_tells_voxels_and_grids_apart():

@@ -1,0 +1,105 @@
+"""Checks a scan's sockets: ZeroMQ's version, the address, the ports and the keys."""
+
+import fcntl
+import socket
+import stat
+from dataclasses import dataclass
+
+import zmq
+
+from ...client.connection import NoDaemonError
+from ...client.control import ControlClient
+from ...client.endpoints import SOCKETS, endpoints
+from ...client.wire import Status
+from ...config import Config, data_path
+from ...errors import ExitCode
+from ..access import check_loopback
+from ..sockets import OLDEST_LIBZMQ
+from .plan import CheckPlan
+from .report import Report
+
+
+@dataclass(frozen=True)
+class RunningDaemon:
+    """The daemon that uses the data folder now; `status` is None if it does not answer."""
+
+    status: Status | None
+
+
+def daemon_of(config: Config) -> RunningDaemon | None:
+    """Return the daemon that uses the data folder; None if no daemon does."""
+    try:
+        with (data_path(config) / "serve.lock").open("rb") as lock:
+            # A daemon holds this lock from its start to its end.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+    except BlockingIOError:
+        pass
+    except OSError:
+        return None  # Without a lock file no daemon uses the folder; whether it can be written is checked elsewhere.
+    try:
+        with ControlClient(*endpoints(config).address("control")) as control:
+            status = control.status()
+    except NoDaemonError:
+        return RunningDaemon(None)
+    return RunningDaemon(status)
+
+
+def check_network(plan: CheckPlan, running: RunningDaemon | None, report: Report) -> None:
+    """Check ZeroMQ's version, the address, and that each port is free or used by this folder's daemon."""
+    if zmq.zmq_version_info() < OLDEST_LIBZMQ:
+        report.fail("libzmq", f"{zmq.zmq_version()} is too old, 4.3.5 is needed: pip install -U pyzmq", ExitCode.USAGE)
+    else:
+        report.ok("libzmq", f"{zmq.zmq_version()}")
+    serve = plan.config.serve
+    n_failed = 0
+    with report.failing("address", ExitCode.PORTS):
+        check_loopback(serve.host)
+    if running and running.status:
+        where = endpoints(plan.config)
+        used = ", ".join(str(where.address(name)[1]) for name in SOCKETS)
+        report.ok("ports", f"{used}: used by this folder's running daemon (process {running.status.pid})")
+        return
+    if running:
+        report.warn("ports", "left out: a daemon uses this data folder, and does not say which ports")
+        return
+    ports = {name: getattr(serve, f"{name}_port") for name in SOCKETS}
+    for name, port in ports.items():
+        others = [other for other in SOCKETS if other != name and ports[other] == port and port]
+        why = f"{others[0]}_port is the same" if others else _taken(serve.host, port)
+        if why:
+            n_failed += 1
+            report.fail(
+                "ports",
+                f"port {port} on {serve.host} cannot be bound ({why}); stop the program that has it, or set [serve] "
+                f"{name}_port to another",
+                ExitCode.PORTS,
+            )
+    if not n_failed:
+        numbers = ", ".join(str(port) if port else "any free one" for port in ports.values())
+        report.ok("ports", f"{numbers} on {serve.host}: free")
+
+
+def check_keys(plan: CheckPlan, report: Report) -> None:
+    """Check that only their owner can read the keys."""
+    folder = data_path(plan.config) / "keys"
+    with report.failing("keys", ExitCode.PORTS):
+        if not folder.is_dir():
+            report.ok("keys", f"{folder}: no keys; only programs of this machine reach the daemon")
+            return
+        found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        for path in found:
+            mode = stat.S_IMODE(path.stat().st_mode)
+            if mode & 0o077:
+                report.fail("keys", f"{path}: others may open it (mode {mode:04o}): chmod 600 {path}", ExitCode.PORTS)
+                return
+        report.ok("keys", f"{folder}: {len(found)} files that only their owner may open", n_files=len(found))
+
+
+def _taken(host: str, port: int) -> str | None:
+    """Return why a port cannot be bound; None if it can."""
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
