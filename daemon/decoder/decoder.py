@@ -19,6 +19,7 @@ from ..journal.journal import Journal
 from ..journal.records import END_OF_RUN, NO_EVENT, Pending, VolumeState
 from ..sessions import Sessions
 from .cadence import Cadence
+from .liveness import Liveness, Send
 from .pending import PendingTrials, choose_latest
 from .trials import Trial
 
@@ -42,16 +43,19 @@ class Decoder:
         Makes scores and pictures.
     send : function
         Sends a line to the front.
+    warm_up_s : float
+        How long the first picture took.
     """
 
-    def __init__(self, setup: link.Setup, stages: "Stages", send: Callable[[link.ToFront], None]) -> None:
+    def __init__(self, setup: link.Setup, stages: "Stages", send: Send, *, warm_up_s: float = 0.0) -> None:
         self.paused = setup.paused
         self._policy = setup.policy
         self._stages, self._send = stages, send
+        self.liveness = Liveness(send, warm_up_s)
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
         self._sessions.open_all(setup.sessions)
         self._next_seq = max(setup.next_seq, self._sessions.last_seq() + 1)
-        self._pending = PendingTrials(self._sessions, stages.weights, self._on_settled)
+        self._pending = PendingTrials(self._sessions, stages.weights, self._on_settled, self.liveness.goes_on)
         self._arrivals: dict[tuple[str, str, int], link.Wake] = {}
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
@@ -98,8 +102,10 @@ class Decoder:
         def stop_if_interrupted() -> None:
             if is_interrupted():
                 raise _Interrupted
+            self.liveness.expect("refined")
 
         decode, event, arrived_s = self._unrefined
+        began_s = time.monotonic()
         try:
             refined = self._stages.refine(stop_if_interrupted)
         except _Interrupted:
@@ -112,6 +118,7 @@ class Decoder:
         self._unrefined = None
         if refined is None:
             return
+        self.liveness.note("refined", time.monotonic() - began_s)
         png, provenance = refined
         message = msgspec.structs.replace(
             decode,
@@ -172,6 +179,7 @@ class Decoder:
     def _decode(self, pending: Pending) -> None:
         taken_s = time.monotonic()
         self._send(link.Taking(session=pending.session, run=pending.run, index=pending.index))
+        self.liveness.expect("picture")
         journal = self._sessions[pending.session]
         try:
             trials = self._pending.trials(pending)
@@ -221,6 +229,7 @@ class Decoder:
         A stage that the journal has already is not journaled again. `steps_s` holds the times of earlier stages.
         """
         done_s: dict[str, float] = {}
+        began_s = time.monotonic()
         arrival = self._arrivals.get((pending.session, pending.run, pending.index))
         # An earlier daemon may have acked the volume. Its time counts from the start of its decode then.
         arrived_s = arrival.arrived_s if arrival else taken_s
@@ -260,6 +269,7 @@ class Decoder:
             self._committed(journal, added)
             if result.is_last:
                 self._unrefined = decode, trial.event, arrived_s
+                self.liveness.note("picture", time.monotonic() - began_s)
         return done_s
 
     def _skip(self, pending: Pending, reason: str, *, failed: bool = False) -> None:

@@ -25,11 +25,18 @@ class PendingTrials:
         Only volumes that were recorded under these weights are found.
     on_settled : function
         Called with each BOLD volume that completes no estimate, and with its new state.
+    goes_on : function
+        Called between two pieces of work: a start may read thousands of volumes.
     """
 
     def __init__(
-        self, sessions: Sessions, weights: Weights, on_settled: Callable[[Pending, VolumeState], None]
+        self,
+        sessions: Sessions,
+        weights: Weights,
+        on_settled: Callable[[Pending, VolumeState], None],
+        goes_on: Callable[[], None] = lambda: None,
     ) -> None:
+        self._goes_on = goes_on
         self._sessions, self._weights, self._on_settled = sessions, weights, on_settled
         self._bold_runs: dict[tuple[str, str], RunEstimates] = {}
         self._to_open: dict[str, None] = {}
@@ -57,6 +64,7 @@ class PendingTrials:
         }
         found: list[Pending] = []
         for journal in self._sessions.all():
+            self._goes_on()
             with self._sessions.without_if_damaged(journal.session):
                 found += self._find_in(journal)
         return found
@@ -99,7 +107,7 @@ class PendingTrials:
         ready: list[Pending] = []
         for run in bold:
             bold_run = self._bold_runs[journal.session, run]
-            for pending, state in bold_run.advance():
+            for pending, state in bold_run.advance(self._goes_on):
                 self._on_settled(pending, state)
             if run in to_finish:
                 bold_run.finish()

@@ -6,6 +6,7 @@ After a crash a new estimator gets the journal's onsets and volumes in the same 
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,13 +60,14 @@ class RunEstimates:
         self._ready: dict[Pending, list[Trial]] = {}
         self._finished = False
 
-    def advance(self) -> list[tuple[Pending, VolumeState]]:
+    def advance(self, goes_on: Callable[[], None] = lambda: None) -> list[tuple[Pending, VolumeState]]:
         """Give new onsets and volumes to the estimator; return the volumes without estimates and their new states.
 
-        After a JournalError this object must not be used any more.
+        `goes_on` is called before each volume.         After a JournalError this object must not be used any more.
         """
         settled: list[tuple[Pending, VolumeState]] = []
         for pending, state in self.journal.run_volumes(self._run, self._seen_arrival):
+            goes_on()
             for event in self.journal.events(self._run, self._seen_arrival, pending.arrival):
                 self._add_event(event.header)
             self._seen_arrival = pending.arrival
