@@ -13,6 +13,7 @@ from ..models.weights.weights import Weights
 from .journal.database import JournalError
 from .logs import Outage
 from .sessions import Sessions
+from .stall import Stall
 
 N_LATENCIES = 1000
 
@@ -44,6 +45,7 @@ class DaemonState:
         self.calibration: Calibration | None = None
         self.clock_offset_s: float | None = None
         self.clock_uncertainty_s: float | None = None
+        self.stall = Stall()
 
     def use(self, weights: Weights) -> None:
         """Take over the facts of other weights. No decoder is ready for these weights yet."""
@@ -103,6 +105,7 @@ class DaemonState:
             latency_p99_s=_percentile(latencies_s, 0.99),
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
+            stalled_s=self.stall.seconds(),
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -122,6 +125,7 @@ class DaemonState:
             calibration=self.calibration,
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
+            stalled_s=self.stall.seconds(),
         )
 
     def _counts(self) -> dict[str, int] | None:

@@ -1,6 +1,5 @@
 """What the decoder tells the front's watchdog."""
 
-
 import pytest
 
 from braind.daemon.decoder import liveness
