@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 @lora_option
 @tiny_decoder_option
 @click.option(
-    "--weights", "weights_path", type=FILE, help="Weights file; by default, the file that `braind fit` wrote."
+    "--weights",
+    "weights_path",
+    type=FILE,
+    help="Weights file; by default, the weights in use, or the file that `braind fit` wrote.",
 )
 @click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval.")
 @click.option(
@@ -68,6 +71,7 @@ def serve(
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
     from .. import config as paths
+    from ..daemon.in_use import Start
     from ..daemon.link import DecoderSettings
     from ..daemon.serve import serve as run
     from ..offline.from_settings import pipeline_settings, refining_preset_of
@@ -81,7 +85,8 @@ def serve(
         pipeline=pipeline_settings(config),
         refine=refining_preset_of(config),
     )
-    raise SystemExit(run(config, subject=subject, decoder=decoder, mask_paths=mask_paths, kind=kind))
+    is_named = bool(weights_path or candidates_path)
+    raise SystemExit(run(config, Start(subject, kind, decoder, mask_paths, is_named)))
 
 
 @click.command()

@@ -5,14 +5,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from ..choices import Kind
 from ..client import wire
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..config import Config, data_path, journals_path
@@ -25,10 +23,10 @@ from .access import check_loopback, lock_data_path
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .crashes import count_crash
+from .in_use import InUse, Start, choose_weights, in_use_path, load_for, remember
 from .ingest import Ingest
 from .logs import configure_logging
 from .outcomes import Outcomes
-from .preflight import load_weights, record_only
 from .publish import Publisher
 from .sessions import Sessions
 from .sockets import Sockets, bind_sockets
@@ -40,23 +38,13 @@ STOPPED_AT_ONCE = 130
 logger = logging.getLogger(__name__)
 
 
-def serve(
-    config: Config,
-    *,
-    subject: int,
-    decoder: link.DecoderSettings,
-    mask_paths: Sequence[Path] = (),
-    kind: Kind = "beta",
-) -> int:
+def serve(config: Config, start: Start) -> int:
     """Run the daemon until a signal or a client stops it; return 0, the exit status.
 
     When the decoder is warmed up, the daemon writes one line to stdout: `ready` and a JSON object with the addresses
     and the process id.
 
-    Parameters
-    ----------
-    mask_paths : masks of the voxels to record. With masks the daemon starts without weights: it records volumes of
-        this kind, and decodes after a client has sent `Use`.
+    With masks and without weights in use, the daemon records volumes, and decodes after a client has sent `Use`.
 
     Raises
     ------
@@ -66,7 +54,8 @@ def serve(
     """
     configure_logging()
     check_loopback(config.serve.host)
-    weights = record_only(subject, mask_paths, kind) if mask_paths else load_weights(subject, *_paths(decoder))
+    path = in_use_path(config, start.subject, start.kind)
+    weights, decoder = choose_weights(start, path)
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -77,7 +66,7 @@ def serve(
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, decoder, lock).run())
+        asyncio.run(Daemon(config, weights, decoder, lock, path).run())
     finally:
         os.close(lock)
     return 0
@@ -90,10 +79,12 @@ class Daemon:
     ----------
     lock : int
         File descriptor of the data folder's lock.
+    path : Path
+        The file that names the weights in use.
     """
 
-    def __init__(self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int) -> None:
-        self._config, self._weights, self._decoder = config, weights, decoder
+    def __init__(self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int, path: Path) -> None:
+        self._config, self._weights, self._decoder, self._in_use_path = config, weights, decoder, path
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
         self._state = DaemonState(
@@ -216,15 +207,18 @@ class Daemon:
 
     def _use(self, request: wire.Use) -> None:
         """Use other weights from now on; refuse weights that do not fit, and a daemon that still has work."""
-        decoder = msgspec.structs.replace(
-            self._decoder, weights_path=request.weights, candidates_path=request.candidates
-        )
+        paths = {
+            "weights_path": os.path.abspath(request.weights),
+            "candidates_path": os.path.abspath(request.candidates),
+        }
+        decoder = msgspec.structs.replace(self._decoder, **paths)
         in_use = self._weights
         # Checked before files are read: reading files delays acks.
         check_idle(in_use, self._ingest.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
-        weights = load_weights(in_use.card.subject, *_paths(decoder))
+        weights = load_for(in_use.card.subject, decoder)
         check_same_grid(weights, in_use)
         candidates = Candidates.load(Path(decoder.candidates_path))
+        remember(self._in_use_path, InUse(**paths, fingerprint=weights.fingerprint))
         self._weights, self._decoder = weights, decoder
         self._ingest.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
         self._state.use(weights)
@@ -283,12 +277,6 @@ class Daemon:
         await self._publisher.publish_new()
         self._sessions.log_left()
         logger.info("stopped")
-
-
-def _paths(decoder: link.DecoderSettings) -> tuple[Path, Path, Path | None]:
-    """Return the paths of weights, candidates and LDM; None stands for the embedded LDM."""
-    ldm_path = decoder.pipeline.ldm_path
-    return Path(decoder.weights_path), Path(decoder.candidates_path), Path(ldm_path) if ldm_path else None
 
 
 async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:

@@ -89,7 +89,7 @@ def test_a_run_that_is_taken_to_be_broken_off_stalls_no_longer(clock, log):
 
 
 def test_viewers_and_status_hear_of_a_stall_and_of_its_end(files, tmp_path):
-    daemon = RunningDaemon(files, tmp_path).start()
+    daemon = RunningDaemon(files, tmp_path).start(wait=False).wait_bound()
     try:
         with daemon.connect("ingest") as scanner, daemon.watch() as viewer:
             scanner.ask(hello(tr_s=0.2))

@@ -23,8 +23,8 @@ def config(tmp_path):
     return load_config(None, {"paths": {"data": str(tmp_path)}})
 
 
-def test_the_front_commits_to_the_disk_before_it_acks(files, config):
-    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1)
+def test_the_front_commits_to_the_disk_before_it_acks(files, config, tmp_path):
+    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1, path=tmp_path / "in-use.json")
     daemon._sessions.open("ses")
     assert (pragma(daemon._sessions, "synchronous"), pragma(daemon._sessions, "journal_mode")) == (FULL, "wal")
     daemon._sessions.close()
@@ -34,7 +34,7 @@ def test_the_front_commits_to_the_disk_in_a_session_that_it_resumes(files, confi
     earlier = Sessions(tmp_path / "journals", wait_for_disk=True)
     earlier.open("ses")
     earlier.close()
-    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1)
+    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1, path=tmp_path / "in-use.json")
     assert pragma(daemon._sessions, "synchronous") == FULL
     daemon._sessions.close()
 
