@@ -32,6 +32,7 @@ from .sessions import Sessions
 from .sockets import Sockets, bind_sockets
 from .state import DaemonState
 from .supervise import Supervisor
+from .systemd import ServiceManager
 
 STOPPED_AT_ONCE = 130
 
@@ -96,6 +97,7 @@ class Daemon:
             self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
         )
         self._stop_asked = asyncio.Event()
+        self._service = ServiceManager()
         self._is_announced = False
 
     async def run(self) -> None:
@@ -125,6 +127,7 @@ class Daemon:
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
+            asyncio.create_task(self._service.beat(self._state.words), name="systemd"),
         ]
         ended: set[asyncio.Task] = set()
         try:
@@ -250,6 +253,7 @@ class Daemon:
 
     def _announce_ready(self) -> None:
         self._is_announced = True
+        self._service.notify("READY=1", f"STATUS={self._state.words()}")
         addresses = msgspec.json.encode(self._addresses).decode()
         # The program that started the daemon may have closed the pipe.
         with suppress(BrokenPipeError):
@@ -272,6 +276,7 @@ class Daemon:
     async def _finish(self, ingest: asyncio.Task[None]) -> None:
         """Take no further message, let the decoder finish its volume, and publish its decodes."""
         self._state.stopping = True
+        self._service.notify("STOPPING=1")
         await _cancel([ingest])
         await self._supervisor.stop()
         await self._publisher.publish_new()

@@ -69,6 +69,13 @@ class DaemonState:
             return "starting"
         return "paused" if self.paused else "ready"
 
+    def words(self) -> str:
+        """Return the state in one line, for people."""
+        run = f", run {self.run} of session {self.session}" if self.run else ""
+        stalled_s = self.stall.seconds()
+        stalled = f", no volume for {stalled_s:.1f} s" if stalled_s is not None else ""
+        return f"{self.state}{run}{stalled}"
+
     def note_decode(self, decode: Decode) -> None:
         """Add a finished volume's latency to the percentiles."""
         if decode.timings_s:
