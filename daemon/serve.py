@@ -23,7 +23,7 @@ from .access import check_loopback, lock_data_path
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .crashes import count_crash
-from .in_use import InUse, Start, choose_weights, in_use_path, load_for, remember
+from .in_use import Start, WeightsInUse, load_for
 from .ingest import Ingest
 from .logs import configure_logging
 from .outcomes import Outcomes
@@ -55,8 +55,8 @@ def serve(config: Config, start: Start) -> int:
     """
     configure_logging()
     check_loopback(config.serve.host)
-    path = in_use_path(config, start.subject, start.kind)
-    weights, decoder = choose_weights(start, path)
+    in_use = WeightsInUse(config, start)
+    weights, decoder = in_use.choose()
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -67,7 +67,7 @@ def serve(config: Config, start: Start) -> int:
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, decoder, lock, path).run())
+        asyncio.run(Daemon(config, weights, decoder, lock, in_use).run())
     finally:
         os.close(lock)
     return 0
@@ -80,12 +80,14 @@ class Daemon:
     ----------
     lock : int
         File descriptor of the data folder's lock.
-    path : Path
-        The file that names the weights in use.
+    in_use : WeightsInUse
+        Keeps the weights of `Use` for the next start.
     """
 
-    def __init__(self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int, path: Path) -> None:
-        self._config, self._weights, self._decoder, self._in_use_path = config, weights, decoder, path
+    def __init__(
+        self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int, in_use: WeightsInUse
+    ) -> None:
+        self._config, self._weights, self._decoder, self._in_use = config, weights, decoder, in_use
         self._sessions = Sessions(journals_path(config), wait_for_disk=True)
         self._sessions.resume()
         self._state = DaemonState(
@@ -221,7 +223,7 @@ class Daemon:
         weights = load_for(in_use.card.subject, decoder)
         check_same_grid(weights, in_use)
         candidates = Candidates.load(Path(decoder.candidates_path))
-        remember(self._in_use_path, InUse(**paths, fingerprint=weights.fingerprint))
+        self._in_use.keep(weights, decoder)
         self._weights, self._decoder = weights, decoder
         self._ingest.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
         self._state.use(weights)

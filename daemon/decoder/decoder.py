@@ -105,7 +105,7 @@ class Decoder:
             self.liveness.expect("refined")
 
         decode, event, arrived_s = self._unrefined
-        began_s = time.monotonic()
+        began_s = self.liveness.expect("refined")
         try:
             refined = self._stages.refine(stop_if_interrupted)
         except _Interrupted:
@@ -179,7 +179,6 @@ class Decoder:
     def _decode(self, pending: Pending) -> None:
         taken_s = time.monotonic()
         self._send(link.Taking(session=pending.session, run=pending.run, index=pending.index))
-        self.liveness.expect("picture")
         journal = self._sessions[pending.session]
         try:
             trials = self._pending.trials(pending)
@@ -229,7 +228,7 @@ class Decoder:
         A stage that the journal has already is not journaled again. `steps_s` holds the times of earlier stages.
         """
         done_s: dict[str, float] = {}
-        began_s = time.monotonic()
+        began_s = self.liveness.expect("picture")
         arrival = self._arrivals.get((pending.session, pending.run, pending.index))
         # An earlier daemon may have acked the volume. Its time counts from the start of its decode then.
         arrived_s = arrival.arrived_s if arrival else taken_s

@@ -50,10 +50,14 @@ class Liveness:
         """Give a sign of life between two short pieces of work."""
         self._tell(QUIET_S)
 
-    def expect(self, work: Work) -> None:
-        """Announce the silence of a picture. The median time of earlier pictures sets its length."""
+    def expect(self, work: Work) -> float:
+        """Announce the silence of a picture, and return when it begins, monotonic time in s.
+
+        The median time of earlier pictures sets how long the silence may last.
+        """
         took_s = self._took_s[work]
         self._tell(max(QUIET_S, FACTOR * median(took_s) if took_s else self._first_s[work]))
+        return time.monotonic()
 
     def note(self, work: Work, took_s: float) -> None:
         """Note how long a picture took."""

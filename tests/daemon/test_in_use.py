@@ -1,7 +1,9 @@
 """The weights that `braind use` names stay in use over kill -9 and a restart with the same command."""
 
 import shutil
+from dataclasses import replace
 
+import msgspec
 import nibabel as nib
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from running_daemon import AFFINE, SHAPE, RunningDaemon, hello, random_weights, 
 
 from braind.client import wire
 from braind.config import load_config
-from braind.daemon.in_use import InUse, Start, choose_weights, in_use_path, remember
+from braind.daemon.in_use import Start, WeightsInUse
 from braind.errors import BraindError
 from braind.models.weights.weights import Weights
 
@@ -73,9 +75,9 @@ def test_a_daemon_that_began_without_weights_decodes_after_kill_9_with_those_in_
         daemon.close()
 
 
-def write_mask(files, folder, shape=SHAPE):
-    mask = np.zeros(shape, np.uint8)
-    mask.flat[files.weights.voxel_index] = 1
+def write_mask(files, folder, voxel_index=None):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask.flat[files.weights.voxel_index if voxel_index is None else voxel_index] = 1
     nib.save(nib.Nifti1Image(mask, np.array(AFFINE)), folder / "mask.nii.gz")
     return folder / "mask.nii.gz"
 
@@ -99,67 +101,67 @@ def other(files, tmp_path):
 
 
 @pytest.fixture
-def path(config, files, tmp_path, other):
-    """The file that names the weights in use."""
-    path = in_use_path(config, 1, "beta")
-    remember(
-        path,
-        InUse(
-            weights_path=str(tmp_path / "other.safetensors"),
-            candidates_path=str(files.candidates_path),
-            fingerprint=other.fingerprint,
-        ),
-    )
-    return path
+def in_use(config, start, files, tmp_path, other):
+    """The weights in use, kept for the next start."""
+    in_use = WeightsInUse(config, start)
+    weights_path = str(tmp_path / "other.safetensors")
+    in_use.keep(other, msgspec.structs.replace(start.decoder, weights_path=weights_path))
+    return in_use
 
 
-def chosen(start, path):
-    weights, decoder = choose_weights(start, path)
+def chosen(config, start):
+    weights, decoder = WeightsInUse(config, start).choose()
     # the decoder process loads the same weights as the front
     assert weights.is_blank or Weights.load(decoder.weights_path).fingerprint == weights.fingerprint
-    return weights.fingerprint
+    return "none" if weights.is_blank else weights.fingerprint
 
 
-def test_weights_in_use_belong_to_a_subject_and_a_kind(config, start, path, files, other):
-    assert chosen(start, path) == other.fingerprint
-    assert path not in (in_use_path(config, 2, "beta"), in_use_path(config, 1, "bold"))
-    assert chosen(start, in_use_path(config, 1, "bold")) == files.weights.fingerprint
+def test_weights_in_use_belong_to_a_subject_and_a_kind(config, start, in_use, files, other):
+    assert chosen(config, start) == other.fingerprint
+    assert chosen(config, replace(start, kind="bold")) == files.weights.fingerprint
+    paths = [WeightsInUse(config, replace(start, subject=subject, kind=kind)).path
+             for subject in (1, 2) for kind in ("beta", "bold")]  # fmt: skip
+    assert len(set(paths)) == 4
 
 
-def test_weights_that_the_command_line_names_win(start, path, files):
-    named = Start(start.subject, start.kind, start.decoder, is_named=True)
-    assert chosen(named, path) == files.weights.fingerprint
+def test_weights_that_the_command_line_names_win(config, start, in_use, files):
+    assert chosen(config, replace(start, is_named=True)) == files.weights.fingerprint
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"weights_path": 3}', b"\xff"])
-def test_weights_in_use_that_are_gone_or_damaged_are_said_and_the_daemon_starts(start, path, files, caplog, content):
+def test_weights_in_use_that_are_gone_or_damaged_are_said_and_the_daemon_starts(
+    config, start, in_use, files, tmp_path, caplog, content
+):
     if content is None:
-        (path.parent.parent / "other.safetensors").unlink()
+        (tmp_path / "other.safetensors").unlink()
     else:
-        path.write_bytes(content)
-    assert chosen(start, path) == files.weights.fingerprint
+        in_use.path.write_bytes(content)
+    assert chosen(config, start) == files.weights.fingerprint
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "the weights that were in use cannot be used" in record.getMessage()
 
 
-def test_weights_in_use_of_another_grid_than_the_masks_are_said_and_volumes_are_recorded(
-    start, path, files, caplog, tmp_path
+def test_other_masks_begin_without_the_weights_in_use_and_the_same_masks_go_on_with_them(
+    config, start, files, other, tmp_path, caplog
 ):
-    mask_path = write_mask(files, tmp_path, shape=(9, 8, 7))
-    recording = Start(start.subject, start.kind, start.decoder, (mask_path,))
-    weights, _ = choose_weights(recording, path)
-    assert weights.is_blank
-    assert "another grid" in caplog.text
+    first = replace(start, mask_paths=(write_mask(files, tmp_path),))
+    in_use = WeightsInUse(config, first)
+    in_use.keep(other, msgspec.structs.replace(start.decoder, weights_path=str(tmp_path / "other.safetensors")))
+    assert chosen(config, first) == other.fingerprint
+    write_mask(files, tmp_path, voxel_index=files.weights.voxel_index[1:])
+    assert chosen(config, first) == "none"
+    assert caplog.text == ""  # no error
 
 
-def test_a_file_that_holds_other_weights_since_is_said(start, path, files, caplog, tmp_path):
+def test_a_file_that_holds_other_weights_since_is_said(config, start, in_use, files, caplog, tmp_path):
     files.weights.save(tmp_path / "other.safetensors")
-    assert chosen(start, path) == files.weights.fingerprint
+    assert chosen(config, start) == files.weights.fingerprint
     assert "holds others now" in caplog.text
 
 
-def test_weights_that_a_restart_would_not_find_are_not_taken(path):
-    in_use = InUse(weights_path="w", candidates_path="c", fingerprint="f")
+def test_weights_that_a_restart_would_not_find_are_not_taken(start, tmp_path, other):
+    (tmp_path / "in-use").write_bytes(b"a file is no folder")
+    in_use = WeightsInUse(load_config(None, {"paths": {"data": str(tmp_path)}}), start)
     with pytest.raises(BraindError, match="the weights stay as they were") as raised:
-        remember(path / "a file is no folder", in_use)
+        in_use.keep(other, start.decoder)
     assert raised.value.code == "storage"

@@ -7,6 +7,7 @@ from pipelines import decoder_settings, setup_line
 
 from braind.config import load_config
 from braind.daemon.decoder.decoder import Decoder
+from braind.daemon.in_use import Start, WeightsInUse
 from braind.daemon.serve import Daemon
 from braind.daemon.sessions import Sessions
 
@@ -23,8 +24,13 @@ def config(tmp_path):
     return load_config(None, {"paths": {"data": str(tmp_path)}})
 
 
-def test_the_front_commits_to_the_disk_before_it_acks(files, config, tmp_path):
-    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1, path=tmp_path / "in-use.json")
+def daemon_of(config, files):
+    decoder = decoder_settings(files)
+    return Daemon(config, files.weights, decoder, -1, WeightsInUse(config, Start(1, "beta", decoder)))
+
+
+def test_the_front_commits_to_the_disk_before_it_acks(files, config):
+    daemon = daemon_of(config, files)
     daemon._sessions.open("ses")
     assert (pragma(daemon._sessions, "synchronous"), pragma(daemon._sessions, "journal_mode")) == (FULL, "wal")
     daemon._sessions.close()
@@ -34,7 +40,7 @@ def test_the_front_commits_to_the_disk_in_a_session_that_it_resumes(files, confi
     earlier = Sessions(tmp_path / "journals", wait_for_disk=True)
     earlier.open("ses")
     earlier.close()
-    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1, path=tmp_path / "in-use.json")
+    daemon = daemon_of(config, files)
     assert pragma(daemon._sessions, "synchronous") == FULL
     daemon._sessions.close()
 
