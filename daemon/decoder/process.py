@@ -52,6 +52,8 @@ def main() -> None:
     except BraindError as error:
         send(link.Unfit(code=error.code, sentence=str(error)))
         _leave(1)
+    # From here on the front waits as long as the main loop says, and no longer as long as for loading.
+    decoder.liveness.goes_on()
     send(
         link.Ready(
             engine=stages.provenance.engine,

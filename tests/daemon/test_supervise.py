@@ -5,14 +5,17 @@ import json
 import logging
 import os
 import signal
+import sys
 import time
 
 import pytest
+from pipelines import decoder_settings, setup_line
 
 from braind.daemon import link, logs, supervise, watchdog
 from braind.daemon.supervise import Supervisor
 
 READY = json.dumps({"type": "ready", "engine": "none", "ldm": "l", "preset": "live-4", "load_s": 0, "warm_up_s": 0})
+PAUSE = link.PauseDecoding(paused=False)
 # The script hears its setup, then that it shall stop.
 UNTIL_STOP = "read setup; read stop"
 TAKING = json.dumps({"type": "taking", "session": "s", "run": "r", "index": 3})
@@ -25,7 +28,7 @@ def log(caplog):
     return caplog
 
 
-def supervise_until(n_deaths, script, *, wanted=lambda line: False):
+def supervise_until(n_deaths, script="", *, wanted=lambda line: False, command=(), first_line=PAUSE):
     """Supervise a shell script until it died so often or said a wanted line; return its lines and the number of deaths.
 
     The script finds in $N how often it was started before.
@@ -54,12 +57,12 @@ def supervise_until(n_deaths, script, *, wanted=lambda line: False):
     def setup():
         # The script learns from the process's environment how often it was started.
         os.environ["N"] = str(int(os.environ["N"]) + 1)
-        return link.PauseDecoding(paused=False)
+        return first_line
 
     os.environ["N"] = "0"
     done = asyncio.Event()
     with open(os.devnull, "rb") as lock:
-        supervisor = Supervisor(setup, on_line, on_death, lock=lock.fileno(), command=("sh", "-c", script))
+        supervisor = Supervisor(setup, on_line, on_death, lock=lock.fileno(), command=command or ("sh", "-c", script))
         asyncio.run(run())
     del os.environ["N"]
     return lines, len(deaths)
@@ -102,6 +105,28 @@ def test_a_decoder_that_falls_silent_is_ended_and_started_again(monkeypatch, log
     lines, n_deaths = supervise_until(1, f"echo '{READY}'; echo '{TAKING}'; echo '{alive}'; exec sleep 600")
     assert ([type(line) for line in lines], n_deaths) == ([link.Ready, link.Taking], 1)
     assert "the decoder process died (it hangs: no sign of life for 0." in log.text
+
+
+STUCK = """
+import sys, threading, types
+from braind.daemon.decoder import decoder, liveness, process
+liveness.QUIET_S = 0.3
+process.SIGN_S = 0.05
+provenance = types.SimpleNamespace(engine="e", ldm="l", preset="p")
+stages = types.SimpleNamespace(weights=None, provenance=provenance, warm_up=lambda: None)
+sys.modules["braind.daemon.decoder.stages"] = types.SimpleNamespace(Stages=lambda _: stages)
+decoder.Decoder.step = lambda self: threading.Event().wait()
+process.main()
+"""
+
+
+def test_a_decoder_whose_main_loop_is_stuck_is_ended_though_its_other_threads_run(monkeypatch, log, tmp_path):
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    command = (sys.executable, "-c", STUCK)
+    setup = setup_line(tmp_path, decoder_settings())
+    lines, n_deaths = supervise_until(1, command=command, first_line=setup)
+    assert ([type(line) for line in lines], n_deaths) == ([link.Ready], 1)
+    assert "it hangs: no sign of life for 0." in log.text
 
 
 def test_a_decoder_that_does_not_finish_loading_is_ended_and_started_again(monkeypatch, log):
