@@ -158,10 +158,11 @@ def test_a_front_that_was_stopped_takes_no_decoder_for_hung(monkeypatch):
 
     async def read():
         stdout = asyncio.StreamReader()
-        dog = watchdog.Watchdog(0.05)
+        dog = watchdog.Watchdog(0.3)
         reading = asyncio.create_task(dog.read(stdout, lambda: ends.append(1)))
         await asyncio.sleep(0)
-        time.sleep(0.3)  # the whole front stands still
+        time.sleep(0.6)  # the whole front stands still, and with it the decoder, which goes on later
+        await asyncio.sleep(0.02)
         stdout.feed_data(b"line\n")
         return await reading
 
