@@ -96,8 +96,9 @@ class Daemon:
         self._state.last_seq = self._sessions.last_seq()
         self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
-            self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
-        )
+            self._setup, self._on_line, self._on_death,
+            lock=lock, on_hang=self._on_hang, is_wanted=not weights.is_blank,
+        )  # fmt: skip
         self._stop_asked = asyncio.Event()
         self._service = ServiceManager()
         self._is_announced = False
@@ -261,6 +262,9 @@ class Daemon:
         with suppress(BrokenPipeError):
             sys.stdout.write(f"ready {addresses}\n")
             sys.stdout.flush()
+
+    def _on_hang(self) -> None:
+        self._state.decoder_ready = False
 
     async def _on_death(self) -> None:
         """Count the decoder's crash against its current volume."""

@@ -38,6 +38,8 @@ class Supervisor:
         and after a hang.
     lock : int
         File descriptor that the decoder keeps open: no other daemon uses the data folder while the decoder lives.
+    on_hang : function
+        Called when a decoder hangs, before it has ended.
     is_wanted : bool
         False: start no process before `renew`.
     command : sequence of str
@@ -51,11 +53,12 @@ class Supervisor:
         on_death: Callable[[], Awaitable[None]],
         *,
         lock: int,
+        on_hang: Callable[[], None] = lambda: None,
         is_wanted: bool = True,
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._setup, self._on_line, self._on_death = setup, on_line, on_death
-        self._lock, self._command = lock, command
+        self._on_hang, self._lock, self._command = on_hang, lock, command
         self._unreadable = Throttle(logger)
         self._hurried = asyncio.Event()
         """Set to end the wait before the next start."""
@@ -99,7 +102,11 @@ class Supervisor:
             if life.unfit and not self._last_ready and not self._n_renewals:
                 raise BraindError(life.unfit.sentence, code=life.unfit.code)
             n_failures = 0 if life.has_worked else n_failures + 1
-            why = life.unfit.sentence if life.unfit else life.hung or f"exit status {process.returncode}"
+            why = (
+                life.unfit.sentence
+                if life.unfit
+                else (life.hung and f"it hung: {life.hung}") or f"exit status {process.returncode}"
+            )
             back_off_s = _back_off_s(n_failures)
             logger.warning("the decoder process died (%s); starting it again in %g s", why, back_off_s)
             await self._on_death()
@@ -138,6 +145,12 @@ class Supervisor:
         """End the process now."""
         if self._process and self._process.returncode is None:
             self._process.kill()
+
+    def _end(self, why: str) -> None:
+        """End a decoder that hangs. One that waits for a GPU's driver may end late or never."""
+        logger.error("the decoder hangs (%s) and is killed", why)
+        self._on_hang()
+        self.kill()
 
     async def _rest(self, back_off_s: float) -> None:
         """Wait before the next start; `stop` and `renew` end the wait."""
@@ -191,7 +204,7 @@ class Supervisor:
         """Yield the decoder's lines until it ends; log and pass over everything else on its stdout."""
         while True:
             try:
-                text = await watchdog.read(stdout, self.kill)
+                text = await watchdog.read(stdout, lambda: self._end(watchdog.verdict))
             except ValueError:
                 # The rest of the long line is read as further lines.
                 self._unreadable.warn(f"ignored a line of the decoder of more than {LONGEST_LINE_BYTES} bytes")

@@ -39,7 +39,7 @@ class Watchdog:
             self._within_s = line.within_s
 
     async def read(self, stdout: asyncio.StreamReader, end: Callable[[], None]) -> bytes:
-        """Return the decoder's next line, b"" at its end; call `end` if the decoder hangs.
+        """Return the decoder's next line, b"" at its end; call `end` once if the decoder hangs.
 
         Raises
         ------
@@ -53,8 +53,8 @@ class Watchdog:
                 await asyncio.wait({reading}, timeout=TICK_S)
                 # A longer tick means that the front was stopped. Lines may wait in the pipe since then.
                 self._silent_s += min(time.monotonic() - began_s, TICK_S)
-                if self._silent_s > self._within_s and not reading.done():
-                    self.verdict = f"it hangs: no sign of life for {self._silent_s:.1f} s"
+                if self._silent_s > self._within_s and not reading.done() and not self.verdict:
+                    self.verdict = f"no sign of life for {self._silent_s:.1f} s"
                     end()
             return reading.result()
         finally:

@@ -104,7 +104,7 @@ def test_a_decoder_that_falls_silent_is_ended_and_started_again(monkeypatch, log
     alive = link.encode(link.Alive(within_s=0.05)).decode()
     lines, n_deaths = supervise_until(1, f"echo '{READY}'; echo '{TAKING}'; echo '{alive}'; exec sleep 600")
     assert ([type(line) for line in lines], n_deaths) == ([link.Ready, link.Taking], 1)
-    assert "the decoder process died (it hangs: no sign of life for 0." in log.text
+    assert "the decoder process died (it hung: no sign of life for 0." in log.text
 
 
 STUCK = """
@@ -126,14 +126,14 @@ def test_a_decoder_whose_main_loop_is_stuck_is_ended_though_its_other_threads_ru
     setup = setup_line(tmp_path, decoder_settings())
     lines, n_deaths = supervise_until(1, command=command, first_line=setup)
     assert ([type(line) for line in lines], n_deaths) == ([link.Ready], 1)
-    assert "it hangs: no sign of life for 0." in log.text
+    assert "the decoder hangs (no sign of life for 0." in log.text
 
 
 def test_a_decoder_that_does_not_finish_loading_is_ended_and_started_again(monkeypatch, log):
     monkeypatch.setattr(watchdog, "TICK_S", 0.01)
     monkeypatch.setattr(watchdog, "LOADING_S", 0.05)
     assert supervise_until(1, "exec sleep 600") == ([], 1)
-    assert "it hangs" in log.text
+    assert "the decoder hangs" in log.text
 
 
 def test_the_first_start_is_waited_for_longest_and_later_ones_by_what_the_last_one_took():

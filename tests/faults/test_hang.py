@@ -30,7 +30,7 @@ def test_a_decoder_that_is_stopped_while_it_is_idle_is_replaced(daemon):
     end_of(decoder)
     status = daemon.wait_until(lambda status: status.state == "ready")
     assert status.decoder_restarts == restarts + 1
-    assert "it hangs: no sign of life for" in daemon.words()
+    assert "the decoder hangs (no sign of life for" in daemon.words()
 
 
 def test_a_hang_over_a_volume_counts_as_a_crash_and_after_another_crash_the_next_volume_is_decoded(daemon):
