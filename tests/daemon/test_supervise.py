@@ -15,6 +15,7 @@ from braind.daemon import link, logs, supervise, watchdog
 from braind.daemon.supervise import Supervisor
 
 READY = json.dumps({"type": "ready", "engine": "none", "ldm": "l", "preset": "live-4", "load_s": 0, "warm_up_s": 0})
+HUNG = "hung"
 PAUSE = link.PauseDecoding(paused=False)
 # The script hears its setup, then that it shall stop.
 UNTIL_STOP = "read setup; read stop"
@@ -31,6 +32,8 @@ def log(caplog):
 def supervise_until(n_deaths, script="", *, wanted=lambda line: False, command=(), first_line=PAUSE):
     """Supervise a shell script until it died so often or said a wanted line; return its lines and the number of deaths.
 
+    `HUNG` is among the lines when the supervisor says that the script hangs.
+
     The script finds in $N how often it was started before.
     """
     lines, deaths = [], []
@@ -44,6 +47,9 @@ def supervise_until(n_deaths, script="", *, wanted=lambda line: False, command=(
         deaths.append(1)
         if len(deaths) == n_deaths:
             done.set()
+
+    def on_hang():
+        lines.append(HUNG)
 
     async def run():
         supervision = asyncio.create_task(supervisor.run())
@@ -62,7 +68,8 @@ def supervise_until(n_deaths, script="", *, wanted=lambda line: False, command=(
     os.environ["N"] = "0"
     done = asyncio.Event()
     with open(os.devnull, "rb") as lock:
-        supervisor = Supervisor(setup, on_line, on_death, lock=lock.fileno(), command=command or ("sh", "-c", script))
+        command = command or ("sh", "-c", script)
+        supervisor = Supervisor(setup, on_line, on_death, lock=lock.fileno(), on_hang=on_hang, command=command)
         asyncio.run(run())
     del os.environ["N"]
     return lines, len(deaths)
@@ -103,7 +110,8 @@ def test_a_decoder_that_falls_silent_is_ended_and_started_again(monkeypatch, log
     monkeypatch.setattr(watchdog, "TICK_S", 0.01)
     alive = link.encode(link.Alive(within_s=0.05)).decode()
     lines, n_deaths = supervise_until(1, f"echo '{READY}'; echo '{TAKING}'; echo '{alive}'; exec sleep 600")
-    assert ([type(line) for line in lines], n_deaths) == ([link.Ready, link.Taking], 1)
+    assert [type(line) for line in lines[:2]] == [link.Ready, link.Taking]
+    assert (lines[2:], n_deaths) == ([HUNG], 1)
     assert "the decoder process died (it hung: no sign of life for 0." in log.text
 
 
@@ -125,14 +133,14 @@ def test_a_decoder_whose_main_loop_is_stuck_is_ended_though_its_other_threads_ru
     command = (sys.executable, "-c", STUCK)
     setup = setup_line(tmp_path, decoder_settings())
     lines, n_deaths = supervise_until(1, command=command, first_line=setup)
-    assert ([type(line) for line in lines], n_deaths) == ([link.Ready], 1)
+    assert (type(lines[0]), lines[1:], n_deaths) == (link.Ready, [HUNG], 1)
     assert "the decoder hangs (no sign of life for 0." in log.text
 
 
 def test_a_decoder_that_does_not_finish_loading_is_ended_and_started_again(monkeypatch, log):
     monkeypatch.setattr(watchdog, "TICK_S", 0.01)
     monkeypatch.setattr(watchdog, "LOADING_S", 0.05)
-    assert supervise_until(1, "exec sleep 600") == ([], 1)
+    assert supervise_until(1, "exec sleep 600") == ([HUNG], 1)
     assert "the decoder hangs" in log.text
 
 
