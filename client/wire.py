@@ -387,6 +387,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     clock_offset_s: float | None = None
     clock_uncertainty_s: float | None = None
     durability: Durability = "full"
+    stalled_s: float | None = None
 
 
 # ── control: status, history, other weights, shutdown ───────────────────────────────────────────────────────────────
@@ -401,7 +402,8 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
 
     In state `recording` there are no weights, and volumes are kept for a fit. In state `ready` the decoder is warmed
     up. `clock_offset_s` is how far the daemon's clock is ahead of the scanner client's, as measured by the client.
-    A number of volumes is None while a journal cannot be read.
+    A number of volumes is None while a journal cannot be read. `stalled_s` is the time since the current run's last
+    volume while volumes fail to come (for 2 TR and 1 s), else None.
     """
 
     state: str
@@ -430,6 +432,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     clock_offset_s: float | None = None
     clock_uncertainty_s: float | None = None
     durability: Durability = "full"
+    stalled_s: float | None = None
 
 
 class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):

@@ -34,10 +34,12 @@ def serve(
     **options: Any,
 ) -> None:
     """Run the daemon: take volumes, publish decodes."""
+    from ..daemon.in_use import Start
     from ..daemon.serve import serve as run
 
+    is_named = bool(options["weights_path"] or options["candidates_path"])
     config, decoder = serve_settings(config_path, data, subject, kind, options)
-    raise SystemExit(run(config, subject=subject, decoder=decoder, mask_paths=mask_paths, kind=kind))
+    raise SystemExit(run(config, Start(subject, kind, decoder, mask_paths, is_named)))
 
 
 @click.command()

@@ -172,7 +172,10 @@ def serve_options(command: Command) -> Command:
         ),
         click.option("--candidates", "candidates_path", type=FILE, help="Candidate pictures for retrieval."),
         click.option(
-            "--weights", "weights_path", type=FILE, help="Weights file; by default, the file that `braind fit` wrote."
+            "--weights",
+            "weights_path",
+            type=FILE,
+            help="Weights file; by default, the weights in use, or the file that `braind fit` wrote.",
         ),
         tiny_decoder_option,
         lora_option,

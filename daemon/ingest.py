@@ -24,11 +24,10 @@ from .active_run import ActiveRun
 from .checks import Refusal
 from .journal.records import RunRecord
 from .sessions import Sessions
+from .stall import SILENT_S
 from .state import DaemonState
 
 LOG_EVERY_S = 1.0
-SILENT_S = 60.0
-"""A run is taken to be broken off after this time without a volume."""
 MANY_MISSING = 10
 
 logger = logging.getLogger(__name__)
@@ -151,6 +150,7 @@ class Ingest:
             seen = payload[1] if volume.seen else None
             state = "recorded" if run.weights.is_blank else "waiting"
             run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. on disk from here
+            self._state.stall.add_volume(run.hello)
         self._last_active_s = time.monotonic()
         return Ack(
             session=volume.session,
@@ -204,6 +204,7 @@ class Ingest:
             journal.open_run(hello, record.weights)
         self._hold(ActiveRun.of_record(journal, record, self._weights, self._candidates))
         self._last_active_s = time.monotonic()
+        self._state.stall.open(hello)
         simulated = self._weights.card.simulated or hello.simulated
         self._state.session, self._state.run, self._state.simulated = hello.session, hello.run, simulated
         # Another machine with another clock may send this run.
@@ -228,6 +229,7 @@ class Ingest:
         if is_new:
             run.end(message)
             self._hold(run)
+            self._state.stall.end(message.session, message.run)
             self._wake(link.EndOfRun(session=message.session, run=message.run))
             n_missing, missing = run.journal.missing(message.run, message.n_volumes, MANY_MISSING)
             which = ": " + ", ".join(map(str, missing)) + (", …" if n_missing > len(missing) else "") if missing else ""

@@ -102,6 +102,12 @@ class Settled(Line, frozen=True, kw_only=True, tag="settled"):
     state: str
 
 
+class Alive(Line, frozen=True, kw_only=True, tag="alive"):
+    """The decoder's main loop goes on. Until the next `Alive`, no silence is longer than `within_s` seconds."""
+
+    within_s: float
+
+
 class Unfit(Line, frozen=True, kw_only=True, tag="unfit"):
     """The decoder settings cannot be loaded, or their files do not belong together."""
 
@@ -110,7 +116,7 @@ class Unfit(Line, frozen=True, kw_only=True, tag="unfit"):
 
 
 ToDecoder = Setup | Wake | EndOfRun | PauseDecoding | Stop
-ToFront = Ready | Taking | Committed | Settled | Unfit
+ToFront = Ready | Taking | Committed | Settled | Alive | Unfit
 
 _encoder = msgspec.json.Encoder()
 _to_decoder: msgspec.json.Decoder[ToDecoder] = msgspec.json.Decoder(ToDecoder)

@@ -5,14 +5,12 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from ..choices import Kind
 from ..client import wire
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..config import Config, data_path, journals_path
@@ -25,38 +23,29 @@ from .access import check_loopback, lock_data_path
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .crashes import count_crash
+from .in_use import Start, WeightsInUse, load_for
 from .ingest import Ingest
 from .logs import configure_logging
 from .outcomes import Outcomes
-from .preflight import load_weights, record_only
 from .publish import Publisher
 from .sessions import Sessions
 from .sockets import Sockets, bind_sockets
 from .state import DaemonState
 from .supervise import Supervisor
+from .systemd import ServiceManager
 
 STOPPED_AT_ONCE = 130
 
 logger = logging.getLogger(__name__)
 
 
-def serve(
-    config: Config,
-    *,
-    subject: int,
-    decoder: link.DecoderSettings,
-    mask_paths: Sequence[Path] = (),
-    kind: Kind = "beta",
-) -> int:
+def serve(config: Config, start: Start) -> int:
     """Run the daemon until a signal or a client stops it; return 0, the exit status.
 
     When the decoder is warmed up, the daemon writes one line to stdout: `ready` and a JSON object with the addresses
     and the process id.
 
-    Parameters
-    ----------
-    mask_paths : masks of the voxels to record. With masks the daemon starts without weights: it records volumes of
-        this kind, and decodes after a client has sent `Use`.
+    With masks and without weights in use, the daemon records volumes, and decodes after a client has sent `Use`.
 
     Raises
     ------
@@ -66,7 +55,8 @@ def serve(
     """
     configure_logging()
     check_loopback(config.serve.host)
-    weights = record_only(subject, mask_paths, kind) if mask_paths else load_weights(subject, *_paths(decoder))
+    in_use = WeightsInUse(config, start)
+    weights, decoder = in_use.choose()
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -77,7 +67,7 @@ def serve(
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, decoder, lock).run())
+        asyncio.run(Daemon(config, weights, decoder, lock, in_use).run())
     finally:
         os.close(lock)
     return 0
@@ -90,10 +80,14 @@ class Daemon:
     ----------
     lock : int
         File descriptor of the data folder's lock.
+    in_use : WeightsInUse
+        Keeps the weights of `Use` for the next start.
     """
 
-    def __init__(self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int) -> None:
-        self._config, self._weights, self._decoder = config, weights, decoder
+    def __init__(
+        self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int, in_use: WeightsInUse
+    ) -> None:
+        self._config, self._weights, self._decoder, self._in_use = config, weights, decoder, in_use
         self._sessions = Sessions(journals_path(config), wait_for_disk=config.serve.durability == "full")
         self._sessions.resume()
         self._state = DaemonState(
@@ -102,9 +96,11 @@ class Daemon:
         self._state.last_seq = self._sessions.last_seq()
         self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
-            self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
-        )
+            self._setup, self._on_line, self._on_death,
+            lock=lock, on_hang=self._on_hang, is_wanted=not weights.is_blank,
+        )  # fmt: skip
         self._stop_asked = asyncio.Event()
+        self._service = ServiceManager()
         self._is_announced = False
 
     async def run(self) -> None:
@@ -134,6 +130,7 @@ class Daemon:
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
+            asyncio.create_task(self._service.beat(self._state.words), name="systemd"),
         ]
         ended: set[asyncio.Task] = set()
         try:
@@ -216,15 +213,18 @@ class Daemon:
 
     def _use(self, request: wire.Use) -> None:
         """Use other weights from now on; refuse weights that do not fit, and a daemon that still has work."""
-        decoder = msgspec.structs.replace(
-            self._decoder, weights_path=request.weights, candidates_path=request.candidates
-        )
+        paths = {
+            "weights_path": os.path.abspath(request.weights),
+            "candidates_path": os.path.abspath(request.candidates),
+        }
+        decoder = msgspec.structs.replace(self._decoder, **paths)
         in_use = self._weights
         # Checked before files are read: reading files delays acks.
         check_idle(in_use, self._ingest.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
-        weights = load_weights(in_use.card.subject, *_paths(decoder))
+        weights = load_for(in_use.card.subject, decoder)
         check_same_grid(weights, in_use)
         candidates = Candidates.load(Path(decoder.candidates_path))
+        self._in_use.keep(weights, decoder)
         self._weights, self._decoder = weights, decoder
         self._ingest.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
         self._state.use(weights)
@@ -256,11 +256,15 @@ class Daemon:
 
     def _announce_ready(self) -> None:
         self._is_announced = True
+        self._service.notify("READY=1", f"STATUS={self._state.words()}")
         addresses = msgspec.json.encode(self._addresses).decode()
         # The program that started the daemon may have closed the pipe.
         with suppress(BrokenPipeError):
             sys.stdout.write(f"ready {addresses}\n")
             sys.stdout.flush()
+
+    def _on_hang(self) -> None:
+        self._state.decoder_ready = False
 
     async def _on_death(self) -> None:
         """Count the decoder's crash against its current volume."""
@@ -278,18 +282,13 @@ class Daemon:
     async def _finish(self, ingest: asyncio.Task[None]) -> None:
         """Take no further message, let the decoder finish its volume, and publish its decodes."""
         self._state.stopping = True
+        self._service.notify("STOPPING=1")
         await _cancel([ingest])
         await self._supervisor.stop()
         await self._publisher.publish_new()
         self._sessions.log_left()
         self._sessions.note()
         logger.info("stopped")
-
-
-def _paths(decoder: link.DecoderSettings) -> tuple[Path, Path, Path | None]:
-    """Return the paths of weights, candidates and LDM; None stands for the embedded LDM."""
-    ldm_path = decoder.pipeline.ldm_path
-    return Path(decoder.weights_path), Path(decoder.candidates_path), Path(ldm_path) if ldm_path else None
 
 
 async def _cancel(tasks: list[asyncio.Task[None]] | list[asyncio.Task]) -> None:

@@ -13,6 +13,7 @@ from ..models.weights.weights import Weights
 from .journal.database import JournalError
 from .logs import Outage
 from .sessions import Sessions
+from .stall import Stall
 
 N_LATENCIES = 1000
 
@@ -44,6 +45,7 @@ class DaemonState:
         self.calibration: Calibration | None = None
         self.clock_offset_s: float | None = None
         self.clock_uncertainty_s: float | None = None
+        self.stall = Stall()
 
     def use(self, weights: Weights) -> None:
         """Take over the facts of other weights. No decoder is ready for these weights yet."""
@@ -66,6 +68,13 @@ class DaemonState:
         if not self.decoder_ready:
             return "starting"
         return "paused" if self.paused else "ready"
+
+    def words(self) -> str:
+        """Return the state in one line, for people."""
+        run = f", run {self.run} of session {self.session}" if self.run else ""
+        stalled_s = self.stall.seconds()
+        stalled = f", no volume for {stalled_s:.1f} s" if stalled_s is not None else ""
+        return f"{self.state}{run}{stalled}"
 
     def note_decode(self, decode: Decode) -> None:
         """Add a finished volume's latency to the percentiles."""
@@ -104,6 +113,7 @@ class DaemonState:
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
             durability=self._sessions.durability,
+            stalled_s=self.stall.seconds(),
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -124,6 +134,7 @@ class DaemonState:
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
             durability=self._sessions.durability,
+            stalled_s=self.stall.seconds(),
         )
 
     def _counts(self) -> dict[str, int] | None:

@@ -2,16 +2,22 @@
 
 import asyncio
 import logging
+import math
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from ..errors import BraindError
 from . import link
 from .logs import Throttle
+from .watchdog import Watchdog, loading_s
 
 BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+CALM_S = 60.0
+"""A decoder that was ready for so long without work has not failed."""
 STOP_S = 10.0
 LONGEST_LINE_BYTES = 1024 * 1024
 SHOWN_BYTES = 80
@@ -28,9 +34,12 @@ class Supervisor:
     setup : function
         Returns the first line for a new decoder.
     on_line, on_death : coroutine functions
-        `on_line` is called with each line of the decoder except `Unfit`. `on_death` is called after a crash.
+        `on_line` is called with each line of the decoder except `Alive` and `Unfit`. `on_death` is called after a crash
+        and after a hang.
     lock : int
         File descriptor that the decoder keeps open: no other daemon uses the data folder while the decoder lives.
+    on_hang : function
+        Called when a decoder hangs, before it has ended.
     is_wanted : bool
         False: start no process before `renew`.
     command : sequence of str
@@ -44,11 +53,12 @@ class Supervisor:
         on_death: Callable[[], Awaitable[None]],
         *,
         lock: int,
+        on_hang: Callable[[], None] = lambda: None,
         is_wanted: bool = True,
         command: tuple[str, ...] = COMMAND,
     ) -> None:
         self._setup, self._on_line, self._on_death = setup, on_line, on_death
-        self._lock, self._command = lock, command
+        self._on_hang, self._lock, self._command = on_hang, lock, command
         self._unreadable = Throttle(logger)
         self._hurried = asyncio.Event()
         """Set to end the wait before the next start."""
@@ -58,6 +68,7 @@ class Supervisor:
         self._n_renewals = self._n_renewals_at_start = 0
         self._process: asyncio.subprocess.Process | None = None
         self._is_ready = False
+        self._last_ready: link.Ready | None = None
         self._stopping = False
 
     async def run(self) -> None:
@@ -68,7 +79,6 @@ class Supervisor:
         BraindError
             If the first decoder cannot load its files: another process could not load them either.
         """
-        has_been_ready = False
         n_failures = 0
         await self._wanted.wait()
         while not self._stopping:
@@ -82,20 +92,21 @@ class Supervisor:
                 )
                 await self._rest(_back_off_s(n_failures))
                 continue
-            answers = await self._live(process)
+            life = await self._live(process)
             if self._stopping:
                 return
             if self._n_renewals != self._n_renewals_at_start:
                 n_failures = 0
                 continue
-            became_ready = any(isinstance(line, link.Ready) for line in answers)
-            unfit = next((line for line in answers if isinstance(line, link.Unfit)), None)
             # Weights that a client named later must not end the daemon: it goes on recording.
-            if unfit and not has_been_ready and not self._n_renewals:
-                raise BraindError(unfit.sentence, code=unfit.code)
-            has_been_ready |= became_ready
-            n_failures = 0 if became_ready else n_failures + 1
-            why = unfit.sentence if unfit else f"exit status {process.returncode}"
+            if life.unfit and not self._last_ready and not self._n_renewals:
+                raise BraindError(life.unfit.sentence, code=life.unfit.code)
+            n_failures = 0 if life.has_worked else n_failures + 1
+            why = (
+                life.unfit.sentence
+                if life.unfit
+                else (life.hung and f"it hung: {life.hung}") or f"exit status {process.returncode}"
+            )
             back_off_s = _back_off_s(n_failures)
             logger.warning("the decoder process died (%s); starting it again in %g s", why, back_off_s)
             await self._on_death()
@@ -135,6 +146,12 @@ class Supervisor:
         if self._process and self._process.returncode is None:
             self._process.kill()
 
+    def _end(self, why: str) -> None:
+        """End a decoder that hangs. One that waits for a GPU's driver may end late or never."""
+        logger.error("the decoder hangs (%s) and is killed", why)
+        self._on_hang()
+        self.kill()
+
     async def _rest(self, back_off_s: float) -> None:
         """Wait before the next start; `stop` and `renew` end the wait."""
         with suppress(TimeoutError):
@@ -152,8 +169,8 @@ class Supervisor:
             env={**os.environ, "TQDM_DISABLE": "1"},
         )
 
-    async def _live(self, process: asyncio.subprocess.Process) -> list[link.ToFront]:
-        """Read a decoder's lines until it ends; return its `Ready` and `Unfit` lines."""
+    async def _live(self, process: asyncio.subprocess.Process) -> "_Life":
+        """Read a decoder's lines until it ends; end it if it hangs."""
         self._process = process
         self._is_ready = False
         self._n_renewals_at_start = self._n_renewals
@@ -161,21 +178,33 @@ class Supervisor:
         self.send(self._setup())
         if self._stopping:
             self.kill()
-        answers: list[link.ToFront] = []
-        async for line in self._lines(process.stdout):
-            if isinstance(line, link.Ready | link.Unfit):
-                answers.append(line)
-                self._is_ready = isinstance(line, link.Ready)
-            if not isinstance(line, link.Unfit):
-                await self._on_line(line)
+        life = _Life()
+        ready_s = math.inf
+        watchdog = Watchdog(loading_s(self._last_ready))
+        async for line in self._lines(process.stdout, watchdog):
+            match line:
+                case link.Alive():
+                    continue
+                case link.Unfit():
+                    life.unfit = line
+                    continue
+                case link.Ready():
+                    self._is_ready, self._last_ready, ready_s = True, line, time.monotonic()
+                case link.Taking():
+                    ready_s = math.inf
+                case link.Committed() | link.Settled():
+                    life.has_worked = True
+            await self._on_line(line)
         await process.wait()
-        return answers
+        life.hung = watchdog.verdict
+        life.has_worked |= time.monotonic() - ready_s > CALM_S
+        return life
 
-    async def _lines(self, stdout: asyncio.StreamReader) -> AsyncIterator[link.ToFront]:
+    async def _lines(self, stdout: asyncio.StreamReader, watchdog: Watchdog) -> AsyncIterator[link.ToFront]:
         """Yield the decoder's lines until it ends; log and pass over everything else on its stdout."""
         while True:
             try:
-                text = await stdout.readline()
+                text = await watchdog.read(stdout, lambda: self._end(watchdog.verdict))
             except ValueError:
                 # The rest of the long line is read as further lines.
                 self._unreadable.warn(f"ignored a line of the decoder of more than {LONGEST_LINE_BYTES} bytes")
@@ -189,7 +218,20 @@ class Supervisor:
                 if text.endswith(b"\n"):
                     self._unreadable.warn(f"ignored a line of the decoder: {error}: {text[:SHOWN_BYTES]!r}")
                 continue
+            watchdog.heard(line)
             yield line
+
+
+@dataclass
+class _Life:
+    """One decoder's life.
+
+    `has_worked`: it decoded something, or was ready for `CALM_S` and had nothing to decode. `hung` says how it hung.
+    """
+
+    has_worked: bool = False
+    hung: str = ""
+    unfit: link.Unfit | None = None
 
 
 def _back_off_s(n_failures: int) -> float:

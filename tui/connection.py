@@ -34,9 +34,18 @@ class Connection:
             case _:
                 return "connected"
 
+    def stalled_s(self, now_s: float) -> float | None:
+        """Return how long no volume has come within a run; None if volumes come or decoding is paused."""
+        if self.heartbeat is None or self.state(now_s) not in ("recording", "starting", "ready"):
+            return None
+        return self.heartbeat.stalled_s
+
     def words(self, now_s: float) -> str:
         """Return the state in the words of the top bar."""
         state = self.state(now_s)
         if state == "lost" and self.heard_s is not None:
             return f"lost for {now_s - self.heard_s:.0f} s"
+        stalled_s = self.stalled_s(now_s)
+        if stalled_s is not None:
+            return f"{state}, no volume for {stalled_s:.1f} s"
         return {"waiting": "no daemon", "starting": "daemon starting"}.get(state, state)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from ..client.wire import Skipped
+from ..client.wire import Heartbeat, Skipped
 from .feed import Notice, Stage, follow
 from .printable import printable
 from .recent import DecodedVolume, RecentDecodes
@@ -16,7 +16,7 @@ HEADER = ("run", "volume", "retrieved", "score", "latency_ms")
 
 def write_lines(decodes_endpoint: str, control_endpoint: str, is_stopped: Callable[[], bool] = lambda: False) -> int:
     """Write `HEADER`, then one tab-separated line per decode, until interrupted or stopped; return the exit status."""
-    recent = RecentDecodes()
+    recent, is_stalled = RecentDecodes(), False
     try:
         _write(sys.stderr, f"listening at {decodes_endpoint}")
         _write(sys.stdout, "\t".join(HEADER))
@@ -30,6 +30,11 @@ def write_lines(decodes_endpoint: str, control_endpoint: str, is_stopped: Callab
                     outcome = "failed" if heard.failed else "skipped"
                     why = heard.reason.removeprefix("failed: ")
                     _write(sys.stderr, f"run {heard.run}, volume {heard.index}: {outcome}, {why}")
+                case Heartbeat():
+                    stalled_s = heard.stalled_s if heard.state != "paused" else None
+                    if stalled_s is not None and not is_stalled:
+                        _write(sys.stderr, f"run {heard.run}: no volume for {stalled_s:.1f} s")
+                    is_stalled = stalled_s is not None
                 case Notice(sentence):
                     _write(sys.stderr, sentence)
     except KeyboardInterrupt:

@@ -59,7 +59,8 @@ class StateBar(Widget):
         self.query_one("#shown", TextView).show(self._shown(connection, volume, following, now_s))
 
     def _state(self, connection: Connection, now_s: float) -> Text:
-        style = STATE_STYLES.get(connection.state(now_s), "value")
+        is_stalled = connection.stalled_s(now_s) is not None
+        style = "warning" if is_stalled else STATE_STYLES.get(connection.state(now_s), "value")
         return Text.assemble(self._styled("● ", style), self._styled(connection.words(now_s), style))
 
     def _run(self, connection: Connection, volume: DecodedVolume | None) -> Text:

@@ -19,6 +19,7 @@ from ..journal.journal import Journal
 from ..journal.records import END_OF_RUN, NO_EVENT, Pending, VolumeState
 from ..sessions import Sessions
 from .cadence import Cadence
+from .liveness import Liveness, Send
 from .outbox import Outbox
 from .pending import PendingTrials, choose_latest
 from .trials import Front, Trial
@@ -43,19 +44,22 @@ class Decoder:
         Makes scores and pictures.
     send : function
         Sends a line to the front.
+    warm_up_s : float
+        How long the first picture took.
     """
 
-    def __init__(self, setup: link.Setup, stages: "Stages", send: Callable[[link.ToFront], None]) -> None:
+    def __init__(self, setup: link.Setup, stages: "Stages", send: Send, *, warm_up_s: float = 0.0) -> None:
         self.paused = setup.paused
         self._policy = setup.policy
         self._stages, self._send = stages, send
+        self.liveness = Liveness(send, warm_up_s)
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
         self._sessions.open_all(setup.sessions)
         self._unfolded = set(setup.sessions)
         """Sessions whose write-ahead logs are to be folded when their runs are over."""
         self._outbox = Outbox(max(setup.next_seq, self._sessions.last_seq() + 1), send)
         self._arrivals: dict[tuple[str, str, int], link.Wake] = {}
-        front = Front(self._arrivals, self._on_settled, self._outbox)
+        front = Front(self._arrivals, self._on_settled, self._outbox, self.liveness.goes_on)
         self._pending = PendingTrials(self._sessions, stages.weights, front)
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None
@@ -119,8 +123,10 @@ class Decoder:
         def stop_if_interrupted() -> None:
             if is_interrupted():
                 raise _Interrupted
+            self.liveness.expect("refined")
 
         decode, event, arrived_s = self._unrefined
+        began_s = self.liveness.expect("refined")
         try:
             refined = self._stages.refine(stop_if_interrupted)
         except _Interrupted:
@@ -133,6 +139,7 @@ class Decoder:
         self._unrefined = None
         if refined is None:
             return
+        self.liveness.note("refined", time.monotonic() - began_s)
         png, provenance = refined
         message = msgspec.structs.replace(
             decode,
@@ -246,6 +253,7 @@ class Decoder:
         A stage that the journal has already is not journaled again. `steps_s` holds the times of earlier stages.
         """
         done_s: dict[str, float] = {}
+        began_s = self.liveness.expect("picture")
         arrival = self._arrivals.get((pending.session, pending.run, pending.index))
         # An earlier daemon may have acked the volume. Its time counts from the start of its decode then.
         arrived_s = arrival.arrived_s if arrival else taken_s
@@ -284,6 +292,7 @@ class Decoder:
             self._outbox.publish(journal, decode, payload, event=trial.event, at_end=pending.is_end, outcome=outcome)
             if result.is_last:
                 self._unrefined = decode, trial.event, arrived_s
+                self.liveness.note("picture", time.monotonic() - began_s)
         return done_s
 
     def _skip(self, pending: Pending, reason: str, *, failed: bool = False) -> None:

@@ -60,6 +60,7 @@ class PendingTrials:
         self.due_s = None
         found: list[Pending] = []
         for journal in self._sessions.all():
+            self._front.goes_on()
             with self._sessions.without_if_damaged(journal.session):
                 found += self._find_in(journal)
         return found

@@ -5,6 +5,7 @@ The front starts it as `python -m braind.daemon.decoder.process`. It reads lines
 """
 
 import logging
+import math
 import os
 import queue
 import signal
@@ -18,6 +19,7 @@ from .. import link
 from ..journal.database import JournalError
 from ..logs import Outage, Throttle, configure_logging
 from .decoder import Decoder
+from .liveness import SIGN_S
 
 STORAGE_RETRY_S = 1.0
 SHOWN_BYTES = 80
@@ -45,17 +47,20 @@ def main() -> None:
         stages = Stages(setup.decoder)
         loaded_s = time.monotonic()
         stages.warm_up()
-        decoder = Decoder(setup, stages, send)
+        warm_up_s = time.monotonic() - loaded_s
+        decoder = Decoder(setup, stages, send, warm_up_s=warm_up_s)
     except BraindError as error:
         send(link.Unfit(code=error.code, sentence=str(error)))
         _leave(1)
+    # From here on the front waits as long as the main loop says, and no longer as long as for loading.
+    decoder.liveness.goes_on()
     send(
         link.Ready(
             engine=stages.provenance.engine,
             ldm=stages.provenance.ldm,
             preset=stages.provenance.preset,
             load_s=loaded_s - started_s,
-            warm_up_s=time.monotonic() - loaded_s,
+            warm_up_s=warm_up_s,
         )
     )
     _work(decoder, lines)
@@ -68,9 +73,10 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
     may_have_work, wait_s = True, None
     journals = Outage(logger, "decoding waits for a journal")
     while True:
+        decoder.liveness.goes_on()
         try:
             while True:
-                line = lines.get_nowait() if may_have_work else lines.get(timeout=wait_s)
+                line = lines.get_nowait() if may_have_work else _wait(decoder, lines, wait_s)
                 may_have_work = True
                 if isinstance(line, link.Stop):
                     return
@@ -92,6 +98,19 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
         except JournalError as error:
             journals.failed(error)
             may_have_work, wait_s = False, STORAGE_RETRY_S
+
+
+def _wait(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]", wait_s: float | None) -> link.ToDecoder:
+    """Return the front's next line; raise queue.Empty after `wait_s` seconds. Signs of life go out meanwhile."""
+    until_s = math.inf if wait_s is None else time.monotonic() + wait_s
+    while True:
+        decoder.liveness.goes_on()
+        left_s = until_s - time.monotonic()
+        try:
+            return lines.get(timeout=max(0.0, min(left_s, SIGN_S)))
+        except queue.Empty:
+            if left_s <= SIGN_S:
+                raise
 
 
 def _setup(from_front: BinaryIO) -> link.Setup:

@@ -61,11 +61,14 @@ class Front:
     on_settled : function
         Called with each BOLD volume that completes no estimate, and with its new state.
     outbox : Outbox
+    goes_on : function
+        Called between two pieces of work: a start may read thousands of volumes.
     """
 
     arrivals: dict[tuple[str, str, int], link.Wake]
     on_settled: Callable[[Pending, VolumeState], None]
     outbox: Outbox
+    goes_on: Callable[[], None] = lambda: None
 
 
 class RunEstimates:
@@ -92,6 +95,7 @@ class RunEstimates:
     def advance(self) -> None:
         """Give new onsets and volumes to the estimator, in the order of the volumes' indices."""
         for pending, state in self.journal.run_volumes(self._run, self._seen_arrival):
+            self._front.goes_on()
             self._seen_arrival = pending.arrival
             if state == "late":
                 continue

@@ -20,6 +20,7 @@ TO_FRONT = [
     link.Taking(**VOLUME),
     link.Committed(session="ses", seq=3),
     link.Settled(state="late", **VOLUME),
+    link.Alive(within_s=8.0),
     link.Unfit(code="ldm", sentence="two lines,\nand what to do: “fit” again"),
 ]
 

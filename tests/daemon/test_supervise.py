@@ -5,16 +5,22 @@ import json
 import logging
 import os
 import signal
+import sys
+import time
 
 import pytest
+from pipelines import decoder_settings, setup_line
 
-from braind.daemon import link, logs, supervise
+from braind.daemon import link, logs, supervise, watchdog
 from braind.daemon.supervise import Supervisor
 
 READY = json.dumps({"type": "ready", "engine": "none", "ldm": "l", "preset": "live-4", "load_s": 0, "warm_up_s": 0})
+HUNG = "hung"
+PAUSE = link.PauseDecoding(paused=False)
 # The script hears its setup, then that it shall stop.
 UNTIL_STOP = "read setup; read stop"
 TAKING = json.dumps({"type": "taking", "session": "s", "run": "r", "index": 3})
+COMMITTED = json.dumps({"type": "committed", "session": "s", "seq": 1})
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +29,10 @@ def log(caplog):
     return caplog
 
 
-def supervise_until(n_deaths, script, *, wanted=lambda line: False):
+def supervise_until(n_deaths, script="", *, wanted=lambda line: False, command=(), first_line=PAUSE):
     """Supervise a shell script until it died so often or said a wanted line; return its lines and the number of deaths.
+
+    `HUNG` is among the lines when the supervisor says that the script hangs.
 
     The script finds in $N how often it was started before.
     """
@@ -40,6 +48,9 @@ def supervise_until(n_deaths, script, *, wanted=lambda line: False):
         if len(deaths) == n_deaths:
             done.set()
 
+    def on_hang():
+        lines.append(HUNG)
+
     async def run():
         supervision = asyncio.create_task(supervisor.run())
         waiting = asyncio.create_task(done.wait())
@@ -52,12 +63,13 @@ def supervise_until(n_deaths, script, *, wanted=lambda line: False):
     def setup():
         # The script learns from the process's environment how often it was started.
         os.environ["N"] = str(int(os.environ["N"]) + 1)
-        return link.PauseDecoding(paused=False)
+        return first_line
 
     os.environ["N"] = "0"
     done = asyncio.Event()
     with open(os.devnull, "rb") as lock:
-        supervisor = Supervisor(setup, on_line, on_death, lock=lock.fileno(), command=("sh", "-c", script))
+        command = command or ("sh", "-c", script)
+        supervisor = Supervisor(setup, on_line, on_death, lock=lock.fileno(), on_hang=on_hang, command=command)
         asyncio.run(run())
     del os.environ["N"]
     return lines, len(deaths)
@@ -75,10 +87,95 @@ def test_starts_that_fail_come_at_growing_intervals_up_to_the_longest(monkeypatc
     assert rests_s(log) == [0.001, 0.002, 0.003, 0.003, 0.003]
 
 
-def test_a_decoder_that_was_ready_is_started_again_at_once_and_failures_count_anew(monkeypatch, log):
+def test_a_decoder_that_decoded_something_is_started_again_at_once_and_failures_count_anew(monkeypatch, log):
     monkeypatch.setattr(supervise, "BACK_OFF_S", (0.0, 0.001, 0.002, 0.003))
-    supervise_until(4, f"if [ $N = 2 ]; then echo '{READY}'; fi; exit 1")
+    supervise_until(4, f"if [ $N = 2 ]; then echo '{READY}'; echo '{TAKING}'; echo '{COMMITTED}'; fi; exit 1")
     assert rests_s(log) == [0.001, 0.002, 0.0, 0.001]
+
+
+def test_starts_that_become_ready_and_decode_nothing_come_at_growing_intervals(monkeypatch, log):
+    monkeypatch.setattr(supervise, "BACK_OFF_S", (0.0, 0.001, 0.002, 0.003))
+    supervise_until(4, f"echo '{READY}'; echo '{TAKING}'; exit 1")
+    assert rests_s(log) == [0.001, 0.002, 0.003, 0.003]
+
+
+def test_a_decoder_that_was_ready_for_long_without_work_is_started_again_at_once(monkeypatch, log):
+    monkeypatch.setattr(supervise, "BACK_OFF_S", (0.0, 3600.0))
+    monkeypatch.setattr(supervise, "CALM_S", 0.0)
+    supervise_until(2, f"echo '{READY}'; exit 1")
+    assert rests_s(log) == [0.0, 0.0]
+
+
+def test_a_decoder_that_falls_silent_is_ended_and_started_again(monkeypatch, log):
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    alive = link.encode(link.Alive(within_s=0.05)).decode()
+    lines, n_deaths = supervise_until(1, f"echo '{READY}'; echo '{TAKING}'; echo '{alive}'; exec sleep 600")
+    assert [type(line) for line in lines[:2]] == [link.Ready, link.Taking]
+    assert (lines[2:], n_deaths) == ([HUNG], 1)
+    assert "the decoder process died (it hung: no sign of life for 0." in log.text
+
+
+STUCK = """
+import sys, threading, types
+from braind.daemon.decoder import decoder, liveness, process
+liveness.QUIET_S = 0.3
+process.SIGN_S = 0.05
+provenance = types.SimpleNamespace(engine="e", ldm="l", preset="p")
+stages = types.SimpleNamespace(weights=None, provenance=provenance, warm_up=lambda: None)
+sys.modules["braind.daemon.decoder.stages"] = types.SimpleNamespace(Stages=lambda _: stages)
+decoder.Decoder.step = lambda self: threading.Event().wait()
+process.main()
+"""
+
+
+def test_a_decoder_whose_main_loop_is_stuck_is_ended_though_its_other_threads_run(monkeypatch, log, tmp_path):
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    command = (sys.executable, "-c", STUCK)
+    setup = setup_line(tmp_path, decoder_settings())
+    lines, n_deaths = supervise_until(1, command=command, first_line=setup)
+    assert (type(lines[0]), lines[1:], n_deaths) == (link.Ready, [HUNG], 1)
+    assert "the decoder hangs (no sign of life for 0." in log.text
+
+
+def test_a_decoder_that_does_not_finish_loading_is_ended_and_started_again(monkeypatch, log):
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    monkeypatch.setattr(watchdog, "LOADING_S", 0.05)
+    assert supervise_until(1, "exec sleep 600") == ([HUNG], 1)
+    assert "the decoder hangs" in log.text
+
+
+def test_the_first_start_is_waited_for_longest_and_later_ones_by_what_the_last_one_took():
+    ready = link.Ready(engine="e", ldm="l", preset="p", load_s=50.0, warm_up_s=10.0)
+    quick = link.Ready(engine="e", ldm="l", preset="p", load_s=3.0, warm_up_s=0.1)
+    assert [watchdog.loading_s(last) for last in (None, ready, quick)] == [1800.0, 600.0, 120.0]
+
+
+def test_a_decoder_that_gives_signs_of_life_while_it_loads_slowly_or_decodes_nothing_lives(monkeypatch):
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    alive = link.encode(link.Alive(within_s=60.0)).decode().strip()
+    short = link.encode(link.Alive(within_s=0.1)).decode().strip()
+    # the long silence was announced before it
+    script = f"echo '{READY}'; echo '{short}'; echo '{alive}'; sleep 0.3; echo '{TAKING}'; {UNTIL_STOP}"
+    lines, n_deaths = supervise_until(0, script, wanted=lambda line: isinstance(line, link.Taking))
+    assert ([type(line) for line in lines], n_deaths) == ([link.Ready, link.Taking], 0)
+
+
+def test_a_front_that_was_stopped_takes_no_decoder_for_hung(monkeypatch):
+    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
+    ends = []
+
+    async def read():
+        stdout = asyncio.StreamReader()
+        dog = watchdog.Watchdog(0.3)
+        reading = asyncio.create_task(dog.read(stdout, lambda: ends.append(1)))
+        await asyncio.sleep(0)
+        time.sleep(0.6)  # the whole front stands still, and with it the decoder, which goes on later
+        await asyncio.sleep(0.02)
+        stdout.feed_data(b"line\n")
+        return await reading
+
+    assert asyncio.run(read()) == b"line\n"
+    assert ends == []
 
 
 def test_a_stop_does_not_wait_for_the_next_start(monkeypatch):

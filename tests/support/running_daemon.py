@@ -118,8 +118,10 @@ def files_for(ldm_path: Path) -> Files:
     return Files(Path(folder.name), ldm_path)
 
 
-def serve_command(files: Files, data_path: Path, settings: dict[str, dict[str, Any]], **paths: Path) -> list[str]:
-    """Return the command line of a daemon with these settings beside free ports."""
+def serve_command(
+    files: Files, data_path: Path, settings: dict[str, dict[str, Any]], **paths: Path | None
+) -> list[str]:
+    """Return the command line of a daemon with these settings beside free ports. A path that is None is not named."""
     serve = {"ingest_port": 0, "decodes_port": 0, "control_port": 0, "policy": "all", **settings.get("serve", {})}
     decode = {"threads": 1, "engine": "torch", **settings.get("decode", {})}
     data_path.mkdir(parents=True, exist_ok=True)
@@ -135,7 +137,7 @@ def serve_command(files: Files, data_path: Path, settings: dict[str, dict[str, A
         "ldm": files.ldm_path,
         **paths,
     }
-    options = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+    options = [word for name, value in arguments.items() if value for word in (f"--{name}", str(value))]
     return [sys.executable, "-m", "braind", "serve", "--subject", "1", *options]
 
 
@@ -144,7 +146,7 @@ class RunningDaemon:
 
     def __init__(self, files: Files, data_path: Path, mask: Path | None = None, **settings: dict[str, Any]) -> None:
         self.files, self.data_path, self.settings = files, data_path, settings
-        self.paths = {"mask": mask} if mask else {}
+        self.paths: dict[str, Path | None] = {"mask": mask} if mask else {}
         self.log_path = data_path / "serve.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.addresses: dict[str, Any] = {}

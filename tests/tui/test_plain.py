@@ -42,6 +42,16 @@ def test_plain_writes_one_line_a_decode_until_interrupted(daemon, plain_monitor)
     assert plain_monitor.stderr.read() == ""
 
 
+def test_plain_says_once_that_no_volume_comes_and_nothing_while_paused(daemon, plain_monitor):
+    plain_monitor.stderr.readline()
+    daemon.heartbeat(state="paused", stalled_s=4.2)
+    for stalled_s in (3.2, 4.2, None, 5.0):
+        daemon.heartbeat(stalled_s=stalled_s)
+    run = "sub-01_ses-14_run-03"
+    assert plain_monitor.stderr.readline() == f"run {run}: no volume for 3.2 s\n"
+    assert plain_monitor.stderr.readline() == f"run {run}: no volume for 5.0 s\n"
+
+
 def test_plain_ends_quietly_when_its_reader_has_enough(daemon, plain_monitor):
     plain_monitor.stdout.readline()
     plain_monitor.stdout.close()

@@ -233,3 +233,13 @@ def test_a_time_is_at_most_seven_characters_and_reads_back_as_itself(time_ms):
 def test_a_clock_is_in_milliseconds_below_a_second(offset_s, uncertainty_s, words):
     beat = wire.Heartbeat(last_seq=0, state="ready", clock_offset_s=offset_s, clock_uncertainty_s=uncertainty_s)
     assert clock_words(beat) == words
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [("ready", "ready, no volume for 3.2 s"), ("recording", "recording, no volume for 3.2 s"), ("paused", "paused")],
+)
+def test_the_top_bar_says_how_long_no_volume_has_come_unless_decoding_is_paused(state, words):
+    connection = Connection(0.0, heard_s=50.0, heartbeat=wire.Heartbeat(last_seq=0, state=state, stalled_s=3.2))
+    assert connection.words(50.5) == words
+    assert connection.words(50.0 + LOST_AFTER_S + 1).startswith("lost")

@@ -80,6 +80,14 @@ def test_trials_are_the_estimators_own(journal):
     assert {event for _, event, _ in found} >= {0, 1, 2, 3}
 
 
+def test_a_start_that_reads_a_long_run_again_gives_a_sign_of_life_before_each_volume(journal):
+    record_run(journal)
+    signs = []
+    front = replace(estimates_of(journal)._front, goes_on=lambda: signs.append(1))
+    RunEstimates(journal, HELLO, PRIOR, front).advance()
+    assert len(signs) == N_VOLUMES
+
+
 def test_a_trial_carries_what_its_onset_said(journal):
     record_run(journal)
     run = estimates_of(journal)

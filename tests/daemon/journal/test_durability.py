@@ -8,6 +8,7 @@ from pipelines import decoder_settings, setup_line
 
 from braind.config import load_config
 from braind.daemon.decoder.decoder import Decoder
+from braind.daemon.in_use import Start, WeightsInUse
 from braind.daemon.serve import Daemon
 from braind.daemon.sessions import Sessions
 
@@ -24,8 +25,13 @@ def config(tmp_path):
     return load_config(None, {"paths": {"data": str(tmp_path)}})
 
 
+def daemon_of(config, files):
+    decoder = decoder_settings(files)
+    return Daemon(config, files.weights, decoder, -1, WeightsInUse(config, Start(1, "beta", decoder)))
+
+
 def test_the_front_commits_to_the_disk_before_it_acks(files, config):
-    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1)
+    daemon = daemon_of(config, files)
     daemon._sessions.open("ses")
     assert (pragma(daemon._sessions, "synchronous"), pragma(daemon._sessions, "journal_mode")) == (FULL, "wal")
     daemon._sessions.close()
@@ -35,14 +41,14 @@ def test_the_front_commits_to_the_disk_in_a_session_that_it_resumes(files, confi
     earlier = Sessions(tmp_path / "journals", wait_for_disk=True)
     earlier.open("ses")
     earlier.close()
-    daemon = Daemon(config, files.weights, decoder_settings(files), lock=-1)
+    daemon = daemon_of(config, files)
     assert pragma(daemon._sessions, "synchronous") == FULL
     daemon._sessions.close()
 
 
 def test_a_daemon_told_not_to_wait_for_the_disk_says_so_in_every_answer(files, config):
     serve = msgspec.structs.replace(config.serve, durability="normal")
-    daemon = Daemon(msgspec.structs.replace(config, serve=serve), files.weights, decoder_settings(files), lock=-1)
+    daemon = daemon_of(msgspec.structs.replace(config, serve=serve), files)
     daemon._sessions.open("ses")
     assert (pragma(daemon._sessions, "synchronous"), pragma(daemon._sessions, "journal_mode")) == (NORMAL, "wal")
     assert daemon._state.status().durability == daemon._state.heartbeat().durability == "normal"
