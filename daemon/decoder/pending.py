@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ...models.weights.bold_prior import BoldPrior
 from ...models.weights.weights import Weights
 from ..journal.database import JournalError
 from ..journal.journal import Journal
@@ -112,8 +111,7 @@ class PendingTrials:
         if hello.kind != "bold":
             return False
         if (journal.session, run) not in self._bold_runs:
-            prior = self._weights.bold or BoldPrior.vague(len(self._weights.voxel_index))
-            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior)
+            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, self._weights.bold_prior)
         return True
 
     def _bold_run(self, pending: Pending) -> RunEstimates | None:

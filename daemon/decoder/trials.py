@@ -7,6 +7,7 @@ After a crash a new estimator gets the journal's onsets and volumes in the same 
 import logging
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ...models.bold.estimator import CausalEstimator, Estimate
 from ...models.weights.bold_prior import BoldPrior
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
-from ..journal.records import NO_EVENT, Pair, Pending, VolumeState
+from ..journal.records import NO_EVENT, JournaledEvent, JournaledVolume, Pair, Pending, VolumeState
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -44,10 +45,21 @@ class Trial:
     misaligned: bool = False
 
 
+class RunJournal(Protocol):
+    """What `RunEstimates` asks of a journal. `Journal` describes the methods."""
+
+    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Pending, VolumeState]]: ...
+    def events(self, run: str, from_arrival: int, before_arrival: int) -> list[JournaledEvent]: ...
+    def event(self, run: str, event: int) -> JournaledEvent: ...
+    def volume(self, arrival: int) -> JournaledVolume: ...
+    def set_state(self, arrival: int, state: VolumeState) -> None: ...
+    def finish_run(self, run: str) -> None: ...
+
+
 class RunEstimates:
     """The estimator of one BOLD run, and the estimates that wait to be decoded."""
 
-    def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior) -> None:
+    def __init__(self, journal: RunJournal, hello: Hello, prior: BoldPrior) -> None:
         self.journal = journal
         self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
         self._prior = prior
