@@ -21,7 +21,7 @@ class Arrival(NamedTuple):
     """A journaled volume without its content. `arrival` numbers volumes in the order of their commits."""
 
     arrival: int
-    index: int
+    volume_index: int
     state: VolumeState
     arrived_unix_s: float
 

@@ -1,0 +1,297 @@
+"""Writes a session as a BIDS derivative: masked volumes, masks, onsets, decodes and their provenance.
+
+The files are written into a temporary folder beside the output. The folder is renamed when it is complete.
+"""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ... import __version__
+from ...client.wire import Decode, Event, Volume
+from ...daemon.journal.database import RecordError
+from ...daemon.journal.recording import Arrival, Recording
+from ...daemon.journal.records import RunRecord
+from .listing import SessionsError
+from .masked_images import LONGEST_AXIS, RunGrid
+
+MAKER = "braind sessions export"
+DESCRIPTION = "dataset_description.json"
+TASK = "decoding"
+README = """# A session of braind
+
+`braind sessions export` wrote this folder from a session's journal.
+
+- `*_desc-masked_bold.nii.gz`: a BOLD run, in the units of its sender. Volume n of the image is volume n of the run. The
+  image is 0 outside the mask. A volume that never arrived is NaN inside the mask.
+- `*_desc-singletrial_statmap.nii.gz`: a run of betas, one volume a trial, % signal change. `*_events.tsv` has a row for
+  each volume, in the same order; its onsets are the index times the TR that the sender announced.
+- `*_desc-decoder_mask.nii.gz`: the voxels that the decoder reads.
+- `*_decodes.json`: each decode as it was sent to the viewers, with its provenance, and the file of its picture.
+- `decodes/`: the pictures.
+"""
+IGNORED = "*_statmap.*\n*_decodes.json\n**/decodes/**\n"
+"""BIDS has no names for these files yet."""
+EVENT_COLUMNS = ("onset", "duration", "trial_type", "event", "trial", "nsd_id", "stimulus")
+VOLUME_COLUMNS = ("onset", "duration", "trial_type", "index", "trial", "nsd_id", "stimulus", "n_averaged")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Names of a run's files. No name holds a text of the journal unchecked."""
+
+    root: Path
+    record: RunRecord
+    number: int
+
+    @property
+    def folder(self) -> Path:
+        """Return the session's folder."""
+        return self.root / self._subject / self._session
+
+    def path(self, ending: str) -> Path:
+        """Return a file of the run in the folder `func`."""
+        name = f"{self._subject}_{self._session}_task-{TASK}_run-{self.number:02d}_{ending}"
+        return self.folder / "func" / name
+
+    def picture(self, message: Decode, what: str) -> Path:
+        """Return the file of a decode's picture."""
+        event = "" if message.event is None else f"_event-{message.event:04d}"
+        name = f"seq-{message.seq:06d}_index-{message.index:05d}{event}_{what}.png"
+        return self.folder / "decodes" / f"run-{self.number:02d}" / name
+
+    @property
+    def _subject(self) -> str:
+        return f"sub-{abs(self.record.hello.subject):02d}"
+
+    @property
+    def _session(self) -> str:
+        return f"ses-{_label(self.record.hello.session)}"
+
+
+def export_session(journal_path: Path, out: Path, *, overwrite: bool = False) -> None:
+    """Write a session as a BIDS derivative at `out`, whole or not at all.
+
+    Raises
+    ------
+    SessionsError
+        If `out` exists, or a run cannot be written. With `overwrite` an earlier export is replaced, and nothing else.
+    JournalError
+        If the journal cannot be read.
+    """
+    _check_free(out, overwrite)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise SessionsError(f"{out}: cannot be made ({error.strerror}); give another folder") from error
+    try:
+        with Recording(journal_path) as recording:
+            _write_session(recording, draft)
+        draft.chmod(0o755)
+        _replace(out, draft)
+    except OSError as error:
+        raise SessionsError(f"{out}: cannot be written ({error}); give another folder, or free space") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def export_journal(journal_path: Path, out: Path, *, overwrite: bool = False) -> None:
+    """Write a session's journal as one SQLite file without a -wal file, whole or not at all.
+
+    Raises
+    ------
+    SessionsError
+        If `out` exists and `overwrite` is false.
+    JournalError
+        If the journal cannot be read.
+    """
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise SessionsError(f"{out} is there already: give another file, or --overwrite")
+    if out.exists() and out.samefile(journal_path):
+        raise SessionsError(f"{out} is the session's own journal: give another file")
+    with Recording(journal_path) as recording:
+        try:
+            recording.copy_to(out)
+        except OSError as error:
+            raise SessionsError(f"{out}: cannot be written ({error.strerror}); give another file") from error
+
+
+def _replace(out: Path, draft: Path) -> None:
+    """Rename a complete folder to `out`. An earlier export is deleted after that."""
+    earlier = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    if out.exists():
+        out.replace(earlier)
+    try:
+        draft.replace(out)
+    except OSError:
+        earlier.replace(out)
+        raise
+    shutil.rmtree(earlier)
+
+
+def _check_free(out: Path, overwrite: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not overwrite:
+        raise SessionsError(f"{out} is there already: give another folder, or --overwrite to replace an earlier export")
+    try:
+        makers = json.loads((out / DESCRIPTION).read_text(encoding="utf-8"))["GeneratedBy"]
+        is_export = any(maker["Name"] == MAKER for maker in makers)
+    except (OSError, ValueError, KeyError, TypeError):
+        is_export = False
+    if not is_export:
+        raise SessionsError(f"{out} is no earlier export of a session, so it is not replaced: give another folder")
+
+
+def _write_session(recording: Recording, root: Path) -> None:
+    (root / "README.md").write_text(README)
+    (root / ".bidsignore").write_text(IGNORED)
+    runs = [RunFiles(root, record, number) for number, record in enumerate(recording.runs(), 1)]
+    simulated = [files.record.name for files in runs if files.record.hello.simulated]
+    description: dict[str, Any] = {
+        "Name": f"Session {recording.session}, decoded by braind",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": MAKER, "Version": __version__}],
+    }
+    if simulated:
+        description["Name"] = f"SIMULATED: nobody was scanned. {description['Name']}"
+    _write_json(root / DESCRIPTION, description)
+    for files in runs:
+        files.path("").parent.mkdir(parents=True, exist_ok=True)
+        _write_run(recording, files)
+    _write_decodes(recording, {files.record.name: files for files in runs})
+
+
+def _write_run(recording: Recording, files: RunFiles) -> None:
+    hello, arrivals = files.record.hello, recording.arrivals(files.record)
+    grid = RunGrid(hello, recording.voxel_index(files.record))
+    mask = files.path(f"space-{_label(hello.space)}_desc-decoder_mask")
+    grid.write_mask(Path(f"{mask}.nii.gz"))
+    _write_json(Path(f"{mask}.json"), {"Type": "ROI", "SpatialReference": "orig"})
+    if hello.kind == "bold":
+        _write_bold(recording, files, grid, arrivals)
+    else:
+        _write_betas(recording, files, grid, arrivals)
+
+
+def _write_bold(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: list[Arrival]) -> None:
+    at = {arrival.volume_index: arrival.arrival for arrival in arrivals}
+    n_volumes = max(at, default=-1) + 1
+    if n_volumes > LONGEST_AXIS:
+        raise SessionsError(
+            f"session {recording.session}, run {files.record.name}: volume {n_volumes - 1}, but a NIfTI file holds at "
+            f"most {LONGEST_AXIS} volumes; export the journal alone with --journal"
+        )
+    _write_json(
+        files.path("events.json"),
+        {"trial_type": {"Description": "always `picture`"}, "stimulus": {"Description": "as the sender named it"}},
+    )
+    rows = [_event_row(journaled.header) for journaled in recording.arrived_events(files.record)]
+    _write_table(files.path("events.tsv"), EVENT_COLUMNS, sorted(rows, key=lambda row: float(row[0])))
+    if not at:
+        return
+    stem = files.path(f"space-{_label(files.record.hello.space)}_desc-masked_bold")
+    volumes = (recording.voxels(at[index]) if index in at else None for index in range(n_volumes))
+    grid.write_volumes(Path(f"{stem}.nii.gz"), volumes, n_volumes)
+    facts = {"TaskName": TASK, "RepetitionTime": files.record.hello.tr_s, "SkullStripped": True}
+    missing = [index for index in range(n_volumes) if index not in at]
+    _write_json(Path(f"{stem}.json"), _sidecar(files.record) | facts | {"MissingVolumes": missing})
+
+
+def _write_betas(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: list[Arrival]) -> None:
+    in_order = sorted(arrivals, key=lambda arrival: arrival.volume_index)
+    if len(in_order) > LONGEST_AXIS:
+        raise SessionsError(
+            f"session {recording.session}, run {files.record.name}: {len(in_order)} betas, but a NIfTI file holds at "
+            f"most {LONGEST_AXIS} volumes; export the journal alone with --journal"
+        )
+    headers = [header for _, header in recording.volumes(files.record)]
+    _write_json(
+        files.path("events.json"),
+        {
+            "onset": {"Description": "index times the TR that the sender announced; not measured", "Units": "s"},
+            "index": {"Description": "the number of the volume in the run"},
+            "stimulus": {"Description": "as the sender named it"},
+        },
+    )
+    rows = [_volume_row(header, files.record.hello.tr_s) for header in headers]
+    _write_table(files.path("events.tsv"), VOLUME_COLUMNS, rows)
+    if not in_order:
+        return
+    stem = files.path(f"space-{_label(files.record.hello.space)}_desc-singletrial_statmap")
+    volumes = (recording.voxels(arrival.arrival) for arrival in in_order)
+    grid.write_volumes(Path(f"{stem}.nii.gz"), volumes, len(in_order))
+    _write_json(Path(f"{stem}.json"), _sidecar(files.record) | {"TaskName": TASK, "Units": "percent signal change"})
+
+
+def _write_decodes(recording: Recording, runs: dict[str, RunFiles]) -> None:
+    """Write each message for the viewers into its run's file, and each picture into a file of its own."""
+    written: dict[str, int] = {}
+    for message, payload in recording.messages():
+        files = runs.get(message.run)
+        if files is None:
+            raise RecordError(
+                f"{recording.path}: damaged, message {message.seq} names run {message.run!r:.80}, which was never opened; "
+                "export the journal alone with --journal"
+            )
+        content = msgspec.to_builtins(message)
+        # A provisional estimate shows the same seen picture as the final estimate.
+        if isinstance(message, Decode) and payload is not None and message.is_final:
+            path = files.picture(message, "seen" if message.stage == "scores" else message.stage)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(payload)
+            content["picture"] = path.relative_to(files.root).as_posix()
+        with files.path("decodes.json").open("ab") as file:
+            file.write((b",\n" if message.run in written else b"[\n") + msgspec.json.encode(content))
+        written[message.run] = written.get(message.run, 0) + 1
+    for run, files in runs.items():
+        with files.path("decodes.json").open("ab") as file:
+            file.write(b"\n]\n" if run in written else b"[]\n")
+
+
+def _sidecar(record: RunRecord) -> dict[str, Any]:
+    hello = record.hello
+    return {
+        "SpatialReference": "orig",
+        "Run": hello.run,
+        "Session": hello.session,
+        "Space": hello.space,
+        "Weights": record.weights,
+        "Simulated": hello.simulated,
+        "Producer": hello.producer,
+    }
+
+
+def _event_row(event: Event) -> tuple[Any, ...]:
+    return event.onset_s, event.duration_s, "picture", event.event, event.trial, event.nsd_id, event.stimulus
+
+
+def _volume_row(volume: Volume, tr_s: float) -> tuple[Any, ...]:
+    onset_s = round(volume.index * tr_s, 6)
+    return onset_s, tr_s, "picture", volume.index, volume.trial, volume.nsd_id, volume.stimulus, volume.n_averaged
+
+
+def _label(text: str) -> str:
+    """Return a text as a BIDS label, which has only letters and digits."""
+    return "".join(letter for letter in text if letter.isascii() and letter.isalnum())[:64] or "unnamed"
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    lines = ["\t".join(columns), *("\t".join(map(_cell, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _cell(value: Any) -> str:
+    """Return a table's cell. Tabs and line ends of a sender's text would make other cells."""
+    return "n/a" if value is None or value == "" else " ".join(str(value).split())
