@@ -124,9 +124,11 @@ def export_journal(journal_path: Path, out: Path, *, overwrite: bool = False) ->
 
 def _replace(out: Path, draft: Path) -> None:
     """Rename a complete folder to `out`. An earlier export is deleted after that."""
+    if not out.exists():
+        draft.replace(out)
+        return
     earlier = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    if out.exists():
-        out.replace(earlier)
+    out.replace(earlier)
     try:
         draft.replace(out)
     except OSError:
@@ -238,8 +240,8 @@ def _write_decodes(recording: Recording, runs: dict[str, RunFiles]) -> None:
         files = runs.get(message.run)
         if files is None:
             raise RecordError(
-                f"{recording.path}: damaged, message {message.seq} names run {message.run!r:.80}, which was never opened; "
-                "export the journal alone with --journal"
+                f"{recording.path}: damaged, message {message.seq} names run {message.run!r:.80}, which was never "
+                "opened; export the journal alone with --journal"
             )
         content = msgspec.to_builtins(message)
         # A provisional estimate shows the same seen picture as the final estimate.

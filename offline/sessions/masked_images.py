@@ -82,8 +82,8 @@ class RunGrid:
         """Return a volume of shape (X, Y, Z) with these voxels, and 0 elsewhere."""
         if len(voxels) != len(self._voxel_index):
             raise SessionsError(
-                f"session {self.hello.session}, run {self.hello.run}: a volume of {len(voxels)} voxels, but its mask has "
-                f"{len(self._voxel_index)}; the file is damaged"
+                f"session {self.hello.session}, run {self.hello.run}: a volume of {len(voxels)} voxels, but its mask "
+                f"has {len(self._voxel_index)}; the file is damaged"
             )
         volume = np.zeros(self.shape, voxels.dtype)
         volume.flat[self._voxel_index] = voxels
