@@ -64,7 +64,7 @@ class TrialsAtVolume(NamedTuple):
     """The trials that a volume completed or updated. `problem` says why a damaged volume has none."""
 
     arrival: int
-    index: int
+    volume_index: int
     trials: list[Trial]
     problem: str = ""
 

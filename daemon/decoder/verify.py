@@ -88,7 +88,7 @@ class _Verifying:
         failed = [volume for volume in self._recording.arrivals(self._record) if volume.state == "failed"]
         for arrival, index, trials, problem in volumes:
             if problem:
-                for key in [key for key in by_trial if key.index == index]:
+                for key in [key for key in by_trial if key.volume_index == index]:
                     self._unchecked[problem] += len(by_trial.pop(key))
             doubt = ""
             if self._record.hello.kind == "bold":
@@ -137,7 +137,7 @@ class _Verifying:
 class _TrialKey(NamedTuple):
     """A trial at a volume. An event may have a provisional and a final estimate at the last volume of a run."""
 
-    index: int
+    volume_index: int
     event: int | None
     is_final: bool
 

@@ -18,7 +18,7 @@ from ...daemon.journal.database import RecordError
 from ...daemon.journal.recording import Arrival, Recording
 from ...daemon.journal.records import RunRecord
 from .listing import SessionsError
-from .masked_images import LONGEST_AXIS, RunGrid
+from .masked_images import LONGEST_AXIS, ExportError, RunGrid
 
 MAKER = "braind sessions export"
 DESCRIPTION = "dataset_description.json"
@@ -89,14 +89,14 @@ def export_session(journal_path: Path, out: Path, *, overwrite: bool = False) ->
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise SessionsError(f"{out}: cannot be made ({error.strerror}); give another folder") from error
+        raise ExportError(f"{out}: cannot be made ({error.strerror}); give another folder") from error
     try:
         with Recording(journal_path) as recording:
             _write_session(recording, draft)
         draft.chmod(0o755)
         _replace(out, draft)
     except OSError as error:
-        raise SessionsError(f"{out}: cannot be written ({error}); give another folder, or free space") from error
+        raise ExportError(f"{out}: cannot be written ({error}); give another folder, or free space") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -119,7 +119,7 @@ def export_journal(journal_path: Path, out: Path, *, overwrite: bool = False) ->
         try:
             recording.copy_to(out)
         except OSError as error:
-            raise SessionsError(f"{out}: cannot be written ({error.strerror}); give another file") from error
+            raise ExportError(f"{out}: cannot be written ({error.strerror}); give another file") from error
 
 
 def _replace(out: Path, draft: Path) -> None:
@@ -187,7 +187,7 @@ def _write_bold(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: 
     at = {arrival.volume_index: arrival.arrival for arrival in arrivals}
     n_volumes = max(at, default=-1) + 1
     if n_volumes > LONGEST_AXIS:
-        raise SessionsError(
+        raise ExportError(
             f"session {recording.session}, run {files.record.name}: volume {n_volumes - 1}, but a NIfTI file holds at "
             f"most {LONGEST_AXIS} volumes; export the journal alone with --journal"
         )
@@ -210,7 +210,7 @@ def _write_bold(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: 
 def _write_betas(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: list[Arrival]) -> None:
     in_order = sorted(arrivals, key=lambda arrival: arrival.volume_index)
     if len(in_order) > LONGEST_AXIS:
-        raise SessionsError(
+        raise ExportError(
             f"session {recording.session}, run {files.record.name}: {len(in_order)} betas, but a NIfTI file holds at "
             f"most {LONGEST_AXIS} volumes; export the journal alone with --journal"
         )

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...client.wire import Hello
-from .listing import SessionsError
+from ...errors import BraindError
 
 COMPRESS_LEVEL = 1  # higher levels take several times as long
 LONGEST_AXIS = 32767
@@ -17,6 +17,12 @@ LONGEST_AXIS = 32767
 MOST_VOXELS = 2**28
 """A larger volume takes more than 1 GiB."""
 HEADER_BYTES = 352
+
+
+class ExportError(BraindError):
+    """A session whose files cannot be written."""
+
+    code = "export"
 
 
 def _is_writable(hello: Hello) -> bool:
@@ -41,14 +47,14 @@ class RunGrid:
 
     Raises
     ------
-    SessionsError
+    ExportError
         If the voxels do not lie in the grid, or NIfTI cannot hold the grid.
     """
 
     def __init__(self, hello: Hello, voxel_index: Array) -> None:
         where = f"session {hello.session}, run {hello.run}"
         if not _is_writable(hello):
-            raise SessionsError(
+            raise ExportError(
                 f"{where}: a NIfTI file cannot hold shape {hello.shape}, affine {hello.affine} and TR {hello.tr_s}"
             )
         self.hello, self.shape = hello, hello.shape
@@ -56,9 +62,7 @@ class RunGrid:
         self._voxel_index = np.asarray(voxel_index, np.int64)
         n_voxels = int(np.prod(self.shape, dtype=object))
         if len(voxel_index) and not 0 <= self._voxel_index.min() <= self._voxel_index.max() < n_voxels:
-            raise SessionsError(
-                f"{where}: its voxels do not lie in a volume of shape {self.shape}; the file is damaged"
-            )
+            raise ExportError(f"{where}: its voxels do not lie in a volume of shape {self.shape}; the file is damaged")
 
     def write_mask(self, path: Path) -> None:
         """Write the mask of the run's voxels, uint8."""
@@ -81,7 +85,7 @@ class RunGrid:
     def _placed(self, voxels: Array) -> Array:
         """Return a volume of shape (X, Y, Z) with these voxels, and 0 elsewhere."""
         if len(voxels) != len(self._voxel_index):
-            raise SessionsError(
+            raise ExportError(
                 f"session {self.hello.session}, run {self.hello.run}: a volume of {len(voxels)} voxels, but its mask "
                 f"has {len(self._voxel_index)}; the file is damaged"
             )
