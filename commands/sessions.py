@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..offline.sessions.listing import RunFacts
 
 MANY_DIFFERENT = 10
+PIPE_WIDTH = 10_000
 
 session_argument = click.argument("session")
 
@@ -54,7 +55,7 @@ def list_(config_path: Path | None, data: Path | None, as_json: bool) -> None:
         click.echo(f"{journals_path(config)} has no session")
         return
     _print_table(
-        ("session", "newest run", "runs", "volumes", "size", "subject", "weights", "waits"),
+        ("session", "date", "runs", "volumes", "size", "subject", "weights", "waits"),
         [
             (row.session, "", "", "", _megabytes(row.n_bytes), "", "", f"unreadable: {row.problem}")
             if row.problem
@@ -230,7 +231,7 @@ def prune(config_path: Path | None, data: Path | None, days: float, yes: bool, a
     else:
         rows = [(row.session, _local(row.opened_unix_s), _megabytes(row.n_bytes), row.kept) for row in found]
         if rows:
-            _print_table(("session", "newest run", "size", "stays because"), rows)
+            _print_table(("session", "date", "size", "stays because"), rows)
         verb = "deleted" if yes else "would be deleted with --yes"
         click.echo(f"{len(gone)} sessions, {_megabytes(sum(row.n_bytes for row in gone))}: {verb}")
     for problem in problems:
@@ -256,14 +257,14 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in columns:
         # A name must stay whole, so that it can be copied.
-        table.add_column(column, overflow="fold", no_wrap=column == "session")
+        table.add_column(column, overflow="fold", no_wrap=column in ("session", "date", "weights"))
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
-    # A pipe has no width: each row stays on one line.
-    console.print(
-        table, width=None if console.is_terminal else table.__rich_measure__(console, console.options).maximum
-    )
+    if not console.is_terminal:
+        # A program reads the rows: each row stays on one line.
+        console.width = PIPE_WIDTH
+    console.print(table)
 
 
 def _local(unix_s: float | None) -> str:

@@ -35,9 +35,15 @@ README = """# A session of braind
 - `*_decodes.json`: each decode as it was sent to the viewers, with its provenance, and the file of its picture.
 - `decodes/`: the pictures.
 """
-IGNORED = "*_statmap.*\n*_decodes.json\n**/decodes/**\n"
+IGNORED = "*_statmap.*\n*_decodes.json\ndecodes/\n"
 """BIDS has no names for these files yet."""
 EVENT_COLUMNS = ("onset", "duration", "trial_type", "event", "trial", "nsd_id", "stimulus")
+COLUMNS = {
+    "trial_type": {"Description": "always `picture`"},
+    "trial": {"Description": "the trial, as the sender numbered it"},
+    "nsd_id": {"Description": "the picture, as the sender numbered it"},
+    "stimulus": {"Description": "the picture, as the sender named it"},
+}
 VOLUME_COLUMNS = ("onset", "duration", "trial_type", "index", "trial", "nsd_id", "stimulus", "n_averaged")
 
 
@@ -191,10 +197,7 @@ def _write_bold(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: 
             f"session {recording.session}, run {files.record.name}: volume {n_volumes - 1}, but a NIfTI file holds at "
             f"most {LONGEST_AXIS} volumes; export the journal alone with --journal"
         )
-    _write_json(
-        files.path("events.json"),
-        {"trial_type": {"Description": "always `picture`"}, "stimulus": {"Description": "as the sender named it"}},
-    )
+    _write_json(files.path("events.json"), {"event": {"Description": "the number of the trial in the run"}} | COLUMNS)
     rows = [_event_row(journaled.header) for journaled in recording.arrived_events(files.record)]
     _write_table(files.path("events.tsv"), EVENT_COLUMNS, sorted(rows, key=lambda row: float(row[0])))
     if not at:
@@ -220,8 +223,9 @@ def _write_betas(recording: Recording, files: RunFiles, grid: RunGrid, arrivals:
         {
             "onset": {"Description": "index times the TR that the sender announced; not measured", "Units": "s"},
             "index": {"Description": "the number of the volume in the run"},
-            "stimulus": {"Description": "as the sender named it"},
-        },
+            "n_averaged": {"Description": "how many repeats a mean response contains"},
+        }
+        | COLUMNS,
     )
     rows = [_volume_row(header, files.record.hello.tr_s) for header in headers]
     _write_table(files.path("events.tsv"), VOLUME_COLUMNS, rows)

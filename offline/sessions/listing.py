@@ -5,10 +5,11 @@ from pathlib import Path
 
 import msgspec
 
-from ...client.wire import Decode, Skipped
+from ...client.wire import MAGIC, Decode, Skipped, WireError, decode
 from ...config import Config, journals_path
 from ...daemon.journal.database import JournalError
 from ...daemon.journal.recording import Recording
+from ...daemon.journal.records import RunRecord
 from ...errors import BraindError
 
 ENDINGS = (".sqlite3", ".sqlite3-wal", ".sqlite3-shm")
@@ -171,12 +172,21 @@ def _row(path: Path) -> SessionRow:
                 volumes=volumes,
                 subject=newest.hello.subject if newest else None,
                 weights=newest.weights if newest else "",
-                simulated=any(run.hello.simulated for run in runs),
+                simulated=_is_simulated(recording, runs),
                 is_waiting=bool(volumes.get("waiting")) or recording.has_unfinished_runs(),
                 last_seq=recording.last_seq(),
             )
-    except (JournalError, OSError) as error:
+    except (JournalError, WireError, OSError) as error:
         return SessionRow(session=path.stem, path=str(path), n_bytes=n_bytes, problem=str(error))
+
+
+def _is_simulated(recording: Recording, runs: list[RunRecord]) -> bool:
+    """Return whether the data are simulated, or the weights of the newest decode."""
+    newest = recording.published(recording.last_seq(), 1)
+    messages = [decode([MAGIC, message.header])[0] for message in newest]
+    return any(run.hello.simulated for run in runs) or any(
+        isinstance(message, Decode) and message.provenance.simulated for message in messages
+    )
 
 
 def _first_missing(indices: set[int], n_expected: int) -> tuple[int, ...]:

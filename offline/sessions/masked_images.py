@@ -104,7 +104,8 @@ class RunGrid:
         header.set_zooms(zooms if n_volumes is None else (*zooms, self.hello.tr_s))
         header.set_slope_inter(1, 0)
         header["vox_offset"] = HEADER_BYTES
-        with gzip.open(path, "wb", COMPRESS_LEVEL) as file:
+        # Without a name and a time the same volumes give the same file.
+        with path.open("wb") as raw, gzip.GzipFile("", "wb", COMPRESS_LEVEL, raw, mtime=0) as file:
             header.write_to(file)
             file.write(bytes(HEADER_BYTES - file.tell()))
             for volume in volumes:
