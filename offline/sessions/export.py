@@ -6,7 +6,6 @@ The files are written into a temporary folder beside the output. The folder is r
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ from ...client.wire import Decode, Event, Volume
 from ...daemon.journal.database import RecordError
 from ...daemon.journal.recording import Arrival, Recording
 from ...daemon.journal.records import RunRecord
+from .bids_files import TASK, RunFiles, label, write_json, write_table
 from .listing import SessionsError
 from .masked_images import LONGEST_AXIS, ExportError, RunGrid
 
 MAKER = "braind sessions export"
 DESCRIPTION = "dataset_description.json"
-TASK = "decoding"
 README = """# A session of braind
 
 `braind sessions export` wrote this folder from a session's journal.
@@ -35,49 +34,16 @@ README = """# A session of braind
 - `*_decodes.json`: each decode as it was sent to the viewers, with its provenance, and the file of its picture.
 - `decodes/`: the pictures.
 """
-IGNORED = "*_statmap.*\n*_decodes.json\ndecodes/\n"
+IGNORED = "*_statmap.*\n*_decodes.json\ndecodes\n"
 """BIDS has no names for these files yet."""
 EVENT_COLUMNS = ("onset", "duration", "trial_type", "event", "trial", "nsd_id", "stimulus")
 COLUMNS = {
-    "trial_type": {"Description": "always `picture`"},
+    "trial_type": {"Description": "`picture`, or n/a if no picture was shown"},
     "trial": {"Description": "the trial, as the sender numbered it"},
     "nsd_id": {"Description": "the picture, as the sender numbered it"},
     "stimulus": {"Description": "the picture, as the sender named it"},
 }
 VOLUME_COLUMNS = ("onset", "duration", "trial_type", "index", "trial", "nsd_id", "stimulus", "n_averaged")
-
-
-@dataclass(frozen=True)
-class RunFiles:
-    """Names of a run's files. No name holds a text of the journal unchecked."""
-
-    root: Path
-    record: RunRecord
-    number: int
-
-    @property
-    def folder(self) -> Path:
-        """Return the session's folder."""
-        return self.root / self._subject / self._session
-
-    def path(self, ending: str) -> Path:
-        """Return a file of the run in the folder `func`."""
-        name = f"{self._subject}_{self._session}_task-{TASK}_run-{self.number:02d}_{ending}"
-        return self.folder / "func" / name
-
-    def picture(self, message: Decode, what: str) -> Path:
-        """Return the file of a decode's picture."""
-        event = "" if message.event is None else f"_event-{message.event:04d}"
-        name = f"seq-{message.seq:06d}_index-{message.index:05d}{event}_{what}.png"
-        return self.folder / "decodes" / f"run-{self.number:02d}" / name
-
-    @property
-    def _subject(self) -> str:
-        return f"sub-{abs(self.record.hello.subject):02d}"
-
-    @property
-    def _session(self) -> str:
-        return f"ses-{_label(self.record.hello.session)}"
 
 
 def export_session(journal_path: Path, out: Path, *, overwrite: bool = False) -> None:
@@ -86,7 +52,9 @@ def export_session(journal_path: Path, out: Path, *, overwrite: bool = False) ->
     Raises
     ------
     SessionsError
-        If `out` exists, or a run cannot be written. With `overwrite` an earlier export is replaced, and nothing else.
+        If `out` exists. With `overwrite` an earlier export is replaced, and nothing else.
+    ExportError
+        If a file cannot be written, or a run does not fit NIfTI.
     JournalError
         If the journal cannot be read.
     """
@@ -170,7 +138,7 @@ def _write_session(recording: Recording, root: Path) -> None:
     }
     if simulated:
         description["Name"] = f"SIMULATED: nobody was scanned. {description['Name']}"
-    _write_json(root / DESCRIPTION, description)
+    write_json(root / DESCRIPTION, description)
     for files in runs:
         files.path("").parent.mkdir(parents=True, exist_ok=True)
         _write_run(recording, files)
@@ -180,9 +148,9 @@ def _write_session(recording: Recording, root: Path) -> None:
 def _write_run(recording: Recording, files: RunFiles) -> None:
     hello, arrivals = files.record.hello, recording.arrivals(files.record)
     grid = RunGrid(hello, recording.voxel_index(files.record))
-    mask = files.path(f"space-{_label(hello.space)}_desc-decoder_mask")
+    mask = files.path(f"space-{label(hello.space)}_desc-decoder_mask")
     grid.write_mask(Path(f"{mask}.nii.gz"))
-    _write_json(Path(f"{mask}.json"), {"Type": "ROI", "SpatialReference": "orig"})
+    write_json(Path(f"{mask}.json"), {"Type": "ROI", "SpatialReference": "orig"})
     if hello.kind == "bold":
         _write_bold(recording, files, grid, arrivals)
     else:
@@ -197,17 +165,17 @@ def _write_bold(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: 
             f"session {recording.session}, run {files.record.name}: volume {n_volumes - 1}, but a NIfTI file holds at "
             f"most {LONGEST_AXIS} volumes; export the journal alone with --journal"
         )
-    _write_json(files.path("events.json"), {"event": {"Description": "the number of the trial in the run"}} | COLUMNS)
+    write_json(files.path("events.json"), {"event": {"Description": "the number of the trial in the run"}} | COLUMNS)
     rows = [_event_row(journaled.header) for journaled in recording.arrived_events(files.record)]
-    _write_table(files.path("events.tsv"), EVENT_COLUMNS, sorted(rows, key=lambda row: float(row[0])))
+    write_table(files.path("events.tsv"), EVENT_COLUMNS, sorted(rows, key=lambda row: float(row[0])))
     if not at:
         return
-    stem = files.path(f"space-{_label(files.record.hello.space)}_desc-masked_bold")
+    stem = files.path(f"space-{label(files.record.hello.space)}_desc-masked_bold")
     volumes = (recording.voxels(at[index]) if index in at else None for index in range(n_volumes))
     grid.write_volumes(Path(f"{stem}.nii.gz"), volumes, n_volumes)
     facts = {"TaskName": TASK, "RepetitionTime": files.record.hello.tr_s, "SkullStripped": True}
     missing = [index for index in range(n_volumes) if index not in at]
-    _write_json(Path(f"{stem}.json"), _sidecar(files.record) | facts | {"MissingVolumes": missing})
+    write_json(Path(f"{stem}.json"), _sidecar(files.record) | facts | {"MissingVolumes": missing})
 
 
 def _write_betas(recording: Recording, files: RunFiles, grid: RunGrid, arrivals: list[Arrival]) -> None:
@@ -218,7 +186,7 @@ def _write_betas(recording: Recording, files: RunFiles, grid: RunGrid, arrivals:
             f"most {LONGEST_AXIS} volumes; export the journal alone with --journal"
         )
     headers = [header for _, header in recording.volumes(files.record)]
-    _write_json(
+    write_json(
         files.path("events.json"),
         {
             "onset": {"Description": "index times the TR that the sender announced; not measured", "Units": "s"},
@@ -228,13 +196,13 @@ def _write_betas(recording: Recording, files: RunFiles, grid: RunGrid, arrivals:
         | COLUMNS,
     )
     rows = [_volume_row(header, files.record.hello.tr_s) for header in headers]
-    _write_table(files.path("events.tsv"), VOLUME_COLUMNS, rows)
+    write_table(files.path("events.tsv"), VOLUME_COLUMNS, rows)
     if not in_order:
         return
-    stem = files.path(f"space-{_label(files.record.hello.space)}_desc-singletrial_statmap")
+    stem = files.path(f"space-{label(files.record.hello.space)}_desc-singletrial_statmap")
     volumes = (recording.voxels(arrival.arrival) for arrival in in_order)
     grid.write_volumes(Path(f"{stem}.nii.gz"), volumes, len(in_order))
-    _write_json(Path(f"{stem}.json"), _sidecar(files.record) | {"TaskName": TASK, "Units": "percent signal change"})
+    write_json(Path(f"{stem}.json"), _sidecar(files.record) | {"TaskName": TASK, "Units": "percent signal change"})
 
 
 def _write_decodes(recording: Recording, runs: dict[str, RunFiles]) -> None:
@@ -276,28 +244,10 @@ def _sidecar(record: RunRecord) -> dict[str, Any]:
 
 
 def _event_row(event: Event) -> tuple[Any, ...]:
-    return event.onset_s, event.duration_s, "picture", event.event, event.trial, event.nsd_id, event.stimulus
+    shown = None if event.stimulus == "n/a" else "picture"
+    return event.onset_s, event.duration_s, shown, event.event, event.trial, event.nsd_id, event.stimulus
 
 
 def _volume_row(volume: Volume, tr_s: float) -> tuple[Any, ...]:
     onset_s = round(volume.index * tr_s, 6)
     return onset_s, tr_s, "picture", volume.index, volume.trial, volume.nsd_id, volume.stimulus, volume.n_averaged
-
-
-def _label(text: str) -> str:
-    """Return a text as a BIDS label, which has only letters and digits."""
-    return "".join(letter for letter in text if letter.isascii() and letter.isalnum())[:64] or "unnamed"
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _write_table(path: Path, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    lines = ["\t".join(columns), *("\t".join(map(_cell, row)) for row in rows)]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _cell(value: Any) -> str:
-    """Return a table's cell. Tabs and line ends of a sender's text would make other cells."""
-    return "n/a" if value is None or value == "" else " ".join(str(value).split())
