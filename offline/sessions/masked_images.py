@@ -27,15 +27,11 @@ class ExportError(BraindError):
 
 def _is_writable(hello: Hello) -> bool:
     """Return whether NIfTI can hold the grid and the TR. The daemon checks both, but anybody can write a journal."""
-    try:
-        corner = np.array(hello.affine, np.float64)[:3, :3]
-        is_affine = np.shape(hello.affine) == (4, 4) and bool(np.linalg.det(corner))
-    except ValueError:
-        return False
-    n_voxels = int(np.prod(hello.shape, dtype=object))
+    affine, n_voxels = np.array(hello.affine), int(np.prod(hello.shape, dtype=object))
     return (
-        is_affine
-        and bool(np.isfinite(hello.affine).all())
+        affine.shape == (4, 4)
+        and bool(np.isfinite(affine).all())
+        and bool(np.linalg.det(affine[:3, :3]))
         and all(0 < n <= LONGEST_AXIS for n in hello.shape)
         and n_voxels <= MOST_VOXELS
         and 0 < hello.tr_s < np.inf
