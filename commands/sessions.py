@@ -106,7 +106,7 @@ def _print_run(run: "RunFacts") -> None:
         ("missing", f"{run.n_missing}: {missing}" if run.n_missing else "0"),
         ("onsets", str(run.n_events) if run.kind == "bold" else ""),
         ("decodes", _counts(run.decodes)),
-        ("arrived", f"{_local(run.first_unix_s)} to {_local(run.last_unix_s)}"),
+        ("arrived", f"{_local(run.first_unix_s)} to {_local(run.last_unix_s)}" if run.volumes else ""),
         *(("skipped", f"{n}: {reason}") for reason, n in run.skipped.items()),
     ):
         if words:
