@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, calibrate, check, encode, live, nsd, outlet, recorded, report, send, settings
+from .commands import bridge, calibrate, check, encode, live, nsd, outlet, recorded, report, send, sessions, settings
 from .errors import BraindError, ExitCode
 
 # codes of errors about unusable inputs, in every command
-UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events")
+UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events", "sessions")
 
 
 class FrontDoor(click.Group):
@@ -71,6 +71,7 @@ for command in (
     recorded.evaluate,
     encode.encode,
     report.report,
+    sessions.sessions,
     recorded.engines,
     recorded.demo,
 ):

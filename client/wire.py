@@ -239,7 +239,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """The origin of a decode, enough to make it again.
 
     `ldm` is a fingerprint of the autoencoder and the text encoder, which define z and c. `denoiser` is a fingerprint of
-    the denoiser, which makes zc from them. `mode` is z, c or zc.
+    the denoiser, which makes zc from them. `mode` is z, c or zc. `torch` is torch's version and `threads` its number of
+    CPU threads: both can change a picture's last bits. Journals of an earlier braind have neither.
     """
 
     subject: int
@@ -252,6 +253,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     denoiser: str = ""
     simulated: bool
     version: str
+    torch: str = ""
+    threads: int | None = None
 
 
 class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,6 +284,7 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     event, since_onset_s : of a BOLD trial, its number and the time since its onset
     uncertainty : of a BOLD trial, the unknown share of the response, 0 to 1
     spike, misaligned : whether a volume since the trial's onset was a spike, or was misaligned
+    latents : SHA-256 (64 hex digits) of z's bytes followed by c's, C order, little-endian float32; only in `scores`
     """
 
     seq: int
@@ -304,6 +308,7 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     is_final: bool = True
     spike: bool = False
     misaligned: bool = False
+    latents: str = ""
 
 
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):

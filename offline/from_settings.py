@@ -64,6 +64,19 @@ def refining_preset_of(config: Config) -> "Preset | None":
     return preset_with(config.decode.refine, user_presets=_user_presets(config)) if config.decode.refine else None
 
 
+def presets_of(config: Config) -> "dict[str, Preset]":
+    """Return all presets by name: braind's, the user's, and the settings' preset with its changed parameters.
+
+    Raises
+    ------
+    PresetError
+    """
+    from ..models.presets import PRESETS
+
+    changed = preset_of(config)
+    return {**PRESETS, **_user_presets(config), changed.name: changed}
+
+
 def pipeline_settings(config: Config) -> "PipelineSettings":
     """Return the settings of the decoding pipeline, for the daemon, the offline commands and the benchmarks.
 

@@ -285,6 +285,7 @@ class Decoder:
                 is_final=trial.is_final,
                 spike=trial.spike,
                 misaligned=trial.misaligned,
+                latents=result.latents,
             )
             # 8. the decode is journaled, and the front publishes it
             outcome = "decoded" if result.is_last and is_last_trial and not pending.is_end else None

@@ -6,8 +6,8 @@ import msgspec
 
 from ...client.wire import Numbered
 from .. import link
-from ..journal.journal import Journal
 from ..journal.records import NO_EVENT, VolumeState
+from .run_journal import RunJournal
 
 
 class Outbox:
@@ -26,7 +26,7 @@ class Outbox:
 
     def publish(
         self,
-        journal: Journal,
+        journal: RunJournal,
         message: Numbered,
         payload: bytes | None = None,
         *,

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...client.wire import Gap
-from ...models.weights.bold_prior import BoldPrior
 from ...models.weights.weights import Weights
 from ..journal.database import JournalError
 from ..journal.journal import Journal
@@ -135,8 +134,7 @@ class PendingTrials:
         if hello.kind != "bold":
             return False
         if (journal.session, run) not in self._bold_runs:
-            prior = self._weights.bold or BoldPrior.vague(len(self._weights.voxel_index))
-            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, prior, self._front)
+            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, self._weights.bold_prior, self._front)
         return True
 
     def _bold_run(self, pending: Pending) -> RunEstimates | None:

@@ -1,5 +1,6 @@
 """Turns one trial's voxels into the stages that viewers see: scores, xz, xzc. It knows no journal and no process."""
 
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+import torch
 from PIL import Image
 
 from ... import __version__
@@ -39,7 +41,8 @@ class StageResult(NamedTuple):
     """One stage: the best candidates for `scores`, a PNG for every other stage.
 
     `steps_s` holds the monotonic time of each step so far. `is_last`: the mode has no further stage. `feedback` is the
-    field of `wire.Decode`: the stage `scores` has it if the sender named two candidates.
+    field of `wire.Decode`: the stage `scores` has it if the sender named two candidates. `latents` is
+    `latents_sha256` of z and c; the stage `scores` has it.
     """
 
     stage: Stage
@@ -48,6 +51,7 @@ class StageResult(NamedTuple):
     steps_s: dict[str, float]
     is_last: bool
     feedback: float | None = None
+    latents: str = ""
 
 
 class Stages:
@@ -80,6 +84,8 @@ class Stages:
             denoiser=reconstructor.networks.fingerprint,
             simulated=self.weights.card.simulated,
             version=__version__,
+            torch=str(torch.__version__),
+            threads=torch.get_num_threads(),
         )
 
     def warm_up(self) -> None:
@@ -113,7 +119,12 @@ class Stages:
         )
         feedback = self._feedback(c, pair) if pair else None
         steps_s["scores"] = time.monotonic()
-        yield StageResult("scores", retrieved, None, dict(steps_s), is_last=False, feedback=feedback)
+        yield StageResult(
+            "scores", retrieved, None, dict(steps_s),
+            is_last=False,
+            feedback=feedback,
+            latents=latents_sha256(z, c),
+        )  # fmt: skip
         if not has_pictures:
             return
         self._newest = z, c
@@ -152,6 +163,14 @@ class Stages:
             engine=self._refiner.engine_words,
             denoiser=self._refiner.networks.fingerprint,
         )
+
+
+def latents_sha256(z: Array, c: Array) -> str:
+    """Return the SHA-256 (64 hex digits) of z's bytes followed by c's, C order, little-endian float32."""
+    digest = hashlib.sha256()
+    for latents in (z, c):
+        digest.update(np.ascontiguousarray(latents, "<f4").tobytes())
+    return digest.hexdigest()
 
 
 def _png(picture: Array) -> bytes:

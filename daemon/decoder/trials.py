@@ -24,6 +24,7 @@ from ..journal.journal import Journal
 from ..journal.records import NO_EVENT, Pair, Pending, VolumeState
 from .order import Held, Hole, VolumeOrder
 from .outbox import Outbox
+from .run_journal import RunJournal
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -77,7 +78,7 @@ class RunEstimates:
     After a JournalError this object must not be used any more.
     """
 
-    def __init__(self, journal: Journal, hello: Hello, prior: BoldPrior, front: Front) -> None:
+    def __init__(self, journal: RunJournal, hello: Hello, prior: BoldPrior, front: Front) -> None:
         self.journal = journal
         self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
         self._prior, self._front = prior, front
@@ -180,7 +181,7 @@ class RunEstimates:
         # Onsets go by arrival. An onset that arrived before each volume of its trial is announced before each of them,
         # in whatever order they came.
         if pending.arrival > self._used_arrival:
-            for event in self.journal.events(self._run, self._used_arrival, pending.arrival):
+            for event in self.journal.events_between(self._run, self._used_arrival, pending.arrival):
                 self._add_event(event.header)
             self._used_arrival = pending.arrival
         trials, outcome = self._use(pending)

@@ -14,11 +14,11 @@ import msgspec
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Decode, EndRun, Event, Gap, Hello, Numbered, Volume
+from ...client.wire import Decode, EndRun, Event, Hello, Numbered, Volume
 from .checksums import is_right, made
 from .database import JournalError, RecordError
 from .reader import JournalReader
-from .records import NO_EVENT, JournaledEvent, JournaledVolume, Pending, VolumeState
+from .records import NO_EVENT, Pending, VolumeState
 from .tables import TABLES
 from .writing import Database
 
@@ -205,62 +205,6 @@ class Journal(JournalReader):
         """Commit that a run has no further decode."""
         with self._database.commit() as database:
             database.execute("UPDATE runs SET finish = 'done' WHERE run = ?", (run,))
-
-    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Pending, VolumeState]]:
-        """Return a run's volumes after `after_arrival`, in the order of arrival, with their states."""
-        rows = self._database.rows(
-            "SELECT arrival, run, volume_index, state FROM volumes WHERE run = ? AND arrival > ? ORDER BY arrival",
-            run,
-            after_arrival,
-        )
-        return [(Pending(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
-
-    def gaps(self, run: str) -> list[Gap]:
-        """Return the gaps of a run that were published."""
-        rows = self._database.rows(
-            f"SELECT header, {is_right('decodes')} FROM decodes WHERE run = ? AND stage = 'gap'", run
-        )
-        return [self._parsed(header, Gap, f"a gap of run {run}", is_whole) for header, is_whole in rows]
-
-    def volume(self, arrival: int) -> JournaledVolume:
-        """Return a journaled volume."""
-        row = self._database.row(
-            f"SELECT header, masked, voxels.seen, {is_right('volumes')} AND {is_right('voxels')} "
-            "FROM volumes JOIN voxels USING (arrival) WHERE arrival = ?",
-            arrival,
-        )
-        if row is None:
-            raise RecordError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
-        header, masked, seen, is_whole = row
-        volume = self._parsed(header, Volume, f"arrival {arrival}", is_whole)
-        return JournaledVolume(volume, np.frombuffer(masked, np.float32), seen)
-
-    def events(self, run: str, from_arrival: int, before_arrival: int) -> list[JournaledEvent]:
-        """Return a run's onsets with from_arrival ≤ after_arrival < before_arrival, in the order of arrival."""
-        rows = self._database.rows(
-            f"SELECT event, header, seen, after_arrival, {is_right('events')} FROM events "
-            "WHERE run = ? AND after_arrival >= ? AND after_arrival < ? ORDER BY rowid",
-            run,
-            from_arrival,
-            before_arrival,
-        )
-        return [self._event(run, *row) for row in rows]
-
-    def event(self, run: str, event: int) -> JournaledEvent:
-        """Return a journaled onset."""
-        row = self._database.row(
-            f"SELECT event, header, seen, after_arrival, {is_right('events')} FROM events WHERE run = ? AND event = ?",
-            run,
-            event,
-        )
-        if row is None:
-            raise JournalError(f"{self.path}: run {run} has no event {event}; was the file changed by hand?")
-        return self._event(run, *row)
-
-    def _event(
-        self, run: str, event: int, header: bytes, seen: bytes | None, after: int, is_whole: int
-    ) -> JournaledEvent:
-        return JournaledEvent(self._parsed(header, Event, f"event {event} of run {run}", is_whole), seen, after)
 
     def add_decode(
         self,

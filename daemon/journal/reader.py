@@ -4,11 +4,20 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+import numpy as np
 
-from ...client.wire import Hello
+from ...client.wire import Event, Gap, Hello, Volume
 from . import checksums
 from .database import DatabaseReader, JournalError, RecordError
-from .records import JournalFacts, Published, RunRecord
+from .records import (
+    JournaledEvent,
+    JournaledVolume,
+    JournalFacts,
+    Pending,
+    Published,
+    RunRecord,
+    VolumeState,
+)
 from .soundness import find_damage
 
 FIRST_WITH_CHECKSUMS = 2
@@ -102,6 +111,63 @@ class JournalReader:
             limit,
         )
         return [Published(seq, header, payload, bool(is_whole)) for seq, header, payload, is_whole in rows]
+
+    def run_volumes(self, run: str, after_arrival: int) -> list[tuple[Pending, VolumeState]]:
+        """Return a run's volumes after `after_arrival`, in the order of arrival, with their states."""
+        rows = self._database.rows(
+            "SELECT arrival, run, volume_index, state FROM volumes WHERE run = ? AND arrival > ? ORDER BY arrival",
+            run,
+            after_arrival,
+        )
+        return [(Pending(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
+
+    def gaps(self, run: str) -> list[Gap]:
+        """Return the gaps of a run that were published."""
+        rows = self._database.rows(
+            f"SELECT header, {self._is_right('decodes')} FROM decodes WHERE run = ? AND stage = 'gap'", run
+        )
+        return [self._parsed(header, Gap, f"a gap of run {run}", is_whole) for header, is_whole in rows]
+
+    def volume(self, arrival: int) -> JournaledVolume:
+        """Return a journaled volume."""
+        row = self._database.row(
+            f"SELECT header, masked, voxels.seen, {self._is_right('volumes')} AND {self._is_right('voxels')} "
+            "FROM volumes JOIN voxels USING (arrival) WHERE arrival = ?",
+            arrival,
+        )
+        if row is None:
+            raise RecordError(f"{self.path}: no volume has arrival {arrival}; was the file changed by hand?")
+        header, masked, seen, is_whole = row
+        volume = self._parsed(header, Volume, f"arrival {arrival}", is_whole)
+        return JournaledVolume(volume, np.frombuffer(masked, np.float32), seen)
+
+    def events_between(self, run: str, from_arrival: int, before_arrival: int) -> list[JournaledEvent]:
+        """Return a run's onsets with from_arrival ≤ after_arrival < before_arrival, in the order of arrival."""
+        rows = self._database.rows(
+            f"SELECT event, header, seen, after_arrival, {self._is_right('events')} FROM events "
+            "WHERE run = ? AND after_arrival >= ? AND after_arrival < ? ORDER BY rowid",
+            run,
+            from_arrival,
+            before_arrival,
+        )
+        return [self._event(run, *row) for row in rows]
+
+    def event(self, run: str, event: int) -> JournaledEvent:
+        """Return a journaled onset."""
+        row = self._database.row(
+            f"SELECT event, header, seen, after_arrival, {self._is_right('events')} FROM events "
+            "WHERE run = ? AND event = ?",
+            run,
+            event,
+        )
+        if row is None:
+            raise JournalError(f"{self.path}: run {run} has no event {event}; was the file changed by hand?")
+        return self._event(run, *row)
+
+    def _event(
+        self, run: str, event: int, header: bytes, seen: bytes | None, after: int, is_whole: int
+    ) -> JournaledEvent:
+        return JournaledEvent(self._parsed(header, Event, f"event {event} of run {run}", is_whole), seen, after)
 
     def _run_columns(self) -> str:
         return f"run, hello, weights, n_volumes, {self._is_right('runs')}"

@@ -1,16 +1,30 @@
 """A session's journal, opened for reading only. Fits and reports use it, also while a daemon writes the journal."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Event, Volume
-from .database import DatabaseReader, JournalError
+from ...client.wire import MAGIC, Event, Numbered, Volume, WireError, decode
+from ...whole_file import write_whole
+from .database import DatabaseReader, JournalError, RecordError
 from .reader import JournalReader
-from .records import RunRecord
+from .records import RunRecord, VolumeState
 from .tables import READABLE
+
+MESSAGES_AT_ONCE = 50
+"""Each message may hold a picture."""
+
+
+class Arrival(NamedTuple):
+    """A journaled volume without its content. `arrival` numbers volumes in the order of their commits."""
+
+    arrival: int
+    volume_index: int
+    state: VolumeState
+    arrived_unix_s: float
 
 
 class Recording(JournalReader):
@@ -77,3 +91,42 @@ class Recording(JournalReader):
         if not row[1]:
             raise self._damaged(f"the voxels of arrival {arrival}")
         return np.frombuffer(row[0], np.float32)
+
+    def arrivals(self, run: RunRecord) -> list[Arrival]:
+        """Return a run's volumes without their content, in the order of arrival."""
+        rows = self._database.rows(
+            "SELECT arrival, volume_index, state, arrived_unix_s FROM volumes WHERE run = ? ORDER BY arrival", run.name
+        )
+        return [Arrival(*row) for row in rows]
+
+    def has_unfinished_runs(self) -> bool:
+        """Return whether the last trials of an ended run still wait to be decoded."""
+        return self._database.row("SELECT 1 FROM runs WHERE finish = 'waiting' LIMIT 1") is not None
+
+    def messages(self) -> Iterator[tuple[Numbered, bytes | None]]:
+        """Yield each message for the viewers with its payload, in the order of the numbers."""
+        next_seq = 1
+        while published := self.published(next_seq, MESSAGES_AT_ONCE):
+            next_seq = published[-1].seq + 1
+            for seq, header, payload, is_whole in published:
+                if not is_whole:
+                    raise self._damaged(f"message {seq}")
+                try:
+                    message, _ = decode([MAGIC, header])
+                except WireError as error:
+                    raise RecordError(f"{self.path}: damaged, message {seq} is not readable ({error})") from error
+                if not isinstance(message, Numbered):
+                    raise RecordError(f"{self.path}: damaged, message {seq} is a {type(message).__name__}")
+                yield message, payload
+
+    def copy_to(self, path: Path) -> None:
+        """Write the session into one SQLite file that needs no -wal file, also while a daemon writes the journal.
+
+        Raises
+        ------
+        JournalError
+        OSError
+            If the file cannot be made.
+        """
+        with write_whole(path) as unfinished_path:
+            self._database.rows("VACUUM INTO ?", str(unfinished_path))

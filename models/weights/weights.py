@@ -175,6 +175,11 @@ class Weights:
             )
 
     @property
+    def bold_prior(self) -> BoldPrior:
+        """Return the prior for estimating trials from BOLD volumes: the subject's own, or a vague one."""
+        return self.bold or BoldPrior.vague(len(self.voxel_index))
+
+    @property
     def maps(self) -> PictureMaps:
         """Return the maps of z and c, with the prior."""
         return PictureMaps(self.z, self.c, self.prior)

@@ -13,7 +13,6 @@ from ...client.datasets.data_set import DataSet
 from ...client.datasets.nsd.tree import NsdTree
 from ...config import Config, weights_path
 from ...errors import BraindError
-from ...models.weights.bold_prior import BoldPrior
 from ...models.weights.weights import Weights
 from ..data_sets import read_trials
 from ..decoding import SubjectDecoder, kind_captions, kind_in
@@ -195,7 +194,7 @@ def bold_rows(
 
     assert isinstance(tree, NsdTree)
     trials = tree.trials(subject)
-    prior = weights.bold or BoldPrior.vague(len(weights.voxel_index))
+    prior = weights.bold_prior
     with progress_bar("estimating trials from BOLD") as report:
         estimates = estimates_after(tree, subject, weights.voxel_index, prior, delays_s, trials.is_shared, report)
     return {

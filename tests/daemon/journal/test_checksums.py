@@ -102,7 +102,7 @@ def test_a_damaged_onset_is_not_used(path):
     change(path, "UPDATE events SET header = replace(header, '1.0', '2.0')")
     journal = Journal(path)
     with pytest.raises(RecordError, match="event 0 of run run-01"):
-        journal.events("run-01", 0, 10)
+        journal.events_between("run-01", 0, 10)
     with pytest.raises(RecordError, match="event 0 of run run-01"):
         journal.event("run-01", 0)
     journal.close()

@@ -247,8 +247,8 @@ def test_onsets_come_between_the_volumes_they_came_between(journal):
     add_event(1)
     add(journal, 1)
     (first, _), (second, _) = journal.run_volumes("run-01", 0)
-    before_first = journal.events("run-01", 0, first.arrival)
-    between = journal.events("run-01", first.arrival, second.arrival)
+    before_first = journal.events_between("run-01", 0, first.arrival)
+    between = journal.events_between("run-01", first.arrival, second.arrival)
     assert [[event.header.event for event in events] for events in (before_first, between)] == [[0], [1]]
     assert journal.event("run-01", 1).header.onset_s == 1
     with pytest.raises(JournalError, match="run run-01 has no event 7"):

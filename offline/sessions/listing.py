@@ -1,0 +1,200 @@
+"""The sessions of a data folder, and the runs of a session."""
+
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+
+from ...client.wire import MAGIC, Decode, Skipped, WireError, decode
+from ...config import Config, journals_path
+from ...daemon.journal.database import JournalError
+from ...daemon.journal.recording import Recording
+from ...daemon.journal.records import RunRecord
+from ...errors import BraindError
+
+ENDINGS = (".sqlite3", ".sqlite3-wal", ".sqlite3-shm")
+MANY_MISSING = 20
+
+
+class SessionsError(BraindError):
+    """A session that does not exist, or an output that cannot be written."""
+
+    code = "sessions"
+
+
+class SessionRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A session in a list.
+
+    Parameters
+    ----------
+    opened_unix_s : when the newest run was opened; None if the session has no run
+    volumes : the number of volumes in each state
+    is_waiting : whether volumes, or the last trials of a run, wait to be decoded
+    last_seq : the highest number of a message for the viewers
+    n_bytes : the journal's files together
+    problem : why the session cannot be read; the fields above it are unknown then
+    """
+
+    session: str
+    path: str
+    n_bytes: int
+    opened_unix_s: float | None = None
+    runs: tuple[str, ...] = ()
+    volumes: dict[str, int] = {}
+    subject: int | None = None
+    weights: str = ""
+    simulated: bool = False
+    is_waiting: bool | None = None
+    last_seq: int | None = None
+    problem: str = ""
+
+
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of a session.
+
+    Parameters
+    ----------
+    n_volumes : the run's length, if its end was announced
+    volumes : the number of journaled volumes in each state
+    n_missing : the volumes that are not journaled, of the announced ones or up to the highest index
+    missing : the first indices that are not journaled
+    simulated : whether the data or the weights are simulated
+    decodes : the number of journaled decodes of each stage
+    skipped : the number of skipped volumes by reason
+    first_unix_s, last_unix_s : when the first and the last volume arrived
+    """
+
+    run: str
+    subject: int
+    kind: str
+    tr_s: float
+    weights: str
+    simulated: bool
+    n_volumes: int | None
+    volumes: dict[str, int]
+    n_missing: int
+    missing: tuple[int, ...]
+    n_events: int
+    decodes: dict[str, int]
+    skipped: dict[str, int]
+    first_unix_s: float | None
+    last_unix_s: float | None
+
+
+def find_journal(config: Config, session: str) -> Path:
+    """Return the journal of a session of the data folder, or the file itself if `session` is a journal's file.
+
+    Raises
+    ------
+    SessionsError
+        If there is no such session.
+    """
+    path = Path(session) if session.endswith(".sqlite3") else journals_path(config) / f"{session}.sqlite3"
+    # A name is one file of the folder: no name leads out of the folder.
+    if path.is_file() and (session.endswith(".sqlite3") or path.parent == journals_path(config)):
+        return path
+    raise SessionsError(
+        f"{path}: no such session; `braind sessions list` names the sessions of {journals_path(config)}"
+    )
+
+
+def list_sessions(config: Config) -> list[SessionRow]:
+    """Return a row for each journal of the data folder, the newest last. Unreadable sessions come first."""
+    rows = [_row(path) for path in sorted(journals_path(config).glob("*.sqlite3"))]
+    return sorted(rows, key=lambda row: row.opened_unix_s or 0.0)
+
+
+def read_runs(path: Path) -> list[RunFacts]:
+    """Return the runs of a session in the order in which they were opened.
+
+    Raises
+    ------
+    JournalError
+        If the journal cannot be read.
+    """
+    with Recording(path) as recording:
+        decodes: dict[str, Counter[str]] = {}
+        skipped: dict[str, Counter[str]] = {}
+        simulated: set[str] = set()
+        for message, _ in recording.messages():
+            if isinstance(message, Decode):
+                decodes.setdefault(message.run, Counter())[message.stage] += 1
+                if message.provenance.simulated:
+                    simulated.add(message.run)
+            elif isinstance(message, Skipped):
+                skipped.setdefault(message.run, Counter())[message.reason] += 1
+        facts = []
+        for run in recording.runs():
+            arrivals = recording.arrivals(run)
+            indices = {arrival.volume_index for arrival in arrivals}
+            n_expected = max(run.n_volumes or 0, max(indices, default=-1) + 1)
+            facts.append(
+                RunFacts(
+                    run=run.name,
+                    subject=run.hello.subject,
+                    kind=run.hello.kind,
+                    tr_s=run.hello.tr_s,
+                    weights=run.weights,
+                    simulated=run.hello.simulated or run.name in simulated,
+                    n_volumes=run.n_volumes,
+                    volumes=dict(Counter(arrival.state for arrival in arrivals)),
+                    n_missing=n_expected - len(indices),
+                    missing=_first_missing(indices, n_expected),
+                    n_events=len(recording.events(run)),
+                    decodes=dict(decodes.get(run.name, {})),
+                    skipped=dict(skipped.get(run.name, {})),
+                    first_unix_s=min((arrival.arrived_unix_s for arrival in arrivals), default=None),
+                    last_unix_s=max((arrival.arrived_unix_s for arrival in arrivals), default=None),
+                )
+            )
+        return facts
+
+
+def journal_files(path: Path) -> list[Path]:
+    """Return the files of a journal: the SQLite file, and its -wal and -shm files if they are there."""
+    files = [path.with_name(path.name.removesuffix(ENDINGS[0]) + ending) for ending in ENDINGS]
+    return [file for file in files if file.is_file()]
+
+
+def _row(path: Path) -> SessionRow:
+    n_bytes = 0
+    try:
+        n_bytes = sum(file.stat().st_size for file in journal_files(path))
+        with Recording(path) as recording:
+            runs, volumes = recording.runs(), recording.counts()
+            newest = runs[-1] if runs else None
+            return SessionRow(
+                session=path.stem,
+                path=str(path),
+                n_bytes=n_bytes,
+                opened_unix_s=recording.facts().opened_unix_s or None,
+                runs=tuple(run.name for run in runs),
+                volumes=volumes,
+                subject=newest.hello.subject if newest else None,
+                weights=newest.weights if newest else "",
+                simulated=_is_simulated(recording, runs),
+                is_waiting=bool(volumes.get("waiting")) or recording.has_unfinished_runs(),
+                last_seq=recording.last_seq(),
+            )
+    except (JournalError, WireError, OSError) as error:
+        return SessionRow(session=path.stem, path=str(path), n_bytes=n_bytes, problem=str(error))
+
+
+def _is_simulated(recording: Recording, runs: list[RunRecord]) -> bool:
+    """Return whether the data are simulated, or the weights of the newest decode."""
+    newest = recording.published(recording.last_seq(), 1)
+    messages = [decode([MAGIC, message.header])[0] for message in newest]
+    return any(run.hello.simulated for run in runs) or any(
+        isinstance(message, Decode) and message.provenance.simulated for message in messages
+    )
+
+
+def _first_missing(indices: set[int], n_expected: int) -> tuple[int, ...]:
+    """Return the first indices below `n_expected` that are missing, at most `MANY_MISSING`."""
+    missing: list[int] = []
+    for index in range(n_expected):  # a sender may announce 2 billion volumes: the loop ends early
+        if len(missing) == MANY_MISSING:
+            break
+        if index not in indices:
+            missing.append(index)
+    return tuple(missing)
