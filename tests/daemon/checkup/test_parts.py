@@ -1,8 +1,10 @@
 """The parts of `braind check` that need no process: files, ports, keys, disk, speed and clock."""
 
 import socket
+import sqlite3
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import nibabel as nib
@@ -12,6 +14,7 @@ from msgspec import structs
 from running_daemon import AFFINE, SHAPE, random_weights
 
 from braind.config import load_config
+from braind.daemon.checkup import disk
 from braind.daemon.checkup.clock import ClockCheck
 from braind.daemon.checkup.disk import check_disk
 from braind.daemon.checkup.files import check_files
@@ -220,6 +223,19 @@ def test_whole_volumes_take_more_room(plan, report, files):
     check_disk(plan(serve={"store_volumes": True}), files.weights, None, report)
     masked, whole = (line.figures["least_bytes"] for line in report.lines if line.check == "disk")
     assert whole - masked == 100 * 4 * np.prod(SHAPE)
+
+
+def test_writing_is_measured_as_the_journal_commits(plan, report, files, monkeypatch):
+    pragmas = []
+
+    class Watched(sqlite3.Connection):
+        def close(self):
+            pragmas.extend(self.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode"))
+            super().close()
+
+    monkeypatch.setattr(disk.sqlite3, "connect", partial(sqlite3.connect, factory=Watched))
+    check_disk(plan(), files.weights, None, report)
+    assert pragmas == [2, "wal"]  # 2: FULL, each commit waits for the disk
 
 
 def test_a_data_folder_that_cannot_be_made_is_5(plan, report, files, tmp_path):
