@@ -6,11 +6,11 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, calibrate, encode, live, nsd, outlet, recorded, report, send, settings
+from .commands import bridge, calibrate, encode, keys, live, nsd, outlet, recorded, report, send, settings
 from .errors import BraindError, ExitCode
 
 # codes of errors about unusable inputs, in every command
-UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events")
+UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events", "key", "address")
 
 
 class FrontDoor(click.Group):
@@ -60,6 +60,7 @@ for command in (
     send.send,
     bridge.bridge,
     outlet.outlet,
+    keys.keys,
     settings.config,
     nsd.nsd,
     recorded.simulate,

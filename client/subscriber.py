@@ -5,15 +5,21 @@ import logging
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import zmq
 import zmq.asyncio
 
 from . import wire
+from .address import Address
 from .connection import NoDaemonError, RefusedByDaemon, connect
 from .control import ControlClient
+from .key import Key
+
+if TYPE_CHECKING:
+    from .endpoints import Endpoints
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +74,7 @@ class DecodeSubscriber:
     Parameters
     ----------
     host, decodes_port, control_port : the daemon's sockets
+    key : a key or the path of its file, for a daemon that requires keys
     from_seq : the first message wanted; None begins with the next message
     history : how many earlier messages are wanted too, if `from_seq` is None
     stages : deliver only decodes of these stages, skipped volumes and heartbeats; None delivers every stage
@@ -81,16 +88,18 @@ class DecodeSubscriber:
         decodes_port: int = 5561,
         control_port: int = 5562,
         *,
+        key: Key | Path | str | None = None,
         from_seq: int | None = None,
         history: int = 0,
         stages: Collection[wire.Stage] | None = None,
         newest_only: bool = False,
     ) -> None:
         self._context = zmq.Context()
-        self._socket = connect(self._context, zmq.SUB, host, decodes_port)
+        decodes = Address.parse(host, decodes_port, key)
+        self._socket = connect(self._context, zmq.SUB, decodes)
         self._socket.setsockopt(zmq.SUBSCRIBE, wire.MAGIC)
-        self._async_socket: Any = None
-        self._control = ControlClient(host, control_port)
+        self._poller: zmq.asyncio.Poller | None = None
+        self._control = ControlClient(decodes.host, control_port, decodes.key)
         self._last_seq = None if from_seq is None else from_seq - 1
         self._history = history
         self._stages, self._newest_only = stages, newest_only
@@ -98,8 +107,20 @@ class DecodeSubscriber:
         self.n_lost = 0
         """How many messages the daemon no longer had when they were fetched."""
 
+    @classmethod
+    def at(cls, where: "Endpoints", **options: Any) -> Self:
+        """Return a subscriber of the daemon with these endpoints."""
+        host, decodes_port, key = where.address("decodes")
+        return cls(host, decodes_port, where.address("control").port, key=key, **options)
+
     def receive(self, timeout_s: float | None = None) -> Received | None:
-        """Return the next message; None if none comes within `timeout_s` seconds. Without a limit, wait for ever."""
+        """Return the next message; None if none comes within `timeout_s` seconds. Without a limit, wait for ever.
+
+        Raises
+        ------
+        RefusedByDaemon
+            The daemon refused the key or wants one.
+        """
         deadline = _deadline(timeout_s)
         while not self._has_pending():
             if not self._socket.poll(_milliseconds_to(deadline)):
@@ -111,12 +132,17 @@ class DecodeSubscriber:
 
     async def receive_async(self, timeout_s: float | None = None) -> Received | None:
         """Return the next message as `receive` does, without blocking the event loop."""
-        if self._async_socket is None:
-            self._async_socket = zmq.asyncio.Socket.shadow(self._socket)
+        assert self._socket.handshakes is not None
+        if self._poller is None:
+            self._poller = zmq.asyncio.Poller()
+            self._poller.register(self._socket, zmq.POLLIN)
+            self._poller.register(self._socket.handshakes, zmq.POLLIN)
         deadline = _deadline(timeout_s)
         while not self._has_pending():
-            if not await self._async_socket.poll(_milliseconds_to(deadline)):
+            if not await self._poller.poll(_milliseconds_to(deadline)):
                 return None
+            if not self._socket.poll(0):
+                continue
             received = self._read()
             if received is not None:
                 missing = self._missing_before(received.message)

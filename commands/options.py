@@ -32,6 +32,9 @@ lora_option = click.option("--lora", type=FILE, help="LoRA of the model's denois
 tiny_decoder_option = click.option(
     "--tiny-decoder", type=FOLDER, help="Small decoder of the model's latents (such as TAESD) for the live presets."
 )
+key_option = click.option(
+    "--key", type=FILE, help="Key file for the daemon, made by `braind keys add`; found by itself on its machine."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 

@@ -21,7 +21,11 @@ from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.candidates import Candidates
 from ..models.weights.weights import Weights
 from . import link
-from .access import check_loopback, lock_data_path
+from .access.authentication import Authentication
+from .access.keyring import Keyring, keys_path, make_keys
+from .access.lock import lock_data_path
+from .access.loopback import numeric_host
+from .access.revocation import end_revoked
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .crashes import count_crash
@@ -61,15 +65,17 @@ def serve(
     Raises
     ------
     BraindError
-        If the daemon cannot start: the address is not loopback, a port is in use, the data folder is in use or not
-        writable, or weights, candidates or LDM are missing or do not fit each other.
+        If the daemon cannot start: without keys the address is not loopback, the keys cannot be read, a port is in
+        use, the data folder is in use or not writable, or weights, candidates or LDM are missing or do not fit each
+        other.
     """
     configure_logging()
-    check_loopback(config.serve.host)
+    numeric_host(config.serve)  # an address that is refused is refused before files are read
     weights = record_only(subject, mask_paths, kind) if mask_paths else load_weights(subject, *_paths(decoder))
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
+        make_keys(keys_path(config))
     except OSError as error:
         raise BraindError(
             f"{error.filename}: {error.strerror}; braind keeps its journals there: put that right, or give another "
@@ -100,6 +106,9 @@ class Daemon:
             self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
         )
         self._state.last_seq = self._sessions.last_seq()
+        self._authentication = None
+        if config.serve.keys == "required":
+            self._authentication = Authentication(Keyring(keys_path(config)), self._state.refused_keys)
         self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
             self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
@@ -117,7 +126,7 @@ class Daemon:
         """
         self._resume()
         candidates = self._candidates()
-        sockets = bind_sockets(self._config.serve, self._weights.card.shape)
+        sockets = bind_sockets(self._config.serve, self._weights.card.shape, self._authentication)
         write_endpoints(self._config, sockets.endpoints)
         control = self._connect(sockets, candidates)
         self._handle_signals()
@@ -135,6 +144,7 @@ class Daemon:
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
         ]
+        tasks += self._access_tasks(sockets)
         ended: set[asyncio.Task] = set()
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -173,6 +183,15 @@ class Daemon:
             use=self._use,
             shut_down=self._stop_asked.set,
         )  # fmt: skip
+
+    def _access_tasks(self, sockets: Sockets) -> list[asyncio.Task]:
+        if self._authentication is None:
+            return []
+        revocation = end_revoked(self._authentication.keyring, sockets.decodes, sockets.endpoints.decodes)
+        return [
+            asyncio.create_task(self._authentication.serve(), name="handshakes"),
+            asyncio.create_task(revocation, name="revoked keys"),
+        ]
 
     def _candidates(self) -> CandidateNames:
         if self._weights.is_blank:
