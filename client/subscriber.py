@@ -94,8 +94,8 @@ class DecodeSubscriber:
         stages: Collection[wire.Stage] | None = None,
         newest_only: bool = False,
     ) -> None:
-        self._context = zmq.Context()
         decodes = Address.parse(host, decodes_port, key)
+        self._context = zmq.Context()
         self._socket = connect(self._context, zmq.SUB, decodes)
         self._socket.setsockopt(zmq.SUBSCRIBE, wire.MAGIC)
         self._poller: zmq.asyncio.Poller | None = None
