@@ -1,5 +1,6 @@
 """Programs that talk to a daemon that requires keys, with right and wrong keys."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from braind.client.key import Key
 from braind.daemon.access.keyring import add_client
 
 SETTLED_MS = 300
-"""Longer than a handshake takes on loopback, and than a refused program waits before it tries again."""
+"""Longer than an answer takes on loopback."""
 
 
 def make_key(daemon: RunningDaemon, name: str, *roles: Any) -> Key:
@@ -80,13 +81,23 @@ class KeyedPeer:
         return found
 
 
-def delivered(daemon: RunningDaemon, name: str, key: Key | None, frames: list[Any], n_messages: int) -> int:
-    """Send messages, or subscribe; return how many were taken or heard. A refusal by code key or role is neither."""
-    with KeyedPeer(daemon, name, key) as peer:
-        if name == "decodes":
-            assert not peer.socket.poll(0)
-            # heartbeats come once a second
-            return int(bool(peer.socket.poll(1500))) + len(peer.answers())
-        peer.send(frames, n_messages)
-        answers = peer.answers()
-        return sum(not isinstance(one, wire.Refused) or one.code not in ("key", "role") for one in answers)
+def deliveries(daemon: RunningDaemon, attempts: list[tuple[str, Key | None, list[Any]]], n_messages: int) -> list[str]:
+    """Send each attempt's messages, or subscribe; return what was taken or heard of whom.
+
+    A refusal by code key or role means that a message was not taken.
+    """
+    with ExitStack() as stack:
+        peers = [stack.enter_context(KeyedPeer(daemon, name, key)) for name, key, _ in attempts]
+        for peer, (name, _, frames) in zip(peers, attempts, strict=True):
+            if name != "decodes":
+                peer.send(frames, n_messages)
+        with KeyedPeer(daemon, "decodes", owner_key(daemon)) as viewer:
+            for _ in range(3):  # whoever is let in hears at least one of these heartbeats
+                assert viewer.socket.poll(int(PATIENCE_S * 1000))
+                viewer.socket.recv_multipart()
+        return [
+            f"{name}, {key}: {answer}"
+            for peer, (name, key, _) in zip(peers, attempts, strict=True)
+            for answer in peer.answers()
+            if not isinstance(answer, wire.Refused) or answer.code not in ("key", "role")
+        ]
