@@ -61,12 +61,8 @@ def revoke(config_path: Path | None, data: Path | None, name: str) -> None:
 
 
 def _folder(config_path: Path | None, data: Path | None) -> Path:
-    from ..client.key import KeyFileError
     from ..daemon.access.keyring import keys_path, make_keys
 
     folder = keys_path(config_of(config_path, data))
-    try:
-        make_keys(folder)
-    except OSError as error:
-        raise KeyFileError(f"{folder}: {error.strerror}; give another folder with --data") from error
+    make_keys(folder)
     return folder

@@ -21,11 +21,9 @@ from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.candidates import Candidates
 from ..models.weights.weights import Weights
 from . import link
-from .access.authentication import Authentication
-from .access.keyring import Keyring, keys_path, make_keys
+from .access.authentication import authentication_of
 from .access.lock import lock_data_path
 from .access.loopback import numeric_host
-from .access.revocation import end_revoked
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .crashes import count_crash
@@ -75,7 +73,6 @@ def serve(
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
-        make_keys(keys_path(config))
     except OSError as error:
         raise BraindError(
             f"{error.filename}: {error.strerror}; braind keeps its journals there: put that right, or give another "
@@ -106,9 +103,7 @@ class Daemon:
             self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
         )
         self._state.last_seq = self._sessions.last_seq()
-        self._authentication = None
-        if config.serve.keys == "required":
-            self._authentication = Authentication(Keyring(keys_path(config)), self._state.refused_keys)
+        self._authentication = authentication_of(config, self._state.refused_keys)
         self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
             self._setup, self._on_line, self._on_death, lock=lock, is_wanted=not weights.is_blank
@@ -144,7 +139,8 @@ class Daemon:
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
         ]
-        tasks += self._access_tasks(sockets)
+        if self._authentication:
+            tasks.append(asyncio.create_task(self._authentication.serve(sockets.endpoints.decodes), name="keys"))
         ended: set[asyncio.Task] = set()
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -183,15 +179,6 @@ class Daemon:
             use=self._use,
             shut_down=self._stop_asked.set,
         )  # fmt: skip
-
-    def _access_tasks(self, sockets: Sockets) -> list[asyncio.Task]:
-        if self._authentication is None:
-            return []
-        revocation = end_revoked(self._authentication.keyring, sockets.decodes, sockets.endpoints.decodes)
-        return [
-            asyncio.create_task(self._authentication.serve(), name="handshakes"),
-            asyncio.create_task(revocation, name="revoked keys"),
-        ]
 
     def _candidates(self) -> CandidateNames:
         if self._weights.is_blank:

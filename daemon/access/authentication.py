@@ -12,9 +12,11 @@ import zmq.asyncio
 from zmq.auth import Authenticator
 from zmq.utils.monitor import parse_monitor_message
 
+from ...config import Config
 from .audit import Audit
 from .guard import GuardedRouter
-from .keyring import Keyring
+from .keyring import Keyring, keys_path, make_keys
+from .revocation import end_revoked
 from .roles import may_connect
 
 REASONS: dict[int, tuple[str, str]] = {
@@ -57,9 +59,13 @@ class Authentication:
         """Return a protected ROUTER with a check of each message."""
         return GuardedRouter(self._sockets[name], name, self.keyring, self._audit)
 
-    async def serve(self) -> None:
-        """Answer handshakes, for ever."""
-        await asyncio.gather(self._answer(), *(self._watch(name) for name in self._sockets))
+    async def serve(self, decodes_endpoint: str) -> None:
+        """Answer handshakes, and end the connections of revoked keys, for ever."""
+        await asyncio.gather(
+            self._answer(),
+            end_revoked(self.keyring, self._sockets["decodes"], decodes_endpoint),
+            *(self._watch(name) for name in self._sockets),
+        )
 
     def callback(self, domain: str, key: bytes) -> bool:
         """Return whether a key may connect to a socket; the authenticator calls this."""
@@ -91,3 +97,15 @@ class Authentication:
             reason, who = REASONS.get(event["value"], OTHER_REASON)
             self._audit.note(reason, f"refused {who} at the {name} socket")
             await asyncio.sleep(0)
+
+
+def authentication_of(config: Config, counts: Counter[str]) -> Authentication | None:
+    """Make the data folder's keys if there are none; return None if `[serve] keys` is off.
+
+    Raises
+    ------
+    KeyFileError
+        The keys cannot be made or read, or other users may read them.
+    """
+    make_keys(keys_path(config))
+    return Authentication(Keyring(keys_path(config)), counts) if config.serve.keys == "required" else None

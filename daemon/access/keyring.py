@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -106,22 +106,23 @@ def keys_path(config: Config) -> Path:
 
 
 def make_keys(folder: Path) -> None:
-    """Make the server's key pair and the owner's key, unless the folder is there. Raises OSError."""
+    """Make the server's key pair and the owner's key, unless the folder is there. Raises KeyFileError."""
     if folder.exists():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    public, secret = _key_pair()
-    # A folder is whole or not there: a kill in between leaves no half of the keys.
-    unfinished = Path(tempfile.mkdtemp(prefix="keys.", dir=folder.parent))
-    encode_private(unfinished / "server.json", ServerKey(public=public, secret=secret))
-    encode_private(unfinished / "clients.json", [])
-    add_client(unfinished, OWNER, ROLES)
     try:
-        unfinished.rename(folder)
-    except OSError:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if not folder.exists():  # another process was faster
-            raise
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # A folder is whole or not there: a kill in between leaves no half of the keys.
+        unfinished = Path(tempfile.mkdtemp(prefix="keys.", dir=folder.parent))
+        public, secret = _key_pair()
+        encode_private(unfinished / "server.json", ServerKey(public=public, secret=secret))
+        encode_private(unfinished / "clients.json", [])
+        add_client(unfinished, OWNER, ROLES)
+        with suppress(OSError):
+            unfinished.rename(folder)
+        if unfinished.exists():  # another process was faster
+            shutil.rmtree(unfinished)
+    except OSError as error:
+        raise KeyFileError(f"{folder}: {error.strerror}; give another folder in [paths] data") from error
 
 
 def add_client(folder: Path, name: str, roles: tuple[Role, ...]) -> Path:
