@@ -63,9 +63,8 @@ def serve(
     Raises
     ------
     BraindError
-        If the daemon cannot start: without keys the address is not loopback, the keys cannot be read, a port is in
-        use, the data folder is in use or not writable, or weights, candidates or LDM are missing or do not fit each
-        other.
+        If the daemon cannot start: the address is not loopback, the keys cannot be read, a port is in use, the data
+        folder is in use or not writable, or weights, candidates or LDM are missing or do not fit each other.
     """
     configure_logging()
     numeric_host(config.serve)  # an address that is refused is refused before files are read

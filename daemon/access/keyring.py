@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -117,10 +117,12 @@ def make_keys(folder: Path) -> None:
         encode_private(unfinished / "server.json", ServerKey(public=public, secret=secret))
         encode_private(unfinished / "clients.json", [])
         add_client(unfinished, OWNER, ROLES)
-        with suppress(OSError):
+        try:
             unfinished.rename(folder)
-        if unfinished.exists():  # another process was faster
+        except OSError:
             shutil.rmtree(unfinished)
+            if not folder.exists():  # else another process was faster
+                raise
     except OSError as error:
         raise KeyFileError(f"{folder}: {error.strerror}; give another folder in [paths] data") from error
 
