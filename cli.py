@@ -6,11 +6,28 @@ from typing import Any
 import click
 
 from . import __version__
-from .commands import bridge, calibrate, check, encode, live, nsd, outlet, recorded, report, send, sessions, settings
+from .commands import (
+    bridge,
+    calibrate,
+    check,
+    encode,
+    keys,
+    live,
+    nsd,
+    outlet,
+    recorded,
+    report,
+    send,
+    sessions,
+    settings,
+)
 from .errors import BraindError, ExitCode
 
 # codes of errors about unusable inputs, in every command
-UNFIT = ("ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events", "sessions")
+UNFIT = (
+    "ldm", "preset", "engine", "features", "surface", "report", "captioner", "outlet", "events", "sessions", "key",
+    "address",
+)  # fmt: skip
 
 
 class FrontDoor(click.Group):
@@ -63,6 +80,7 @@ for command in (
     send.send,
     bridge.bridge,
     outlet.outlet,
+    keys.keys,
     settings.config,
     nsd.nsd,
     recorded.simulate,

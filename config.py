@@ -41,6 +41,7 @@ class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lora: Text
     tiny_decoder: Text
     engines: Text
+    key: Text
 
 
 class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,6 +59,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: Annotated[Literal["latest", "all"], msgspec.Meta(description="latest or all")]
     store_volumes: Annotated[bool, msgspec.Meta(description="true or false")]
     durability: Annotated[Durability, msgspec.Meta(description="full or normal")]
+    keys: Annotated[Literal["off", "required"], msgspec.Meta(description="off or required")]
 
 
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -85,7 +85,7 @@ def _watch(where: Endpoints, tree: "NsdTree", folder: str) -> int:
         subprocess.Popen(command, stdout=log, stderr=log) as replaying,
     ):
         try:
-            return run_monitor(where.decodes, where.control)
+            return run_monitor(where)
         finally:
             replaying.terminate()
 
@@ -93,7 +93,7 @@ def _watch(where: Endpoints, tree: "NsdTree", folder: str) -> int:
 def _decode_some(where: Endpoints, tree: "NsdTree", out: Path) -> int:
     summaries: list[ReplaySummary] = []
     sending = threading.Thread(target=lambda: summaries.append(_send(where, tree)), daemon=True)
-    with DecodeSubscriber(*where.address("decodes"), where.address("control")[1], from_seq=1) as subscriber:
+    with DecodeSubscriber.at(where, from_seq=1) as subscriber:
         sending.start()
         columns = _collect(subscriber)
     sending.join()
@@ -106,7 +106,7 @@ def _decode_some(where: Endpoints, tree: "NsdTree", out: Path) -> int:
 def _send(where: Endpoints, tree: "NsdTree") -> "ReplaySummary":
     with (
         ScannerClient(*where.address("ingest")) as client,
-        DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
+        DecodeSubscriber.at(where) as subscriber,
     ):
         plan = ReplayPlan(SUBJECT, max_volumes=N_VOLUMES, pace_s=PACE_S)
         return replay(tree, plan, client, subscriber, session_id="demo")

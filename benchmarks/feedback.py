@@ -37,12 +37,10 @@ BARS_MS = {"feedback": 10, "score": 30, "picture": 1000}
 def measure(daemon: Serving, candidates_path: Path, *, quick: bool) -> dict[str, Any]:
     """Send betas, then BOLD."""
     right, foil = read_tensors(candidates_path, ("nsd_id",))[0]["nsd_id"][:2].tolist()
-    host, decodes_port = daemon.endpoints.address("decodes")
-    _, control_port = daemon.endpoints.address("control")
     n_rounds = 3 if quick else N_ROUNDS
     with (
         ScannerClient(*daemon.endpoints.address("ingest")) as client,
-        DecodeSubscriber(host, decodes_port, control_port) as subscriber,
+        DecodeSubscriber.at(daemon.endpoints) as subscriber,
     ):
         subscriber.receive(PATIENCE_S)  # a heartbeat: from now on it hears everything
         with _listening(subscriber) as heard:

@@ -16,6 +16,7 @@ from support.measuring import N_WARM_UPS, seconds, summary
 from support.serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_random_weights
 
 from braind.client import wire
+from braind.client.address import Address
 from braind.client.connection import connect
 from braind.daemon.ingest import Ingest
 from braind.daemon.journal.journal import Journal
@@ -45,12 +46,10 @@ def compare(what: str, daemon: Serving, n_rounds: int) -> dict[str, Any]:
     """Send a volume to the echo and to the daemon, wait for the picture, and so on; then time the ack's parts alone."""
     context = zmq.Context()
     times: dict[str, list[float]] = {"echo": [], "ack": [], "xzc": []}
-    with echoing() as port, connect(context, zmq.DEALER, "127.0.0.1", port) as echo:
-        host, ingest_port = daemon.endpoints.address("ingest")
-        _, decodes_port = daemon.endpoints.address("decodes")
+    with echoing() as port, connect(context, zmq.DEALER, Address("127.0.0.1", port)) as echo:
         with (
-            connect(context, zmq.DEALER, host, ingest_port) as ingest,
-            connect(context, zmq.SUB, host, decodes_port) as decodes,
+            connect(context, zmq.DEALER, daemon.endpoints.address("ingest")) as ingest,
+            connect(context, zmq.SUB, daemon.endpoints.address("decodes")) as decodes,
         ):
             decodes.subscribe(b"")
             _receive(decodes)  # a heartbeat: from now on it hears everything

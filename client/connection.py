@@ -1,19 +1,25 @@
-"""The options of every client's socket, and the errors of a daemon that is absent or refuses."""
+"""The socket of every client, and the errors of a daemon that is absent or refuses."""
 
-from typing import TYPE_CHECKING
+import time
+from typing import Any
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from ..errors import BraindError
-
-if TYPE_CHECKING:
-    from .wire import Refused
+from .address import Address
+from .wire import Refused
 
 # A peer is gone after three missed heartbeats, as is usual in realtime systems.
 HEARTBEAT_MS = 1000
 PEER_GONE_MS = 3000
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2000
+HANDSHAKE_FAILED = (
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+MANY_BROKEN_OFF = 2
+"""One handshake may break off because the daemon ends; more of them have a reason."""
 
 
 class NoDaemonError(BraindError):
@@ -23,21 +29,92 @@ class NoDaemonError(BraindError):
 
 
 class RefusedByDaemon(BraindError):
-    """The daemon refused a message; `code` and the sentence are the daemon's, `refused` is its answer."""
+    """The daemon refused a message or the key; `code` and the sentence are the daemon's, `refused` is its answer."""
 
-    def __init__(self, refused: "Refused") -> None:
+    def __init__(self, refused: Refused) -> None:
         super().__init__(refused.sentence, code=refused.code)
         self.refused = refused
 
 
-def no_daemon(host: str, port: int, wanted: str) -> NoDaemonError:
-    """Return the error for a daemon that does not answer; `wanted` describes the request."""
-    return NoDaemonError(f"no daemon answers at {host}:{port} ({wanted}): start it with `braind serve`")
+class DaemonSocket(zmq.Socket):
+    """A socket that connects to the daemon now, or as soon as the daemon is there.
+
+    `poll` raises RefusedByDaemon (`code` key) if the daemon refuses the key, wants one, or wants none.
+    """
+
+    address: Address | None = None
+    handshakes: zmq.Socket | None = None
+    """Receives an event for each failed handshake."""
+    n_broken_off = 0
+
+    def poll(self, timeout: float | None = None, flags: int = zmq.POLLIN) -> int:
+        """Wait at most `timeout` milliseconds; return the flags that are ready, or 0."""
+        assert self.handshakes is not None
+        deadline = None if timeout is None else time.monotonic() + timeout / 1000
+        poller = zmq.Poller()
+        poller.register(self, flags)
+        poller.register(self.handshakes, zmq.POLLIN)
+        while True:
+            remaining_ms = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
+            ready = dict(poller.poll(remaining_ms))
+            if self in ready:
+                return ready[self]
+            self.check_handshakes()
+            if not ready and (remaining_ms is None or deadline is None or time.monotonic() >= deadline):
+                return 0
+
+    def check_handshakes(self) -> None:
+        """Read the events of failed handshakes. Raises RefusedByDaemon if the daemon's answer cannot change."""
+        assert self.handshakes is not None
+        while self.handshakes.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # pyright: ignore[reportOperatorIssue]
+            event = parse_monitor_message(self.handshakes.recv_multipart())
+            if event["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                raise self._key_refused()
+            if event["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+                raise self._other_mechanism()
+            self.n_broken_off += 1
+
+    def silent(self, wanted: str) -> BraindError:
+        """Return the error for a daemon that does not answer; `wanted` describes the request."""
+        assert self.address is not None
+        self.check_handshakes()
+        if self.address.key and self.n_broken_off >= MANY_BROKEN_OFF:
+            return _refused(
+                f"the daemon at {self.address} breaks off each handshake: key {self.address.key.name!r} was made for "
+                "another daemon; make one with `braind keys add` on this daemon's machine"
+            )
+        return NoDaemonError(f"no daemon answers at {self.address} ({wanted}): start it with `braind serve`")
+
+    def close(self, linger: int | None = None) -> None:
+        """Close the socket, and the socket of its handshakes."""
+        if self.handshakes is not None and not self.closed:
+            self.disable_monitor()
+            self.handshakes.close(linger=0)
+        super().close(linger)
+
+    def _key_refused(self) -> RefusedByDaemon:
+        assert self.address is not None
+        assert self.address.key is not None
+        key = self.address.key
+        return _refused(
+            f"the daemon at {self.address} refused the key {key.name!r} (roles: {', '.join(key.roles)}): it was "
+            "revoked, or it lacks the role for this; make another with `braind keys add` on the daemon's machine"
+        )
+
+    def _other_mechanism(self) -> RefusedByDaemon:
+        assert self.address is not None
+        if self.address.key:
+            return _refused(f"the daemon at {self.address} takes no keys: leave the key out")
+        return _refused(
+            f"the daemon at {self.address} requires a key: give a key file with --key or key=…; `braind keys add NAME "
+            "--role ROLE` on the daemon's machine makes one"
+        )
 
 
-def connect(context: zmq.Context, socket_type: int, host: str, port: int) -> zmq.Socket:
+def connect(context: zmq.Context[Any], socket_type: int, address: Address) -> DaemonSocket:
     """Return a socket that connects to the daemon now, or as soon as the daemon is there."""
-    socket = context.socket(socket_type)
+    socket = context.socket(socket_type, socket_class=DaemonSocket)
+    socket.address = address
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 4)
     # Without a connection, messages wait in the program, which can send them again, and not in ZeroMQ's queue.
@@ -47,8 +124,16 @@ def connect(context: zmq.Context, socket_type: int, host: str, port: int) -> zmq
     socket.setsockopt(zmq.HEARTBEAT_TTL, PEER_GONE_MS)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
-    if ":" in host:
+    if address.is_v6:
         socket.setsockopt(zmq.IPV6, 1)
-        host = f"[{host}]"
-    socket.connect(f"tcp://{host}:{port}")
+    if address.key:
+        socket.setsockopt_string(zmq.CURVE_SECRETKEY, address.key.secret)
+        socket.setsockopt_string(zmq.CURVE_PUBLICKEY, address.key.public)
+        socket.setsockopt_string(zmq.CURVE_SERVERKEY, address.key.server)
+    socket.handshakes = socket.get_monitor_socket(HANDSHAKE_FAILED)
+    socket.connect(address.url)
     return socket
+
+
+def _refused(sentence: str) -> RefusedByDaemon:
+    return RefusedByDaemon(Refused(code="key", sentence=sentence))

@@ -8,7 +8,9 @@ from typing import Any, Self
 import zmq
 
 from . import wire
-from .connection import RefusedByDaemon, connect, no_daemon
+from .address import Address
+from .connection import DaemonSocket, RefusedByDaemon, connect
+from .key import Key
 
 logger = logging.getLogger(__name__)
 
@@ -17,13 +19,25 @@ class ControlClient:
     """Sends requests to the daemon's control socket, one at a time; not for use from several threads at once.
 
     Every request raises NoDaemonError if no answer comes within `timeout_s` seconds, and RefusedByDaemon with the
-    daemon's code and sentence if the daemon refuses.
+    daemon's code and sentence if the daemon refuses the request or the key.
+
+    Parameters
+    ----------
+    host : a name or address, or with the port as `host:port` or `tcp://host:port`
+    port : the daemon's control port, if `host` does not name it
+    key : a key or the path of its file, for a daemon that requires keys
+
+    Raises
+    ------
+    AddressError, KeyFileError
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 5562, *, timeout_s: float = 2.0) -> None:
-        self.host, self.port, self.timeout_s = host, port, timeout_s
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 5562, key: Key | Path | str | None = None, *, timeout_s: float = 2.0
+    ) -> None:
+        self.address, self.timeout_s = Address.parse(host, port, key), timeout_s
         self._context = zmq.Context()
-        self._socket: zmq.Socket | None = None
+        self._socket: DaemonSocket | None = None
 
     def status(self) -> wire.Status:
         """Return the daemon's status; the state `ready` means warmed up."""
@@ -72,7 +86,7 @@ class ControlClient:
             socket.send_multipart(wire.encode(request))
             while not answers or not isinstance(answers[-1][0], last):
                 if not socket.poll(int(self.timeout_s * 1000)):
-                    raise no_daemon(self.host, self.port, wanted)
+                    raise socket.silent(wanted)
                 try:
                     answers.append(wire.decode(socket.recv_multipart()))
                 except wire.WireError as error:
@@ -88,12 +102,12 @@ class ControlClient:
             raise
         return answers
 
-    def _connected(self, wanted: str) -> zmq.Socket:
+    def _connected(self, wanted: str) -> DaemonSocket:
         if self._socket is None:
-            self._socket = connect(self._context, zmq.DEALER, self.host, self.port)
+            self._socket = connect(self._context, zmq.DEALER, self.address)
         deadline = time.monotonic() + self.timeout_s
         if not self._socket.poll(max(0, int((deadline - time.monotonic()) * 1000)), zmq.POLLOUT):
-            raise no_daemon(self.host, self.port, wanted)
+            raise self._socket.silent(wanted)
         return self._socket
 
     def _drop_socket(self) -> None:

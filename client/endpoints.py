@@ -1,13 +1,16 @@
 """The daemon's addresses: from the file that a running daemon writes, else from the configured ports."""
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Self, get_args
 
 import msgspec
 
 from ..config import Config, data_path
+from ..errors import BraindError
 from ..whole_file import write_whole
+from .address import Address
 
 Socket = Literal["ingest", "decodes", "control"]
 SOCKETS: tuple[Socket, ...] = get_args(Socket)
@@ -17,33 +20,65 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}
 
 
 class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
-    """A daemon's sockets in ZeroMQ's form, `tcp://host:port`; `pid` is the daemon's process, if known."""
+    """A daemon's sockets in ZeroMQ's form, `tcp://host:port`.
+
+    `pid` is the daemon's process, if known. `key` is the path of the key file to show there; "" shows none.
+    """
 
     ingest: str
     decodes: str
     control: str
     pid: int | None = None
+    key: str = ""
 
-    def address(self, socket: Socket) -> tuple[str, int]:
-        """Return the host and port to connect to."""
-        host, _, port = getattr(self, socket).removeprefix("tcp://").rpartition(":")
-        host = host.strip("[]")
-        return _reachable(host), int(port)
+    def address(self, socket: Socket) -> Address:
+        """Return the address to connect to. Raises AddressError or KeyFileError."""
+        host, port, _ = Address.parse(getattr(self, socket))
+        return Address.parse(_reachable(host), port, self.key or None)
+
+    @classmethod
+    def of_host(cls, host: str, ports: tuple[int, int, int], key: str = "") -> Self:
+        """Return the endpoints of a host with these ports of ingest, decodes and control."""
+        ingest, decodes, control = (Address(host, port).url for port in ports)
+        return cls(ingest=ingest, decodes=decodes, control=control, key=key)
 
 
 def endpoints(config: Config) -> Endpoints:
-    """Return the addresses of the data folder's running daemon, or the configured addresses without one."""
-    serve = config.serve
-    host = _reachable(serve.host)
+    """Return the addresses of the data folder's running daemon, or the configured addresses without one.
+
+    A configured host beyond this machine is asked there. The key file of `[paths] key` goes before the daemon's own.
+    """
+    serve, key = config.serve, config.paths.key
     running = _read(endpoints_path(config))
-    if running is not None and _is_alive(running.pid) and running.address("ingest")[0] == host:
-        return running
-    bracketed = f"[{host}]" if ":" in host else host
-    return Endpoints(
-        ingest=f"tcp://{bracketed}:{serve.ingest_port}",
-        decodes=f"tcp://{bracketed}:{serve.decodes_port}",
-        control=f"tcp://{bracketed}:{serve.control_port}",
-    )
+    if running is not None and _is_alive(running.pid) and _is_here(serve.host, running):
+        return msgspec.structs.replace(running, key=key or running.key)
+    ports = (serve.ingest_port, serve.decodes_port, serve.control_port)
+    return Endpoints.of_host(_reachable(serve.host), ports, key)
+
+
+def ingest_address(config: Config, given: str | None) -> Address:
+    """Return the daemon's ingest address: the given one, with the configured port and key, or that of `endpoints`.
+
+    Raises
+    ------
+    AddressError, KeyFileError
+    """
+    found = endpoints(config)
+    if given is None:
+        return found.address("ingest")
+    to = Address.parse(given, config.serve.ingest_port)
+    is_found = to.port == Address.parse(found.ingest).port and _is_here(to.host, found)
+    return Address.parse(to.host, to.port, (found.key if is_found else config.paths.key) or None)
+
+
+def _is_here(host: str, running: Endpoints) -> bool:
+    """Return whether the configured host may mean the running daemon: it is of this machine, or the daemon's own."""
+    if host in ("localhost", *EVERYWHERE) or host == Address.parse(running.ingest).host:
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def endpoints_path(config: Config) -> Path:
@@ -75,8 +110,8 @@ def _read(path: Path) -> Endpoints | None:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Endpoints)
         for socket in SOCKETS:
-            found.address(socket)
-    except (OSError, ValueError):  # msgspec's errors are ValueErrors; so is the error of a port that is no number
+            Address.parse(getattr(found, socket))
+    except (OSError, ValueError, BraindError):  # msgspec's errors are ValueErrors
         return None
     return found
 

@@ -12,8 +12,9 @@ import zmq
 
 from ..errors import BraindError
 from . import wire
+from .address import Address
 from .clock import ClockOffset, ClockWatch
-from .connection import NoDaemonError, RefusedByDaemon, connect, no_daemon
+from .connection import NoDaemonError, RefusedByDaemon, connect
 
 Answered = Literal["volume", "event", "end_run"]
 Key = tuple[Answered, int]
@@ -44,16 +45,16 @@ class ResendingConnection:
 
     Parameters
     ----------
-    host, port : the daemon's ingest socket
+    address : the daemon's ingest socket
     timeout_s : how long an answer may take before the message is sent again
     give_up_s : how long the daemon may be silent in a run before `NoDaemonError` is raised
     """
 
-    def __init__(self, host: str, port: int, timeout_s: float, give_up_s: float) -> None:
-        self.host, self.port = host, port
+    def __init__(self, address: Address, timeout_s: float, give_up_s: float) -> None:
+        self.address = address
         self.timeout_s, self.give_up_s = timeout_s, give_up_s
         self._context = zmq.Context()
-        self._socket = connect(self._context, zmq.DEALER, host, port)
+        self._socket = connect(self._context, zmq.DEALER, address)
         self._has_met_daemon = False
         self._hello: wire.Hello | None = None
         self._unanswered: dict[Key, list[Any]] = {}  # sent frames, oldest first, until their answer comes
@@ -96,7 +97,7 @@ class ResendingConnection:
                 return answer
             if isinstance(answer, wire.Refused):
                 raise RefusedByDaemon(answer)
-        raise no_daemon(self.host, self.port, f"no answer to {type(request).__name__}")
+        raise self._socket.silent(f"no answer to {type(request).__name__}")
 
     def open_run(self, hello: wire.Hello) -> wire.Welcome:
         """Open a run, or reopen an interrupted one, and measure the daemon's clock.
@@ -201,7 +202,7 @@ class ResendingConnection:
         try:
             return wire.decode(self._socket.recv_multipart())[0]
         except wire.WireError as error:
-            raise ScannerError(f"{self.host}:{self.port} does not speak braind's protocol: {error}") from error
+            raise ScannerError(f"{self.address} does not speak braind's protocol: {error}") from error
 
     def _answer(self, key: Key | None, answer: wire.Ack | wire.Refused) -> None:
         if key in self._unanswered:
@@ -228,7 +229,7 @@ class ResendingConnection:
         while True:
             if reconnect:
                 self._socket.close()
-                self._socket = connect(self._context, zmq.DEALER, self.host, self.port)
+                self._socket = connect(self._context, zmq.DEALER, self.address)
             reconnect = True
             self._must_reopen = False
             remaining_s = began_s + give_up_s - time.monotonic()
@@ -263,11 +264,11 @@ class ResendingConnection:
                 raise RefusedByDaemon(answer)
         return None
 
-    def _silent(self) -> NoDaemonError:
+    def _silent(self) -> BraindError:
         if self._unanswered:
             (of, index), *_ = self._unanswered
-            return no_daemon(self.host, self.port, f"no answer to {of} {index} for {self.give_up_s:g} s")
-        return no_daemon(self.host, self.port, "no answer to Hello")
+            return self._socket.silent(f"no answer to {of} {index} for {self.give_up_s:g} s")
+        return self._socket.silent("no answer to Hello")
 
     # ── the daemon's clock ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -14,12 +14,15 @@ one, so a lost ack, a lost connection and a restarted daemon cost only time.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 from ..arrays import Array
 from . import wire
+from .address import Address
 from .clock import ClockOffset
 from .connection import NoDaemonError, RefusedByDaemon
+from .key import Key
 from .resending import END_OF_RUN, ResendingConnection, ScannerError
 
 __all__ = ["NoDaemonError", "Onset", "OpenRun", "RefusedByDaemon", "ScannerClient", "ScannerError"]
@@ -53,8 +56,9 @@ class ScannerClient:
 
     Parameters
     ----------
-    host : a name or address, or both with the port as `tcp://host:port`
+    host : a name or address, or with the port as `host:port` or `tcp://host:port`
     port : the daemon's ingest port, if `host` does not name it
+    key : a key or the path of its file, for a daemon that requires keys
     timeout_s : how long an answer may take before the message is sent again
     give_up_s : how long the daemon may be silent in a run before `NoDaemonError` is raised; at the first `open_run` the
         limit is twice `timeout_s`
@@ -62,25 +66,31 @@ class ScannerClient:
 
     Raises
     ------
-    ScannerError
-        `host` begins with `tcp://` and names no port.
+    AddressError, KeyFileError
     """
 
     def __init__(
-        self, host: str = "127.0.0.1", port: int = 5560, *, timeout_s: float = 3, give_up_s: float = 60, window: int = 8
+        self,
+        host: str = "127.0.0.1",
+        port: int = 5560,
+        key: Key | Path | str | None = None,
+        *,
+        timeout_s: float = 3,
+        give_up_s: float = 60,
+        window: int = 8,
     ) -> None:
         self.window = window
-        self._connection = ResendingConnection(*_address(host, port), timeout_s, give_up_s)
+        self._connection = ResendingConnection(Address.parse(host, port, key), timeout_s, give_up_s)
 
     @property
     def host(self) -> str:
         """The daemon's host."""
-        return self._connection.host
+        return self._connection.address.host
 
     @property
     def port(self) -> int:
         """The daemon's ingest port."""
-        return self._connection.port
+        return self._connection.address.port
 
     @property
     def clock_offset(self) -> ClockOffset | None:
@@ -286,12 +296,3 @@ class OpenRun:
         RefusedByDaemon, NoDaemonError, ScannerError
         """
         return self._client.end_run(self.next_index if n_volumes is None else n_volumes)
-
-
-def _address(host: str, port: int) -> tuple[str, int]:
-    if not host.startswith("tcp://"):
-        return host, port
-    name, _, number = host.removeprefix("tcp://").rpartition(":")
-    if not name or not number.isdigit():
-        raise ScannerError(f"{host!r} is no address; give tcp://HOST:PORT, as the daemon's serve.json has it")
-    return name.strip("[]"), int(number)

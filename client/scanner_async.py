@@ -11,9 +11,11 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from . import wire
+from .key import Key
 from .scanner import Onset, OpenRun, ScannerClient
 
 Result = TypeVar("Result")
@@ -25,9 +27,11 @@ class AsyncScannerClient:
     `ScannerClient` describes the parameters and errors. Cancelling a task that awaits a call does not cancel the call.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 5560, **options: Any) -> None:
+    def __init__(
+        self, host: str = "127.0.0.1", port: int = 5560, key: Key | Path | str | None = None, **options: Any
+    ) -> None:
         self._thread = ThreadPoolExecutor(1, "scanner")
-        self._client = ScannerClient(host, port, **options)
+        self._client = ScannerClient(host, port, key, **options)
 
     async def grid(self) -> wire.Grid:
         """Ask for the grid on which the daemon takes volumes."""

@@ -5,15 +5,21 @@ import logging
 import time
 from collections import deque
 from collections.abc import Collection, Iterator
-from typing import Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import zmq
 import zmq.asyncio
 
 from . import wire
+from .address import Address
 from .connection import connect
 from .control import ControlClient
+from .key import Key
 from .sequence import Published, PublishedSequence, Received
+
+if TYPE_CHECKING:
+    from .endpoints import Endpoints
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +52,7 @@ class DecodeSubscriber:
     Parameters
     ----------
     host, decodes_port, control_port : the daemon's sockets
+    key : a key or the path of its file, for a daemon that requires keys
     from_seq : the first message wanted; None begins with the next message
     history : how many earlier messages are wanted too, if `from_seq` is None
     stages : deliver only decodes of these stages, skipped volumes, gaps and heartbeats; None delivers every stage
@@ -59,16 +66,18 @@ class DecodeSubscriber:
         decodes_port: int = 5561,
         control_port: int = 5562,
         *,
+        key: Key | Path | str | None = None,
         from_seq: int | None = None,
         history: int = 0,
         stages: Collection[wire.Stage] | None = None,
         newest_only: bool = False,
     ) -> None:
+        decodes = Address.parse(host, decodes_port, key)
         self._context = zmq.Context()
-        self._socket = connect(self._context, zmq.SUB, host, decodes_port)
+        self._socket = connect(self._context, zmq.SUB, decodes)
         self._socket.setsockopt(zmq.SUBSCRIBE, wire.MAGIC)
-        self._async_socket: Any = None
-        self._control = ControlClient(host, control_port)
+        self._poller: zmq.asyncio.Poller | None = None
+        self._control = ControlClient(decodes.host, control_port, decodes.key)
         self._sequence = PublishedSequence(self._control, from_seq, history)
         self._stages, self._newest_only = stages, newest_only
         self._pending: deque[Received] = deque()
@@ -84,8 +93,20 @@ class DecodeSubscriber:
         """How many messages the daemon no longer had when they were fetched."""
         return self._sequence.n_lost
 
+    @classmethod
+    def at(cls, where: "Endpoints", **options: Any) -> Self:
+        """Return a subscriber of the daemon with these endpoints."""
+        host, decodes_port, key = where.address("decodes")
+        return cls(host, decodes_port, where.address("control").port, key=key, **options)
+
     def receive(self, timeout_s: float | None = None) -> Received | None:
-        """Return the next message; None if none comes within `timeout_s` seconds. Without a limit, wait for ever."""
+        """Return the next message; None if none comes within `timeout_s` seconds. Without a limit, wait for ever.
+
+        Raises
+        ------
+        RefusedByDaemon
+            The daemon refused the key or wants one.
+        """
         deadline = _deadline(timeout_s)
         while not self._has_pending():
             if self._waiting is not None:
@@ -101,16 +122,21 @@ class DecodeSubscriber:
 
     async def receive_async(self, timeout_s: float | None = None) -> Received | None:
         """Return the next message as `receive` does, without blocking the event loop."""
-        if self._async_socket is None:
-            self._async_socket = zmq.asyncio.Socket.shadow(self._socket)
+        assert self._socket.handshakes is not None
+        if self._poller is None:
+            self._poller = zmq.asyncio.Poller()
+            self._poller.register(self._socket, zmq.POLLIN)
+            self._poller.register(self._socket.handshakes, zmq.POLLIN)
         deadline = _deadline(timeout_s)
         await self._finish_taking()
         while not self._has_pending():
             if self._waiting is not None:
                 await asyncio.sleep(_retry_s(deadline))
                 await self._take_async(self._waiting)
-            elif not await self._async_socket.poll(_milliseconds_to(deadline)):
+            elif not await self._poller.poll(_milliseconds_to(deadline)):
                 return None
+            elif not self._socket.poll(0):
+                continue
             elif (received := self._read()) is not None:
                 await self._take_async(received)
             if self._waiting is not None and _is_past(deadline):

@@ -27,7 +27,7 @@ def use_weights(where: Endpoints, weights: Path, candidates: Path, wait_s: float
     deadline_s = time.monotonic() + wait_s
     with (
         ControlClient(*where.address("control"), timeout_s=ANSWER_S) as control,
-        DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
+        DecodeSubscriber.at(where) as subscriber,
     ):
         while True:
             try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .options import SECONDS, FiniteRange, config_of, config_options, pair_options
+from .options import SECONDS, FiniteRange, config_of, config_options, key_option, pair_options
 
 
 @click.command()
@@ -27,7 +27,8 @@ from .options import SECONDS, FiniteRange, config_of, config_options, pair_optio
     show_default=True,
     help="Seconds that a volume waits for its motion.",
 )
-@click.option("--to", "address", help="tcp://HOST:PORT of the daemon's ingest socket.")
+@click.option("--to", "address", help="HOST[:PORT] of the daemon's ingest socket.")
+@key_option
 @click.option("--session", help="Name of the session; today's date by default.")
 @click.option("--run", help="Runs are RUN-1, RUN-2, …; RUN is the time of the start by default.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
@@ -41,6 +42,7 @@ def bridge(
     host: str,
     port: int | None,
     address: str | None,
+    key: Path | None,
     **options: Any,
 ) -> None:
     """Receive volumes in place of PEER's analysis program, until Ctrl-C."""
@@ -53,7 +55,7 @@ def bridge(
     from ..client.bridges.pyneal import PORT as PYNEAL_PORT
     from ..client.bridges.pyneal import serve_pyneal
     from ..client.bridges.runs import BridgeRuns
-    from ..client.endpoints import endpoints
+    from ..client.endpoints import ingest_address
     from ..client.scanner import ScannerClient
     from ..client.sending.run_feed import RunPlan
     from ..client.sending.send import candidate
@@ -69,7 +71,7 @@ def bridge(
         right=options["right"] and candidate(options["right"]),
         foil=options["foil"] and candidate(options["foil"]),
     )
-    with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
+    with ScannerClient(*ingest_address(config_of(config_path, data, paths={"key": key}), address)) as client:
         runs = BridgeRuns(client, plan, say)
         if peer == "pyneal":
             asyncio.run(serve_pyneal(runs, host, PYNEAL_PORT if port is None else port))

@@ -5,11 +5,21 @@ from typing import Any
 
 import click
 
-from .options import READABLE, config_of, config_options, fit_options, ldm_option, model_paths, shown_options
+from .options import (
+    READABLE,
+    config_of,
+    config_options,
+    fit_options,
+    key_option,
+    ldm_option,
+    model_paths,
+    shown_options,
+)
 
 
 @click.command()
 @config_options
+@key_option
 @ldm_option
 @click.option(
     "--session",
@@ -20,7 +30,9 @@ from .options import READABLE, config_of, config_options, fit_options, ldm_optio
 )
 @shown_options
 @fit_options
-def calibrate(config_path: Path | None, data: Path | None, earlier: tuple[Path, ...], **options: Any) -> None:
+def calibrate(
+    config_path: Path | None, data: Path | None, key: Path | None, earlier: tuple[Path, ...], **options: Any
+) -> None:
     """Fit after each run that ends, until Ctrl-C; print the weights' paths and scores.
 
     The monitor shows the scores too.
@@ -33,13 +45,13 @@ def calibrate(config_path: Path | None, data: Path | None, earlier: tuple[Path, 
     if options["stimuli"] is None:
         raise click.UsageError("give the folder of the pictures that are shown with --stimuli")
     overrides = {"folds": options["folds"], "profile": options["profile"]}
-    config = config_of(config_path, data, paths=model_paths(options), fit=overrides)
+    config = config_of(config_path, data, paths={**model_paths(options), "key": key}, fit=overrides)
     config = with_regions(config, options["z_rois"], options["c_rois"])
     shown = ShownPictures(options["stimuli"], options["captions"], options["captioner"])
     where = endpoints(config)
     with (
         ControlClient(*where.address("control")) as control,
-        DecodeSubscriber(*where.address("decodes"), where.address("control")[1]) as subscriber,
+        DecodeSubscriber.at(where) as subscriber,
     ):
         click.echo("waiting for runs to end; each is fitted then", err=True)
         follow_calibration(SessionFit(config, shown), earlier, control, subscriber, click.echo)

@@ -12,6 +12,7 @@ from .options import (
     config_of,
     config_options,
     json_option,
+    key_option,
     nsd_option,
     serve_options,
     serve_settings,
@@ -44,6 +45,7 @@ def serve(
 
 @click.command()
 @config_options
+@key_option
 @click.argument("weights", type=READABLE)
 @click.option("--candidates", type=READABLE, help="Candidate pictures; by default, the file beside the weights.")
 @click.option(
@@ -54,19 +56,28 @@ def serve(
     show_default=True,
     help="Seconds to wait until earlier runs are decoded and the decoder is warmed up.",
 )
-def use(config_path: Path | None, data: Path | None, weights: Path, candidates: Path | None, wait_s: float) -> None:
+def use(
+    config_path: Path | None,
+    data: Path | None,
+    key: Path | None,
+    weights: Path,
+    candidates: Path | None,
+    wait_s: float,
+) -> None:
     """Decode with other weights from the next run on, without a restart of the daemon."""
     from ..client.endpoints import endpoints
     from ..client.use import use_weights
     from ..config import candidates_beside
 
     candidates = candidates or candidates_beside(weights)
-    status = use_weights(endpoints(config_of(config_path, data)), weights.resolve(), candidates.resolve(), wait_s)
+    where = endpoints(config_of(config_path, data, paths={"key": key}))
+    status = use_weights(where, weights.resolve(), candidates.resolve(), wait_s)
     click.echo(f"weights {status.weights} in use")
 
 
 @click.command()
 @config_options
+@key_option
 @subject_option
 @nsd_option
 @click.option("--session", type=click.IntRange(1), help="NSD session; all sessions by default.")
@@ -91,6 +102,7 @@ def use(config_path: Path | None, data: Path | None, weights: Path, candidates: 
 def replay(
     config_path: Path | None,
     data: Path | None,
+    key: Path | None,
     subject: int,
     nsd: Path | None,
     kind: Any,
@@ -108,7 +120,7 @@ def replay(
     from ..client.replays.plan import ReplayPlan
     from ..offline.data_sets import ensure_tree
 
-    config = config_of(config_path, data, paths={"nsd": nsd})
+    config = config_of(config_path, data, paths={"nsd": nsd, "key": key})
     plan = ReplayPlan(
         subject,
         kind=kind,
@@ -143,33 +155,35 @@ def _print_summary(summary: "ReplaySummary", as_json: bool) -> None:
 
 @click.command()
 @config_options
+@key_option
 @click.option("--plain", is_flag=True, help="Print one line per decode, for pipes and logs.")
-def monitor(config_path: Path | None, data: Path | None, plain: bool) -> None:
+def monitor(config_path: Path | None, data: Path | None, key: Path | None, plain: bool) -> None:
     """Watch the decodes."""
     from ..client.endpoints import endpoints
     from ..tui.app import run_monitor
 
-    where = endpoints(config_of(config_path, data))
-    raise SystemExit(run_monitor(where.decodes, where.control, plain))
+    raise SystemExit(run_monitor(endpoints(config_of(config_path, data, paths={"key": key})), plain))
 
 
 @click.command()
 @config_options
+@key_option
 @json_option
-def status(config_path: Path | None, data: Path | None, as_json: bool) -> None:
+def status(config_path: Path | None, data: Path | None, key: Path | None, as_json: bool) -> None:
     """Print the daemon's state; `ready` means that the decoder is warmed up."""
     import msgspec
 
     from ..client.control import ControlClient
     from ..client.endpoints import endpoints
 
-    with ControlClient(*endpoints(config_of(config_path, data)).address("control")) as control:
+    where = endpoints(config_of(config_path, data, paths={"key": key}))
+    with ControlClient(*where.address("control")) as control:
         answer = msgspec.to_builtins(control.status())
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(answer)))
         return
-    for key, value in answer.items():
-        if key != "type":
+    for field, value in answer.items():
+        if field != "type":
             # The number of volumes is null if the journal cannot be read.
-            nothing = "unknown" if key.startswith("n_") else "-"
-            click.echo(f"{key:18} {nothing if value in (None, '') else value}")
+            nothing = "unknown" if field.startswith("n_") else "-"
+            click.echo(f"{field:18} {nothing if value in (None, '') else value}")

@@ -48,6 +48,9 @@ lora_option = click.option("--lora", type=FILE, help="LoRA of the model's denois
 tiny_decoder_option = click.option(
     "--tiny-decoder", type=FOLDER, help="Small decoder of the model's latents (such as TAESD) for the live presets."
 )
+key_option = click.option(
+    "--key", type=FILE, help="Key file for the daemon, made by `braind keys add`; found by itself on its machine."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -162,6 +165,9 @@ def serve_options(command: Command) -> Command:
         click.option("--control-port", type=int, help="Port for status, history and shutdown."),
         click.option("--decodes-port", type=int, help="Port for viewers."),
         click.option("--ingest-port", type=int, help="Port for volumes; 0 takes any free port."),
+        click.option(
+            "--keys", type=click.Choice(["off", "required"]), help="required: only programs with a key may connect."
+        ),
         click.option("--host", help="Address to bind."),
         click.option(
             "--mask",
@@ -202,7 +208,7 @@ def serve_settings(
     from ..offline.from_settings import pipeline_settings, refining_preset_of
 
     weights_path, candidates_path = options.pop("weights_path"), options.pop("candidates_path")
-    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes", "durability")
+    serving = ("host", "keys", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes", "durability")
     serve = {name: options.pop(name) for name in serving}
     config = config_of(config_path, data, paths=model_paths(options), decode=options, serve=serve)
     decoder = DecoderSettings(

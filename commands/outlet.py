@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from .options import config_of, config_options
+from .options import config_of, config_options, key_option
 
 
 @click.group()
@@ -15,8 +15,9 @@ def outlet() -> None:
 
 @outlet.command()
 @config_options
+@key_option
 @click.argument("address", metavar="HOST:PORT")
-def udp(config_path: Path | None, data: Path | None, address: str) -> None:
+def udp(config_path: Path | None, data: Path | None, key: Path | None, address: str) -> None:
     """Send one line of text per decode to HOST:PORT (docs/feedback.md lists the fields)."""
     from ..client.endpoints import endpoints
     from ..client.outlets.scores import follow_scores
@@ -24,18 +25,19 @@ def udp(config_path: Path | None, data: Path | None, address: str) -> None:
     from ..client.stderr import say
 
     with closing(UdpOutlet(address, say)) as outlet:
-        follow_scores(endpoints(config_of(config_path, data)), outlet.give, say)
+        follow_scores(endpoints(config_of(config_path, data, paths={"key": key})), outlet.give, say)
 
 
 @outlet.command()
 @config_options
+@key_option
 @click.option("--name", default="braind", show_default=True, help="The stream's name.")
-def lsl(config_path: Path | None, data: Path | None, name: str) -> None:
+def lsl(config_path: Path | None, data: Path | None, key: Path | None, name: str) -> None:
     """Open a Lab Streaming Layer stream (needs pylsl: pip install 'braind[lsl]')."""
     from ..client.endpoints import endpoints
     from ..client.outlets.lsl import LslOutlet
     from ..client.outlets.scores import follow_scores
     from ..client.stderr import say
 
-    where = endpoints(config_of(config_path, data))
+    where = endpoints(config_of(config_path, data, paths={"key": key}))
     follow_scores(where, LslOutlet(name, where).give, say)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..errors import ExitCode
-from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_options, pair_options
+from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_options, key_option, pair_options
 
 
 @click.command()
@@ -14,7 +14,8 @@ from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_o
 @click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, Siemens, Philips or GE DICOM.")
 @click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds.")
-@click.option("--to", "address", help="tcp://HOST:PORT of the daemon's ingest socket.")
+@click.option("--to", "address", help="HOST[:PORT] of the daemon's ingest socket.")
+@key_option
 @click.option("--session", help="Name of the session; today's date by default.")
 @click.option("--run", help="Name of the run; the same name resumes an interrupted run.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
@@ -46,6 +47,7 @@ def send(
     nifti: Path | None,
     watch: Path | None,
     address: str | None,
+    key: Path | None,
     session: str | None,
     run: str | None,
     **options: Any,
@@ -53,7 +55,7 @@ def send(
     """Send a NIfTI file, or the new files of a folder, to the daemon."""
     import time
 
-    from ..client.endpoints import endpoints
+    from ..client.endpoints import ingest_address
     from ..client.scanner import ScannerClient
     from ..client.sending.folder_watch import FolderWatch
     from ..client.sending.run_feed import RunPlan
@@ -77,7 +79,7 @@ def send(
     onsets = []
     if options["events"]:
         onsets = read_onsets(options["events"], options["trigger_at_s"] or 0.0, options["stimuli"])
-    with ScannerClient(address or endpoints(config_of(config_path, data)).ingest) as client:
+    with ScannerClient(*ingest_address(config_of(config_path, data, paths={"key": key}), address)) as client:
         if nifti:
             pace_s = None if options["flat_out"] else plan.tr_s or 1.0
             n_acked, n_refused = send_file(nifti, client, plan, say, onsets, pace_s=pace_s), 0

@@ -5,10 +5,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import zmq.asyncio
-
 from ..client import wire
 from ..errors import BraindError
+from .access.guard import Router
 from .checks import Refusal
 from .publish import frames, message_of
 from .sessions import Sessions
@@ -34,7 +33,7 @@ class Control:
 
     def __init__(
         self,
-        socket: zmq.asyncio.Socket,
+        socket: Router,
         sessions: Sessions,
         state: DaemonState,
         *,

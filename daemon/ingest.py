@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import zmq.asyncio
 
 from ..client import wire
 from ..client.wire import Ack, Clock, ClockRequest, EndRun, Event, Grid, GridRequest, Hello, Refused, Volume, Welcome
@@ -20,6 +19,7 @@ from ..models.weights import roi
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
 from . import checks, link
+from .access.guard import Router
 from .active_run import ActiveRun
 from .checks import Refusal
 from .journal.records import RunRecord
@@ -53,7 +53,7 @@ class Ingest:
 
     def __init__(
         self,
-        socket: zmq.asyncio.Socket,
+        socket: Router,
         sessions: Sessions,
         state: DaemonState,
         weights: Weights,

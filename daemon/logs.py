@@ -48,22 +48,22 @@ class Outage:
 
 
 class Throttle:
-    """Logs at most one warning in `THROTTLE_S` seconds, and with it the number of warnings that it left out."""
+    """Logs at most one warning in `every_s` seconds, and with it the number of warnings that it left out."""
 
-    def __init__(self, logger: logging.Logger) -> None:
-        self._logger = logger
+    def __init__(self, logger: logging.Logger, every_s: float = THROTTLE_S) -> None:
+        self._logger, self._every_s = logger, every_s
         self._logged_s = -math.inf
         self._n_left_out = 0
 
-    def warn(self, sentence: str) -> None:
-        """Log the sentence, or count it as left out."""
+    def warn(self, sentence: str, **fields: str) -> None:
+        """Log the sentence with these fields, or count it as left out."""
         now_s = time.monotonic()
-        if now_s - self._logged_s < THROTTLE_S:
+        if now_s - self._logged_s < self._every_s:
             self._n_left_out += 1
             return
         left_out = f" ({self._n_left_out} like it before)" if self._n_left_out else ""
         self._logged_s, self._n_left_out = now_s, 0
-        self._logger.warning("%s%s", sentence, left_out)
+        self._logger.warning("%s%s", sentence, left_out, extra={"fields": fields})
 
 
 def configure_logging() -> None:

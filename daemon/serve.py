@@ -19,7 +19,9 @@ from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.candidates import Candidates
 from ..models.weights.weights import Weights
 from . import link
-from .access import check_loopback, lock_data_path
+from .access.authentication import authentication_of
+from .access.lock import lock_data_path
+from .access.loopback import numeric_host
 from .checks import check_idle, check_same_grid
 from .control import Control
 from .crashes import count_crash
@@ -50,11 +52,11 @@ def serve(config: Config, start: Start) -> int:
     Raises
     ------
     BraindError
-        If the daemon cannot start: the address is not loopback, a port is in use, the data folder is in use or not
-        writable, or weights, candidates or LDM are missing or do not fit each other.
+        If the daemon cannot start: the address is not loopback, the keys cannot be read, a port is in use, the data
+        folder is in use or not writable, or weights, candidates or LDM are missing or do not fit each other.
     """
     configure_logging()
-    check_loopback(config.serve.host)
+    numeric_host(config.serve)  # an address that is refused is refused before files are read
     in_use = WeightsInUse(config, start)
     weights, decoder = in_use.choose()
     try:
@@ -94,6 +96,7 @@ class Daemon:
             self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
         )
         self._state.last_seq = self._sessions.last_seq()
+        self._authentication = authentication_of(config, self._state.refused_keys)
         self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
             self._setup, self._on_line, self._on_death,
@@ -113,7 +116,7 @@ class Daemon:
         """
         self._resume()
         candidates = self._candidates()
-        sockets = bind_sockets(self._config.serve, self._weights.card.shape)
+        sockets = bind_sockets(self._config.serve, self._weights.card.shape, self._authentication)
         write_endpoints(self._config, sockets.endpoints)
         control = self._connect(sockets, candidates)
         self._handle_signals()
@@ -132,6 +135,8 @@ class Daemon:
             asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
             asyncio.create_task(self._service.beat(self._state.words), name="systemd"),
         ]
+        if self._authentication:
+            tasks.append(asyncio.create_task(self._authentication.serve(sockets.endpoints.decodes), name="keys"))
         ended: set[asyncio.Task] = set()
         try:
             ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

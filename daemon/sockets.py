@@ -1,16 +1,19 @@
 """The daemon's three sockets and their limits."""
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 import zmq
 import zmq.asyncio
 
+from ..client.address import Address
 from ..client.endpoints import Endpoints
 from ..config import ServeConfig
 from ..errors import BraindError
+from .access.authentication import Authentication
+from .access.guard import Router
+from .access.loopback import numeric_host
 
 OLDEST_LIBZMQ = (4, 3, 5)  # bytes from a stranger can exploit older versions (CVE-2019-13132, CVE-2020-15166)
 LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
@@ -35,9 +38,9 @@ class Sockets:
     """The bound sockets: ingest and control are ROUTERs, decodes is an XPUB. `endpoints` holds their addresses."""
 
     context: zmq.asyncio.Context
-    ingest: zmq.asyncio.Socket
+    ingest: Router
     decodes: zmq.asyncio.Socket
-    control: zmq.asyncio.Socket
+    control: Router
     endpoints: Endpoints
 
     def close(self) -> None:
@@ -45,8 +48,10 @@ class Sockets:
         self.context.destroy(linger=LINGER_MS)
 
 
-def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
-    """Bind the sockets of `[serve]`; port 0 takes any free port.
+def bind_sockets(
+    serve: ServeConfig, shape: tuple[int, int, int], authentication: Authentication | None = None
+) -> Sockets:
+    """Bind the sockets of `[serve]`; port 0 takes any free port. With `authentication`, each requires a key.
 
     Raises
     ------
@@ -57,13 +62,25 @@ def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
         raise SocketError(f"libzmq {zmq.zmq_version()} is too old, 4.3.5 is needed: pip install -U pyzmq")
     context = zmq.asyncio.Context()
     try:
-        ingest, ingest_at = _bind(context, zmq.ROUTER, serve.host, serve.ingest_port, "ingest", _largest_frame(shape))
-        decodes, decodes_at = _bind(context, zmq.XPUB, serve.host, serve.decodes_port, "decodes", 4096)
-        control, control_at = _bind(context, zmq.ROUTER, serve.host, serve.control_port, "control", 64 * 1024)
-    except SocketError:
+        ingest = _socket(context, zmq.ROUTER, _largest_frame(shape))
+        decodes = _socket(context, zmq.XPUB, 4096)
+        control = _socket(context, zmq.ROUTER, 64 * 1024)
+        if authentication:
+            for name, socket in (("ingest", ingest), ("decodes", decodes), ("control", control)):
+                authentication.protect(context, socket, name)
+        host = numeric_host(serve)
+        endpoints = Endpoints(
+            ingest=_bind(ingest, Address(host, serve.ingest_port), "ingest"),
+            decodes=_bind(decodes, Address(host, serve.decodes_port), "decodes"),
+            control=_bind(control, Address(host, serve.control_port), "control"),
+            pid=os.getpid(),
+            key=str(authentication.keyring.owner_path) if authentication else "",
+        )
+    except BraindError:
         context.destroy(linger=0)
         raise
-    endpoints = Endpoints(ingest=ingest_at, decodes=decodes_at, control=control_at, pid=os.getpid())
+    if authentication:
+        return Sockets(context, authentication.guard("ingest"), decodes, authentication.guard("control"), endpoints)
     return Sockets(context, ingest, decodes, control, endpoints)
 
 
@@ -72,9 +89,7 @@ def _largest_frame(shape: tuple[int, int, int]) -> int:
     return 4 * int(np.prod(shape)) * np.dtype(np.float64).itemsize + LARGEST_PICTURE_BYTES
 
 
-def _bind(
-    context: zmq.asyncio.Context, kind: int, host: str, port: int, name: str, largest_frame: int
-) -> tuple[zmq.asyncio.Socket, str]:
+def _socket(context: zmq.asyncio.Context, kind: int, largest_frame: int) -> zmq.asyncio.Socket:
     socket = context.socket(kind)
     socket.linger = LINGER_MS
     socket.setsockopt(zmq.MAXMSGSIZE, largest_frame)
@@ -84,21 +99,22 @@ def _bind(
     socket.setsockopt(zmq.HEARTBEAT_TTL, SILENCE_MS)
     socket.rcvhwm = INGEST_QUEUE
     socket.sndhwm = VIEWER_QUEUE if kind == zmq.XPUB else REPLY_QUEUE
-    if ":" in host:
-        socket.setsockopt(zmq.IPV6, 1)
-        host = f"[{host}]"
+    return socket
+
+
+def _bind(socket: zmq.asyncio.Socket, address: Address, name: str) -> str:
+    """Bind a socket; return its address in ZeroMQ's form."""
+    socket.setsockopt(zmq.IPV6, int(address.is_v6))
     try:
-        socket.bind(f"tcp://{host}:{port or '*'}")
+        socket.bind(address.url)
     except zmq.ZMQError as error:
-        with suppress(zmq.ZMQError):
-            socket.close(linger=0)
         if error.errno == zmq.EADDRINUSE:
             why = "another program, perhaps another braind serve, is using it"
         else:
             why = str(error)
         raise SocketError(
-            f"port {port} on {host} cannot be bound ({why}); stop that program or set [serve] {name}_port to another",
+            f"port {address.port} on {address.host} cannot be bound ({why}); stop that program or set [serve] "
+            f"{name}_port to another",
             code="port_in_use" if error.errno == zmq.EADDRINUSE else "socket",
         ) from error
-    endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT)
-    return socket, endpoint
+    return socket.getsockopt_string(zmq.LAST_ENDPOINT)

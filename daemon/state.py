@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -40,6 +40,8 @@ class DaemonState:
         self.paused = False
         self.stopping = False
         self.n_refused = 0
+        self.refused_keys: Counter[str] = Counter()
+        """Refused connections and messages by reason; `access.audit` describes the reasons."""
         self.decoder_restarts = 0
         self.last_seq = 0
         self.calibration: Calibration | None = None

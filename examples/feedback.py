@@ -1,6 +1,6 @@
 """Show the decoded picture as soon as it is made, and the score before it: a neurofeedback display to start from.
 
-    python examples/feedback.py [--terminal] [--host HOST --decodes 5561 --control 5562]
+    python examples/feedback.py [--terminal] [--host HOST --decodes 5561 --control 5562 --key FILE]
 
 Run `braind serve`, then this, then whatever sends volumes. The score is right minus foil, where the sender names two
 pictures (`right` and `foil` of docs/protocol.md); else the most similar picture is named. A window is opened where
@@ -25,6 +25,7 @@ parser = argparse.ArgumentParser()
 parser.add_argument("--host", default="127.0.0.1")
 parser.add_argument("--decodes", type=int, default=5561)
 parser.add_argument("--control", type=int, default=5562)
+parser.add_argument("--key", help="key file, for a daemon that requires keys")
 parser.add_argument("--terminal", action="store_true", help="draw in the terminal, even if a window could be opened")
 parser.add_argument("--pictures", type=int, help="end after so many")
 options = parser.parse_args()
@@ -77,7 +78,12 @@ window = open_window()
 draw = window.draw if window else draw_in_terminal
 n_drawn, is_heard = 0, False
 with DecodeSubscriber(
-    options.host, options.decodes, options.control, stages=("scores", "xzc"), newest_only=True
+    options.host,
+    options.decodes,
+    options.control,
+    key=options.key,
+    stages=("scores", "xzc"),
+    newest_only=True,
 ) as subscriber:
     print("waiting for the daemon", flush=True)
     while options.pictures is None or n_drawn < options.pictures:

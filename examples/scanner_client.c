@@ -1,7 +1,9 @@
 /* Streams a run of made-up volumes to braind and survives a restart of the daemon in the middle.
 
    cc -O2 -o scanner_client scanner_client.c -lzmq
-   ./scanner_client tcp://127.0.0.1:5560 SESSION RUN N_VOLUMES SECONDS_BETWEEN SUBJECT X Y Z AFFINE(12 numbers)
+   ./scanner_client tcp://127.0.0.1:5560 SESSION RUN N_VOLUMES SECONDS_BETWEEN SUBJECT X Y Z AFFINE(12 numbers) [KEY]
+
+   KEY is a key file of `braind keys add`, for a daemon that requires keys.
 
    docs/protocol.md explains every message. */
 #include <stdint.h>
@@ -16,6 +18,7 @@ enum { TIMEOUT_MS = 2000, TRIES = 30, HEADER = 65536 };
 static void *context, *sock;
 static const char *address;
 static char hello[HEADER], answer[HEADER];
+static char key[1024]; /* the key file's JSON; empty without one */
 
 /* CRC-32 as zlib, PNG and Ethernet have it. */
 static uint32_t crc32(const unsigned char *bytes, size_t n) {
@@ -25,6 +28,25 @@ static uint32_t crc32(const unsigned char *bytes, size_t n) {
         for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
     }
     return ~crc;
+}
+
+/* Give the key file's field, a CURVE key of 40 characters, to the socket. */
+static void set_key(int option, const char *field) {
+    char text[41] = "", *found = strstr(key, field);
+    if (found) snprintf(text, sizeof text, "%s", found + strlen(field));
+    if (zmq_setsockopt(sock, option, text, sizeof text) != 0) {
+        fprintf(stderr, "the key file has no key after %s\n", field);
+        exit(2);
+    }
+}
+
+static void read_key(const char *path) {
+    FILE *file = fopen(path, "r");
+    if (!file || !fread(key, 1, sizeof key - 1, file)) {
+        perror(path);
+        exit(2);
+    }
+    fclose(file);
 }
 
 static void reconnect(void) {
@@ -37,6 +59,11 @@ static void reconnect(void) {
     zmq_setsockopt(sock, ZMQ_HEARTBEAT_TIMEOUT, &gone, sizeof gone);
     zmq_setsockopt(sock, ZMQ_SNDTIMEO, &(int){TIMEOUT_MS}, sizeof(int));
     zmq_setsockopt(sock, ZMQ_RCVTIMEO, &(int){TIMEOUT_MS}, sizeof(int));
+    if (*key) {
+        set_key(ZMQ_CURVE_SERVERKEY, "\"server\":\"");
+        set_key(ZMQ_CURVE_PUBLICKEY, "\"public\":\"");
+        set_key(ZMQ_CURVE_SECRETKEY, "\"secret\":\"");
+    }
     if (zmq_connect(sock, address) != 0) {
         fprintf(stderr, "%s: %s\n", address, zmq_strerror(zmq_errno()));
         exit(2);
@@ -79,7 +106,7 @@ static long open_run(void) {
         }
         usleep(200000);
     }
-    fprintf(stderr, "no daemon answers at %s\n", address);
+    fprintf(stderr, "no daemon answers at %s, or it refuses the key\n", address);
     exit(3);
 }
 
@@ -106,10 +133,12 @@ static void make_volume(int16_t *voxels, long n, long index) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 22) {
-        fprintf(stderr, "usage: %s ADDRESS SESSION RUN N_VOLUMES SECONDS SUBJECT X Y Z AFFINE(12 numbers)\n", argv[0]);
+    if (argc != 22 && argc != 23) {
+        fprintf(stderr, "usage: %s ADDRESS SESSION RUN N_VOLUMES SECONDS SUBJECT X Y Z AFFINE(12 numbers) [KEY]\n",
+                argv[0]);
         return 2;
     }
+    if (argc == 23) read_key(argv[22]);
     address = argv[1];
     const char *session = argv[2], *run = argv[3];
     long n_volumes = atol(argv[4]), shape[3] = {atol(argv[7]), atol(argv[8]), atol(argv[9])};

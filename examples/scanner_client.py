@@ -1,6 +1,6 @@
 """Send volumes to `braind serve` as a scanner would, and hear what is decoded from them.
 
-    python examples/scanner_client.py BETAS.nii.gz [--host HOST --ingest 5560 --decodes 5561 --control 5562]
+    python examples/scanner_client.py BETAS.nii.gz [--host HOST --ingest 5560 --decodes 5561 --control 5562 --key FILE]
 
 BETAS is a 4-D NIfTI file whose volumes are single-trial betas, in % signal change, on the grid of the served weights.
 This needs braind.client only: it runs on a scanner's console, without torch.
@@ -23,6 +23,7 @@ parser.add_argument("--host", default="127.0.0.1")
 parser.add_argument("--ingest", type=int, default=5560)
 parser.add_argument("--decodes", type=int, default=5561)
 parser.add_argument("--control", type=int, default=5562)
+parser.add_argument("--key", type=Path, help="key file, for a daemon that requires keys")
 parser.add_argument("--pictures", type=Path, default=Path("pictures"), help="folder for the decoded pictures")
 options = parser.parse_args()
 
@@ -45,8 +46,8 @@ hello = Hello(
 
 # %% Send, and listen
 with (
-    DecodeSubscriber(options.host, options.decodes, options.control, history=0) as subscriber,
-    ScannerClient(options.host, options.ingest) as client,
+    DecodeSubscriber(options.host, options.decodes, options.control, key=options.key, history=0) as subscriber,
+    ScannerClient(options.host, options.ingest, options.key) as client,
 ):
     subscriber.receive(timeout_s=10)  # a heartbeat: from here on nothing published is missed
     welcome = client.open_run(hello)

@@ -11,12 +11,14 @@ from textual.screen import Screen
 from textual.widgets import Footer
 from textual.worker import get_current_worker
 
+from ..client.connection import RefusedByDaemon
+from ..client.endpoints import SOCKETS, Endpoints
 from ..client.wire import Heartbeat, Skipped
-from ..errors import BraindError
+from ..errors import BraindError, ExitCode
 from .connection import Connection
 from .decode_view import DecodeView
 from .dialogs import ConfirmPause, Help
-from .feed import Notice, Stage, follow, host_and_port, set_paused
+from .feed import Notice, Stage, follow, set_paused
 from .latency import Latency
 from .messages import (
     ControlAnswered,
@@ -56,10 +58,9 @@ class Monitor(App[None]):
         Binding("q", "quit", "Quit", id="monitor.quit", tooltip="Leave the monitor; the daemon goes on"),
     ]
 
-    def __init__(self, decodes_endpoint: str, control_endpoint: str) -> None:
+    def __init__(self, where: Endpoints) -> None:
         super().__init__()
-        self.decodes_endpoint = decodes_endpoint
-        self.control_endpoint = control_endpoint
+        self.where = where
         self.recent = RecentDecodes()
         self.held: DecodedVolume | None = None
         self.connection = Connection(opened_s=time.monotonic())
@@ -93,22 +94,24 @@ class Monitor(App[None]):
     @work(thread=True, group="feed", exclusive=True)
     def _follow_daemon(self) -> None:
         worker = get_current_worker()
-        stream = follow(self.decodes_endpoint, self.control_endpoint, lambda: worker.is_cancelled, N_HISTORY)
-        for heard in stream:
-            match heard:
-                case Stage(decode, picture):
-                    self.post_message(StageDecoded(decode, picture))
-                case Skipped():
-                    self.post_message(VolumeSkipped(heard))
-                case Heartbeat():
-                    self.post_message(DaemonHeard(heard))
-                case Notice(sentence):
-                    self.post_message(NoticeGiven(sentence))
+        try:
+            for heard in follow(self.where, lambda: worker.is_cancelled, N_HISTORY):
+                match heard:
+                    case Stage(decode, picture):
+                        self.post_message(StageDecoded(decode, picture))
+                    case Skipped():
+                        self.post_message(VolumeSkipped(heard))
+                    case Heartbeat():
+                        self.post_message(DaemonHeard(heard))
+                    case Notice(sentence):
+                        self.post_message(NoticeGiven(sentence))
+        except RefusedByDaemon as error:
+            self.call_from_thread(self.exit, return_code=ExitCode.USAGE, message=f"braind: {error}")
 
     @work(thread=True, group="control", exclusive=True)
     def _set_paused(self, paused: bool) -> None:
         try:
-            set_paused(self.control_endpoint, paused)
+            set_paused(self.where, paused)
         except BraindError as error:
             self.post_message(ControlAnswered(str(error), carried_out=False))
         else:
@@ -233,9 +236,9 @@ class Monitor(App[None]):
     def _hint(self, now_s: float) -> str:
         match self.connection.state(now_s):
             case "waiting" | "lost":
-                return f"waiting for a daemon at {self.decodes_endpoint}\nstart it with: braind serve"
+                return f"waiting for a daemon at {self.where.decodes}\nstart it with: braind serve"
             case "connecting":
-                return f"connecting to {self.decodes_endpoint}"
+                return f"connecting to {self.where.decodes}"
             case "starting":
                 return "the daemon is starting: it warms up before it takes volumes"
             case "recording":
@@ -246,16 +249,16 @@ class Monitor(App[None]):
                 return "no volume decoded yet\nsend some with: braind replay --subject 1"
 
 
-def run_monitor(decodes_endpoint: str, control_endpoint: str, plain: bool = False) -> int:
+def run_monitor(where: Endpoints, plain: bool = False) -> int:
     """Watch a daemon's decodes; return the exit status.
 
     `plain` writes one line per decode to stdout and draws nothing, for pipes and logs.
     """
     if plain:
-        return write_lines(decodes_endpoint, control_endpoint)
-    for endpoint in (decodes_endpoint, control_endpoint):
-        # A wrong address is reported on the command line, not on a screen that closes again.
-        host_and_port(endpoint)
-    monitor = Monitor(decodes_endpoint, control_endpoint)
+        return write_lines(where)
+    for socket in SOCKETS:
+        # A wrong address or key file is reported on the command line, not on a screen that closes again.
+        where.address(socket)
+    monitor = Monitor(where)
     monitor.run()
     return monitor.return_code or 0

@@ -8,23 +8,16 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from ..arrays import Array
 from ..client.control import ControlClient
+from ..client.endpoints import Endpoints
 from ..client.pictures import PictureError, read_picture
 from ..client.subscriber import DecodeSubscriber
 from ..client.wire import Decode, Gap, Heartbeat, Skipped
-from ..errors import BraindError
 from .pictures import KEPT_PX
 
 STOP_CHECK_S = 0.2
-
-
-class EndpointError(BraindError):
-    """The address is not tcp://HOST:PORT."""
-
-    code = "endpoint"
 
 
 @dataclass(frozen=True)
@@ -45,18 +38,19 @@ class Notice:
 Heard = Stage | Skipped | Heartbeat | Notice
 
 
-def follow(
-    decodes_endpoint: str, control_endpoint: str, is_stopped: Callable[[], bool], n_history: int = 0
-) -> Iterator[Heard]:
+def follow(where: Endpoints, is_stopped: Callable[[], bool], n_history: int = 0) -> Iterator[Heard]:
     """Yield the daemon's messages until `is_stopped`; the daemon may come, go and come again.
 
     The last `n_history` messages before the start are fetched and come first.
+
+    Raises
+    ------
+    RefusedByDaemon
+        The daemon refuses the key or wants one.
     """
-    host, decodes_port = host_and_port(decodes_endpoint)
-    _, control_port = host_and_port(control_endpoint)
     with (
         _warnings_of_subscriber() as sentences,
-        DecodeSubscriber(host, decodes_port, control_port, history=n_history) as subscriber,
+        DecodeSubscriber.at(where, history=n_history) as subscriber,
     ):
         while not is_stopped():
             received = subscriber.receive(timeout_s=STOP_CHECK_S)
@@ -71,7 +65,7 @@ def follow(
                     yield Notice(gap.sentence)
 
 
-def set_paused(control_endpoint: str, paused: bool) -> None:
+def set_paused(where: Endpoints, paused: bool) -> None:
     """Pause decoding or go on.
 
     Raises
@@ -79,26 +73,8 @@ def set_paused(control_endpoint: str, paused: bool) -> None:
     BraindError
         No daemon answers, or the daemon refuses.
     """
-    with ControlClient(*host_and_port(control_endpoint)) as control:
+    with ControlClient(*where.address("control")) as control:
         control.pause(paused)
-
-
-def host_and_port(endpoint: str) -> tuple[str, int]:
-    """Return the two parts of `tcp://host:port`.
-
-    Raises
-    ------
-    EndpointError
-        The endpoint does not have that form.
-    """
-    try:
-        parts = urlsplit(endpoint)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if host is None or port is None:
-        raise EndpointError(f"{endpoint!r} is no address; give tcp://HOST:PORT, such as tcp://127.0.0.1:5561")
-    return host, port
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
+from ..client.endpoints import Endpoints
 from ..client.wire import Heartbeat, Skipped
 from .feed import Notice, Stage, follow
 from .printable import printable
@@ -14,13 +15,13 @@ from .recent import DecodedVolume, RecentDecodes
 HEADER = ("run", "volume", "retrieved", "score", "latency_ms")
 
 
-def write_lines(decodes_endpoint: str, control_endpoint: str, is_stopped: Callable[[], bool] = lambda: False) -> int:
+def write_lines(where: Endpoints, is_stopped: Callable[[], bool] = lambda: False) -> int:
     """Write `HEADER`, then one tab-separated line per decode, until interrupted or stopped; return the exit status."""
     recent, is_stalled = RecentDecodes(), False
     try:
-        _write(sys.stderr, f"listening at {decodes_endpoint}")
+        _write(sys.stderr, f"listening at {where.decodes}")
         _write(sys.stdout, "\t".join(HEADER))
-        for heard in follow(decodes_endpoint, control_endpoint, is_stopped):
+        for heard in follow(where, is_stopped):
             match heard:
                 case Stage(decode, picture):
                     volume = recent.take_decode(decode, picture, time.monotonic())

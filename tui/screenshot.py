@@ -4,6 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
+from ..client.endpoints import Endpoints
 from ..errors import BraindError
 from .app import Monitor
 
@@ -15,8 +16,7 @@ class ScreenshotError(BraindError):
 
 
 def screenshot(
-    decodes_endpoint: str,
-    control_endpoint: str,
+    where: Endpoints,
     n_decodes: int,
     out_svg: Path,
     size: tuple[int, int] = (120, 36),
@@ -29,7 +29,7 @@ def screenshot(
     ScreenshotError
         Fewer volumes are decoded within `timeout_s` seconds.
     """
-    asyncio.run(_screenshot(Monitor(decodes_endpoint, control_endpoint), n_decodes, out_svg, size, timeout_s))
+    asyncio.run(_screenshot(Monitor(where), n_decodes, out_svg, size, timeout_s))
 
 
 async def _screenshot(monitor: Monitor, n_decodes: int, out_svg: Path, size: tuple[int, int], timeout_s: float) -> None:

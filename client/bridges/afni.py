@@ -2,6 +2,7 @@
 
 import asyncio
 
+from ..address import Address
 from .afni_motion import MotionValues, read_motion
 from .afni_stream import read_images
 from .runs import PEER_PATIENCE_S, BridgeRuns, Reader, Writer, announce, listen, port_of
@@ -59,7 +60,7 @@ async def serve_afni(
         await listen(receiver, host, motion_port, runs) as motion_server,
     ):
         ports = (port_of(server) for server in (control_server, image_server, motion_server))
-        announce("listening " + " ".join(f"tcp://{host}:{port}" for port in ports))
+        announce("listening " + " ".join(Address(host, port).url for port in ports))
         await asyncio.gather(
             control_server.serve_forever(), image_server.serve_forever(), motion_server.serve_forever()
         )

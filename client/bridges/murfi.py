@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..address import Address
 from ..sending.dicom_mosaic import untile
 from ..sending.incoming import Incoming
 from ..wire import Motion
@@ -53,7 +54,7 @@ async def serve_murfi(runs: BridgeRuns, host: str, port: int = PORT) -> None:
             await runs.take(incoming)
 
     async with await listen(talk, host, port, runs) as server:
-        announce(f"listening tcp://{host}:{port_of(server)}")
+        announce(f"listening {Address(host, port_of(server)).url}")
         await server.serve_forever()
 
 

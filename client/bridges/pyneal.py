@@ -11,6 +11,7 @@ import zmq
 import zmq.asyncio
 
 from ...errors import BraindError
+from ..address import Address
 from ..sending.incoming import Incoming, sendable
 from .runs import BridgeRuns, PeerError, announce
 
@@ -36,7 +37,7 @@ async def serve_pyneal(runs: BridgeRuns, host: str, port: int = PORT) -> None:
     try:
         while True:
             socket, port = await _bind(context, host, port, runs.largest_bytes)
-            announce(f"listening tcp://{host}:{port}")
+            announce(f"listening {Address(host, port).url}")
             try:
                 while True:
                     await _answer(socket, await socket.recv_multipart(), runs)
@@ -92,16 +93,16 @@ async def _bind(context: Any, host: str, port: int, largest_bytes: int) -> tuple
     socket = context.socket(zmq.PAIR)
     socket.setsockopt(zmq.MAXMSGSIZE, largest_bytes)
     socket.setsockopt(zmq.RCVHWM, 4)
+    wanted = Address(host, port)
+    socket.setsockopt(zmq.IPV6, int(wanted.is_v6))
     deadline = time.monotonic() + REBIND_S
     while True:
         try:
-            socket.bind(f"tcp://{host}:{port or '*'}")
-            return socket, int(socket.getsockopt(zmq.LAST_ENDPOINT).decode().rpartition(":")[2])
+            socket.bind(wanted.url)
+            return socket, Address.parse(socket.getsockopt_string(zmq.LAST_ENDPOINT)).port
         except zmq.ZMQError as error:
             # ZeroMQ closes the last peer's socket in another thread, a moment after the call.
             if error.errno != zmq.EADDRINUSE or time.monotonic() > deadline:
                 socket.close(linger=0)
-                raise PeerError(
-                    f"{host}:{port} cannot be bound ({error}); free it or give --port", code="in_use"
-                ) from error
+                raise PeerError(f"{wanted} cannot be bound ({error}); free it or give --port", code="in_use") from error
         await asyncio.sleep(0.05)

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from ...errors import BraindError
+from ..address import Address
 from ..connection import RefusedByDaemon
 from ..scanner import ScannerClient
 from ..sending.incoming import Incoming, IncomingError
@@ -123,7 +124,7 @@ async def listen(
         return await asyncio.start_server(serving(talk, runs), host, port, limit=2**16)
     except OSError as error:
         raise PeerError(
-            f"{host}:{port} cannot be listened at ({error.strerror}); free it or give --port", code="in_use"
+            f"{Address(host, port)} cannot be listened at ({error.strerror}); free it or give --port", code="in_use"
         ) from error
 
 

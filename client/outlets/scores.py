@@ -65,7 +65,7 @@ class ScoreSample:
 def follow_scores(where: Endpoints, send: Callable[[ScoreSample], None], say: Callable[[str], None]) -> None:
     """Call `send` with every decode's scores, for ever; call `say` when the daemon comes and goes."""
     is_heard: bool | None = None
-    with DecodeSubscriber(*where.address("decodes"), where.address("control")[1], stages=("scores",)) as subscriber:
+    with DecodeSubscriber.at(where, stages=("scores",)) as subscriber:
         while True:
             received = subscriber.receive(SILENCE_S)
             if is_heard != (received is not None):

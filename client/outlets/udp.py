@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 
+from ..address import Address, AddressError
 from .scores import OutletError, ScoreSample
 
 MISSING = "n/a"
@@ -24,12 +25,10 @@ class UdpOutlet:
     """
 
     def __init__(self, address: str, say: Callable[[str], None]) -> None:
-        host, _, port = address.rpartition(":")
         try:
-            if not host or not 0 < int(port) < 65536:
-                raise ValueError
-            found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
-        except ValueError:
+            host, port, _ = Address.parse(address)
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except AddressError:
             raise OutletError(f"{address!r} is no address; give HOST:PORT, such as 127.0.0.1:5005") from None
         except OSError as error:
             raise OutletError(f"{address}: {error.strerror}; give the stimulus computer's name or address") from error

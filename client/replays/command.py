@@ -51,9 +51,7 @@ def replay_subject(
             say(f"going on with the interrupted replay {session_id}; --fresh starts anew")
     with (
         ScannerClient(*where.address("ingest")) as client,
-        DecodeSubscriber(
-            *where.address("decodes"), where.address("control")[1], from_seq=status.last_seq + 1
-        ) as subscriber,
+        DecodeSubscriber.at(where, from_seq=status.last_seq + 1) as subscriber,
         progress_bar() as progress,
     ):
         summary = replay(

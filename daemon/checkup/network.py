@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import zmq
 
-from ...client.connection import NoDaemonError
+from ...client.connection import NoDaemonError, RefusedByDaemon
 from ...client.control import ControlClient
 from ...client.endpoints import SOCKETS, endpoints
 from ...client.wire import Status
 from ...config import Config, data_path
 from ...errors import ExitCode
-from ..access import check_loopback
+from ..access.loopback import numeric_host
 from ..sockets import OLDEST_LIBZMQ
 from .plan import CheckPlan
 from .report import Report
@@ -40,7 +40,7 @@ def daemon_of(config: Config) -> RunningDaemon | None:
     try:
         with ControlClient(*endpoints(config).address("control")) as control:
             status = control.status()
-    except NoDaemonError:
+    except (NoDaemonError, RefusedByDaemon):
         return RunningDaemon(None)
     return RunningDaemon(status)
 
@@ -54,7 +54,7 @@ def check_network(plan: CheckPlan, running: RunningDaemon | None, report: Report
     serve = plan.config.serve
     n_failed = 0
     with report.failing("address", ExitCode.PORTS):
-        check_loopback(serve.host)
+        numeric_host(serve)
     if running and running.status:
         where = endpoints(plan.config)
         used = ", ".join(str(where.address(name)[1]) for name in SOCKETS)

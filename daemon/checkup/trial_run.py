@@ -98,11 +98,10 @@ def _options(plan: CheckPlan) -> list[str]:
 def _send(where: Endpoints, plan: CheckPlan, weights: Weights, measured: Measured) -> None:
     card = weights.card
     kind = scan_kind(plan, weights)
-    host, decodes_port = where.address("decodes")
     with (
         ScannerClient(*where.address("ingest")) as client,
         ControlClient(*where.address("control")) as control,
-        DecodeSubscriber(host, decodes_port, where.address("control")[1], from_seq=1) as subscriber,
+        DecodeSubscriber.at(where, from_seq=1) as subscriber,
     ):
         run = client.open_run(
             session="check", run="check", subject=card.subject, kind=kind, shape=card.shape, affine=card.affine,

@@ -222,8 +222,3 @@ def test_the_asyncio_form_survives_a_restart_and_does_not_hold_up_the_loop(daemo
     assert asyncio.run(stream()) > 10
     for index in range(4):
         np.testing.assert_array_equal(daemon.volumes["s", "run-01", index], voxels(index))
-
-
-def test_an_address_that_is_none_is_named():
-    with pytest.raises(ScannerError, match="tcp://HOST:PORT"):
-        ScannerClient("tcp://somewhere")

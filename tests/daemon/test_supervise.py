@@ -215,7 +215,7 @@ def test_what_was_left_out_of_the_log_is_counted(monkeypatch, log):
     throttle = logs.Throttle(logging.getLogger("braind.daemon.supervise"))
     for _ in range(3):
         throttle.warn("odd")
-    monkeypatch.setattr(logs, "THROTTLE_S", 0.0)
+    monkeypatch.setattr(throttle, "_every_s", 0.0)
     throttle.warn("odd")
     assert [record.getMessage() for record in log.records] == ["odd", "odd (2 like it before)"]
 

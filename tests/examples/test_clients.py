@@ -9,6 +9,7 @@ import pytest
 from running_daemon import AFFINE, SHAPE, RunningDaemon
 
 from braind.client import wire
+from braind.daemon.access.keyring import add_client
 from braind.daemon.journal.journal import Journal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -81,6 +82,19 @@ def test_a_run_that_does_not_fit_is_said_by_the_c_client(c_client, files, tmp_pa
         ran = subprocess.run([c_client, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
         assert ran.returncode == 2
         assert '"code":"shape"' in ran.stderr
+    finally:
+        daemon.close()
+
+
+def test_the_c_client_shows_a_key_to_a_daemon_that_requires_one(c_client, files, tmp_path):
+    daemon = RunningDaemon(files, tmp_path, serve={"keys": "required"})
+    try:
+        daemon.start(wait=False).wait_bound()
+        path = add_client(tmp_path / "keys", "console", ("ingest",))
+        numbers = [str(number) for row in AFFINE[:3] for number in row]
+        arguments = [daemon.addresses["ingest"], "c", "run-01", "2", "0", "1", *map(str, SHAPE), *numbers, path]
+        ran = subprocess.run([c_client, *arguments], capture_output=True, text=True, timeout=PATIENCE_S)
+        assert (ran.returncode, ran.stdout) == (0, "acked 0\nacked 1\n"), ran.stderr
     finally:
         daemon.close()
 

@@ -12,6 +12,7 @@ import zmq
 from PIL import Image
 
 from braind.client import wire
+from braind.client.endpoints import Endpoints
 
 SESSION, RUN = "sub-01_ses-14", "sub-01_ses-14_run-03"
 TIMEOUT_S = 20.0
@@ -58,6 +59,9 @@ class PlayedDaemon:
             socket.bind(f"tcp://127.0.0.1:{port}")
         self.decodes_endpoint = self._decodes.getsockopt_string(zmq.LAST_ENDPOINT)
         self.control_endpoint = self._control.getsockopt_string(zmq.LAST_ENDPOINT)
+        self.endpoints = Endpoints(
+            ingest=self.control_endpoint, decodes=self.decodes_endpoint, control=self.control_endpoint
+        )
         self._stopped = threading.Event()
         self._answering = threading.Thread(target=self._answer)
         self._answering.start()

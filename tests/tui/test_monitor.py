@@ -43,7 +43,7 @@ async def until(pilot, condition):
 
 
 def monitor_of(daemon):
-    return Monitor(daemon.decodes_endpoint, daemon.control_endpoint)
+    return Monitor(daemon.endpoints)
 
 
 def words_of(widget):
@@ -454,7 +454,7 @@ def test_a_screenshot_holds_the_pictures(start_daemon, tmp_path):
     for index in range(3):
         daemon.decode(index, colour=(40, 200, 90))
     with daemon.beating():
-        screenshot(daemon.decodes_endpoint, daemon.control_endpoint, 3, tmp_path / "monitor.svg", size=(80, 24))
+        screenshot(daemon.endpoints, 3, tmp_path / "monitor.svg", size=(80, 24))
     svg = (tmp_path / "monitor.svg").read_text()
     assert "#28c85a" in svg
     assert "SIMULATED" in svg
@@ -462,4 +462,4 @@ def test_a_screenshot_holds_the_pictures(start_daemon, tmp_path):
 
 def test_a_screenshot_without_decodes_says_how_many_came(daemon, tmp_path):
     with pytest.raises(ScreenshotError, match="0 decodes came within 0 s, 3 were asked for"):
-        screenshot(daemon.decodes_endpoint, daemon.control_endpoint, 3, tmp_path / "monitor.svg", timeout_s=0.1)
+        screenshot(daemon.endpoints, 3, tmp_path / "monitor.svg", timeout_s=0.1)

@@ -4,13 +4,15 @@ import sys
 
 import pytest
 
+from braind.client.address import AddressError
+from braind.client.endpoints import Endpoints
 from braind.tui.app import run_monitor
-from braind.tui.feed import EndpointError
 
 PROGRAM = """
 import sys
+from braind.client.endpoints import Endpoints
 from braind.tui.app import run_monitor
-sys.exit(run_monitor(*sys.argv[1:], plain=True))
+sys.exit(run_monitor(Endpoints(ingest=sys.argv[2], decodes=sys.argv[1], control=sys.argv[2]), plain=True))
 """
 
 
@@ -62,5 +64,5 @@ def test_plain_ends_quietly_when_its_reader_has_enough(daemon, plain_monitor):
 
 @pytest.mark.parametrize("plain", [True, False])
 def test_a_wrong_address_is_refused_before_anything_is_drawn(plain):
-    with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
-        run_monitor("localhost", "tcp://localhost:1", plain=plain)
+    with pytest.raises(AddressError, match="give HOST:PORT"):
+        run_monitor(Endpoints(ingest="tcp://a:1", decodes="localhost", control="tcp://localhost:1"), plain=plain)

@@ -26,7 +26,7 @@ def heard(daemon, n, publish):
 
     publisher = threading.Thread(target=publish_to_viewer)
     publisher.start()
-    for one in follow(daemon.decodes_endpoint, daemon.control_endpoint, lambda: len(found) >= n):
+    for one in follow(daemon.endpoints, lambda: len(found) >= n):
         if not isinstance(one, wire.Heartbeat):
             found.append(one)
     publisher.join()
@@ -119,7 +119,7 @@ def written(daemon, capsys, publish, n_lines):
 
     publisher = threading.Thread(target=publish_to_viewer)
     publisher.start()
-    assert write_lines(daemon.decodes_endpoint, daemon.control_endpoint, is_stopped) == 0
+    assert write_lines(daemon.endpoints, is_stopped) == 0
     publisher.join()
     return lines, errors
 

@@ -4,7 +4,6 @@ import pytest
 
 from braind.client.wire import Heartbeat
 from braind.tui.connection import LOST_AFTER_S, WAITING_AFTER_S, Connection
-from braind.tui.feed import EndpointError, host_and_port
 from braind.tui.latency import milliseconds
 from braind.tui.printable import printable, run_within, shortened
 from braind.tui.retrieval import bar
@@ -55,11 +54,3 @@ def test_a_connection_goes_from_connecting_to_lost_and_back():
     connection.heard_s = 213.0
     connection.heartbeat = Heartbeat(last_seq=0, state="ready")
     assert connection.words(213.0) == "ready"
-
-
-def test_an_endpoint_has_a_host_and_a_port():
-    assert host_and_port("tcp://127.0.0.1:5561") == ("127.0.0.1", 5561)
-    assert host_and_port("tcp://[::1]:5561") == ("::1", 5561)
-    for endpoint in ("", "127.0.0.1", "tcp://host", "tcp://host:port", "tcp://host:99999"):
-        with pytest.raises(EndpointError, match="tcp://HOST:PORT"):
-            host_and_port(endpoint)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from braind.client import use, wire
+from braind.client.address import Address
 from braind.client.connection import NoDaemonError, RefusedByDaemon
 from braind.client.control import ControlClient
 from braind.client.endpoints import Endpoints, endpoints, endpoints_path, write_endpoints
@@ -231,7 +232,7 @@ def test_a_damaged_word_of_a_daemon_is_passed_over(config, content):
     path = endpoints_path(config)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    assert endpoints(config).address("control") == ("127.0.0.1", 5562)
+    assert endpoints(config).address("control") == Address("127.0.0.1", 5562)
 
 
 def test_another_users_daemon_is_believed_to_run(config, monkeypatch):
@@ -241,13 +242,13 @@ def test_another_users_daemon_is_believed_to_run(config, monkeypatch):
     write_endpoints(config, Endpoints(ingest="tcp://127.0.0.1:1", decodes="tcp://127.0.0.1:2",
                                       control="tcp://127.0.0.1:3", pid=1))  # fmt: skip
     monkeypatch.setattr(os, "kill", not_ours)
-    assert endpoints(config).address("decodes") == ("127.0.0.1", 2)
+    assert endpoints(config).address("decodes") == Address("127.0.0.1", 2)
 
 
 def test_a_word_without_a_process_is_nobodys(config):
     write_endpoints(config, Endpoints(ingest="tcp://127.0.0.1:1", decodes="tcp://127.0.0.1:2",
                                       control="tcp://127.0.0.1:3"))  # fmt: skip
-    assert endpoints(config).address("ingest") == ("127.0.0.1", 5560)
+    assert endpoints(config).address("ingest") == Address("127.0.0.1", 5560)
 
 
 def test_the_word_of_a_newer_braind_with_more_in_it_is_understood(config, daemon):

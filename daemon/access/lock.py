@@ -1,42 +1,13 @@
-"""Access: only programs on the same machine reach the daemon, and one data folder has one daemon."""
+"""One data folder has one daemon."""
 
 import fcntl
-import ipaddress
 import os
 import time
 from pathlib import Path
 
-from ..errors import BraindError
+from .error import AccessError
 
 LAST_BREATH_S = 5.0
-
-
-class AccessError(BraindError):
-    """An address that must not be bound, or a data folder that another daemon uses."""
-
-    code = "access"
-
-
-def check_loopback(host: str) -> None:
-    """Refuse an address that other machines can reach.
-
-    Raises
-    ------
-    AccessError
-        `code` loopback if `host` is no numeric loopback address.
-    """
-    try:
-        loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        # A name is refused: a hosts file or a name server may resolve it to any address.
-        loopback = False
-    if not loopback:
-        raise AccessError(
-            f"[serve] host = {host!r} is no loopback address, and anybody who can reach it could send volumes, watch "
-            "decodes and stop the daemon: give a numeric loopback address, such as 127.0.0.1; for other machines "
-            "tunnel its ports through SSH",
-            code="loopback",
-        )
 
 
 def lock_data_path(data_path: Path) -> int:

@@ -1,0 +1,84 @@
+"""A key file: it lets a program in at a daemon that requires keys."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import msgspec
+
+from ..errors import BraindError
+
+Role = Literal["ingest", "view", "control"]
+"""What a key allows: to send volumes, to see decodes, to control the daemon."""
+ROLES: tuple[Role, ...] = get_args(Role)
+Z85 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")]
+"""A CURVE key of 32 bytes in ZeroMQ's text form (RFC 32)."""
+PRIVATE_MODE = 0o600
+
+
+class KeyFileError(BraindError):
+    """A key file is missing, is damaged, or can be read by other users."""
+
+    code = "key"
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True):
+    """A client's key pair, its name and roles, and the public key of its daemon's server."""
+
+    name: str
+    roles: tuple[Role, ...]
+    public: Z85
+    secret: Z85
+    server: Z85
+
+    @classmethod
+    def load(cls, path: Path) -> "Key":
+        """Read a key file.
+
+        Raises
+        ------
+        KeyFileError
+        """
+        return decode_private(path, cls)
+
+    def __repr__(self) -> str:  # secrets stay out of logs
+        return f"Key({self.name!r}, {', '.join(self.roles)})"
+
+
+def decode_private(path: Path, content: type[Any]) -> Any:
+    """Return the content of a JSON file that only its owner may read.
+
+    Raises
+    ------
+    KeyFileError
+        The file is missing, other users may read it, or it is no such file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        with open(descriptor, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise KeyFileError(f"{path} may be read by other users (mode {mode:04o}): chmod 600 {path}")
+            return msgspec.json.decode(file.read(), type=content)
+    except OSError as error:
+        raise KeyFileError(
+            f"{path}: {error.strerror}; `braind keys add NAME --role ROLE` on the daemon's machine makes a key file"
+        ) from error
+    except ValueError as error:  # msgspec's errors are ValueErrors
+        raise KeyFileError(f"{path} is no key file ({error}); make another with `braind keys add`") from error
+
+
+def encode_private(path: Path, content: Any) -> None:
+    """Write a JSON file that only its owner may read; readers see the old file or the new one."""
+    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    descriptor = os.open(unfinished_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(content) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished_path.replace(path)
+    except BaseException:
+        unfinished_path.unlink(missing_ok=True)
+        raise
