@@ -71,12 +71,6 @@ class Publisher:
             await self._socket.send_multipart(wire.encode(self._state.heartbeat()))
             await asyncio.sleep(HEARTBEAT_S)
 
-    async def read_subscriptions(self) -> None:
-        """Read subscriptions, for ever. An XPUB socket keeps them in its queue until they are read."""
-        while True:
-            subscription = await self._socket.recv()
-            logger.debug("a viewer %s", "subscribed" if subscription[:1] == b"\x01" else "left")
-
 
 def message_of(published: Published) -> wire.Decode | wire.Skipped | None:
     """Return a journaled message; None if it is damaged, which is logged. No viewer could read it either."""

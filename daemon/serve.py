@@ -33,6 +33,7 @@ from .publish import Publisher
 from .sessions import Sessions
 from .sockets import Sockets, bind_sockets
 from .state import DaemonState
+from .subscriptions import Subscriptions
 from .supervise import Supervisor
 
 STOPPED_AT_ONCE = 130
@@ -133,7 +134,7 @@ class Daemon:
             stopping,
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
-            asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
+            asyncio.create_task(Subscriptions(sockets.decodes).read(), name="subscriptions"),
         ]
         ended: set[asyncio.Task] = set()
         try:

@@ -14,6 +14,8 @@ from ..errors import BraindError
 
 OLDEST_LIBZMQ = (4, 3, 5)  # bytes from a stranger can exploit older versions (CVE-2019-13132, CVE-2020-15166)
 LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
+LARGEST_SUBSCRIPTION = 1024  # a handshake with keys has up to about 800 bytes
+VIEWER_BYTES = 4096  # the kernel's buffer of what a viewer sends: subscriptions and heartbeats
 HANDSHAKE_MS = 2000
 HEARTBEAT_MS = 1000
 SILENCE_MS = 3000
@@ -58,8 +60,9 @@ def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
     context = zmq.asyncio.Context()
     try:
         ingest, ingest_at = _bind(context, zmq.ROUTER, serve.host, serve.ingest_port, "ingest", _largest_frame(shape))
-        decodes, decodes_at = _bind(context, zmq.XPUB, serve.host, serve.decodes_port, "decodes", 4096)
+        decodes, decodes_at = _bind(context, zmq.XPUB, serve.host, serve.decodes_port, "decodes", LARGEST_SUBSCRIPTION)
         control, control_at = _bind(context, zmq.ROUTER, serve.host, serve.control_port, "control", 64 * 1024)
+        decodes.setsockopt(zmq.XPUB_VERBOSE, 1)  # `daemon/subscriptions.py` counts every subscription
     except SocketError:
         context.destroy(linger=0)
         raise
@@ -83,6 +86,8 @@ def _bind(
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, SILENCE_MS)
     socket.rcvhwm = INGEST_QUEUE
+    if kind == zmq.XPUB:
+        socket.setsockopt(zmq.RCVBUF, VIEWER_BYTES)
     socket.sndhwm = VIEWER_QUEUE if kind == zmq.XPUB else REPLY_QUEUE
     if ":" in host:
         socket.setsockopt(zmq.IPV6, 1)
