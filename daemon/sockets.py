@@ -17,8 +17,12 @@ LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
 LARGEST_SUBSCRIPTION = 1024  # a handshake with keys has up to about 800 bytes
 VIEWER_BYTES = 4096  # the kernel's buffer of what a viewer sends: subscriptions and heartbeats
 HANDSHAKE_MS = 2000
-HEARTBEAT_MS = 1000
-SILENCE_MS = 3000
+# The daemon answers heartbeats and sends none. libzmq (4.3.5, and its main branch of 2026) aborts the process when a
+# heartbeat is due for a peer that reset its connection while its queue was full: `!_io_error`, stream_engine_base.cpp.
+# Clients' own heartbeats say after which silence they are gone; the kernel finds other peers that are gone.
+KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 5, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 3,
+}  # fmt: skip
 LINGER_MS = 500
 # Messages in the queue of each peer. A volume may have megabytes, a decode has tens of kilobytes.
 INGEST_QUEUE = 4
@@ -82,9 +86,8 @@ def _bind(
     socket.linger = LINGER_MS
     socket.setsockopt(zmq.MAXMSGSIZE, largest_frame)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, SILENCE_MS)
+    for option, value in KEEPALIVE.items():
+        socket.setsockopt(option, value)
     socket.rcvhwm = INGEST_QUEUE
     if kind == zmq.XPUB:
         socket.setsockopt(zmq.RCVBUF, VIEWER_BYTES)
