@@ -57,6 +57,8 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     control_port: Port
     policy: Annotated[Literal["latest", "all"], msgspec.Meta(description="latest or all")]
     store_volumes: Annotated[bool, msgspec.Meta(description="true or false")]
+    metrics: Annotated[bool, msgspec.Meta(description="true or false")]
+    metrics_port: Port
 
 
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

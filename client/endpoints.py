@@ -23,6 +23,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     decodes: str
     control: str
     pid: int | None = None
+    metrics: str = ""
+    """The address of /metrics and /healthz; "" if there is none."""
 
     def address(self, socket: Socket) -> tuple[str, int]:
         """Return the host and port to connect to."""

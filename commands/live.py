@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     "--policy", type=click.Choice(["latest", "all"]), help="When decoding lags: newest volume first, or all in order."
 )
 @click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal.")
+@click.option("--metrics/--no-metrics", default=None, help="Serve /metrics and /healthz over HTTP, on 127.0.0.1.")
+@click.option("--metrics-port", type=int, help="Port of /metrics and /healthz; 0 takes any free port.")
 @click.option("--threads", type=int, help="CPU threads of the decoder.")
 @click.option("--refine", help="Preset of a better picture of the newest volume, made while no volume waits.")
 @decode_options
@@ -72,7 +74,9 @@ def serve(
     from ..daemon.serve import serve as run
     from ..offline.from_settings import pipeline_settings, refining_preset_of
 
-    serving = ("host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes")
+    serving = (
+        "host", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes", "metrics", "metrics_port",
+    )  # fmt: skip
     serve_settings = {name: settings.pop(name) for name in serving}
     config = config_of(config_path, data, paths=model_paths(settings), decode=settings, serve=serve_settings)
     decoder = DecoderSettings(

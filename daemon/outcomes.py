@@ -41,7 +41,9 @@ class Outcomes:
         self._in_flight.clear()
 
     def on_published(self, message: Decode | Skipped) -> None:
-        """Settle the volume of a published message, if no further message about the volume follows."""
+        """Count a published message; settle its volume, if no further message about the volume follows."""
+        if isinstance(message, Decode):
+            self._state.metrics.published.labels(message.stage).inc()
         if not is_last(message):
             return
         if isinstance(message, Decode):
@@ -54,6 +56,7 @@ class Outcomes:
         self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float] | None = None
     ) -> None:
         """Log a volume's outcome and follow the volume no longer."""
+        self._state.metrics.settled.labels(outcome).inc()
         wake = self._in_flight.pop((session, run, index), None)
         if self._current and (self._current.session, self._current.run, self._current.index) == (session, run, index):
             self._current = None

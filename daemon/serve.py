@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 import numpy as np
 
 from ..choices import Kind
@@ -27,6 +28,8 @@ from .control import Control
 from .crashes import count_crash
 from .ingest import Ingest
 from .logs import configure_logging
+from .observing.http import PageServer
+from .observing.pages import Pages
 from .outcomes import Outcomes
 from .preflight import load_weights, record_only
 from .publish import Publisher
@@ -119,7 +122,9 @@ class Daemon:
         self._resume()
         candidates = self._candidates()
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
-        write_endpoints(self._config, sockets.endpoints)
+        pages = self._serve_pages()
+        self._addresses = replace(sockets.endpoints, metrics=pages.address if pages else "")
+        write_endpoints(self._config, self._addresses)
         control = self._connect(sockets, candidates)
         self._handle_signals()
         if self._weights.is_blank:
@@ -147,6 +152,8 @@ class Daemon:
             self._supervisor.kill()
             await _cancel([task for task in tasks if task not in ended])
             sockets.close()
+            if pages:
+                pages.close()
             self._sessions.close()
             remove_endpoints(self._config, os.getpid())
 
@@ -161,7 +168,6 @@ class Daemon:
 
     def _connect(self, sockets: Sockets, candidates: CandidateNames) -> Control:
         """Give each socket its owner: the publisher, the front and the control, which is returned."""
-        self._addresses = sockets.endpoints
         self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
         self._ingest = Ingest(
             sockets.ingest, self._sessions, self._state, self._weights, candidates,
@@ -203,6 +209,12 @@ class Daemon:
         logger.info("stopping after the current volume; a second signal stops at once")
         self._stop_asked.set()
 
+    def _serve_pages(self) -> PageServer | None:
+        serve = self._config.serve
+        if not serve.metrics:
+            return None
+        return Pages(self._state, self._sessions.journals_path, lambda: self._supervisor.pid).serve(serve.metrics_port)
+
     # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _wake(self, line: link.Wake | link.EndOfRun) -> None:
@@ -217,9 +229,7 @@ class Daemon:
 
     def _use(self, request: wire.Use) -> None:
         """Use other weights from now on; refuse weights that do not fit, and a daemon that still has work."""
-        decoder = msgspec.structs.replace(
-            self._decoder, weights_path=request.weights, candidates_path=request.candidates
-        )
+        decoder = replace(self._decoder, weights_path=request.weights, candidates_path=request.candidates)
         in_use = self._weights
         # Checked before files are read: reading files delays acks.
         check_idle(in_use, self._ingest.current_run(), self._sessions.n_to_decode(in_use.fingerprint))

@@ -1,8 +1,8 @@
 """Viewers' subscriptions: a connection that subscribes to more than viewers need is closed.
 
 libzmq keeps every topic of a connection in memory, about 45 bytes for each byte of a topic, and has no limit. A
-subscription's frame tells the file descriptor of its connection (`ZMQ_SRCFD` in zmq_msg_get(3)), so the daemon can close
-the connection. libzmq then forgets the connection's topics.
+subscription's frame tells the file descriptor of its connection (`ZMQ_SRCFD` in zmq_msg_get(3)), so the daemon can
+close the connection. libzmq then forgets the connection's topics.
 """
 
 import asyncio

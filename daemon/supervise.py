@@ -60,6 +60,11 @@ class Supervisor:
         self._is_ready = False
         self._stopping = False
 
+    @property
+    def pid(self) -> int | None:
+        """Return the decoder's process id; None while no decoder runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
     async def run(self) -> None:
         """Run one decoder after the other until `stop`.
 
