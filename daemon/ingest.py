@@ -92,20 +92,19 @@ class Ingest:
             arrived_s = time.monotonic()
             answer = self.take(frames)
             await self._socket.send_multipart([sender, *wire.encode(answer)])  # 4. the client gets its Ack
-            is_new = isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate
-            ack_s = round(time.monotonic() - arrived_s, 6)
-            if is_new:
+            if isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
+                ack_s = round(time.monotonic() - arrived_s, 6)
                 self._state.note_ack(ack_s)
-            if is_new and not self._weights.is_blank:
-                self._wake(
-                    link.Wake(
-                        session=answer.session,
-                        run=answer.run,
-                        index=answer.index,
-                        arrived_s=arrived_s,
-                        ack_s=ack_s,
+                if not self._weights.is_blank:
+                    self._wake(
+                        link.Wake(
+                            session=answer.session,
+                            run=answer.run,
+                            index=answer.index,
+                            arrived_s=arrived_s,
+                            ack_s=ack_s,
+                        )
                     )
-                )
             # Receiving from a socket with messages does not yield to the other tasks. This does.
             await asyncio.sleep(0)
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-from msgspec.structs import replace
 import numpy as np
 
 from ..choices import Kind
@@ -28,9 +27,8 @@ from .control import Control
 from .crashes import count_crash
 from .ingest import Ingest
 from .logs import configure_logging
-from .observing.http import PageServer
-from .observing.pages import Pages
 from .outcomes import Outcomes
+from .pages import Pages
 from .preflight import load_weights, record_only
 from .publish import Publisher
 from .sessions import Sessions
@@ -122,8 +120,8 @@ class Daemon:
         self._resume()
         candidates = self._candidates()
         sockets = bind_sockets(self._config.serve, self._weights.card.shape)
-        pages = self._serve_pages()
-        self._addresses = replace(sockets.endpoints, metrics=pages.address if pages else "")
+        pages = Pages(self._state, self._sessions.journals_path, lambda: self._supervisor.pid)
+        self._addresses = msgspec.structs.replace(sockets.endpoints, metrics=pages.serve(self._config.serve))
         write_endpoints(self._config, self._addresses)
         control = self._connect(sockets, candidates)
         self._handle_signals()
@@ -152,8 +150,7 @@ class Daemon:
             self._supervisor.kill()
             await _cancel([task for task in tasks if task not in ended])
             sockets.close()
-            if pages:
-                pages.close()
+            pages.close()
             self._sessions.close()
             remove_endpoints(self._config, os.getpid())
 
@@ -198,9 +195,8 @@ class Daemon:
         )
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signal_number, self._on_signal)
+            asyncio.get_running_loop().add_signal_handler(signal_number, self._on_signal)
 
     def _on_signal(self) -> None:
         if self._stop_asked.is_set():
@@ -208,12 +204,6 @@ class Daemon:
             os._exit(STOPPED_AT_ONCE)
         logger.info("stopping after the current volume; a second signal stops at once")
         self._stop_asked.set()
-
-    def _serve_pages(self) -> PageServer | None:
-        serve = self._config.serve
-        if not serve.metrics:
-            return None
-        return Pages(self._state, self._sessions.journals_path, lambda: self._supervisor.pid).serve(serve.metrics_port)
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -229,7 +219,9 @@ class Daemon:
 
     def _use(self, request: wire.Use) -> None:
         """Use other weights from now on; refuse weights that do not fit, and a daemon that still has work."""
-        decoder = replace(self._decoder, weights_path=request.weights, candidates_path=request.candidates)
+        decoder = msgspec.structs.replace(
+            self._decoder, weights_path=request.weights, candidates_path=request.candidates
+        )
         in_use = self._weights
         # Checked before files are read: reading files delays acks.
         check_idle(in_use, self._ingest.current_run(), self._sessions.n_to_decode(in_use.fingerprint))

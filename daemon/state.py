@@ -134,6 +134,7 @@ class DaemonState:
         """Return the message that viewers get once a second."""
         counts = self._counts()
         self.beat_s = time.monotonic()
+        self.metrics.set_waiting(_n_in(counts, "waiting"))
         return Heartbeat(
             last_seq=self.last_seq,
             state=self.state,
@@ -157,10 +158,6 @@ class DaemonState:
         journal = self._sessions.find(self.session)
         # A damaged journal was closed and logged by `Sessions`.
         return _read(journal.counts, self._counting) if journal else None
-
-    def count_waiting(self) -> None:
-        """Count the volumes that wait for the page of metrics."""
-        self.metrics.set_waiting(self._n_waiting())
 
     def _n_waiting(self) -> int | None:
         """Count the volumes that wait; None when a journal cannot be read now."""

@@ -5,7 +5,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from http import HTTPStatus
 from typing import NamedTuple
 
 from ..sockets import SocketError
@@ -15,8 +15,6 @@ LARGEST_HEAD_BYTES = 8192
 PATIENCE_S = 5.0
 """A request that takes longer, from its connection to its answer, is given up."""
 MOST_CONNECTIONS = 16
-REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 431: "Request Header Fields Too Large",
-           500: "Internal Server Error", 503: "Service Unavailable"}  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -59,27 +57,27 @@ class PageServer:
                 code="port_in_use",
             ) from error
         self.address = f"http://{HOST}:{self._socket.getsockname()[1]}"
-        self._loop = asyncio.new_event_loop()
+        self._loop, self._stop = asyncio.new_event_loop(), asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Close the port and every connection."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
         self._loop.close()
-        self._socket.close()
 
     def _run(self) -> None:
-        server = self._loop.run_until_complete(
-            asyncio.start_server(self._answer, sock=self._socket, limit=LARGEST_HEAD_BYTES)
-        )
-        self._loop.run_forever()
+        self._loop.run_until_complete(self._serve())
+
+    async def _serve(self) -> None:
+        server = await asyncio.start_server(self._answer, sock=self._socket, limit=LARGEST_HEAD_BYTES)
+        await self._stop.wait()
         server.close()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
+        answering = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in answering:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        await asyncio.gather(*answering, return_exceptions=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open) >= MOST_CONNECTIONS:
@@ -126,7 +124,7 @@ def _sentence(status: int, sentence: str) -> Page:
 def _response(page: Page) -> bytes:
     allow = "Allow: GET\r\n" if page.status == 405 else ""
     head = (
-        f"HTTP/1.1 {page.status} {REASONS[page.status]}\r\nContent-Type: {page.content_type}\r\n"
+        f"HTTP/1.1 {page.status} {HTTPStatus(page.status).phrase}\r\nContent-Type: {page.content_type}\r\n"
         f"Content-Length: {len(page.body)}\r\n{allow}Cache-Control: no-store\r\nConnection: close\r\n\r\n"
     )
     return head.encode() + page.body

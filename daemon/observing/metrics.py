@@ -57,7 +57,7 @@ class Metrics:
             buckets=BUCKETS_S, registry=registry,
         )  # fmt: skip
         self.waiting = Gauge(
-            "braind_volumes_waiting", "Volumes that wait to be decoded; NaN: not known.", registry=registry
+            "braind_volumes_waiting", "The newest session's volumes that wait; NaN: not known.", registry=registry
         )
         # A series that exists from the start shows its first increase.
         for stage in STAGES:

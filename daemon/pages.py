@@ -6,11 +6,12 @@ from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
-from ... import __version__
-from ..state import DaemonState
-from .health import health
-from .http import Page, PageServer
-from .metrics import Facts, FactsCollector, add_process_metrics
+from .. import __version__
+from ..config import ServeConfig
+from .observing.health import health
+from .observing.http import Page, PageServer
+from .observing.metrics import Facts, FactsCollector, add_process_metrics
+from .state import DaemonState
 
 SHORTEST_AGE_S = 0.1
 """A page of metrics is sent again for so long: making one takes milliseconds, in which an ack may wait."""
@@ -30,13 +31,22 @@ class Pages:
 
     def __init__(self, state: DaemonState, journals_path: Path, decoder_pid: Callable[[], int | None]) -> None:
         self._state = state
+        self._server: PageServer | None = None
         self._made_s, self._metrics = -SHORTEST_AGE_S, b""
         state.metrics.registry.register(FactsCollector(self._facts, journals_path))
         add_process_metrics(state.metrics.registry, decoder_pid)
 
-    def serve(self, port: int) -> PageServer:
-        """Serve the pages on the loopback address; port 0 takes any free port. Raises SocketError."""
-        return PageServer(port, {"/metrics": self.metrics, "/healthz": self.healthz})
+    def serve(self, settings: ServeConfig) -> str:
+        """Serve the pages if the settings ask for them; return their address, or "". Raises SocketError."""
+        if not settings.metrics:
+            return ""
+        self._server = PageServer(settings.metrics_port, {"/metrics": self.metrics, "/healthz": self.healthz})
+        return self._server.address
+
+    def close(self) -> None:
+        """Stop serving."""
+        if self._server:
+            self._server.close()
 
     def metrics(self) -> Page:
         """Return the page of metrics."""
