@@ -23,7 +23,9 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
     ldm_path = ldm_path or EMBEDDED_LDM_PATH
     for path in (weights_path, candidates_path):
         if not _is_file(path):
-            raise BraindError(f"{path} is missing; make it with `braind fit --subject {subject}`", code="weights")
+            raise BraindError(
+                f"{_shown(path)} is missing; make it with `braind fit --subject {subject}`", code="weights"
+            )
     weights = Weights.load(weights_path)
     weights.check_subject(subject)
     weights.check_live()
@@ -36,11 +38,17 @@ def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_pa
     return weights
 
 
+def _shown(path: Path) -> str:
+    """Return a path for a sentence: at most 200 characters, control characters escaped."""
+    text = str(path)
+    return (text if text.isprintable() else ascii(text))[:200]
+
+
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError as error:  # a name that is too long, a folder that may not be read
-        raise BraindError(f"{str(path)[:200]}: {error.strerror}; give another path", code="weights") from error
+        raise BraindError(f"{_shown(path)}: {error.strerror}; give another path", code="weights") from error
 
 
 def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights:
