@@ -78,7 +78,8 @@ def _read(path: Path) -> Endpoints | None:
         found = msgspec.json.decode(path.read_bytes(), type=Endpoints)
         for socket in SOCKETS:
             found.address(socket)
-    except (OSError, ValueError):  # msgspec's errors are ValueErrors; so is the error of a port that is no number
+    # msgspec's errors are ValueErrors, and so is the error of a port that is no number.
+    except (OSError, ValueError, RecursionError):
         return None
     return found
 

@@ -142,7 +142,7 @@ def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], li
                 raise CandidatesError(f"{path}: {problem}; make it with braind fit")
             labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
             return {name: file.get_tensor(name) for name in names}, labels
-    except (SafetensorError, OSError, KeyError, msgspec.DecodeError) as error:
+    except (SafetensorError, OSError, KeyError, msgspec.DecodeError, RecursionError) as error:
         raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
 
 

@@ -67,5 +67,5 @@ def read_card(metadata: dict[str, str]) -> WeightsCard:
         if schema != SCHEMA:
             raise WeightsError(f"weights of schema {schema}, this braind reads {SCHEMA}; fit again with braind fit")
         return msgspec.json.decode(card, type=WeightsCard)
-    except (msgspec.DecodeError, AttributeError) as error:
+    except (msgspec.DecodeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"holds no card of braind weights ({error}); make it with braind fit") from error

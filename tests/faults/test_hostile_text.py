@@ -45,6 +45,9 @@ def test_deep_json_is_an_error_with_a_name_for_every_reader(header, tmp_path):
     for read in (link.decode_for_decoder, link.decode_for_front):
         with pytest.raises(ValueError, match="."):
             read(header)
+        for tag in (b"ready", b"wake"):
+            with pytest.raises(ValueError, match="."):
+                read(b'{"type":"' + tag + b'","x":' + header + b"}")
     config = load_config(overrides={"paths": {"data": str(tmp_path)}})
     endpoints_path(config).write_bytes(header)
     assert endpoints(config).pid is None

@@ -98,6 +98,16 @@ def test_many_foreign_tensors_are_one_short_sentence(weights_file):
     assert sentence.isprintable()
 
 
+def test_a_card_or_labels_of_10000_levels_are_refused_by_the_files_name(tmp_path):
+    path = tmp_path / "deep.safetensors"
+    deep = '{"schema": 2, "x": ' + "[" * 10_000 + "]" * 10_000 + "}"
+    path.write_bytes(save({"nsd_id": np.zeros(1)}, metadata={"card": deep, "labels": deep}))
+    with pytest.raises(WeightsError, match=r"deep\.safetensors: .* make it with braind fit"):
+        Weights.load(path)
+    with pytest.raises(CandidatesError, match=r"deep\.safetensors: .* make it with braind fit"):
+        Candidates.load(path)
+
+
 def test_the_fingerprint_of_a_file_is_the_hash_of_its_bytes(weights_file):
     assert Weights.load(weights_file).fingerprint == fingerprint(weights_file.read_bytes())
     assert file_fingerprint(weights_file) == fingerprint(weights_file.read_bytes())
