@@ -10,6 +10,7 @@ import zmq.asyncio
 from ..client import wire
 from ..errors import BraindError
 from .checks import Refusal
+from .flood import WatchedRouter
 from .publish import frames, message_of
 from .sessions import Sessions
 from .state import DaemonState
@@ -34,7 +35,7 @@ class Control:
 
     def __init__(
         self,
-        socket: zmq.asyncio.Socket,
+        socket: zmq.asyncio.Socket | WatchedRouter,
         sessions: Sessions,
         state: DaemonState,
         *,

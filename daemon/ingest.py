@@ -22,6 +22,7 @@ from ..models.weights.weights import Weights
 from . import checks, link
 from .active_run import ActiveRun
 from .checks import Refusal
+from .flood import WatchedRouter
 from .journal.records import RunRecord
 from .sessions import Sessions
 from .state import DaemonState
@@ -54,7 +55,7 @@ class Ingest:
 
     def __init__(
         self,
-        socket: zmq.asyncio.Socket,
+        socket: zmq.asyncio.Socket | WatchedRouter,
         sessions: Sessions,
         state: DaemonState,
         weights: Weights,

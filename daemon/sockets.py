@@ -11,9 +11,13 @@ import zmq.asyncio
 from ..client.endpoints import Endpoints
 from ..config import ServeConfig
 from ..errors import BraindError
+from .flood import FloodGuard, WatchedRouter, can_watch
 
 OLDEST_LIBZMQ = (4, 3, 5)  # bytes from a stranger can exploit older versions (CVE-2019-13132, CVE-2020-15166)
 LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
+# Bytes of a connection that make no message, or no message that was taken yet (`daemon/flood.py`). A scanner client
+# sends up to eight volumes ahead of their acks: they fit into twice the largest frame.
+LARGEST_CONTROL_BYTES = 4 * 1024 * 1024
 LARGEST_SUBSCRIPTION = 1024  # a handshake with keys has up to about 800 bytes
 VIEWER_BYTES = 4096  # the kernel's buffer of what a viewer sends: subscriptions and heartbeats
 HANDSHAKE_MS = 2000
@@ -24,7 +28,8 @@ KEEPALIVE = {
     zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 5, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 3,
 }  # fmt: skip
 LINGER_MS = 500
-# Messages in the queue of each peer. A volume may have megabytes, a decode has tens of kilobytes.
+# Messages in the queue of each peer. A volume may have megabytes, a decode has tens of kilobytes. `INGEST_QUEUE` holds
+# where `daemon/flood.py` cannot bound the bytes.
 INGEST_QUEUE = 4
 REPLY_QUEUE = 512
 VIEWER_QUEUE = 64
@@ -41,13 +46,15 @@ class Sockets:
     """The bound sockets: ingest and control are ROUTERs, decodes is an XPUB. `endpoints` holds their addresses."""
 
     context: zmq.asyncio.Context
-    ingest: zmq.asyncio.Socket
+    ingest: WatchedRouter
     decodes: zmq.asyncio.Socket
-    control: zmq.asyncio.Socket
+    control: WatchedRouter
     endpoints: Endpoints
+    guard: FloodGuard
 
     def close(self) -> None:
         """Close the three sockets. Messages in their queues have `LINGER_MS` to leave."""
+        self.guard.close()
         self.context.destroy(linger=LINGER_MS)
 
 
@@ -71,7 +78,13 @@ def bind_sockets(serve: ServeConfig, shape: tuple[int, int, int]) -> Sockets:
         context.destroy(linger=0)
         raise
     endpoints = Endpoints(ingest=ingest_at, decodes=decodes_at, control=control_at, pid=os.getpid())
-    return Sockets(context, ingest, decodes, control, endpoints)
+    guard = FloodGuard(
+        {
+            endpoints.address("ingest")[1]: 2 * _largest_frame(shape),
+            endpoints.address("control")[1]: LARGEST_CONTROL_BYTES,
+        }
+    )
+    return Sockets(context, WatchedRouter(ingest, guard), decodes, WatchedRouter(control, guard), endpoints, guard)
 
 
 def _largest_frame(shape: tuple[int, int, int]) -> int:
@@ -88,7 +101,8 @@ def _bind(
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
     for option, value in KEEPALIVE.items():
         socket.setsockopt(option, value)
-    socket.rcvhwm = INGEST_QUEUE
+    # An XPUB takes topics into memory before they are counted. A short queue keeps few of them on the way.
+    socket.rcvhwm = 0 if kind == zmq.ROUTER and can_watch() else INGEST_QUEUE
     if kind == zmq.XPUB:
         socket.setsockopt(zmq.RCVBUF, VIEWER_BYTES)
     socket.sndhwm = VIEWER_QUEUE if kind == zmq.XPUB else REPLY_QUEUE
