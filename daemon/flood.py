@@ -1,11 +1,13 @@
 """Bytes that a connection sent and that make no message: bounded, so that no peer fills the front's memory.
 
-libzmq hands a message over when its last frame has come, and does not limit the number of frames. So a thread watches each connection: the kernel counts the bytes that came (`tcpi_bytes_received` of `TCP_INFO`), and
-the daemon counts the bytes of the messages that it took. libzmq names a message's connection by its file descriptor
-(`ZMQ_SRCFD` in zmq_msg_get(3)).
+libzmq hands a message over when its last frame has come, and does not limit the number of frames. So a thread watches
+each connection: the kernel counts the bytes that came (`tcpi_bytes_received` of `TCP_INFO`), and the daemon counts the
+bytes of the messages that it took. libzmq names a message's connection by its file descriptor (`ZMQ_SRCFD` in
+zmq_msg_get(3)).
 
 A queue that is full stops libzmq's reading. If the peer then resets the connection, libzmq 4.3.5 can abort the process
-(`!_io_error` in stream_engine_base.cpp). So where this thread runs, the queues of ingest and control have no other bound than the bytes.
+(`!_io_error` in stream_engine_base.cpp). So where this thread runs, the queues of ingest and control have no other
+bound than the bytes.
 
 A frame costs the front at least 64 bytes: many tiny frames cost up to 30 times the limit. Subscriptions are bounded in
 `daemon/subscriptions.py`.
@@ -116,11 +118,11 @@ class FloodGuard:
             taken = self._taken[descriptor] = min(self._taken.get(descriptor, 0), received)
         limit = self._limits[known.port] + HEARTBEAT_BYTES_S * int(time.monotonic() - known.since_s)
         if received - taken > limit:
-            connection.shutdown(socket.SHUT_RDWR)
             self._shut.warn(
                 f"closed a connection to port {known.port}: it sent {received - taken} bytes ahead of the daemon, or "
                 f"without end; at most {limit} are kept"
             )
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 class WatchedRouter:
