@@ -26,6 +26,9 @@ def raw_peer(daemon, name, kind):
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
     ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
     connection.sendall(greeting + b"\x04" + bytes([len(ready)]) + ready)
+    answered = b""
+    while b"READY" not in answered:
+        answered += connection.recv(4096)
     return connection
 
 
@@ -37,6 +40,7 @@ def send_until_closed(connection, block, most_bytes):
     """Send a block again and again; return how many bytes went before the connection was closed."""
     sent = 0
     try:
+        connection.settimeout(3)
         while sent < most_bytes:
             connection.sendall(block() if callable(block) else block)
             sent += SIXTEEN_KIB
