@@ -130,11 +130,10 @@ class Daemon:
             self._announce_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
         ingest = asyncio.create_task(self._ingest.serve(), name="ingest")
-        stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
         tasks = [
             supervision,
             ingest,
-            stopping,
+            asyncio.create_task(self._stop_asked.wait(), name="stop"),
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(Subscriptions(sockets.decodes).read(), name="subscriptions"),
@@ -259,10 +258,9 @@ class Daemon:
 
     def _announce_ready(self) -> None:
         self._is_announced = True
-        addresses = msgspec.json.encode(self._addresses).decode()
         # The program that started the daemon may have closed the pipe.
         with suppress(BrokenPipeError):
-            sys.stdout.write(f"ready {addresses}\n")
+            sys.stdout.write(f"ready {msgspec.json.encode(self._addresses).decode()}\n")
             sys.stdout.flush()
 
     async def _on_death(self) -> None:

@@ -75,8 +75,8 @@ def test_a_flood_of_subscriptions_costs_the_viewer_its_connection_and_nobody_els
 
 def test_viewers_that_come_and_go_are_never_taken_for_a_flood(daemon):
     for _ in range(30):
-        with daemon.watch() as viewer:
-            viewer.socket.subscribe(wire.MAGIC)
+        with raw_peer(daemon, "decodes", b"SUB") as viewer:
+            viewer.sendall(frame(b"\x01" + wire.MAGIC))
     with daemon.watch() as viewer:
         assert isinstance(viewer.receive(), wire.Heartbeat)
     assert "closed a viewer" not in daemon.words()
