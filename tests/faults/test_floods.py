@@ -74,9 +74,12 @@ def test_a_flood_of_subscriptions_costs_the_viewer_its_connection_and_nobody_els
 
 
 def test_viewers_that_come_and_go_are_never_taken_for_a_flood(daemon):
-    for _ in range(30):
-        with raw_peer(daemon, "decodes", b"SUB") as viewer:
-            viewer.sendall(frame(b"\x01" + wire.MAGIC))
+    with daemon.connect("control") as control:
+        for _ in range(40):
+            with raw_peer(daemon, "decodes", b"SUB") as viewer:
+                viewer.sendall(frame(b"\x01" + wire.MAGIC))
+                for _ in range(3):  # the daemon's loop has its turn: it reads the subscription
+                    assert isinstance(control.ask(wire.StatusRequest()), wire.Status)
     with daemon.watch() as viewer:
         assert isinstance(viewer.receive(), wire.Heartbeat)
     assert "closed a viewer" not in daemon.words()
