@@ -60,6 +60,8 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store_volumes: Annotated[bool, msgspec.Meta(description="true or false")]
     durability: Annotated[Durability, msgspec.Meta(description="full or normal")]
     keys: Annotated[Literal["off", "required"], msgspec.Meta(description="off or required")]
+    metrics: Annotated[bool, msgspec.Meta(description="true or false")]
+    metrics_port: Port
 
 
 class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

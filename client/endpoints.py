@@ -30,6 +30,8 @@ class Endpoints(msgspec.Struct, frozen=True, kw_only=True):
     control: str
     pid: int | None = None
     key: str = ""
+    metrics: str = ""
+    """The address of /metrics and /healthz; "" if there is none."""
 
     def address(self, socket: Socket) -> Address:
         """Return the address to connect to. Raises AddressError or KeyFileError."""
@@ -111,7 +113,7 @@ def _read(path: Path) -> Endpoints | None:
         found = msgspec.json.decode(path.read_bytes(), type=Endpoints)
         for socket in SOCKETS:
             Address.parse(getattr(found, socket))
-    except (OSError, ValueError, BraindError):  # msgspec's errors are ValueErrors
+    except (OSError, ValueError, RecursionError, BraindError):  # msgspec's errors are ValueErrors
         return None
     return found
 

@@ -156,6 +156,10 @@ def serve_options(command: Command) -> Command:
             type=click.Choice(["full", "normal"]),
             help="full: an ack waits for the disk. normal: an acked volume outlives every crash but a power cut.",
         ),
+        click.option("--metrics-port", type=int, help="Port of /metrics and /healthz; 0 takes any free port."),
+        click.option(
+            "--metrics/--no-metrics", default=None, help="Serve /metrics and /healthz over HTTP, on 127.0.0.1."
+        ),
         click.option("--store-volumes/--no-store-volumes", default=None, help="Keep whole volumes in the journal."),
         click.option(
             "--policy",
@@ -208,7 +212,18 @@ def serve_settings(
     from ..offline.from_settings import pipeline_settings, refining_preset_of
 
     weights_path, candidates_path = options.pop("weights_path"), options.pop("candidates_path")
-    serving = ("host", "keys", "ingest_port", "decodes_port", "control_port", "policy", "store_volumes", "durability")
+    serving = (
+        "host",
+        "keys",
+        "ingest_port",
+        "decodes_port",
+        "control_port",
+        "policy",
+        "store_volumes",
+        "durability",
+        "metrics",
+        "metrics_port",
+    )
     serve = {name: options.pop(name) for name in serving}
     config = config_of(config_path, data, paths=model_paths(options), decode=options, serve=serve)
     decoder = DecoderSettings(

@@ -58,6 +58,7 @@ class Control:
             message, _ = wire.decode(request)
             return self._answer(message)
         except BraindError as error:
+            self._state.metrics.refused.labels("control", error.code).inc()
             retryable = error.code in ("storage", "busy")
             return [wire.encode(wire.Refused(code=error.code, sentence=str(error), retryable=retryable))]
         except Exception:

@@ -91,17 +91,19 @@ class Ingest:
             arrived_s = time.monotonic()
             answer = self.take(frames)
             await self._socket.send_multipart([sender, *wire.encode(answer)])  # 4. the client gets its Ack
-            is_decoded = not self._weights.is_blank
-            if is_decoded and isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
-                self._wake(
-                    link.Wake(
-                        session=answer.session,
-                        run=answer.run,
-                        index=answer.index,
-                        arrived_s=arrived_s,
-                        ack_s=round(time.monotonic() - arrived_s, 6),
+            if isinstance(answer, Ack) and answer.of == "volume" and not answer.duplicate:
+                ack_s = round(time.monotonic() - arrived_s, 6)
+                self._state.note_ack(ack_s)
+                if not self._weights.is_blank:
+                    self._wake(
+                        link.Wake(
+                            session=answer.session,
+                            run=answer.run,
+                            index=answer.index,
+                            arrived_s=arrived_s,
+                            ack_s=ack_s,
+                        )
                     )
-                )
             # Receiving from a socket with messages does not yield to the other tasks. This does.
             await asyncio.sleep(0)
 
@@ -149,7 +151,8 @@ class Ingest:
             whole = payload[0] if self._store_volumes else None
             seen = payload[1] if volume.seen else None
             state = "recorded" if run.weights.is_blank else "waiting"
-            run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. on disk from here
+            with self._state.metrics.commit.time():
+                run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. on disk from here
             self._state.stall.add_volume(run.hello)
         self._last_active_s = time.monotonic()
         return Ack(
@@ -268,7 +271,7 @@ class Ingest:
         return run
 
     def _refuse(self, message: Any, code: str, sentence: str) -> Refused:
-        self._state.n_refused += 1
+        self._state.note_refused(code, sentence)
         # A wrong sender may send thousands of messages a second.
         now_s = time.monotonic()
         if now_s - self._last_logged_s.get(code, -LOG_EVERY_S) >= LOG_EVERY_S:

@@ -3,6 +3,8 @@
 The lines are only hints. Either process may die between two lines: the journal holds everything that must not be lost.
 """
 
+from typing import TypeVar
+
 import msgspec
 
 from ..models.pipeline_settings import PipelineSettings
@@ -118,6 +120,8 @@ class Unfit(Line, frozen=True, kw_only=True, tag="unfit"):
 ToDecoder = Setup | Wake | EndOfRun | PauseDecoding | Stop
 ToFront = Ready | Taking | Committed | Settled | Alive | Unfit
 
+Read = TypeVar("Read")
+
 _encoder = msgspec.json.Encoder()
 _to_decoder: msgspec.json.Decoder[ToDecoder] = msgspec.json.Decoder(ToDecoder)
 _to_front: msgspec.json.Decoder[ToFront] = msgspec.json.Decoder(ToFront)
@@ -129,10 +133,17 @@ def encode(line: Line) -> bytes:
 
 
 def decode_for_decoder(line: bytes) -> ToDecoder:
-    """Read a line that the front wrote."""
-    return _to_decoder.decode(line)
+    """Read a line that the front wrote. Raises ValueError for any other line."""
+    return _decode(_to_decoder, line)
 
 
 def decode_for_front(line: bytes) -> ToFront:
-    """Read a line that the decoder wrote."""
-    return _to_front.decode(line)
+    """Read a line that the decoder wrote. Raises ValueError for any other line."""
+    return _decode(_to_front, line)
+
+
+def _decode(decoder: msgspec.json.Decoder[Read], line: bytes) -> Read:
+    try:
+        return decoder.decode(line)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error

@@ -11,8 +11,30 @@ import msgspec
 THROTTLE_S = 60.0
 
 
+class TextFormatter(logging.Formatter):
+    """Formats a record as one line for people; the lines of a traceback follow, indented.
+
+    Clients choose names, which get into messages. Control characters are escaped: no name moves a terminal's cursor,
+    hides text or looks like another line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        record.message = record.getMessage()
+        record.asctime = self.formatTime(record, self.datefmt)
+        lines = [self.formatMessage(record)]
+        if record.exc_info:
+            lines += ["  " + line for line in self.formatException(record.exc_info).split("\n")]
+        return "\n".join(map(escape, lines))
+
+
 class JsonFormatter(logging.Formatter):
-    """Formats a record as a JSON object: time, level, logger, message, and the record's `fields`."""
+    """Formats a record as a JSON object: time, level, logger, message, and the record's `fields`.
+
+    The object is one line, and control characters are escaped.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -24,7 +46,30 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(line).decode()
+        line = {key: _without_surrogates(value) if isinstance(value, str) else value for key, value in line.items()}
+        # JSON leaves some control characters as they are, among them line separators.
+        return "".join(map(_in_json, msgspec.json.encode(line).decode()))
+
+
+def escape(text: str) -> str:
+    """Return the text with its control characters, line breaks and other invisible characters escaped."""
+    return text if text.isprintable() else "".join(map(_in_text, text))
+
+
+def _in_text(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+
+
+def _in_json(character: str) -> str:
+    if character.isprintable():
+        return character
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _without_surrogates(text: str) -> str:
+    # A path that is no UTF-8 has lone surrogates, which JSON cannot have.
+    return text.encode(errors="backslashreplace").decode()
 
 
 class Outage:
@@ -70,7 +115,7 @@ def configure_logging() -> None:
     """Send braind's log records from INFO on to stderr; replace every earlier handler."""
     handler = logging.StreamHandler(sys.stderr)
     if sys.stderr.isatty():
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(TextFormatter())
     else:
         handler.setFormatter(JsonFormatter())
     logger = logging.getLogger("braind")

@@ -41,11 +41,13 @@ class Outcomes:
         self._in_flight.clear()
 
     def on_published(self, message: Numbered) -> None:
-        """Settle the volume of a published message, if no further message about the volume follows; log a gap."""
+        """Count and settle: a published message, and its volume if no further message about it follows; log a gap."""
         if isinstance(message, Gap):
             fields = {"session": message.session, "run": message.run, "index": message.index}
             logger.warning(message.sentence, extra={"fields": fields | {"n_missing": message.n_missing}})
             return
+        if isinstance(message, Decode):
+            self._state.metrics.published.labels(message.stage).inc()
         if not is_last(message):
             return
         if isinstance(message, Decode):
@@ -58,6 +60,7 @@ class Outcomes:
         self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float] | None = None
     ) -> None:
         """Log a volume's outcome and follow the volume no longer."""
+        self._state.metrics.settled.labels(outcome).inc()
         wake = self._in_flight.pop((session, run, index), None)
         if self._current and (self._current.session, self._current.run, self._current.index) == (session, run, index):
             self._current = None

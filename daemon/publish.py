@@ -80,12 +80,6 @@ class Publisher:
         except JournalError as error:
             self._reading.failed(error)
 
-    async def read_subscriptions(self) -> None:
-        """Read subscriptions, for ever. An XPUB socket keeps them in its queue until they are read."""
-        while True:
-            subscription = await self._socket.recv()
-            logger.debug("a viewer %s", "subscribed" if subscription[:1] == b"\x01" else "left")
-
 
 def message_of(published: Published) -> wire.Numbered | None:
     """Return a journaled message; None if it is damaged, which is logged. A viewer could not trust it."""

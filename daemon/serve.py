@@ -29,10 +29,12 @@ from .in_use import Start, WeightsInUse, load_for
 from .ingest import Ingest
 from .logs import configure_logging
 from .outcomes import Outcomes
+from .pages import Pages
 from .publish import Publisher
 from .sessions import Sessions
 from .sockets import Sockets, bind_sockets
 from .state import DaemonState
+from .subscriptions import Subscriptions
 from .supervise import Supervisor
 from .systemd import ServiceManager
 
@@ -117,7 +119,9 @@ class Daemon:
         self._resume()
         candidates = self._candidates()
         sockets = bind_sockets(self._config.serve, self._weights.card.shape, self._authentication)
-        write_endpoints(self._config, sockets.endpoints)
+        pages = Pages(self._state, self._sessions.journals_path, lambda: self._supervisor.pid)
+        self._addresses = msgspec.structs.replace(sockets.endpoints, metrics=pages.serve(self._config.serve))
+        write_endpoints(self._config, self._addresses)
         control = self._connect(sockets, candidates)
         self._handle_signals()
         if self._weights.is_blank:
@@ -125,15 +129,14 @@ class Daemon:
             self._announce_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
         ingest = asyncio.create_task(self._ingest.serve(), name="ingest")
-        stopping = asyncio.create_task(self._stop_asked.wait(), name="stop")
         tasks = [
             supervision,
             ingest,
-            stopping,
+            asyncio.create_task(self._stop_asked.wait(), name="stop"),
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
-            asyncio.create_task(self._publisher.read_subscriptions(), name="subscriptions"),
             asyncio.create_task(self._service.beat(self._state.words), name="systemd"),
+            asyncio.create_task(Subscriptions(sockets.decodes).read(), name="subscriptions"),
         ]
         if self._authentication:
             tasks.append(asyncio.create_task(self._authentication.serve(sockets.endpoints.decodes), name="keys"))
@@ -148,6 +151,7 @@ class Daemon:
             self._supervisor.kill()
             await _cancel([task for task in tasks if task not in ended])
             sockets.close()
+            pages.close()
             self._sessions.close()
             remove_endpoints(self._config, os.getpid())
 
@@ -162,7 +166,6 @@ class Daemon:
 
     def _connect(self, sockets: Sockets, candidates: CandidateNames) -> Control:
         """Give each socket its owner: the publisher, the front and the control, which is returned."""
-        self._addresses = sockets.endpoints
         self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
         self._ingest = Ingest(
             sockets.ingest, self._sessions, self._state, self._weights, candidates,
@@ -193,9 +196,8 @@ class Daemon:
         )
 
     def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signal_number, self._on_signal)
+            asyncio.get_running_loop().add_signal_handler(signal_number, self._on_signal)
 
     def _on_signal(self) -> None:
         if self._stop_asked.is_set():
@@ -262,10 +264,9 @@ class Daemon:
     def _announce_ready(self) -> None:
         self._is_announced = True
         self._service.notify("READY=1", f"STATUS={self._state.words()}")
-        addresses = msgspec.json.encode(self._addresses).decode()
         # The program that started the daemon may have closed the pipe.
         with suppress(BrokenPipeError):
-            sys.stdout.write(f"ready {addresses}\n")
+            sys.stdout.write(f"ready {msgspec.json.encode(self._addresses).decode()}\n")
             sys.stdout.flush()
 
     def _on_hang(self) -> None:

@@ -14,14 +14,25 @@ from ..errors import BraindError
 from .access.authentication import Authentication
 from .access.guard import Router
 from .access.loopback import numeric_host
+from .flood import FloodGuard, WatchedRouter, can_watch
 
 OLDEST_LIBZMQ = (4, 3, 5)  # bytes from a stranger can exploit older versions (CVE-2019-13132, CVE-2020-15166)
 LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
+# Bytes of a connection that make no message, or no message that was taken yet (`daemon/flood.py`). A scanner client
+# sends up to eight volumes ahead of their acks: they fit into twice the largest frame.
+LARGEST_CONTROL_BYTES = 4 * 1024 * 1024
+LARGEST_SUBSCRIPTION = 1024  # a handshake with keys has up to about 800 bytes
+VIEWER_BYTES = 4096  # the kernel's buffer of what a viewer sends: subscriptions and heartbeats
 HANDSHAKE_MS = 2000
-HEARTBEAT_MS = 1000
-SILENCE_MS = 3000
+# The daemon answers heartbeats and sends none. libzmq (4.3.5, and its main branch of 2026) aborts the process when a
+# heartbeat is due for a peer that reset its connection while its queue was full: `!_io_error`, stream_engine_base.cpp.
+# Clients' own heartbeats say after which silence they are gone; the kernel finds other peers that are gone.
+KEEPALIVE = {
+    zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 5, zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 3,
+}  # fmt: skip
 LINGER_MS = 500
-# Messages in the queue of each peer. A volume may have megabytes, a decode has tens of kilobytes.
+# Messages in the queue of each peer. A volume may have megabytes, a decode has tens of kilobytes. `INGEST_QUEUE` holds
+# where `daemon/flood.py` cannot bound the bytes.
 INGEST_QUEUE = 4
 REPLY_QUEUE = 512
 VIEWER_QUEUE = 64
@@ -42,9 +53,11 @@ class Sockets:
     decodes: zmq.asyncio.Socket
     control: Router
     endpoints: Endpoints
+    guard: FloodGuard
 
     def close(self) -> None:
         """Close the three sockets. Messages in their queues have `LINGER_MS` to leave."""
+        self.guard.close()
         self.context.destroy(linger=LINGER_MS)
 
 
@@ -63,8 +76,9 @@ def bind_sockets(
     context = zmq.asyncio.Context()
     try:
         ingest = _socket(context, zmq.ROUTER, _largest_frame(shape))
-        decodes = _socket(context, zmq.XPUB, 4096)
+        decodes = _socket(context, zmq.XPUB, LARGEST_SUBSCRIPTION)
         control = _socket(context, zmq.ROUTER, 64 * 1024)
+        decodes.setsockopt(zmq.XPUB_VERBOSE, 1)  # `daemon/subscriptions.py` counts every subscription
         if authentication:
             for name, socket in (("ingest", ingest), ("decodes", decodes), ("control", control)):
                 authentication.protect(context, socket, name)
@@ -79,9 +93,17 @@ def bind_sockets(
     except BraindError:
         context.destroy(linger=0)
         raise
-    if authentication:
-        return Sockets(context, authentication.guard("ingest"), decodes, authentication.guard("control"), endpoints)
-    return Sockets(context, ingest, decodes, control, endpoints)
+    guard = FloodGuard(
+        {
+            Address.parse(endpoints.ingest).port: 2 * _largest_frame(shape),
+            Address.parse(endpoints.control).port: LARGEST_CONTROL_BYTES,
+        }
+    )
+    watched = {"ingest": WatchedRouter(ingest, guard), "control": WatchedRouter(control, guard)}
+    routers: dict[str, Router] = {
+        name: authentication.guard(name, router) if authentication else router for name, router in watched.items()
+    }
+    return Sockets(context, routers["ingest"], decodes, routers["control"], endpoints, guard)
 
 
 def _largest_frame(shape: tuple[int, int, int]) -> int:
@@ -94,10 +116,12 @@ def _socket(context: zmq.asyncio.Context, kind: int, largest_frame: int) -> zmq.
     socket.linger = LINGER_MS
     socket.setsockopt(zmq.MAXMSGSIZE, largest_frame)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENCE_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, SILENCE_MS)
-    socket.rcvhwm = INGEST_QUEUE
+    for option, value in KEEPALIVE.items():
+        socket.setsockopt(option, value)
+    # An XPUB takes topics into memory before they are counted. A short queue keeps few of them on the way.
+    socket.rcvhwm = 0 if kind == zmq.ROUTER and can_watch() else INGEST_QUEUE
+    if kind == zmq.XPUB:
+        socket.setsockopt(zmq.RCVBUF, VIEWER_BYTES)
     socket.sndhwm = VIEWER_QUEUE if kind == zmq.XPUB else REPLY_QUEUE
     return socket
 

@@ -12,6 +12,7 @@ from ..client.wire import Calibration, Decode, Heartbeat, Status
 from ..models.weights.weights import Weights
 from .journal.database import JournalError
 from .logs import Outage
+from .observing.metrics import Metrics
 from .sessions import Sessions
 from .stall import Stall
 
@@ -42,6 +43,12 @@ class DaemonState:
         self.n_refused = 0
         self.refused_keys: Counter[str] = Counter()
         """Refused connections and messages by reason; `access.audit` describes the reasons."""
+        self.metrics = Metrics()
+        self.storage_problem = ""
+        """Why the newest volume could not be committed; "" if it was."""
+        self.beat_s = time.monotonic()
+        """Monotonic time of the event loop's last beat."""
+        self._restarts_when_ready = 0
         self.decoder_restarts = 0
         self.last_seq = 0
         self.calibration: Calibration | None = None
@@ -53,12 +60,12 @@ class DaemonState:
         """Take over the facts of other weights. No decoder is ready for these weights yet."""
         self._weights, self.ldm = weights, weights.card.ldm
         self.simulated = weights.card.simulated
-        self.decoder_ready = False
+        self._restarts_when_ready, self.decoder_ready = self.decoder_restarts, False
 
     def note_ready(self, engine: str, ldm: str, preset: str) -> None:
         """Note that a decoder is warmed up, and with what it decodes."""
         self.engine, self.ldm, self.preset = engine, ldm, preset
-        self.decoder_ready = True
+        self._restarts_when_ready, self.decoder_ready = self.decoder_restarts, True
 
     @property
     def state(self) -> str:
@@ -78,8 +85,26 @@ class DaemonState:
         stalled = f", no volume for {stalled_s:.1f} s" if stalled_s is not None else ""
         return f"{self.state}{run}{stalled}"
 
+    @property
+    def decoder_is_down(self) -> bool:
+        """Return whether the decoder died and no new one is ready."""
+        return self.state == "starting" and self.decoder_restarts > self._restarts_when_ready
+
+    def note_ack(self, ack_s: float) -> None:
+        """Count a new volume that was acked after `ack_s` seconds."""
+        self.storage_problem = ""
+        self.metrics.note_ack(ack_s)
+
+    def note_refused(self, code: str, sentence: str) -> None:
+        """Count a refused message of the ingest socket."""
+        self.n_refused += 1
+        self.metrics.refused.labels("ingest", code).inc()
+        if code == "storage":
+            self.storage_problem = sentence
+
     def note_decode(self, decode: Decode) -> None:
         """Add a finished volume's latency to the percentiles."""
+        self.metrics.note_timings(decode.timings_s)
         if decode.timings_s:
             self._latencies_s.append(max(decode.timings_s.values()))
 
@@ -121,6 +146,8 @@ class DaemonState:
     def heartbeat(self) -> Heartbeat:
         """Return the message that viewers get once a second."""
         counts = self._counts()
+        self.beat_s = time.monotonic()
+        self.metrics.set_waiting(_n_in(counts, "waiting"))
         return Heartbeat(
             last_seq=self.last_seq,
             state=self.state,

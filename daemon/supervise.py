@@ -71,6 +71,11 @@ class Supervisor:
         self._last_ready: link.Ready | None = None
         self._stopping = False
 
+    @property
+    def pid(self) -> int | None:
+        """Return the decoder's process id; None while no decoder runs."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
     async def run(self) -> None:
         """Run one decoder after the other until `stop`.
 

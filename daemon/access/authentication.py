@@ -13,6 +13,7 @@ from zmq.auth import Authenticator
 from zmq.utils.monitor import parse_monitor_message
 
 from ...config import Config
+from ..flood import WatchedRouter
 from .audit import Audit
 from .guard import GuardedRouter
 from .keyring import Keyring, keys_path, make_keys
@@ -55,9 +56,9 @@ class Authentication:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
         self._sockets[name] = socket
 
-    def guard(self, name: str) -> GuardedRouter:
+    def guard(self, name: str, router: WatchedRouter) -> GuardedRouter:
         """Return a protected ROUTER with a check of each message."""
-        return GuardedRouter(self._sockets[name], name, self.keyring, self._audit)
+        return GuardedRouter(router, name, self.keyring, self._audit)
 
     async def serve(self, decodes_endpoint: str) -> None:
         """Answer handshakes, and end the connections of revoked keys, for ever."""

@@ -4,9 +4,9 @@ import asyncio
 from typing import Any, Protocol
 
 import zmq
-import zmq.asyncio
 
 from ...client import wire
+from ..flood import WatchedRouter
 from .audit import Audit
 from .keyring import Keyring
 from .roles import lacking_role
@@ -27,14 +27,14 @@ class Router(Protocol):
 class GuardedRouter:
     """A ROUTER whose senders have proved their keys. Each message is checked, so that a revoked key ends at once."""
 
-    def __init__(self, socket: zmq.asyncio.Socket, name: str, keyring: Keyring, audit: Audit) -> None:
+    def __init__(self, socket: WatchedRouter, name: str, keyring: Keyring, audit: Audit) -> None:
         self._socket, self._name = socket, name
         self._keyring, self._audit = keyring, audit
 
     async def recv_multipart(self) -> list[bytes]:
         """Return the next message that its sender may send."""
         while True:
-            received = await self._socket.recv_multipart(copy=False)
+            received = await self._socket.recv_frames()
             sender, *frames = (frame.bytes for frame in received)
             refused = self._refused(_user_id(received[0]), frames)
             if refused is None:

@@ -10,7 +10,7 @@ from ...whole_file import write_whole
 from ..weights.card import WeightsCard, WeightsError
 from ..weights.file import file_content, fingerprint, reading
 from ..weights.low_rank import LowRankMap
-from ..weights.maps import PictureMaps, check_finite
+from ..weights.maps import STORED_TENSORS, PictureMaps, check_finite
 from ..weights.weights import Weights
 from .windows import N_LAGS
 
@@ -64,7 +64,7 @@ class LaggedRidge:
         WeightsError
             If the file is missing, unreadable or incomplete, or belongs to other voxels or another LDM.
         """
-        with reading(path) as (card, tensors):
+        with reading(path, _is_known) as (card, tensors):
             delays = sorted({name.partition("/")[0] for name in tensors if "/" in name})
             maps = {delay: PictureMaps.of_tensors(_within(tensors, f"{delay}/")) for delay in delays}
             ridge = cls(card, tensors["spread"], maps)
@@ -96,6 +96,10 @@ class DelayDecoder:
     def predict(self, voxels: Array) -> tuple[Array, Array]:
         """Predict z, (n_trials, *latent_shape), and c, (n_trials, *text_shape), from windows."""
         return self.maps.predict(np.asarray(voxels, np.float32), self.card)
+
+
+def _is_known(name: str) -> bool:
+    return name == "spread" or name.partition("/")[2] in STORED_TENSORS
 
 
 def _within(tensors: dict[str, Array], prefix: str) -> dict[str, Array]:

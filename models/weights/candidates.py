@@ -18,8 +18,10 @@ from ...choices import Mode
 from ...errors import BraindError
 from ...whole_file import write_whole
 from ..constant_features import is_varying
+from .file import foreign_tensors, header_problem
 
 TENSORS = ("z", "c", "nsd_id")
+LARGEST_HEADER_BYTES = 64 * 1024 * 1024  # the header has the labels: captions of up to 100,000 pictures
 # Files store half precision. A standard deviation below this share of the largest one is rounding.
 HALF_PRECISION_ROUNDING = 1e-4
 
@@ -133,7 +135,11 @@ def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], li
     if not path.is_file():
         raise CandidatesError(f"{path}: no such candidate set; make it with braind fit")
     try:
+        if problem := header_problem(path, LARGEST_HEADER_BYTES):
+            raise CandidatesError(f"{path}: {problem}; make it with braind fit")
         with safe_open(path, framework="np") as file:
+            if problem := foreign_tensors(file.keys(), TENSORS.__contains__):
+                raise CandidatesError(f"{path}: {problem}; make it with braind fit")
             labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, KeyError, RecursionError, msgspec.DecodeError) as error:

@@ -9,6 +9,12 @@ from .card import WeightsCard, WeightsError
 from .low_rank import MAP_TENSORS, LowRankMap
 from .prior import PRIOR_TENSORS, PicturePrior
 
+STORED_TENSORS = frozenset(
+    [f"{name}.{tensor}" for name in ("z", "c", "prior.scores") for tensor in MAP_TENSORS]
+    + [f"prior.{tensor}" for tensor in PRIOR_TENSORS]
+)
+"""The names of the tensors that a file stores for its maps."""
+
 
 @dataclass(frozen=True, eq=False)
 class PictureMaps:

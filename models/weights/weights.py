@@ -15,14 +15,19 @@ from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ...whole_file import write_whole
 from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
 from .card import WeightsCard, WeightsError
-from .file import file_content, fingerprint, reading
+from .file import file_content, file_fingerprint, fingerprint, reading
 from .low_rank import LowRankMap
-from .maps import PictureMaps, check_finite, check_integers
+from .maps import STORED_TENSORS, PictureMaps, check_finite, check_integers
 from .prior import PicturePrior
 from .roi import mask_sha256
 
 # Relative. Headers round the TR; a run with another TR samples responses at other times.
 MAX_TR_DIFFERENCE = 0.01
+TENSORS = (
+    STORED_TENSORS
+    | {"voxel_index", "voxel_mean", "voxel_std", "bold.shared"}
+    | {f"bold.{name}" for name in VOXEL_TENSORS}
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,15 +202,16 @@ class Weights:
 
     @classmethod
     def load(cls, path: Path) -> "Weights":
-        """Read a weights file, memory-mapped.
+        """Read a weights file.
 
         Raises
         ------
         WeightsError
-            The file is missing, damaged, incomplete, of another schema, or holds numbers that are not finite.
+            The file is missing, damaged, incomplete, of another schema, holds tensors that braind does not know, or
+            holds numbers that are not finite.
         """
         path = Path(path)
-        with reading(path) as (card, tensors):
+        with reading(path, TENSORS.__contains__) as (card, tensors):
             maps = PictureMaps.of_tensors(tensors)
             return cls(
                 voxel_index=tensors["voxel_index"],
@@ -216,7 +222,7 @@ class Weights:
                 card=card,
                 prior=maps.prior,
                 bold=_bold(tensors) if "bold.hrf_of_voxel" in tensors else None,
-                fingerprint=fingerprint(path.read_bytes()),
+                fingerprint=file_fingerprint(path),
             )
 
 
