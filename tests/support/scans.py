@@ -1,0 +1,192 @@
+"""Runs as a scanner sends them, the clients that send and hear them, and what an undisturbed daemon decodes of them."""
+
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from running_daemon import PATIENCE_S, SHAPE, Files, RunningDaemon, hello, values
+
+from braind.client import wire
+from braind.client.scanner import Onset, ScannerClient
+from braind.client.subscriber import DecodeSubscriber
+
+SECONDS_BETWEEN_ONSETS = 7.5
+LAST_RUN = "last"
+# These differ between two decodes of the same volume.
+OF_ONE_DECODE = ("seq", "timings_s")
+
+Key = tuple[str, int, int | None, bool, str]
+"""Run, volume, event, `is_final` and stage of a decode. At a run's end its last volume has trials a second time."""
+Decodes = dict[Key, tuple[dict[str, Any], bytes | None]]
+"""Each decode's fields and its PNG."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A run's volumes and onsets, the same at each call."""
+
+    kind: str
+    n_volumes: int
+    run: str = "scan"
+    session: str = "ses"
+
+    @property
+    def tr_s(self) -> float:
+        return 4 / 3 if self.kind == "bold" else 4.0
+
+    def hello(self) -> wire.Hello:
+        return hello(session=self.session, run=self.run, kind=self.kind, tr_s=self.tr_s)
+
+    def voxels(self, index: int) -> Any:
+        """Return a volume's stored numbers: (X, Y, Z) int16."""
+        if self.kind == "beta":
+            return values(index)
+        return (1000 + np.random.default_rng(index).normal(scale=10, size=SHAPE)).astype(np.int16)
+
+    @property
+    def scale(self) -> float:
+        return 1.0 if self.kind == "bold" else 1 / 300
+
+    def onsets(self, index: int) -> list[Onset]:
+        """Return the onsets between a volume and the volume after it."""
+        if self.kind == "beta":
+            return []
+        numbers = range(int(self.n_volumes * self.tr_s / SECONDS_BETWEEN_ONSETS))
+        onsets = [Onset(number, 2.0 + number * SECONDS_BETWEEN_ONSETS) for number in numbers]
+        return [onset for onset in onsets if index <= onset.onset_s / self.tr_s < index + 1]
+
+
+class Sender:
+    """A scanner client in a thread. It sends only as many volumes as were released; `acked` holds their numbers."""
+
+    def __init__(self, port: int, scan: Scan, **options: Any) -> None:
+        self._scan, self._options = scan, {"port": port, "give_up_s": PATIENCE_S, **options}
+        self._released = threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._send, daemon=True)
+        self.acked: set[int] = set()
+        self.error: BaseException | None = None
+        self._thread.start()
+
+    def release(self, n_volumes: int) -> None:
+        for _ in range(n_volumes):
+            self._released.release()
+
+    def finish(self) -> None:
+        """Release the rest and wait until everything is acked."""
+        self.release(self._scan.n_volumes)
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive(), f"acked: {sorted(self.acked)}"
+        if self.error:
+            raise self.error
+
+    def _send(self) -> None:
+        try:
+            with ScannerClient(**self._options) as client:
+                run = client.open_run(self._scan.hello())
+                for index in range(self._scan.n_volumes):
+                    self._released.acquire()
+                    run.send(self._scan.voxels(index), onsets=self._scan.onsets(index), scale=self._scan.scale)
+                    self.acked.add(index)
+                run.end()
+                # One volume more. It is decoded last: what is decoded of the scan was published before it.
+                client.open_run(hello(session=self._scan.session, run=LAST_RUN)).send(values(0), scale=1 / 300)
+        except BaseException as error:  # noqa: BLE001: `finish` raises it
+            self.error = error
+
+
+class Watch:
+    """A subscriber in a thread, which hears everything from the daemon's first message on."""
+
+    def __init__(self, decodes_port: int, control_port: int) -> None:
+        self.heard: list[tuple[Any, bytes | None]] = []
+        self.n_lost = 0
+        self._news = threading.Condition()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._hear, args=(decodes_port, control_port), daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped = True
+        self._thread.join(PATIENCE_S)
+
+    def until(self, wanted: Callable[[list[Any]], bool], patience_s: float = PATIENCE_S) -> bool:
+        """Wait until the messages heard so far are as wanted; return whether they are."""
+        with self._news:
+            return self._news.wait_for(lambda: wanted([message for message, _ in self.heard]), patience_s)
+
+    def volumes(self) -> list[int]:
+        """Return the numbers of the volumes heard of so far, in order, each once."""
+        with self._news:
+            return list(dict.fromkeys(message.index for message, _ in self.heard))
+
+    def _hear(self, decodes_port: int, control_port: int) -> None:
+        with DecodeSubscriber(decodes_port=decodes_port, control_port=control_port, history=10**9) as subscriber:
+            while not self._stopped:
+                received = subscriber.receive(0.2)
+                self.n_lost = subscriber.n_lost
+                if received is not None and isinstance(received.message, wire.Decode | wire.Skipped):
+                    with self._news:
+                        self.heard.append((received.message, received.png))
+                        self._news.notify_all()
+
+
+def free_ports() -> dict[str, int]:
+    """Return the settings of three free ports, for a daemon that is started again at the same address."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
+        names = ("ingest_port", "decodes_port", "control_port")
+        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+
+
+def restart(daemon: RunningDaemon) -> None:
+    """Start a daemon again that was killed; return when its sockets are bound."""
+    daemon.close()
+    daemon.__init__(daemon.files, daemon.data_path, **daemon.settings)
+    daemon.start(wait=False).wait_bound()
+
+
+def content(message: Any, png: bytes | None) -> tuple[Key, tuple[dict[str, Any], bytes | None]]:
+    """Return a decode's key, and its content without its times and its number."""
+    fields = msgspec.to_builtins(message)
+    kept = {name: value for name, value in fields.items() if name not in OF_ONE_DECODE}
+    trial = getattr(message, "event", None), getattr(message, "is_final", True)
+    return (message.run, message.index, *trial, getattr(message, "stage", "skipped")), (kept, png)
+
+
+def decodes_of(published: list[tuple[Any, Any]]) -> Decodes:
+    """Return published decodes by their key; fail if one was published twice."""
+    found: Decodes = {}
+    for message, payload in published:
+        png = payload[0] if isinstance(payload, list) and payload else payload or None
+        key, one = content(message, png)
+        assert key not in found, f"published twice: {key}"
+        found[key] = one
+    return found
+
+
+def is_all(heard: list[Any]) -> bool:
+    """Return whether the newest message is the last one of everything that a `Sender` sends."""
+    return bool(heard) and heard[-1].run == LAST_RUN and getattr(heard[-1], "stage", "xzc") == "xzc"
+
+
+def undisturbed(files: Files, folder: Path, scan: Scan, **settings: Any) -> Decodes:
+    """Return what a daemon decodes of a scan that nothing disturbs."""
+    ports = free_ports()
+    daemon = RunningDaemon(files, folder, **{**settings, "serve": {**settings.get("serve", {}), **ports}})
+    try:
+        daemon.start()
+        with Watch(ports["decodes_port"], ports["control_port"]) as watch:
+            Sender(ports["ingest_port"], scan).finish()
+            assert watch.until(is_all), daemon.words()
+        return decodes_of(watch.heard)
+    finally:
+        daemon.close()
