@@ -11,5 +11,5 @@ import pytest
 def chance(request):
     """Seeded chance. FAULTS_SEED=N repeats a failure; a test that fails prints its seed."""
     seed = int(os.environ.get("FAULTS_SEED", crc32(request.node.name.encode())))
-    print(f"FAULTS_SEED={seed}")  # noqa: T201: pytest shows it when the test fails
+    print(f"FAULTS_SEED={seed}")  # noqa: T201 - pytest shows it when the test fails
     return random.Random(seed)

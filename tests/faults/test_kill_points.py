@@ -1,4 +1,4 @@
-"""kill -9 at random instants of a scan: of the front, of the decoder, of both. The scanner client and the viewer live on."""
+"""kill -9 at random instants of a scan: of the front, of the decoder, of both. Scanner client and viewer live on."""
 
 import time
 from dataclasses import dataclass

@@ -70,7 +70,7 @@ class Sender:
         self._released = threading.Semaphore(0)
         self._thread = threading.Thread(target=self._send, daemon=True)
         self.acked: set[int] = set()
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self._thread.start()
 
     def release(self, n_volumes: int) -> None:
@@ -96,7 +96,7 @@ class Sender:
                 run.end()
                 # One volume more. It is decoded last: what is decoded of the scan was published before it.
                 client.open_run(hello(session=self._scan.session, run=LAST_RUN)).send(values(0), scale=1 / 300)
-        except BaseException as error:  # noqa: BLE001: `finish` raises it
+        except Exception as error:  # noqa: BLE001 - `finish` raises it
             self.error = error
 
 
