@@ -11,6 +11,8 @@ from braind.client import wire
 
 FEW, MANY = 2, 50
 VOLUMES_A_KILL = 4
+# A BOLD run's first trial is decoded from its sixth volume on.
+LEAD = 12
 LONGEST_WAIT_S = 0.03
 DECODE = {"num_inference_steps": 2}
 
@@ -64,6 +66,7 @@ def disturbed(files, folder, scan, victim, chance, n_kills):
         daemon.start(wait=False).wait_bound()
         with Watch(ports["decodes_port"], ports["control_port"]) as watch:
             sender = Sender(ports["ingest_port"], scan, timeout_s=0.5)
+            sender.release(LEAD)
             for _ in range(n_kills):
                 n_heard = len(watch.volumes())
                 sender.release(VOLUMES_A_KILL)
@@ -93,7 +96,7 @@ def assert_nothing_lost(heard, expected):
 def test_a_scan_with_a_few_kills_is_decoded_as_one_that_nothing_disturbed(
     files, tmp_path, chance, oracle, victim, kind
 ):
-    scan = Scan(kind, 5 * VOLUMES_A_KILL)
+    scan = Scan(kind, LEAD + FEW * VOLUMES_A_KILL)
     heard = disturbed(files, tmp_path, scan, Victim(victim), chance, FEW)
     assert_nothing_lost(heard, oracle(scan))
 
@@ -103,6 +106,6 @@ def test_a_scan_with_a_few_kills_is_decoded_as_one_that_nothing_disturbed(
 @pytest.mark.parametrize("kind", ["beta", "bold"])
 @pytest.mark.parametrize("victim", ["front", "decoder", "both"])
 def test_a_scan_with_many_kills_is_decoded_as_one_that_nothing_disturbed(files, tmp_path, chance, oracle, victim, kind):
-    scan = Scan(kind, MANY * VOLUMES_A_KILL)
+    scan = Scan(kind, LEAD + MANY * VOLUMES_A_KILL)
     heard = disturbed(files, tmp_path, scan, Victim(victim), chance, MANY)
     assert_nothing_lost(heard, oracle(scan))

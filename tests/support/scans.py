@@ -71,6 +71,7 @@ class Sender:
         self._thread = threading.Thread(target=self._send, daemon=True)
         self.acked: set[int] = set()
         self.error: Exception | None = None
+        self.opened = threading.Event()
         self._thread.start()
 
     def release(self, n_volumes: int) -> None:
@@ -89,6 +90,7 @@ class Sender:
         try:
             with ScannerClient(**self._options) as client:
                 run = client.open_run(self._scan.hello())
+                self.opened.set()
                 for index in range(self._scan.n_volumes):
                     self._released.acquire()
                     run.send(self._scan.voxels(index), onsets=self._scan.onsets(index), scale=self._scan.scale)
@@ -175,7 +177,9 @@ def decodes_of(published: list[tuple[Any, Any]]) -> Decodes:
 
 def is_all(heard: list[Any]) -> bool:
     """Return whether the newest message is the last one of everything that a `Sender` sends."""
-    return bool(heard) and heard[-1].run == LAST_RUN and getattr(heard[-1], "stage", "xzc") == "xzc"
+    if not heard or heard[-1].run != LAST_RUN:
+        return False
+    return isinstance(heard[-1], wire.Skipped) or heard[-1].stage == wire.last_stage(heard[-1].provenance.mode)
 
 
 def undisturbed(files: Files, folder: Path, scan: Scan, **settings: Any) -> Decodes:
