@@ -5,7 +5,7 @@ import time
 import pytest
 from chaos_proxy import ChaosProxy
 from running_daemon import PATIENCE_S, RunningDaemon
-from scans import Scan, Sender, Watch, decodes_of, is_all, undisturbed
+from scans import Scan, Sender, Watch, all_of, decodes_of, undisturbed
 
 from braind.client.clock import ClockOffset
 from braind.client.scanner import NoDaemonError, ScannerClient
@@ -95,7 +95,7 @@ def test_a_scan_through_a_bad_network_is_decoded_as_one_that_nothing_disturbed(d
             for proxy in proxies:
                 repair(proxy)
         sender.finish()
-        assert watch.until(is_all), daemon.words()
+        assert watch.until(all_of(scan)), daemon.words()
     assert watch.n_lost == 0
     seqs = [message.seq for message, _ in watch.heard]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))

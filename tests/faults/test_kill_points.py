@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 from running_daemon import PATIENCE_S, RunningDaemon
-from scans import Scan, Sender, Watch, decodes_of, free_ports, is_all, restart, undisturbed
+from scans import Scan, Sender, Watch, all_of, decodes_of, free_ports, restart, undisturbed
 
 from braind.client import wire
 
@@ -78,7 +78,7 @@ def disturbed(files, folder, scan, victim, chance, n_kills):
                 victim.kill(daemon)
                 victim.revive(daemon, acked, scan)
             sender.finish()
-            assert watch.until(is_all), daemon.words()
+            assert watch.until(all_of(scan)), daemon.words()
         assert watch.n_lost == 0
         return watch.heard
     finally:

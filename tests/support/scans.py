@@ -175,11 +175,15 @@ def decodes_of(published: list[tuple[Any, Any]]) -> Decodes:
     return found
 
 
-def is_all(heard: list[Any]) -> bool:
-    """Return whether the newest message is the last one of everything that a `Sender` sends."""
-    if not heard or heard[-1].run != LAST_RUN:
-        return False
-    return isinstance(heard[-1], wire.Skipped) or heard[-1].stage == wire.last_stage(heard[-1].provenance.mode)
+def all_of(scan: Scan) -> Callable[[list[Any]], bool]:
+    """Return a test for `Watch.until`: whether the newest message is the last one of a `Sender`'s scan."""
+
+    def is_all(heard: list[Any]) -> bool:
+        if not heard or (heard[-1].session, heard[-1].run) != (scan.session, LAST_RUN):
+            return False
+        return isinstance(heard[-1], wire.Skipped) or heard[-1].stage == wire.last_stage(heard[-1].provenance.mode)
+
+    return is_all
 
 
 def undisturbed(files: Files, folder: Path, scan: Scan, **settings: Any) -> Decodes:
@@ -190,7 +194,7 @@ def undisturbed(files: Files, folder: Path, scan: Scan, **settings: Any) -> Deco
         daemon.start()
         with Watch(ports["decodes_port"], ports["control_port"]) as watch:
             Sender(ports["ingest_port"], scan).finish()
-            assert watch.until(is_all), daemon.words()
+            assert watch.until(all_of(scan)), daemon.words()
         return decodes_of(watch.heard)
     finally:
         daemon.close()
