@@ -5,7 +5,7 @@ import time
 import pytest
 from chaos_proxy import ChaosProxy
 from running_daemon import PATIENCE_S, RunningDaemon
-from scans import Scan, Sender, Watch, all_of, decodes_of, undisturbed
+from scans import Scan, Sender, Watch, all_of, decodes_of, sent
 
 from braind.client.clock import ClockOffset
 from braind.client.scanner import NoDaemonError, ScannerClient
@@ -51,30 +51,21 @@ FAULTS = [slow_down, dribble, cut, reset, swallow, half_open]
 
 
 @pytest.fixture(scope="module")
-def oracle(files, tmp_path_factory):
-    return undisturbed(files, tmp_path_factory.mktemp("undisturbed"), SCAN, decode=DECODE)
-
-
-@pytest.fixture(scope="module")
 def daemon(files, tmp_path_factory):
     daemon = RunningDaemon(files, tmp_path_factory.mktemp("network"), decode=DECODE)
     yield daemon.start()
     daemon.close()
 
 
+@pytest.fixture(scope="module")
+def oracle(daemon):
+    return decodes_of(sent(daemon, SCAN), SCAN)
+
+
 @pytest.fixture
 def proxies(daemon):
     with ChaosProxy(daemon.addresses["ingest"]) as ingest, ChaosProxy(daemon.addresses["decodes"]) as decodes:
         yield ingest, decodes
-
-
-def renamed(decodes, session):
-    """Return an oracle's decodes as those of another session."""
-    return {key: ({**fields, "session": session}, png) for key, (fields, png) in decodes.items()}
-
-
-def of_session(heard, session):
-    return decodes_of([(message, png) for message, png in heard if message.session == session])
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
@@ -99,7 +90,7 @@ def test_a_scan_through_a_bad_network_is_decoded_as_one_that_nothing_disturbed(d
     assert watch.n_lost == 0
     seqs = [message.seq for message, _ in watch.heard]
     assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
-    assert of_session(watch.heard, scan.session) == renamed(oracle, scan.session)
+    assert decodes_of(watch.heard, scan) == oracle
 
 
 @pytest.mark.faults
@@ -118,7 +109,7 @@ def test_a_volume_that_is_cut_after_any_number_of_bytes_is_decoded_once(daemon, 
             proxy.n_bytes_left = None
         sender.finish()
     daemon.wait_until(lambda status: status.n_waiting == 0)
-    decodes = of_session([(m, p[0] if p else None) for m, p in daemon.decodes()], scan.session)
+    decodes = decodes_of([(message, b"".join(payload)) for message, payload in daemon.decodes()], scan)
     assert {index for run, index, *_ in decodes if run == scan.run} == set(range(60))
 
 

@@ -85,11 +85,11 @@ def disturbed(files, folder, scan, victim, chance, n_kills):
         daemon.close()
 
 
-def assert_nothing_lost(heard, expected):
+def assert_nothing_lost(heard, scan, expected):
     seqs = [message.seq for message, _ in heard]
     assert seqs == list(range(1, len(heard) + 1))
     assert not [message for message, _ in heard if isinstance(message, wire.Skipped)]
-    assert decodes_of(heard) == expected
+    assert decodes_of(heard, scan) == expected
 
 
 @pytest.mark.parametrize(("victim", "kind"), [("both", "bold"), ("decoder", "beta")])
@@ -98,7 +98,7 @@ def test_a_scan_with_a_few_kills_is_decoded_as_one_that_nothing_disturbed(
 ):
     scan = Scan(kind, LEAD + FEW * VOLUMES_A_KILL)
     heard = disturbed(files, tmp_path, scan, Victim(victim), chance, FEW)
-    assert_nothing_lost(heard, oracle(scan))
+    assert_nothing_lost(heard, scan, oracle(scan))
 
 
 @pytest.mark.faults
@@ -108,4 +108,4 @@ def test_a_scan_with_a_few_kills_is_decoded_as_one_that_nothing_disturbed(
 def test_a_scan_with_many_kills_is_decoded_as_one_that_nothing_disturbed(files, tmp_path, chance, oracle, victim, kind):
     scan = Scan(kind, LEAD + MANY * VOLUMES_A_KILL)
     heard = disturbed(files, tmp_path, scan, Victim(victim), chance, MANY)
-    assert_nothing_lost(heard, oracle(scan))
+    assert_nothing_lost(heard, scan, oracle(scan))

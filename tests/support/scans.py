@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,13 +14,13 @@ import numpy as np
 from running_daemon import PATIENCE_S, SHAPE, Files, RunningDaemon, hello, values
 
 from braind.client import wire
-from braind.client.scanner import Onset, ScannerClient
+from braind.client.scanner import NoDaemonError, Onset, OpenRun, ScannerClient
 from braind.client.subscriber import DecodeSubscriber
 
 SECONDS_BETWEEN_ONSETS = 7.5
 LAST_RUN = "last"
-# These differ between two decodes of the same volume.
-OF_ONE_DECODE = ("seq", "timings_s")
+# These differ between two decodes of the same volume in two sessions.
+OF_ONE_DECODE = ("seq", "timings_s", "session")
 
 Key = tuple[str, int, int | None, bool, str]
 """Run, volume, event, `is_final` and stage of a decode. At a run's end its last volume has trials a second time."""
@@ -89,7 +90,7 @@ class Sender:
     def _send(self) -> None:
         try:
             with ScannerClient(**self._options) as client:
-                run = client.open_run(self._scan.hello())
+                run = self._open(client)
                 self.opened.set()
                 for index in range(self._scan.n_volumes):
                     self._released.acquire()
@@ -100,6 +101,16 @@ class Sender:
                 client.open_run(hello(session=self._scan.session, run=LAST_RUN)).send(values(0), scale=1 / 300)
         except Exception as error:  # noqa: BLE001 - `finish` raises it
             self.error = error
+
+    def _open(self, client: ScannerClient) -> OpenRun:
+        # A client that has never met the daemon gives up soon. The daemon of a test may be killed just then.
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return client.open_run(self._scan.hello())
+            except NoDaemonError:
+                if time.monotonic() > deadline:
+                    raise
 
 
 class Watch:
@@ -164,14 +175,14 @@ def content(message: Any, png: bytes | None) -> tuple[Key, tuple[dict[str, Any],
     return (message.run, message.index, *trial, getattr(message, "stage", "skipped")), (kept, png)
 
 
-def decodes_of(published: list[tuple[Any, Any]]) -> Decodes:
-    """Return published decodes by their key; fail if one was published twice."""
+def decodes_of(published: list[tuple[Any, Any]], scan: Scan) -> Decodes:
+    """Return the decodes of a scan's session by their key; fail if one was published twice."""
     found: Decodes = {}
-    for message, payload in published:
-        png = payload[0] if isinstance(payload, list) and payload else payload or None
-        key, one = content(message, png)
-        assert key not in found, f"published twice: {key}"
-        found[key] = one
+    for message, png in published:
+        if message.session == scan.session:
+            key, one = content(message, png)
+            assert key not in found, f"published twice: {key}"
+            found[key] = one
     return found
 
 
@@ -186,15 +197,19 @@ def all_of(scan: Scan) -> Callable[[list[Any]], bool]:
     return is_all
 
 
+def sent(daemon: RunningDaemon, scan: Scan, **options: Any) -> list[tuple[Any, bytes | None]]:
+    """Send a scan to a daemon; return everything that it has published when the scan is decoded."""
+    ports = [int(daemon.addresses[name].rsplit(":", 1)[1]) for name in ("ingest", "decodes", "control")]
+    with Watch(*ports[1:]) as watch:
+        Sender(ports[0], scan, **options).finish()
+        assert watch.until(all_of(scan)), daemon.words()
+    return watch.heard
+
+
 def undisturbed(files: Files, folder: Path, scan: Scan, **settings: Any) -> Decodes:
-    """Return what a daemon decodes of a scan that nothing disturbs."""
-    ports = free_ports()
-    daemon = RunningDaemon(files, folder, **{**settings, "serve": {**settings.get("serve", {}), **ports}})
+    """Return what a daemon of its own decodes of a scan that nothing disturbs."""
+    daemon = RunningDaemon(files, folder, **settings)
     try:
-        daemon.start()
-        with Watch(ports["decodes_port"], ports["control_port"]) as watch:
-            Sender(ports["ingest_port"], scan).finish()
-            assert watch.until(all_of(scan)), daemon.words()
-        return decodes_of(watch.heard)
+        return decodes_of(sent(daemon.start(), scan), scan)
     finally:
         daemon.close()
