@@ -94,7 +94,8 @@ class Sender:
                 self.opened.set()
                 for index in range(self._scan.n_volumes):
                     self._released.acquire()
-                    run.send(self._scan.voxels(index), onsets=self._scan.onsets(index), scale=self._scan.scale)
+                    onsets = self._scan.onsets(index)
+                    run.send(self._scan.voxels(index), index=index, onsets=onsets, scale=self._scan.scale)
                     self.acked.add(index)
                 run.end()
                 # One volume more. It is decoded last: what is decoded of the scan was published before it.
