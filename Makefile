@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-full-size mutants lint bench clean demo-model
+.PHONY: help demo test test-full-size faults soak mutants lint bench clean demo-model
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -20,6 +20,12 @@ test-full-size: $(VENV)/stamp ## runs the tests that need minutes and gigabytes
 
 mutants: $(VENV)/stamp ## changes the daemon's code in one place at a time and lists what no test notices (hours)
 	$(BIN)/python tests/mutants.py $(MUTANTS_FLAGS)
+
+faults: $(VENV)/stamp ## runs all fault tests: kills, floods, bad networks, failing disks (half an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadgroup -m "not full_size" tests/faults
+
+soak: $(VENV)/stamp .links/braind ## kills everything at random for SOAK_HOURS (2 by default)
+	OMP_NUM_THREADS=1 PYTHONPATH=.links $(BIN)/python tests/faults/soak.py $(SOAK_FLAGS)
 
 lint: $(VENV)/stamp .links/braind ## checks format, types and import contracts
 	$(BIN)/ruff format --check .

@@ -3,7 +3,8 @@
 import io
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
 from ..arrays import Array
 from ..errors import BraindError
@@ -32,14 +33,20 @@ def read_picture(png: bytes, largest_px: int = MAX_PICTURE_PX) -> Array:
         The bytes are not a PNG or are cut short, or a side is longer than `MAX_PICTURE_PX`.
     """
     # A header of a few bytes may announce gigabytes of pixels, so its size is checked before Pillow reads it.
-    width, height = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
-    if max(width, height) > MAX_PICTURE_PX:
-        raise PictureError(f"a picture of {width} × {height} pixels; at most {MAX_PICTURE_PX} a side are shown")
+    _check_size(int.from_bytes(png[16:20]), int.from_bytes(png[20:24]))
     try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        # Not `Image.open`: it warns of many pixels on stderr, across a monitor's screen.
+        with PngImageFile(io.BytesIO(png)) as image:
+            # A file may have a second header, and Pillow follows the last one.
+            _check_size(*image.size)
             rgb = image.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"a picture that is no whole PNG ({len(png)} bytes): {error}") from error
     if max(rgb.size) > largest_px:
         rgb.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS, reducing_gap=2)
     return np.asarray(rgb)
+
+
+def _check_size(width: int, height: int) -> None:
+    if max(width, height) > MAX_PICTURE_PX:
+        raise PictureError(f"a picture of {width} × {height} pixels; at most {MAX_PICTURE_PX} a side are shown")

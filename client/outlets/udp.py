@@ -60,5 +60,6 @@ def _field(name: str, value: object) -> str:
         return str(int(value))
     if isinstance(value, float):
         return f"{value:.{DIGITS[name]}f}"
-    # A label may contain tabs and line ends.
-    return " ".join(str(value).split()) or MISSING
+    # A label may contain tabs, line ends and a terminal's control sequences.
+    printable = "".join(character if character.isprintable() else " " for character in str(value))
+    return " ".join(printable.split()) or MISSING
