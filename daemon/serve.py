@@ -22,9 +22,9 @@ from . import link
 from .access.authentication import authentication_of
 from .access.lock import lock_data_path
 from .access.loopback import numeric_host
+from .access.subscriptions import Subscriptions
 from .checks import check_idle, check_same_grid
 from .control import Control
-from .crashes import count_crash
 from .in_use import Start, WeightsInUse, load_for
 from .ingest import Ingest
 from .logs import configure_logging
@@ -34,9 +34,9 @@ from .publish import Publisher
 from .sessions import Sessions
 from .sockets import Sockets, bind_sockets
 from .state import DaemonState
-from .subscriptions import Subscriptions
-from .supervise import Supervisor
-from .systemd import ServiceManager
+from .supervision.crashes import count_crash
+from .supervision.supervise import Supervisor
+from .supervision.systemd import ServiceManager
 
 STOPPED_AT_ONCE = 130
 

@@ -12,14 +12,14 @@ from ..client.endpoints import Endpoints
 from ..config import ServeConfig
 from ..errors import BraindError
 from .access.authentication import Authentication
+from .access.flood import FloodGuard, WatchedRouter, can_watch
 from .access.guard import Router
 from .access.loopback import numeric_host
-from .flood import FloodGuard, WatchedRouter, can_watch
 
 OLDEST_LIBZMQ = (4, 3, 5)  # bytes from a stranger can exploit older versions (CVE-2019-13132, CVE-2020-15166)
 LARGEST_PICTURE_BYTES = 8 * 1024 * 1024
-# Bytes of a connection that make no message, or no message that was taken yet (`daemon/flood.py`). A scanner client
-# sends up to eight volumes ahead of their acks: they fit into twice the largest frame.
+# Bytes of a connection that make no message, or a message that was not taken yet (`daemon/access/flood.py`). A scanner
+# client sends up to eight volumes ahead of their acks: they fit into twice the largest frame.
 LARGEST_CONTROL_BYTES = 4 * 1024 * 1024
 LARGEST_SUBSCRIPTION = 1024  # a handshake with keys has up to about 800 bytes
 VIEWER_BYTES = 4096  # the kernel's buffer of what a viewer sends: subscriptions and heartbeats
@@ -32,7 +32,7 @@ KEEPALIVE = {
 }  # fmt: skip
 LINGER_MS = 500
 # Messages in the queue of each peer. A volume may have megabytes, a decode has tens of kilobytes. `INGEST_QUEUE` holds
-# where `daemon/flood.py` cannot bound the bytes.
+# where `daemon/access/flood.py` cannot bound the bytes.
 INGEST_QUEUE = 4
 REPLY_QUEUE = 512
 VIEWER_QUEUE = 64
@@ -78,7 +78,7 @@ def bind_sockets(
         ingest = _socket(context, zmq.ROUTER, _largest_frame(shape))
         decodes = _socket(context, zmq.XPUB, LARGEST_SUBSCRIPTION)
         control = _socket(context, zmq.ROUTER, 64 * 1024)
-        decodes.setsockopt(zmq.XPUB_VERBOSE, 1)  # `daemon/subscriptions.py` counts every subscription
+        decodes.setsockopt(zmq.XPUB_VERBOSE, 1)  # `daemon/access/subscriptions.py` counts every subscription
         if authentication:
             for name, socket in (("ingest", ingest), ("decodes", decodes), ("control", control)):
                 authentication.protect(context, socket, name)

@@ -13,8 +13,8 @@ from zmq.auth import Authenticator
 from zmq.utils.monitor import parse_monitor_message
 
 from ...config import Config
-from ..flood import WatchedRouter
 from .audit import Audit
+from .flood import WatchedRouter
 from .guard import GuardedRouter
 from .keyring import Keyring, keys_path, make_keys
 from .revocation import end_revoked

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import zmq
 
 from ...client import wire
-from ..flood import WatchedRouter
 from .audit import Audit
+from .flood import WatchedRouter
 from .keyring import Keyring
 from .roles import lacking_role
 

@@ -8,11 +8,11 @@ from running_daemon import LdmFacts, hello, random_weights
 
 from braind.client import wire
 from braind.daemon import link
-from braind.daemon.crashes import count_crash
 from braind.daemon.outcomes import Outcomes
 from braind.daemon.publish import message_of
 from braind.daemon.sessions import Sessions
 from braind.daemon.state import DaemonState
+from braind.daemon.supervision.crashes import count_crash
 
 PROVENANCE = wire.Provenance(
     subject=1, preset="live-4", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=True, version="0"

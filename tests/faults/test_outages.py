@@ -18,7 +18,7 @@ from braind.commands.live import status as status_command
 STAGES = ["scores", "xz", "xzc"]
 IMPATIENT = """
 import sys
-from braind.daemon import supervise
+from braind.daemon.supervision import supervise
 supervise.STOP_S = 0.2
 from braind.cli import main
 main()

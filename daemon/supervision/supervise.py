@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..errors import BraindError
-from . import link
-from .logs import Throttle
+from ...errors import BraindError
+from .. import link
+from ..logs import Throttle
 from .watchdog import Watchdog, loading_s
 
 BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)

@@ -11,8 +11,9 @@ import time
 import pytest
 from pipelines import decoder_settings, setup_line
 
-from braind.daemon import link, logs, supervise, watchdog
-from braind.daemon.supervise import Supervisor
+from braind.daemon import link, logs
+from braind.daemon.supervision import supervise, watchdog
+from braind.daemon.supervision.supervise import Supervisor
 
 READY = json.dumps({"type": "ready", "engine": "none", "ldm": "l", "preset": "live-4", "load_s": 0, "warm_up_s": 0})
 HUNG = "hung"

@@ -10,7 +10,7 @@ A queue that is full stops libzmq's reading. If the peer then resets the connect
 bound than the bytes.
 
 A frame costs the front at least 64 bytes: many tiny frames cost up to 30 times the limit. Subscriptions are bounded in
-`daemon/subscriptions.py`.
+`daemon/access/subscriptions.py`.
 """
 
 import logging
@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 import zmq
 import zmq.asyncio
 
-from .logs import Throttle
+from ..logs import Throttle
 
 DESCRIPTORS = Path("/proc/self/fd")
 TICK_S = 0.02

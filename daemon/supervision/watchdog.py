@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from . import link
+from .. import link
 
 TICK_S = 0.5
 LOADING_S = 1800.0

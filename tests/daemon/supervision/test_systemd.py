@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running_daemon import RunningDaemon, hello, volume_frames
 
-from braind.daemon.systemd import ServiceManager
+from braind.daemon.supervision.systemd import ServiceManager
 
 UNIT_PATH = Path(__file__).parents[2] / "examples/braind.service"
 

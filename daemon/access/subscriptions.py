@@ -15,8 +15,8 @@ from contextlib import suppress
 import zmq
 import zmq.asyncio
 
-from ..client.wire import MAGIC
-from .logs import Throttle
+from ...client.wire import MAGIC
+from ..logs import Throttle
 
 MOST_SUBSCRIPTIONS = 8
 """Viewers need one. A connection with more, counted from its start, is closed."""

@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Callable, MutableMapping
 
-from .logs import Outage
+from ..logs import Outage
 
 STATUS_S = 5.0
 

@@ -2,11 +2,11 @@
 
 import logging
 
-from ..client.wire import Skipped
-from . import link
-from .journal.database import JournalError
-from .sessions import Sessions
-from .state import DaemonState
+from ...client.wire import Skipped
+from .. import link
+from ..journal.database import JournalError
+from ..sessions import Sessions
+from ..state import DaemonState
 
 MOST_CRASHES = 2
 """After so many crashes over one volume, the daemon passes over the volume."""
