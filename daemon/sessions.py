@@ -70,7 +70,7 @@ class Sessions:
         """Return a session's journal; raise JournalError if the session was left out."""
         journal = self.find(session)
         if journal is None:
-            raise JournalError(f"{self._path(session)} is not open: it was damaged; see above")
+            raise JournalError(f"{self.path(session)} is not open: it was damaged; see above")
         return journal
 
     def find(self, session: str) -> Journal | None:
@@ -81,7 +81,7 @@ class Sessions:
         JournalError
             `code` storage if the file cannot be read now.
         """
-        if session not in self._in_use and session in self._at_rest:
+        if session not in self._in_use and self._is_at_rest(session):
             newest = self.newest()
             with self.without_if_damaged(session):
                 self.open(session).check_sound()
@@ -162,6 +162,8 @@ class Sessions:
         for first_seq, session in sorted(resting):
             if len(found) == limit and found[-1].seq < first_seq:
                 break
+            if not self._is_at_rest(session):
+                continue
             with self.without_if_damaged(session):
                 journal = self._opened(session)
                 found = _first(found + journal.published(from_seq, limit), limit)
@@ -222,13 +224,19 @@ class Sessions:
             self._catalogue.note(session, facts)
         self._catalogue.save()
 
+    def _is_at_rest(self, session: str) -> bool:
+        """Return whether a session is at rest. A deleted session is not, and must not be made anew."""
+        if session in self._at_rest and not self.path(session).exists():
+            del self._at_rest[session]
+        return session in self._at_rest
+
     def _rest(self, journal: Journal, facts: JournalFacts) -> None:
         journal.close()
         self._in_use.pop(journal.session, None)
         self._at_rest[journal.session] = facts
 
     def _opened(self, session: str) -> Journal:
-        return Journal(self._path(session), wait_for_disk=self._wait_for_disk, on_use=self._limit_open_files)
+        return Journal(self.path(session), wait_for_disk=self._wait_for_disk, on_use=self._limit_open_files)
 
     def _limit_open_files(self, database: Database) -> None:
         """Close the files that were not used for longest, so that at most `MOST_OPEN_FILES` are open."""
@@ -238,7 +246,8 @@ class Sessions:
             oldest, _ = self._open_files.popitem(last=False)
             oldest.rest()
 
-    def _path(self, session: str) -> Path:
+    def path(self, session: str) -> Path:
+        """Return the path of a session's journal."""
         return self.journals_path / f"{session}.sqlite3"
 
 

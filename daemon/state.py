@@ -111,7 +111,7 @@ class DaemonState:
     def status(self) -> Status:
         """Return the answer to `StatusRequest`."""
         counts, n_waiting = self._counts(), self._n_waiting()
-        journal = self._sessions.find(self.session)
+        journal_path = self._sessions.path(self.session) if counts is not None and self.session else ""
         latencies_s = sorted(self._latencies_s)
         return Status(
             state=self.state,
@@ -125,7 +125,7 @@ class DaemonState:
             preset=self.preset,
             policy=self._policy,
             simulated=self.simulated,
-            journal=str(journal.path) if journal else "",
+            journal=str(journal_path),
             session=self.session,
             run=self.run,
             n_acked=_n_in(counts),
@@ -170,15 +170,23 @@ class DaemonState:
         """Count the session's volumes by state; None when its journal cannot be read now."""
         if not self.session:
             return {}
-        journal = self._sessions.find(self.session)
-        # A damaged journal was closed and logged by `Sessions`.
-        return _read(journal.counts, self._counting) if journal else None
+
+        def read() -> dict[str, int] | None:
+            journal = self._sessions.find(self.session)
+            # A damaged journal was closed and logged by `Sessions`.
+            return journal.counts() if journal else None
+
+        return _read(read, self._counting)
 
     def _n_waiting(self) -> int | None:
         """Count the volumes that wait; None when a journal cannot be read now."""
-        n_waiting = _read(self._sessions.n_waiting, self._counting_waiting)
-        # Counting may find the session's journal damaged, and closes it then.
-        return None if self.session and not self._sessions.find(self.session) else n_waiting
+
+        def read() -> int | None:
+            n_waiting = self._sessions.n_waiting()
+            # Counting may find the session's journal damaged, and closes it then.
+            return None if self.session and not self._sessions.find(self.session) else n_waiting
+
+        return _read(read, self._counting_waiting)
 
 
 def _read(read: Callable[[], Read], outage: Outage) -> Read | None:

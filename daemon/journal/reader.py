@@ -185,7 +185,7 @@ class JournalReader:
             raise self._damaged(what)
         try:
             return msgspec.json.decode(content, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, TypeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError) as error:
             raise RecordError(
                 f"{self.path}: damaged, the header of {what} is not readable ({error}); {REMEDY}"
             ) from error

@@ -95,6 +95,8 @@ class Facts(NamedTuple):
     last_seq: int
     decoder_restarts: int
     version: str
+    stalled_s: float
+    """Seconds since the newest volume of a run whose volumes stopped; 0 if none stopped."""
 
 
 class FactsCollector(Collector):
@@ -113,6 +115,9 @@ class FactsCollector(Collector):
         build = GaugeMetricFamily("braind_build_info", "braind's version.", labels=["version"])
         build.add_metric([facts.version], 1)
         yield build
+        yield GaugeMetricFamily(
+            "braind_stalled_seconds", "Time since the run's newest volume if volumes stopped, else 0.", facts.stalled_s
+        )
         yield GaugeMetricFamily("braind_last_seq", "Number of the newest published message.", facts.last_seq)
         yield CounterMetricFamily("braind_decoder_restarts", "Deaths of the decoder process.", facts.decoder_restarts)
         yield GaugeMetricFamily(

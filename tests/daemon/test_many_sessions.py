@@ -127,6 +127,16 @@ def test_a_session_without_work_is_closed_and_opens_again_when_it_is_needed(fold
     sessions.close()
 
 
+def test_a_session_that_was_deleted_while_it_was_at_rest_is_gone_and_not_made_anew(folder):
+    sessions = resumed(folder)
+    (folder / "033.sqlite3").unlink()
+    assert sessions.find("033") is None
+    (folder / "034.sqlite3").unlink()
+    assert 34 not in [message.seq for message in sessions.published(30, 10)]
+    assert not list(folder.glob("03[34]*"))
+    sessions.close()
+
+
 def test_as_many_sessions_as_anybody_opens_need_few_files(tmp_path, monkeypatch):
     monkeypatch.setattr(sessions_module, "MOST_OPEN_FILES", 8)
     assert MOST_OPEN_FILES == 32
