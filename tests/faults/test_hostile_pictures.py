@@ -14,6 +14,7 @@ from hostile_pictures import PICTURES, PNG
 from running_daemon import PATIENCE_S, RunningDaemon, hello, volume_frames
 
 from braind.client import wire
+from braind.client.endpoints import Endpoints
 from braind.client.pictures import PictureError, read_picture
 from braind.client.subscriber import DecodeSubscriber
 from braind.tui.app import Monitor
@@ -93,7 +94,7 @@ def test_every_viewer_hears_what_follows_a_hostile_picture(daemon):
     ports = [int(daemon.addresses[name].rsplit(":", 1)[1]) for name in ("decodes", "control")]
 
     async def monitor():
-        app = Monitor(daemon.addresses["decodes"], daemon.addresses["control"])
+        app = Monitor(Endpoints(**{name: daemon.addresses[name] for name in ("ingest", "decodes", "control")}))
         async with app.run_test() as pilot, asyncio.timeout(PATIENCE_S):
             n_acked = await asyncio.to_thread(send_pictures, daemon, "monitored")
             await asyncio.to_thread(daemon.wait_until, lambda status: status.n_decoded == n_acked)

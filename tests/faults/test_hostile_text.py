@@ -41,8 +41,9 @@ LABELS = [f"[red]{number}[/] {HOSTILE[number % len(HOSTILE)]}" for number in ran
 CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 PLAIN = """
 import sys
+from braind.client.endpoints import Endpoints
 from braind.tui.app import run_monitor
-sys.exit(run_monitor(*sys.argv[1:], plain=True))
+sys.exit(run_monitor(Endpoints(ingest=sys.argv[1], decodes=sys.argv[1], control=sys.argv[2]), plain=True))
 """
 
 
@@ -59,6 +60,10 @@ def daemon(hostile_files, tmp_path_factory):
     daemon = RunningDaemon(hostile_files, tmp_path_factory.mktemp("text"), decode={"mode": "z"})
     yield daemon.start()
     daemon.close()
+
+
+def endpoints_of(daemon):
+    return Endpoints(**{name: daemon.addresses[name] for name in ("ingest", "decodes", "control")})
 
 
 def messages_with(text, run):
@@ -166,6 +171,7 @@ def test_plain_lines_have_their_five_fields_and_no_controls(daemon):
         lines = [monitor.stdout.readline()]
         while not lines[-1].startswith(f"plain\t{len(HOSTILE) - 1}\t"):
             lines.append(monitor.stdout.readline())
+            assert lines[-1], monitor.stderr.read()
         monitor.send_signal(signal.SIGINT)
         lines += monitor.stderr.readlines()
     for line in lines:
@@ -175,7 +181,7 @@ def test_plain_lines_have_their_five_fields_and_no_controls(daemon):
 
 def test_the_monitor_shows_markup_as_text(daemon):
     async def shown():
-        app = Monitor(daemon.addresses["decodes"], daemon.addresses["control"])
+        app = Monitor(endpoints_of(daemon))
         async with app.run_test(size=(140, 45)) as pilot, asyncio.timeout(PATIENCE_S):
             await asyncio.to_thread(send_hostile, daemon, "monitor")
             while not any(volume.run == "monitor" for volume in app.recent.newest_first()):
@@ -204,7 +210,7 @@ def outlet_lines(daemon, receiver):
     """Return the fields of the lines that an outlet sends while hostile texts come."""
     receiver.settimeout(PATIENCE_S)
     outlet = UdpOutlet(f"127.0.0.1:{receiver.getsockname()[1]}", print)
-    addresses = Endpoints(**{name: daemon.addresses[name] for name in ("ingest", "decodes", "control")})
+    addresses = endpoints_of(daemon)
     said = threading.Event()
     thread = threading.Thread(target=follow_scores, args=(addresses, outlet.give, lambda _: said.set()), daemon=True)
     thread.start()

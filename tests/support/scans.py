@@ -147,7 +147,7 @@ class Watch:
             while not self._stopped:
                 received = subscriber.receive(0.2)
                 self.n_lost = subscriber.n_lost
-                if received is not None and isinstance(received.message, wire.Decode | wire.Skipped):
+                if received is not None and isinstance(received.message, wire.Numbered):
                     with self._news:
                         self.heard.append((received.message, received.png))
                         self._news.notify_all()
@@ -177,10 +177,10 @@ def content(message: Any, png: bytes | None) -> tuple[Key, tuple[dict[str, Any],
 
 
 def decodes_of(published: list[tuple[Any, Any]], scan: Scan) -> Decodes:
-    """Return the decodes of a scan's session by their key; fail if one was published twice."""
+    """Return the decodes and skipped volumes of a scan's session by their key; fail if one was published twice."""
     found: Decodes = {}
     for message, png in published:
-        if message.session == scan.session:
+        if message.session == scan.session and isinstance(message, wire.Decode | wire.Skipped):
             key, one = content(message, png)
             assert key not in found, f"published twice: {key}"
             found[key] = one
@@ -193,7 +193,9 @@ def all_of(scan: Scan) -> Callable[[list[Any]], bool]:
     def is_all(heard: list[Any]) -> bool:
         if not heard or (heard[-1].session, heard[-1].run) != (scan.session, LAST_RUN):
             return False
-        return isinstance(heard[-1], wire.Skipped) or heard[-1].stage == wire.last_stage(heard[-1].provenance.mode)
+        if isinstance(heard[-1], wire.Decode):
+            return heard[-1].stage == wire.last_stage(heard[-1].provenance.mode)
+        return isinstance(heard[-1], wire.Skipped)
 
     return is_all
 
