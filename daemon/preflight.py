@@ -38,11 +38,9 @@ def check_present(path: Path, subject: int) -> None:
         is_there = path.is_file()
     except (OSError, ValueError) as error:  # a name that is too long or holds a null byte; a folder without rights
         why = error.strerror if isinstance(error, OSError) else error
-        raise BraindError(f"{str(path)[:200]!r}: {why}; give another path", code="weights") from error
+        raise BraindError(f"{_shown(path)}: {why}; give another path", code="weights") from error
     if not is_there:
-        raise BraindError(
-            f"{str(path)[:200]} is missing; make it with `braind fit --subject {subject}`", code="weights"
-        )
+        raise BraindError(f"{_shown(path)} is missing; make it with `braind fit --subject {subject}`", code="weights")
 
 
 def check_ldm(weights: Weights, ldm_path: Path | None) -> None:
@@ -82,3 +80,9 @@ def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights
         check_grid(image, shape, affine, f"{mask_paths[0]}'s")
     mask = np.any([scaled(image).reshape(shape) > 0 for image in images], axis=0)
     return blank_weights(subject, mask, affine, kind)
+
+
+def _shown(path: Path) -> str:
+    """Return a path for a sentence: at most 200 characters, control characters escaped."""
+    text = str(path)
+    return (text if text.isprintable() else ascii(text))[:200]

@@ -115,7 +115,9 @@ def test_what_is_received_is_what_was_published(daemon, seed):
 def test_a_decode_published_before_the_connection_is_up_comes(daemon, monkeypatch):
     """The stream begins when the subscriber is made, not with the first message that happens to come."""
     connect = subscriber.connect
-    monkeypatch.setattr(subscriber, "connect", lambda context, kind, host, port: connect(context, kind, host, proxied))
+    monkeypatch.setattr(
+        subscriber, "connect", lambda context, kind, to: connect(context, kind, to._replace(port=proxied))
+    )
     with Late(daemon.decodes_port) as late:
         proxied = late.port
         with subscribe(daemon) as viewer:

@@ -38,7 +38,7 @@ def test_a_port_in_use_is_named_with_its_setting_and_the_other_ports_are_free_ag
 
 def test_a_volume_of_the_wrong_dtype_still_comes_through_and_nothing_much_larger(tmp_path):
     sockets = bind_sockets(serve_of(tmp_path), SHAPE)
-    largest = sockets.ingest.getsockopt(zmq.MAXMSGSIZE)
+    largest = sockets.ingest._socket.getsockopt(zmq.MAXMSGSIZE)
     assert 8 * 7 * 8 * 9 + sockets_module.LARGEST_PICTURE_BYTES <= largest < 2**24
     sockets.close()
 

@@ -66,7 +66,10 @@ class KeyedPeer:
     def send(self, frames: list[Any], n_times: int = 1) -> None:
         """Send, or leave to ZeroMQ to send as soon as it is let in."""
         for _ in range(n_times):
-            self.socket.send_multipart(frames, zmq.NOBLOCK)
+            # ZeroMQ has no queue for a moment after the daemon refused the handshake.
+            while not self.socket.poll(int(PATIENCE_S * 1000), zmq.POLLOUT):
+                pass
+            self.socket.send_multipart(frames)
 
     def ask(self, message: wire.Message) -> Any:
         self.send(wire.encode(message))

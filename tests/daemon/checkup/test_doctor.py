@@ -76,7 +76,7 @@ def test_a_running_daemon_is_described_without_the_names_of_sessions(doctor, fil
         with daemon.connect("ingest") as scanner:
             scanner.ask(hello(session="jane-doe"))
             scanner.ask_frames(volume_frames(0, session="jane-doe"))
-        (daemon.data_path / "keys").mkdir()
+        (daemon.data_path / "keys").mkdir(exist_ok=True)
         (daemon.data_path / "keys" / "server").write_text("secret")
         text = doctor("--json", "--data", daemon.data_path)
         report = json.loads(text)

@@ -180,7 +180,7 @@ def test_each_port_that_is_taken_or_given_twice_is_4(plan, report):
 
 
 def test_an_address_that_the_daemon_refuses_is_4(plan, report):
-    check_network(plan(serve={"host": "localhost"}), None, report)
+    check_network(plan(serve={"host": "0.0.0.0"}), None, report)
     assert failed(report) == [("address", 4)]
 
 

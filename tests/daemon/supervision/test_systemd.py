@@ -10,7 +10,7 @@ from running_daemon import RunningDaemon, hello, volume_frames
 
 from braind.daemon.supervision.systemd import ServiceManager
 
-UNIT_PATH = Path(__file__).parents[2] / "examples/braind.service"
+UNIT_PATH = Path(__file__).parents[3] / "examples/braind.service"
 
 
 @pytest.fixture(params=["a file", "an abstract name"])
