@@ -74,7 +74,7 @@ def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights
     images = [load_nifti(path) for path in mask_paths]
     for path, image in zip(mask_paths, images, strict=True):
         if len(image.shape) < 3 or math.prod(image.shape[3:]) != 1:
-            raise BraindError(f"{path} has the shape {image.shape}; give a mask of three axes, X, Y, Z", code="mask")
+            raise BraindError(f"{path} has the shape {image.shape}; give a mask of three axes, X, Y, Z", code="shape")
     shape, affine = tuple(images[0].shape[:3]), images[0].affine
     for image in images[1:]:
         check_grid(image, shape, affine, f"{mask_paths[0]}'s")

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -189,8 +190,9 @@ class RunningDaemon:
         deadline = time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             for child in psutil.Process(self.process.pid).children():
-                if "braind.daemon.decoder.process" in child.cmdline():
-                    return child
+                with suppress(psutil.NoSuchProcess):  # it was killed just now
+                    if "braind.daemon.decoder.process" in child.cmdline():
+                        return child
             time.sleep(0.01)
         raise TimeoutError(self.words())
 
