@@ -87,8 +87,8 @@ def test_a_mask_without_a_place_or_of_other_axes_is_refused(tmp_path):
     nib.save(image, tmp_path / "placeless.nii")
     for path, code, words in (
         (tmp_path / "placeless.nii", "affine", "not 4 × 4 finite numbers"),
-        (mask(tmp_path / "series.nii", shape=(*SHAPE, 2)), "mask", r"series\.nii has the shape \(4, 5, 6, 2\)"),
-        (mask(tmp_path / "slice.nii", shape=SHAPE[:2]), "mask", r"slice\.nii has the shape \(4, 5\)"),
+        (mask(tmp_path / "series.nii", shape=(*SHAPE, 2)), "shape", r"series\.nii has the shape \(4, 5, 6, 2\)"),
+        (mask(tmp_path / "slice.nii", shape=SHAPE[:2]), "shape", r"slice\.nii has the shape \(4, 5\)"),
     ):
         with pytest.raises(BraindError, match=words) as refused:
             record_only(1, [path], "beta")
