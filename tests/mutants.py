@@ -43,7 +43,8 @@ def targets() -> dict[Path, list[list[str]]]:
     """Return each mutated file and its tests: the quick tests first, then everything that may notice."""
     found: dict[Path, list[list[str]]] = {}
     for file in sorted((ROOT / "daemon").rglob("*.py")):
-        own = ROOT / "tests" / file.relative_to(ROOT).parent / f"test_{file.stem}.py"
+        folder = ROOT / "tests" / file.relative_to(ROOT).parent
+        own = folder if file.parent.name == "journal" else folder / f"test_{file.stem}.py"
         quick = [str(own.relative_to(ROOT))] if own.exists() else []
         found[file] = [stage for stage in (quick, ["tests/daemon", "tests/faults"]) if stage]
     wire = ["tests/test_wire.py", "tests/daemon/test_ingest_messages.py", "tests/daemon/test_refusals.py"]
@@ -158,10 +159,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=int, help="number of mutants; all by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="run only each file's own tests; more mutants survive")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="only files whose path contains this text")
     options = parser.parse_args()
     tests = {file: stages for file, stages in targets().items() if options.only in str(file.relative_to(ROOT))}
+    if options.quick:
+        tests = {file: stages[:1] for file, stages in tests.items() if len(stages) > 1}
     chosen = [mutant for file in tests for mutant in mutants(file)]
     if options.sample is not None:
         chosen = random.Random(options.seed).sample(chosen, min(options.sample, len(chosen)))
