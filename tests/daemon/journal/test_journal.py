@@ -233,6 +233,14 @@ def test_a_second_hello_changes_nothing_and_an_end_is_remembered(journal):
     assert journal.runs_to_finish("weights") == []
 
 
+@pytest.mark.parametrize(("outcome", "left"), [("failed", []), ("decoded", ["run-01"])])
+def test_a_failed_end_of_a_run_is_not_decoded_again(journal, outcome, left):
+    add(journal, 0)
+    journal.end_run(wire.EndRun(session="ses", run="run-01", n_volumes=1), has_estimates=True)
+    journal.add_decode(decode(1, 0), outcome=outcome)
+    assert journal.runs_to_finish("weights") == left
+
+
 def test_a_volume_that_kills_the_decoder_is_counted(journal):
     add(journal, 0)
     assert [journal.count_crash("run-01", 0), journal.count_crash("run-01", 0)] == [1, 2]

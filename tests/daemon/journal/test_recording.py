@@ -147,3 +147,25 @@ def test_what_opened_a_run_is_parsed_once(tmp_path):
     with pytest.raises(JournalError, match="run other was never opened"):
         journal.hello("other")
     journal.close()
+
+
+def test_a_recording_that_was_closed_is_not_read(tmp_path):
+    journal_of(tmp_path / "ses.sqlite3").close()
+    with Recording(tmp_path / "ses.sqlite3") as recording:
+        pass
+    with pytest.raises(JournalError, match="read after it was closed"):
+        recording.counts()
+
+
+def test_a_recording_of_a_newer_braind_is_refused(tmp_path):
+    journal = journal_of(tmp_path / "ses.sqlite3")
+    journal._database._connection.execute("PRAGMA user_version = 99")
+    journal.close()
+    with pytest.raises(JournalError, match="a file of schema 99"):
+        Recording(tmp_path / "ses.sqlite3")
+
+
+def test_a_session_without_volumes_is_sound(tmp_path):
+    journal_of(tmp_path / "ses.sqlite3", n_volumes=0).close()
+    with Recording(tmp_path / "ses.sqlite3") as recording:
+        recording.check_sound()
