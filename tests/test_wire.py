@@ -6,6 +6,7 @@ from pathlib import Path
 from zlib import crc32
 
 import hypothesis.extra.numpy as arrays
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -187,3 +188,58 @@ def test_json_nested_too_deeply_is_malformed(field):
     with pytest.raises(wire.WireError, match="JSON header") as refused:
         wire.decode([wire.MAGIC, header])
     assert refused.value.code == "malformed"
+
+
+# ── arrays, defaults, words ─────────────────────────────────────────────────────────────────────────────────────────
+
+VOXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+
+
+def volume_and_payload(**fields):
+    volume, payload = wire.decode([bytes(frame) for frame in wire.volume_frames(VOXELS, session="s", run="r", index=5)])
+    return msgspec.structs.replace(volume, **fields), payload
+
+
+def test_voxels_come_back_as_they_were_sent():
+    np.testing.assert_array_equal(wire.volume_array(*volume_and_payload()), VOXELS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "frames", "code"),
+    [
+        ({"dtype": "complex64"}, None, "dtype"),
+        ({"dtype": "object"}, None, "dtype"),
+        ({"shape": (2, 0, 4)}, None, "shape"),
+        ({"shape": (-2, -3, 4)}, None, "shape"),
+        ({"shape": (2**31, 2**31, 2**31)}, None, "length"),
+        ({"dtype": "float32"}, None, "length"),
+        ({"seen": True}, None, "length"),
+        ({}, [], "length"),
+        ({}, [b"", b""], "length"),
+        ({"crc32": 1}, None, "crc"),
+    ],
+)
+def test_a_payload_that_contradicts_its_header_is_refused_by_run_and_volume(fields, frames, code):
+    volume, payload = volume_and_payload(**fields)
+    with pytest.raises(wire.WireError, match="run r, volume 5: ") as error:
+        wire.volume_array(volume, payload if frames is None else frames)
+    assert error.value.code == code
+
+
+def test_fields_that_a_client_leaves_out_have_the_values_that_the_document_names():
+    volume, _ = volume_and_payload()
+    assert (volume.scale, volume.n_averaged, volume.seen) == (1.0, 1, False)
+    assert wire.Event(session="s", run="r", event=0, onset_s=0.0).duration_s == 3.0
+    assert wire.FetchRequest(from_seq=1).limit == 100
+    provenance = wire.Provenance(
+        subject=1, preset="p", mode="zc", seed=1, engine="e", weights="w", ldm="l", simulated=True, version="0"
+    )
+    decode = wire.Decode(
+        seq=1, session="s", run="r", index=0, stage="xz", provenance=provenance, timings_s={}
+    )  # fmt: skip
+    assert (decode.n_averaged, decode.is_final) == (1, True)
+
+
+def test_a_gap_names_its_first_and_last_volume():
+    assert "31–33" in wire.Gap(seq=1, session="s", run="r", index=31, n_missing=3).sentence
+    assert "31" in wire.Gap(seq=1, session="s", run="r", index=31, n_missing=1).sentence
