@@ -59,13 +59,15 @@ class Serving:
 
 
 @contextmanager
-def serving(weights_path: Path, candidates_path: Path, *, engine: str, keys: str = "off") -> Iterator[Serving]:
+def serving(
+    weights_path: Path, candidates_path: Path, *, engine: str, keys: str = "off", options: tuple[str, ...] = ()
+) -> Iterator[Serving]:
     """Run `braind serve` until the block ends."""
     with tempfile.TemporaryDirectory(prefix="braind-bench-") as folder, (Path(folder) / "serve.log").open("w+") as log:
         daemon = subprocess.Popen(
             [sys.executable, "-m", "braind", "serve", "--data", folder, "--subject", "1", "--weights", weights_path,
              "--candidates", candidates_path, "--engine", engine, "--ingest-port", "0", "--decodes-port", "0",
-             "--control-port", "0", "--keys", keys],
+             "--control-port", "0", "--keys", keys, *options],
             stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
         try:
