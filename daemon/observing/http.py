@@ -12,6 +12,7 @@ from ..sockets import SocketError
 
 HOST = "127.0.0.1"
 LARGEST_HEAD_BYTES = 8192
+CLOSING_TURNS = 5
 PATIENCE_S = 5.0
 """A request that takes longer, from its connection to its answer, is given up."""
 MOST_CONNECTIONS = 16
@@ -78,6 +79,9 @@ class PageServer:
         for task in answering:
             task.cancel()
         await asyncio.gather(*answering, return_exceptions=True)
+        # A transport that was aborted closes its socket in the loop's next turns.
+        for _ in range(CLOSING_TURNS):
+            await asyncio.sleep(0)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open) >= MOST_CONNECTIONS:
