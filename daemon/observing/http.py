@@ -74,14 +74,16 @@ class PageServer:
     async def _serve(self) -> None:
         server = await asyncio.start_server(self._answer, sock=self._socket, limit=LARGEST_HEAD_BYTES)
         await self._stop.wait()
+        # No further connection is taken. A connection that was taken just now gets its task: a server that is closed
+        # before that loses the connection's socket.
+        self._loop.remove_reader(self._socket)
+        await _turns()
         server.close()
-        answering = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in answering:
-            task.cancel()
-        await asyncio.gather(*answering, return_exceptions=True)
-        # A transport that was aborted closes its socket in the loop's next turns.
-        for _ in range(CLOSING_TURNS):
+        while len(asyncio.all_tasks()) > 1:
+            for writer in list(self._open):
+                writer.transport.abort()
             await asyncio.sleep(0)
+        await _turns()
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if len(self._open) >= MOST_CONNECTIONS:
@@ -119,6 +121,12 @@ class PageServer:
         except Exception:
             logger.exception("a page could not be made")
             return _sentence(500, "the daemon's log says what went wrong")
+
+
+async def _turns() -> None:
+    """Let the loop do what it has begun: a transport, for example, closes its socket in a later turn."""
+    for _ in range(CLOSING_TURNS):
+        await asyncio.sleep(0)
 
 
 def _sentence(status: int, sentence: str) -> Page:
