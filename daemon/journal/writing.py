@@ -15,6 +15,8 @@ from .lost_commits import committed_frames
 
 LOCK_WAIT_S = 0.5
 """A file that another program has locked is refused after this time: a scan waits meanwhile."""
+COMMIT_S = 0.02
+"""A little more than a commit takes."""
 OWNER_ONLY = 0o600
 
 logger = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ class Database(DatabaseReader):
         elif _inode(self.path) != self._inode:
             raise self._gone()
         self._log_inode = None
-        committed = committed_frames(log_path(self.path))
+        committed = set(committed_frames(log_path(self.path)))
         self._connection = self._connect("mode=rw", LOCK_WAIT_S)
         self._close_unless(lambda: self._keep_lost(committed))
         self._close_unless(self._prepare)
@@ -144,20 +146,29 @@ class Database(DatabaseReader):
             code="storage",
         )
 
-    def _keep_lost(self, committed: list[int]) -> None:
+    def _keep_lost(self, committed: set[int]) -> None:
         """Copy a write-ahead log with commits that SQLite cannot read: the next commit overwrites them."""
-        assert self._connection is not None
-        if not committed:
-            return
-        _, n_read, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        n_lost = sum(frame > n_read for frame in committed)
-        if n_lost:
+        unread = self._unread(committed)
+        deadline_s = time.monotonic() + LOCK_WAIT_S
+        while unread and time.monotonic() < deadline_s:
+            # Another process may be within a commit: SQLite reads its frames when the disk has confirmed them.
+            time.sleep(COMMIT_S)
+            unread &= self._unread(set(committed_frames(log_path(self.path))))
+        if unread:
             aside = self.path.with_name(f"{self.path.name}-wal.damaged-{time.time_ns()}")
             shutil.copyfile(log_path(self.path), aside)
             logger.error(
                 "%s: %d commits of its -wal file follow damaged bytes and cannot be read: volumes may be missing; the "
-                "file is kept as %s", self.path, n_lost, aside.name,
+                "file is kept as %s", self.path, len(unread), aside.name,
             )  # fmt: skip
+
+    def _unread(self, committed: set[int]) -> set[int]:
+        """Return the commits, by their last frames, that SQLite does not read."""
+        assert self._connection is not None
+        if not committed:
+            return set()
+        _, n_read, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return {frame for frame in committed if frame > n_read}
 
     def _prepare(self) -> None:
         assert self._connection is not None

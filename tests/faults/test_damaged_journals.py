@@ -1,5 +1,6 @@
 """Journals that are cut, torn or changed in one bit: the daemon starts, names the session, and serves the others."""
 
+import json
 import shutil
 import sqlite3
 
@@ -12,10 +13,15 @@ from braind.client import wire
 DECODE = {"mode": "z"}
 N_VOLUMES = 6
 PAGE_BYTES = 4096
-# Columns without which a volume cannot be decoded, or would be decoded as something else.
+# Columns without which a volume cannot be decoded, or would be decoded as something else; a session that has them; and
+# what the log says when it finds one of them changed (nothing reads masks but a fit).
+BETA, BOLD = "waiting-beta", "waiting-bold"
 STORED = [
-    ("runs", "hello"), ("volumes", "header"), ("voxels", "masked"), ("events", "header"), ("decodes", "header"),
-    ("decodes", "payload"), ("masks", "voxel_index"),
+    ("runs", "hello", BETA, BETA), ("runs", "hello", BOLD, BOLD),
+    ("volumes", "header", BETA, "scan"), ("volumes", "header", BOLD, "scan"),
+    ("voxels", "masked", BETA, "scan"), ("voxels", "masked", BOLD, "scan"), ("events", "header", BOLD, "scan"),
+    ("decodes", "header", "decoded", "checksum"), ("decodes", "payload", "decoded", "checksum"),
+    ("masks", "voxel_index", BETA, ""),
 ]  # fmt: skip
 FEW, MANY = 3, 40
 
@@ -54,7 +60,7 @@ def oracle(files, recorded, tmp_path_factory):
         daemon.close()
 
 
-SESSIONS = ("decoded", "waiting-beta", "waiting-bold")
+SESSIONS = ("decoded", BETA, BOLD)
 
 
 def copied(files, recorded, folder):
@@ -86,7 +92,8 @@ def assert_serves_others_and_decodes_nothing_wrong(daemon, oracle, damaged):
         found = decodes_of(decodes, Scan("beta", 1, session=session))
         kept = {key: one for key, one in found.items() if key[4] != "skipped"}
         wrong = [key for key, one in kept.items() if oracle[session].get(key) != one]
-        assert not wrong, (session, wrong, daemon.words())
+        # The trials of a BOLD run are estimated without a volume that is damaged, and so they differ.
+        assert not wrong or damaged == session == BOLD, (session, wrong, daemon.words())
         if session != damaged:
             assert kept.keys() == oracle[session].keys(), session
     assert "Traceback" not in daemon.words(), daemon.words()
@@ -100,35 +107,32 @@ def fold_in(path):
 
 
 def flip_a_stored_bit(path, table, column, chance):
-    """Change one bit of one record's column; return whether the table has records."""
+    """Change one bit of one record's column."""
     fold_in(path)
     database = sqlite3.connect(path)
     rows = database.execute(f"SELECT rowid, {column} FROM {table} WHERE {column} IS NOT NULL").fetchall()
-    if rows:
-        rowid, content = chance.choice(rows)
-        kind = type(content)
-        changed = bytearray(content.encode() if kind is str else content)
-        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
-        value = changed.decode(errors="replace") if kind is str else bytes(changed)
-        database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, rowid))
-        database.commit()
+    rowid, content = chance.choice(rows)
+    kind = type(content)
+    changed = bytearray(content.encode() if kind is str else content)
+    changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    value = changed.decode(errors="replace") if kind is str else bytes(changed)
+    database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (value, rowid))
+    database.commit()
     database.close()
-    return bool(rows)
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("session", ["waiting-beta", "waiting-bold"])
-@pytest.mark.parametrize(("table", "column"), STORED, ids=[".".join(names) for names in STORED])
+@pytest.mark.parametrize(("table", "column", "session", "named"), STORED, ids=[".".join(row[:3]) for row in STORED])
 def test_a_bit_that_changed_in_a_record_is_not_decoded_as_if_nothing_had_happened(
-    files, recorded, oracle, tmp_path, chance, session, table, column
+    files, recorded, oracle, tmp_path, chance, table, column, session, named
 ):
     daemon = copied(files, recorded, tmp_path)
     try:
-        if not flip_a_stored_bit(journal(daemon, session), table, column, chance):
-            pytest.skip(f"session {session} has no {table}.{column}")
+        flip_a_stored_bit(journal(daemon, session), table, column, chance)
         assert_serves_others_and_decodes_nothing_wrong(daemon, oracle, session)
-        if table != "masks":
-            assert session in daemon.words()
+        lines = map(json.loads, daemon.words().splitlines())
+        said = [line["message"] for line in lines if line["level"] in ("warning", "error")]
+        assert not named or any(named in sentence for sentence in said), said
     finally:
         daemon.close()
 
@@ -136,7 +140,7 @@ def test_a_bit_that_changed_in_a_record_is_not_decoded_as_if_nothing_had_happene
 @pytest.mark.parametrize("n_flips", [FEW, pytest.param(MANY, marks=[pytest.mark.faults, pytest.mark.timeout(1500)])])
 def test_a_bit_that_changed_anywhere_in_a_file_costs_no_other_session(files, recorded, tmp_path, chance, n_flips):
     for number in range(max(1, n_flips // 10)):
-        session = chance.choice(["waiting-beta", "waiting-bold"])
+        session = chance.choice([BETA, BOLD])
         daemon = copied(files, recorded, tmp_path / str(number))
         path = journal(daemon, session)
         fold_in(path)
@@ -154,7 +158,7 @@ def test_a_bit_that_changed_anywhere_in_a_file_costs_no_other_session(files, rec
 @pytest.mark.parametrize("where", ["start", "page", "anywhere", "end"])
 def test_a_journal_that_was_cut_costs_no_other_session(files, recorded, tmp_path, chance, ending, where):
     daemon = copied(files, recorded, tmp_path)
-    path = journal(daemon, "waiting-bold")
+    path = journal(daemon, BOLD)
     if not ending:
         fold_in(path)
     path = path.with_name(path.name + ending)
@@ -179,7 +183,7 @@ def assert_starts_and_serves(daemon):
         assert isinstance(peer.ask_frames(volume_frames(0, session="new")), wire.Ack), daemon.words()
         assert isinstance(peer.ask(hello(session="decoded", run="another")), wire.Welcome), daemon.words()
         # The damaged session is served as far as it is whole, or refused in words.
-        for session in ("waiting-beta", "waiting-bold"):
+        for session in (BETA, BOLD):
             answer = peer.ask(hello(session=session, run="another"))
             assert isinstance(answer, wire.Welcome) or answer.code in ("journal", "storage"), answer
     assert daemon.process.poll() is None

@@ -2,6 +2,9 @@
 
 import random
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from journal_files import Writer, journal_of
@@ -10,6 +13,21 @@ from braind.daemon.journal.journal import Journal
 from braind.daemon.journal.lost_commits import committed_frames
 
 N_VOLUMES = 24
+N_OPENED = 100
+SUPPORT = Path(__file__).parents[2] / "support"
+COMMITTING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from journal_files import add_volume
+from braind.daemon.journal.journal import Journal
+journal, index = Journal(Path(sys.argv[2])), 100
+while True:
+    add_volume(journal, index)
+    index += 1
+    if index == 110:
+        print("committing", flush=True)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +94,21 @@ def test_a_log_that_is_empty_or_missing_has_no_commits(tmp_path):
     assert committed_frames(tmp_path / "empty") == []
     (tmp_path / "garbage").write_bytes(b"\x00" * 5000)
     assert committed_frames(tmp_path / "garbage") == []
+
+
+def test_a_journal_that_another_process_commits_to_just_now_is_not_called_damaged(tmp_path, caplog):
+    path = tmp_path / "ses.sqlite3"
+    journal_of(path, 3).close()
+    command = [sys.executable, "-c", COMMITTING, SUPPORT, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as front:
+        try:
+            assert front.stdout
+            assert front.stdout.readline() == b"committing\n"
+            for _ in range(N_OPENED):
+                journal = Journal(path, wait_for_disk=False)
+                assert journal.counts()
+                journal.close()
+        finally:
+            front.kill()
+    assert not caplog.messages
+    assert not list(tmp_path.glob("*damaged*"))
