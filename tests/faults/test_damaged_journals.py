@@ -18,8 +18,8 @@ PAGE_BYTES = 4096
 BETA, BOLD = "waiting-beta", "waiting-bold"
 STORED = [
     ("runs", "hello", BETA, BETA), ("runs", "hello", BOLD, BOLD),
-    ("volumes", "header", BETA, "scan"), ("volumes", "header", BOLD, "scan"),
-    ("voxels", "masked", BETA, "scan"), ("voxels", "masked", BOLD, "scan"), ("events", "header", BOLD, "scan"),
+    ("volumes", "header", BETA, BETA), ("volumes", "header", BOLD, BOLD),
+    ("voxels", "masked", BETA, "scan"), ("voxels", "masked", BOLD, "scan"), ("events", "header", BOLD, BOLD),
     ("decodes", "header", "decoded", "checksum"), ("decodes", "payload", "decoded", "checksum"),
     ("masks", "voxel_index", BETA, ""),
 ]  # fmt: skip
