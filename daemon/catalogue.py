@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ..whole_file import write_whole
-from .journal.database import DatabaseReader, JournalError
+from .journal.database import DatabaseReader, JournalError, log_path
 from .journal.journal import Journal
 from .journal.reader import JournalReader
 from .journal.records import JournalFacts
@@ -105,6 +105,6 @@ def _read_facts(path: Path) -> JournalFacts:
 
 def _log_bytes(path: Path) -> int:
     try:
-        return path.with_name(path.name + "-wal").stat().st_size
+        return log_path(path).stat().st_size
     except FileNotFoundError:
         return 0

@@ -293,7 +293,7 @@ class Daemon:
         await self._supervisor.stop()
         await self._publisher.publish_new()
         self._sessions.log_left()
-        self._sessions.note()
+        self._sessions.write_catalogue()
         logger.info("stopped")
 
 

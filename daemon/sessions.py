@@ -34,11 +34,12 @@ class Sessions:
 
     def __init__(self, journals_path: Path, *, wait_for_disk: bool) -> None:
         self.journals_path = journals_path
-        self._wait_for_disk = wait_for_disk
         self.durability: Durability = "full" if wait_for_disk else "normal"
         self._catalogue = Catalogue(journals_path)
         self._in_use: dict[str, Journal] = {}
         self._at_rest: dict[str, JournalFacts] = {}
+        self._highest_at_rest = 0
+        """No message of a session at rest has a higher number."""
         self._open_files: OrderedDict[Database, None] = OrderedDict()
 
     def open(self, session: str) -> Journal:
@@ -84,7 +85,7 @@ class Sessions:
         if session not in self._in_use and self._is_at_rest(session):
             newest = self.newest()
             with self.without_if_damaged(session):
-                self.open(session).check_sound()
+                self.open(session)
             if newest:
                 self._in_use[newest.session] = self._in_use.pop(newest.session)
         return self._in_use.get(session)
@@ -92,6 +93,7 @@ class Sessions:
     def resume(self) -> None:
         """Take over an earlier daemon's journals: every journal with work, and the newest journal last."""
         self._at_rest = self._catalogue.read()
+        self._highest_at_rest = max((facts.last_seq for facts in self._at_rest.values()), default=0)
         by_time = sorted(self._at_rest, key=lambda session: self._at_rest[session].opened_unix_s)
         for session in [name for name in by_time[:-1] if self._at_rest[name].has_work] + by_time[-1:]:
             try:
@@ -145,7 +147,7 @@ class Sessions:
 
     def last_seq(self) -> int:
         """Return the highest number of a message for the viewers, over all readable sessions."""
-        highest = max((facts.last_seq for facts in self._at_rest.values()), default=0)
+        highest = self._highest_at_rest
         for journal in self.all():
             with self.without_if_damaged(journal.session):
                 highest = max(highest, journal.last_seq())
@@ -158,6 +160,9 @@ class Sessions:
             with self.without_if_damaged(journal.session):
                 found += journal.published(from_seq, limit)
         found = _first(found, limit)
+        # The publisher asks for new messages all the time, and there may be thousands of sessions at rest.
+        if from_seq > self._highest_at_rest:
+            return found
         resting = [(facts.first_seq, name) for name, facts in self._at_rest.items() if facts.last_seq >= from_seq]
         for first_seq, session in sorted(resting):
             if len(found) == limit and found[-1].seq < first_seq:
@@ -215,7 +220,7 @@ class Sessions:
         for journal in self.all():
             journal.close()
 
-    def note(self) -> None:
+    def write_catalogue(self) -> None:
         """Close all journals and write the catalogue. No other process may have the journals open."""
         for journal in self.all():
             with self.without_if_damaged(journal.session):
@@ -234,9 +239,10 @@ class Sessions:
         journal.close()
         self._in_use.pop(journal.session, None)
         self._at_rest[journal.session] = facts
+        self._highest_at_rest = max(self._highest_at_rest, facts.last_seq)
 
     def _opened(self, session: str) -> Journal:
-        return Journal(self.path(session), wait_for_disk=self._wait_for_disk, on_use=self._limit_open_files)
+        return Journal(self.path(session), wait_for_disk=self.durability == "full", on_use=self._limit_open_files)
 
     def _limit_open_files(self, database: Database) -> None:
         """Close the files that were not used for longest, so that at most `MOST_OPEN_FILES` are open."""
@@ -244,7 +250,7 @@ class Sessions:
         self._open_files.move_to_end(database)
         while len(self._open_files) > MOST_OPEN_FILES:
             oldest, _ = self._open_files.popitem(last=False)
-            oldest.rest()
+            oldest.close()
 
     def path(self, session: str) -> Path:
         """Return the path of a session's journal."""

@@ -4,7 +4,6 @@ This file knows nothing of journals and of estimators.
 """
 
 from collections.abc import Iterable
-from itertools import pairwise
 from typing import NamedTuple
 
 from ..journal.records import Pending, VolumeState
@@ -86,9 +85,3 @@ class VolumeOrder:
     def _skip_passed(self) -> None:
         while self._next_index in self._passed:
             self._next_index += self._passed[self._next_index]
-
-
-def holes(indices: Iterable[int], n_volumes: int) -> list[Hole]:
-    """Return the holes in a run of `n_volumes`, of which the volumes with these indices came."""
-    around = pairwise([-1, *sorted(indices), n_volumes])
-    return [Hole(before + 1, after - before - 1) for before, after in around if after - before > 1]

@@ -11,7 +11,6 @@ from ..journal.database import JournalError
 from ..journal.journal import Journal
 from ..journal.records import Pending
 from ..sessions import Sessions
-from .order import holes
 from .trials import Front, RunEstimates, Trial, beta_trial
 
 logger = logging.getLogger("braind.daemon.decoder")
@@ -123,9 +122,8 @@ class PendingTrials:
         """Publish the gaps of a beta run that has ended. A volume that fills a gap later is decoded."""
         record = journal.run(run)
         if record and record.n_volumes is not None:
-            indices = [pending.index for pending, _ in journal.run_volumes(run, 0)]
-            for first, n_missing in holes(indices, record.n_volumes):
-                gap = Gap(seq=0, session=journal.session, run=run, index=first, n_missing=n_missing)
+            for hole in journal.holes(run, record.n_volumes):
+                gap = Gap(seq=0, session=journal.session, run=run, index=hole.start, n_missing=len(hole))
                 self._front.outbox.publish(journal, gap)
         journal.finish_run(run)
 

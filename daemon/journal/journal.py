@@ -7,7 +7,6 @@ volumes and adds decodes. The front publishes the decodes. A process that starts
 import logging
 import time
 from collections.abc import Callable
-from itertools import chain, islice, pairwise
 from pathlib import Path
 
 import msgspec
@@ -84,15 +83,6 @@ class Journal(JournalReader):
             )
             if not changed.rowcount:
                 raise self._damaged(f"run {message.run}")
-
-    def missing(self, run: str, n_volumes: int, most: int) -> tuple[int, list[int]]:
-        """Return the number of indices below `n_volumes` that are not journaled, and at most `most` of them."""
-        stored = [index for (index,) in self._database.rows(
-            "SELECT volume_index FROM volumes WHERE run = ? AND volume_index < ? ORDER BY volume_index", run, n_volumes
-        )]  # fmt: skip
-        # The indices are not listed, because a sender may announce 2 billion volumes.
-        gaps = (range(before + 1, after) for before, after in pairwise([-1, *stored, n_volumes]))
-        return n_volumes - len(stored), list(islice(chain.from_iterable(gaps), most))
 
     def next_index(self, run: str) -> int:
         """Return the lowest index of a run that is not journaled."""

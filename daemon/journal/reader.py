@@ -1,5 +1,6 @@
 """Reading a session's journal: what the daemon and the offline programs share."""
 
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -120,6 +121,19 @@ class JournalReader:
             after_arrival,
         )
         return [(Pending(arrival, self.session, run, index), state) for arrival, run, index, state in rows]
+
+    def holes(self, run: str, n_volumes: int) -> list[range]:
+        """Return the indices below `n_volumes` that are not journaled, as ranges."""
+        stored = [index for (index,) in self._database.rows(
+            "SELECT volume_index FROM volumes WHERE run = ? AND volume_index < ? ORDER BY volume_index", run, n_volumes
+        )]  # fmt: skip
+        # The indices are not listed, because a sender may announce 2 billion volumes.
+        return [range(before + 1, after) for before, after in pairwise([-1, *stored, n_volumes]) if after - before > 1]
+
+    def missing(self, run: str, n_volumes: int, most: int) -> tuple[int, list[int]]:
+        """Return the number of indices below `n_volumes` that are not journaled, and at most `most` of them."""
+        holes = self.holes(run, n_volumes)
+        return sum(map(len, holes)), list(islice(chain.from_iterable(holes), most))
 
     def gaps(self, run: str) -> list[Gap]:
         """Return the gaps of a run that were published."""

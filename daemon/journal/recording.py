@@ -99,10 +99,6 @@ class Recording(JournalReader):
         )
         return [Arrival(*row) for row in rows]
 
-    def has_unfinished_runs(self) -> bool:
-        """Return whether the last trials of an ended run still wait to be decoded."""
-        return self._database.row("SELECT 1 FROM runs WHERE finish = 'waiting' LIMIT 1") is not None
-
     def messages(self) -> Iterator[tuple[Numbered, bytes | None]]:
         """Yield each message for the viewers with its payload, in the order of the numbers."""
         next_seq = 1

@@ -32,7 +32,9 @@ class Tables:
 
 
 class Database(DatabaseReader):
-    """A SQLite file in write-ahead mode. `rest` closes it, and the next use opens it again.
+    """A SQLite file in write-ahead mode. The next use opens it again after `close`.
+
+    The last process that closes it folds the write-ahead log into it.
 
     Parameters
     ----------
@@ -59,20 +61,19 @@ class Database(DatabaseReader):
         self._tables, self._wait_for_disk, self._on_use = tables, wait_for_disk, on_use
         self._inode: int | None = None
         self._log_inode: int | None = None
+        self._is_log_doubtful = False
+        """Whether a write or an fsync failed since the log was begun."""
         self._connection: sqlite3.Connection | None = None
         self._current()
 
-    def rest(self) -> None:
-        """Close the file until the next use. The last process that closes it folds the write-ahead log into it."""
-        self.close()
-
-    def fold_log(self) -> None:
-        """Move everything from the write-ahead log into the file, unless another process reads the log just now."""
+    def fold_log(self) -> bool:
+        """Move everything from the write-ahead log into the file; return False if another process reads the log."""
         with self._answering():
             connection = self._current()
             connection.execute("PRAGMA busy_timeout = 0")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             connection.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_WAIT_S)}")
+            return not is_busy
 
     @contextmanager
     def commit(self) -> Iterator[sqlite3.Connection]:
@@ -84,6 +85,12 @@ class Database(DatabaseReader):
             `code` storage when the disk is full, fails or stays locked, or when somebody deleted the file; journal when
             the file is damaged.
         """
+        if self._is_log_doubtful and not self._has_certain_log():
+            raise JournalError(
+                f"{self.path}: its disk failed, and another program reads the -wal file, so that it cannot be written "
+                "anew; close that program, then try again",
+                code="storage",
+            )
         with self._answering():
             connection = self._current()
             connection.execute("BEGIN IMMEDIATE")
@@ -95,6 +102,24 @@ class Database(DatabaseReader):
                 # SQLite rolls back by itself after some errors.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                raise
+
+    def _has_certain_log(self) -> bool:
+        """Begin the write-ahead log anew; return False if that is not possible now.
+
+        After a failed fsync the system may call bytes written that are not on the disk. A later fsync would succeed,
+        and a power cut would then lose every commit behind these bytes.
+        """
+        self._is_log_doubtful = not self.fold_log()
+        return not self._is_log_doubtful
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        with super()._answering():
+            try:
+                yield
+            except sqlite3.Error as error:
+                self._is_log_doubtful |= _is_disk_error(error)
                 raise
 
     def _current(self) -> sqlite3.Connection:
@@ -193,6 +218,11 @@ class Database(DatabaseReader):
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+
+def _is_disk_error(error: sqlite3.Error) -> bool:
+    # The low byte of SQLite's code is the class of the error.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF == sqlite3.SQLITE_IOERR
 
 
 def _inode(path: Path) -> int | None:

@@ -126,8 +126,8 @@ def read_runs(path: Path) -> list[RunFacts]:
         facts = []
         for run in recording.runs():
             arrivals = recording.arrivals(run)
-            indices = {arrival.volume_index for arrival in arrivals}
-            n_expected = max(run.n_volumes or 0, max(indices, default=-1) + 1)
+            n_expected = max(run.n_volumes or 0, max((arrival.volume_index for arrival in arrivals), default=-1) + 1)
+            n_missing, missing = recording.missing(run.name, n_expected, MANY_MISSING)
             facts.append(
                 RunFacts(
                     run=run.name,
@@ -138,8 +138,8 @@ def read_runs(path: Path) -> list[RunFacts]:
                     simulated=run.hello.simulated or run.name in simulated,
                     n_volumes=run.n_volumes,
                     volumes=dict(Counter(arrival.state for arrival in arrivals)),
-                    n_missing=n_expected - len(indices),
-                    missing=_first_missing(indices, n_expected),
+                    n_missing=n_missing,
+                    missing=tuple(missing),
                     n_events=len(recording.events(run)),
                     decodes=dict(decodes.get(run.name, {})),
                     skipped=dict(skipped.get(run.name, {})),
@@ -161,20 +161,20 @@ def _row(path: Path) -> SessionRow:
     try:
         n_bytes = sum(file.stat().st_size for file in journal_files(path))
         with Recording(path) as recording:
-            runs, volumes = recording.runs(), recording.counts()
+            runs, facts = recording.runs(), recording.facts()
             newest = runs[-1] if runs else None
             return SessionRow(
                 session=path.stem,
                 path=str(path),
                 n_bytes=n_bytes,
-                opened_unix_s=recording.facts().opened_unix_s or None,
+                opened_unix_s=facts.opened_unix_s or None,
                 runs=tuple(run.name for run in runs),
-                volumes=volumes,
+                volumes=recording.counts(),
                 subject=newest.hello.subject if newest else None,
                 weights=newest.weights if newest else "",
                 simulated=_is_simulated(recording, runs),
-                is_waiting=bool(volumes.get("waiting")) or recording.has_unfinished_runs(),
-                last_seq=recording.last_seq(),
+                is_waiting=facts.has_work,
+                last_seq=facts.last_seq,
             )
     except (JournalError, WireError, OSError) as error:
         return SessionRow(session=path.stem, path=str(path), n_bytes=n_bytes, problem=str(error))
@@ -187,14 +187,3 @@ def _is_simulated(recording: Recording, runs: list[RunRecord]) -> bool:
     return any(run.hello.simulated for run in runs) or any(
         isinstance(message, Decode) and message.provenance.simulated for message in messages
     )
-
-
-def _first_missing(indices: set[int], n_expected: int) -> tuple[int, ...]:
-    """Return the first indices below `n_expected` that are missing, at most `MANY_MISSING`."""
-    missing: list[int] = []
-    for index in range(n_expected):  # a sender may announce 2 billion volumes: the loop ends early
-        if len(missing) == MANY_MISSING:
-            break
-        if index not in indices:
-            missing.append(index)
-    return tuple(missing)

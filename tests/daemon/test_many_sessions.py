@@ -71,7 +71,7 @@ def test_a_start_opens_the_sessions_with_work_and_the_newest_and_knows_the_last_
 
 
 def test_a_second_start_reads_no_journal_that_did_not_change(folder, monkeypatch):
-    resumed(folder).note()
+    resumed(folder).write_catalogue()
     read = []
     monkeypatch.setattr("braind.daemon.catalogue._read_facts", lambda path: read.append(path.stem))
     again = Sessions(folder, wait_for_disk=False)
@@ -81,7 +81,7 @@ def test_a_second_start_reads_no_journal_that_did_not_change(folder, monkeypatch
 
 @pytest.mark.parametrize("content", [b"", b"[]", b'{"000": {"n_bytes": ', b"[" * 100_000, b"\xff\xfe"])
 def test_a_catalogue_that_is_damaged_costs_only_time(folder, content):
-    resumed(folder).note()
+    resumed(folder).write_catalogue()
     (folder / FILE_NAME).write_bytes(content)
     sessions = resumed(folder)
     assert sessions.last_seq() == 60
@@ -90,7 +90,7 @@ def test_a_catalogue_that_is_damaged_costs_only_time(folder, content):
 
 
 def test_a_session_that_changed_after_the_catalogue_was_written_is_read_again(folder):
-    resumed(folder).note()
+    resumed(folder).write_catalogue()
     journal = Journal(folder / "020.sqlite3", wait_for_disk=False)
     add_volume(journal, 1)
     journal.add_decode(msgspec.structs.replace(SKIPPED, seq=90, session="020", index=7))

@@ -10,7 +10,7 @@ from running_daemon import hello
 
 from braind.client import wire
 from braind.daemon import link
-from braind.daemon.decoder.order import Held, Hole, VolumeOrder, holes
+from braind.daemon.decoder.order import Held, Hole, VolumeOrder
 from braind.daemon.decoder.outbox import Outbox
 from braind.daemon.decoder.trials import Front, RunEstimates
 from braind.daemon.journal.journal import Journal
@@ -330,13 +330,6 @@ def test_a_volume_that_an_earlier_braind_left_out_without_a_gap_is_left_out_agai
 
 
 # ── holes ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_holes_are_what_did_not_come():
-    assert holes([], 3) == [(0, 3)]
-    assert holes([2, 0, 5], 9) == [(1, 1), (3, 2), (6, 3)]
-    assert holes(range(4), 4) == []
-    assert holes([0], 2_000_000_000) == [(1, 1_999_999_999)]
 
 
 def test_a_hole_that_was_passed_over_is_passed_over_at_once():

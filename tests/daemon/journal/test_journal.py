@@ -92,6 +92,14 @@ def test_missing_volumes_are_counted_without_listing_two_thousand_millions(journ
     assert journal.missing("run-01", 2_000_000_000, most=3) == (1_999_999_998, [0, 2, 4])
 
 
+def test_holes_are_ranges_of_what_did_not_come(journal):
+    assert journal.holes("run-01", 3) == [range(3)]
+    for index in (2, 0, 5):
+        add(journal, index)
+    assert journal.holes("run-01", 9) == [range(1, 2), range(3, 5), range(6, 9)]
+    assert journal.holes("run-01", 1) == []
+
+
 def test_a_stage_is_kept_once(journal):
     add(journal, 0)
     assert journal.add_decode(decode(1, 0, "scores"))

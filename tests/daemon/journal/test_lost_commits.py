@@ -2,15 +2,18 @@
 
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from journal_files import Writer, journal_of
+from journal_files import Writer, add_volume, journal_of
 
+from braind.daemon.journal.database import JournalError
 from braind.daemon.journal.journal import Journal
 from braind.daemon.journal.lost_commits import committed_frames
+from braind.daemon.journal.recording import Recording
 
 N_VOLUMES = 24
 N_OPENED = 100
@@ -20,6 +23,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from journal_files import add_volume
+from braind.daemon.journal.database import JournalError
 from braind.daemon.journal.journal import Journal
 journal, index = Journal(Path(sys.argv[2])), 100
 while True:
@@ -86,6 +90,49 @@ def test_frames_of_an_earlier_log_count_for_nothing(tmp_path):
     journal.set_state(1, "used")
     assert n_before > len(committed_frames(log)) == 1
     journal.close()
+
+
+def test_after_the_disk_failed_the_log_is_begun_anew_before_the_next_commit(tmp_path):
+    """A power cut would lose every commit behind bytes that only seem to be on the disk."""
+    journal = journal_of(tmp_path / "ses.sqlite3", n_volumes=30)
+    log, n_before = tmp_path / "ses.sqlite3-wal", len(committed_frames(tmp_path / "ses.sqlite3-wal"))
+    with pytest.raises(JournalError) as error:
+        fail(journal, sqlite3.SQLITE_IOERR_FSYNC)
+    assert error.value.code == "storage"
+    add_volume(journal, 30)
+    assert n_before > len(committed_frames(log)) == 1
+    (tmp_path / "copy").mkdir()
+    shutil.copy(journal.path, tmp_path / "copy")  # without the log: the earlier commits are in the file itself
+    with Recording(tmp_path / "copy/ses.sqlite3") as recording:
+        assert recording.counts() == {"waiting": 30}
+    add_volume(journal, 31)
+    assert len(committed_frames(log)) == 2
+    journal.close()
+
+
+def test_after_the_disk_failed_nothing_is_committed_while_another_program_reads_the_log(tmp_path):
+    journal = journal_of(tmp_path / "ses.sqlite3", n_volumes=3)
+    with pytest.raises(JournalError):
+        fail(journal, sqlite3.SQLITE_IOERR_WRITE)
+    reader = sqlite3.connect(journal.path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM volumes").fetchone()
+    for _ in range(2):
+        with pytest.raises(JournalError, match="its disk failed, and another program reads the -wal file") as error:
+            add_volume(journal, 3)
+        assert error.value.code == "storage"
+    reader.close()
+    add_volume(journal, 3)
+    assert journal.counts() == {"waiting": 4}
+    journal.close()
+
+
+def fail(journal, code):
+    """Let a commit fail as it does when the disk fails."""
+    with journal._database.commit():
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        raise error
 
 
 def test_a_log_that_is_empty_or_missing_has_no_commits(tmp_path):
