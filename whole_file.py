@@ -26,3 +26,25 @@ def write_whole(path: Path) -> Iterator[Path]:
     except BaseException:
         unfinished_path.unlink(missing_ok=True)
         raise
+
+
+def write_on_disk(path: Path, content: bytes, *, mode: int = 0o666) -> None:
+    """Write a file whole, and wait until the disk has it and its name.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written. An earlier file stays as it was.
+    """
+    with write_whole(path) as unfinished_path:
+        descriptor = os.open(unfinished_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -88,6 +88,20 @@ def endpoints_path(config: Config) -> Path:
     return data_path(config) / "serve.json"
 
 
+def is_served(config: Config) -> bool:
+    """Return whether a daemon uses the data folder: it holds the folder's lock from its start to its end."""
+    import fcntl  # Windows has no such module, and a client there asks nothing of this
+
+    try:
+        with (data_path(config) / "serve.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False  # Without a lock file no daemon uses the folder.
+    return False
+
+
 def write_endpoints(config: Config, listening: Endpoints) -> Path:
     """Write this daemon's addresses and return the file. Readers see the whole file or none."""
     path = endpoints_path(config)

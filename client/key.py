@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import msgspec
 
 from ..errors import BraindError
+from ..whole_file import write_on_disk
 
 Role = Literal["ingest", "view", "control"]
 """What a key allows: to send volumes, to see decodes, to control the daemon."""
@@ -71,14 +72,4 @@ def decode_private(path: Path, content: type[Any]) -> Any:
 
 def encode_private(path: Path, content: Any) -> None:
     """Write a JSON file that only its owner may read; readers see the old file or the new one."""
-    unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(unfinished_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_MODE)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(content) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished_path.replace(path)
-    except BaseException:
-        unfinished_path.unlink(missing_ok=True)
-        raise
+    write_on_disk(path, msgspec.json.encode(content) + b"\n", mode=PRIVATE_MODE)

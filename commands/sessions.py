@@ -10,6 +10,7 @@ import click
 from ..errors import ExitCode
 from .options import (
     READABLE,
+    FiniteRange,
     config_of,
     config_options,
     decode_options,
@@ -200,7 +201,7 @@ def _print_verification(run: "RunVerification") -> None:
 @click.option(
     "--older-than",
     "days",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     required=True,
     help="Days since the newest run of a session was opened.",
 )

@@ -1,7 +1,6 @@
 """The front's checks of names, runs, indices and pictures. The weights check subject and grid."""
 
 import math
-import re
 
 from ..client.wire import (
     LATEST_ONSET_S,
@@ -19,10 +18,9 @@ from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
 from .active_run import ActiveRun
 from .journal.records import RunRecord
+from .names import wrong_name
 from .sockets import LARGEST_PICTURE_BYTES
 
-# Names become file names and appear in logs and on screens.
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HIGHEST_INDEX = 2**31 - 1
 PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -45,12 +43,8 @@ def check_hello(hello: Hello, weights: Weights, candidates: CandidateNames) -> N
             code="protocol",
         )
     for what, name in (("session", hello.session), ("run", hello.run)):
-        if not NAME.fullmatch(name):
-            raise Refusal(
-                f"{what} {name[:80]!r}: a name has 1 to 64 letters, digits, dots, dashes and underscores, and starts "
-                "with a letter or digit",
-                code="name",
-            )
+        if problem := wrong_name(what, name):
+            raise Refusal(problem, code="name")
     weights.check_subject(hello.subject)
     weights.check_volume(hello.shape, hello.affine)
     if hello.dtype not in VOLUME_DTYPES:

@@ -4,7 +4,6 @@ A file of the data folder names them, one for each subject and kind of volumes.
 """
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..config import Config, data_path, weights_path
 from ..errors import BraindError
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
-from ..whole_file import write_whole
+from ..whole_file import write_on_disk
 from .checks import check_same_grid
 from .link import DecoderSettings
 from .preflight import load_weights, record_only
@@ -111,11 +110,7 @@ class WeightsInUse:
             recorded=self._recorded,
         )
         try:
-            with write_whole(self.path) as unfinished_path, unfinished_path.open("wb") as file:
-                file.write(msgspec.json.encode(in_use) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            _sync_folder(self.path.parent)
+            write_on_disk(self.path, msgspec.json.encode(in_use) + b"\n")
         except OSError as error:
             raise BraindError(
                 f"{self.path}: {error.strerror}; the weights stay as they were, because a restart would not find "
@@ -168,12 +163,3 @@ def load_for(subject: int, decoder: DecoderSettings) -> Weights:
     """Load a decoder's weights and check that they fit the subject and the LDM; raise BraindError if they do not."""
     ldm_path = Path(decoder.pipeline.ldm_path) if decoder.pipeline.ldm_path else None
     return load_weights(subject, Path(decoder.weights_path), Path(decoder.candidates_path), ldm_path)
-
-
-def _sync_folder(path: Path) -> None:
-    """Wait until a new file's name is on the disk."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -155,26 +155,13 @@ class Ingest:
                 run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. on disk from here
             self._state.stall.add_volume(run.hello)
         self._last_active_s = time.monotonic()
-        return Ack(
-            session=volume.session,
-            run=volume.run,
-            index=volume.index,
-            duplicate=same is True,
-            durability=self._sessions.durability,
-        )
+        return self._ack(volume, volume.index, "volume", is_new=same is None)
 
     def _take_event(self, event: Event, payload: list[bytes]) -> Ack:
         run = self._find_run(event)
         checks.check_event(event, payload, run)
         is_new = run.add_event(event, payload[0] if event.seen else None)
-        return Ack(
-            session=event.session,
-            run=event.run,
-            index=event.event,
-            of="event",
-            duplicate=not is_new,
-            durability=self._sessions.durability,
-        )
+        return self._ack(event, event.event, "event", is_new=is_new)
 
     def _grid(self) -> Grid:
         card = self._weights.card
@@ -237,11 +224,16 @@ class Ingest:
             n_missing, missing = run.journal.missing(message.run, message.n_volumes, MANY_MISSING)
             which = ": " + ", ".join(map(str, missing)) + (", …" if n_missing > len(missing) else "") if missing else ""
             logger.info("run %s ended: %d volumes, %d missing%s", message.run, message.n_volumes, n_missing, which)
+        return self._ack(message, message.n_volumes, "end_run", is_new=is_new)
+
+    def _ack(
+        self, message: Volume | Event | EndRun, index: int, of: Literal["volume", "event", "end_run"], *, is_new: bool
+    ) -> Ack:
         return Ack(
             session=message.session,
             run=message.run,
-            index=message.n_volumes,
-            of="end_run",
+            index=index,
+            of=of,
             duplicate=not is_new,
             durability=self._sessions.durability,
         )

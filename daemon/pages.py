@@ -68,4 +68,4 @@ class Pages:
 
     def _facts(self) -> Facts:
         state = self._state
-        return Facts(state.state, state.last_seq, state.decoder_restarts, __version__, state.stall.seconds() or 0.0)
+        return Facts(state.state, state.last_seq, state.decoder_restarts, __version__, state.stalled_s or 0.0)

@@ -48,6 +48,8 @@ class DaemonState:
         """Why the newest volume could not be committed; "" if it was."""
         self.beat_s = time.monotonic()
         """Monotonic time of the event loop's last beat."""
+        self.stalled_s: float | None = None
+        """The stall as the newest heartbeat told it, for other threads: `stall` belongs to the event loop."""
         self._restarts_when_ready = 0
         self.decoder_restarts = 0
         self.last_seq = 0
@@ -147,6 +149,7 @@ class DaemonState:
         """Return the message that viewers get once a second."""
         counts = self._counts()
         self.beat_s = time.monotonic()
+        self.stalled_s = self.stall.seconds()
         self.metrics.set_waiting(_n_in(counts, "waiting"))
         return Heartbeat(
             last_seq=self.last_seq,
@@ -163,7 +166,7 @@ class DaemonState:
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
             durability=self._sessions.durability,
-            stalled_s=self.stall.seconds(),
+            stalled_s=self.stalled_s,
         )
 
     def _counts(self) -> dict[str, int] | None:

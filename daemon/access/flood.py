@@ -102,7 +102,7 @@ class FloodGuard:
             return
         with socket.socket(fileno=os.dup(descriptor)) as connection:
             if known is None or known.inode != found.st_ino:
-                known = _Connection(found.st_ino, _peer_port(connection), time.monotonic())
+                known = _Connection(found.st_ino, _own_port(connection), time.monotonic())
                 self._connections[descriptor] = known
                 with self._lock:
                     self._taken[descriptor] = 0
@@ -150,7 +150,7 @@ class WatchedRouter:
         await self._socket.send_multipart(frames)
 
 
-def _peer_port(connection: socket.socket) -> int:
+def _own_port(connection: socket.socket) -> int:
     """Return the own port of a TCP connection; 0 for every other socket, among them listening ones."""
     try:
         connection.getpeername()

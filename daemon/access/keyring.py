@@ -7,7 +7,6 @@
 import fcntl
 import logging
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -21,10 +20,10 @@ import zmq
 from ...client.key import ROLES, Z85, Key, KeyFileError, Role, decode_private, encode_private
 from ...config import Config, data_path
 from ..logs import Outage
+from ..names import wrong_name
 
 OWNER = "owner"
 """The client that programs of this data folder are."""
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 logger = logging.getLogger(__name__)
 
@@ -135,11 +134,8 @@ def add_client(folder: Path, name: str, roles: tuple[Role, ...]) -> Path:
     KeyFileError
         The name is taken, or cannot be a file's.
     """
-    if not NAME.fullmatch(name):
-        raise KeyFileError(
-            f"key {name[:80]!r}: a name has 1 to 64 letters, digits, dots, dashes and underscores, and starts with a "
-            "letter or digit"
-        )
+    if problem := wrong_name("key", name):
+        raise KeyFileError(problem)
     server: ServerKey = decode_private(folder / "server.json", ServerKey)
     path = folder / f"{name}.key"
     with _changing(folder) as clients:

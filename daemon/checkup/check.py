@@ -60,7 +60,7 @@ def _running(plan: CheckPlan, running: Status | None, weights: Weights | None, r
         say, remark = report.warn, "; it is not ready"
     say("daemon", f"a daemon of this folder runs (process {running.pid}), {running.state}{remark}")
     p50_s, p99_s = running.latency_p50_s, running.latency_p99_s
-    tr_s = plan.tr_s if plan.tr_s is not None else (weights.card.tr_s if weights else None)
+    tr_s = plan.known_tr_s(weights)
     if p50_s is None or p99_s is None:
         report.warn("speed", "left out: the running daemon has decoded nothing, and volumes sent now would be recorded")
         return

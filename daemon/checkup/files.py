@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ...choices import Kind
 from ...client.wire import Grid
 from ...errors import BraindError, ExitCode
 from ...models.weights.candidate_names import CandidateNames
@@ -20,13 +19,8 @@ def check_files(plan: CheckPlan, report: Report) -> Weights | None:
     weights = _masks(plan, report) if plan.mask_paths else _weights(plan, report)
     if weights and plan.volume_path:
         with report.failing("volume", ExitCode.USAGE):
-            _volume(plan.volume_path, plan.tr_s, weights, report)
+            _volume(plan.volume_path, plan.known_tr_s(weights), weights, report)
     return weights
-
-
-def scan_kind(plan: CheckPlan, weights: Weights) -> Kind:
-    """Return the kind of the scan's volumes. Weights for betas can decode BOLD, so --kind bold is believed."""
-    return "bold" if plan.kind == "bold" else weights.card.kind
 
 
 def _masks(plan: CheckPlan, report: Report) -> Weights | None:
@@ -49,12 +43,12 @@ def _weights(plan: CheckPlan, report: Report) -> Weights | None:
         found = Weights.load(weights_path)
         found.check_subject(plan.subject)
         found.check_live()
-        if plan.tr_s is not None and scan_kind(plan, found) == "bold":
+        if plan.tr_s is not None and plan.scan_kind(found) == "bold":
             found.check_tr(plan.tr_s)
         weights = found
         say = report.ok
         remark = " (simulated)" if found.card.simulated else ""
-        if scan_kind(plan, found) != found.card.kind:
+        if plan.scan_kind(found) != found.card.kind:
             say = report.warn
             remark += (
                 "; fitted on betas, so BOLD trials are estimated without a prior of their own: fit with --kind bold"
@@ -105,10 +99,9 @@ def _volume(path: Path, tr_s: float | None, weights: Weights, report: Report) ->
     except BraindError as error:
         raise BraindError(f"{path}: {error}", code=error.code) from error
     its_tr_s = _tr_s(image)
-    wanted_s = tr_s or card.tr_s
-    if its_tr_s and wanted_s and not abs(its_tr_s - wanted_s) <= 0.01 * wanted_s:
+    if its_tr_s and tr_s and not abs(its_tr_s - tr_s) <= 0.01 * tr_s:
         raise BraindError(
-            f"{path}: its header says a TR of {its_tr_s:g} s, but the scan is to have {wanted_s:g} s; correct one",
+            f"{path}: its header says a TR of {its_tr_s:g} s, but the scan is to have {tr_s:g} s; correct one",
             code="tr",
         )
     report.ok("volume", f"{path}: lies on the weights' grid{turned}")

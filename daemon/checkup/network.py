@@ -1,6 +1,5 @@
 """Checks a scan's sockets: ZeroMQ's version, the address, the ports and the keys."""
 
-import fcntl
 import socket
 import stat
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ import zmq
 
 from ...client.connection import NoDaemonError, RefusedByDaemon
 from ...client.control import ControlClient
-from ...client.endpoints import SOCKETS, endpoints
+from ...client.endpoints import SOCKETS, endpoints, is_served
 from ...client.wire import Status
 from ...config import Config, data_path
 from ...errors import ExitCode
@@ -28,15 +27,8 @@ class RunningDaemon:
 
 def daemon_of(config: Config) -> RunningDaemon | None:
     """Return the daemon that uses the data folder; None if no daemon does."""
-    try:
-        with (data_path(config) / "serve.lock").open("rb") as lock:
-            # A daemon holds this lock from its start to its end.
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            return None
-    except BlockingIOError:
-        pass
-    except OSError:
-        return None  # Without a lock file no daemon uses the folder; whether it can be written is checked elsewhere.
+    if not is_served(config):
+        return None
     try:
         with ControlClient(*endpoints(config).address("control")) as control:
             status = control.status()

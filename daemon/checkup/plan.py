@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...choices import Kind
 from ...config import Config
+from ...models.weights.weights import Weights
 from ..link import DecoderSettings
 
 
@@ -28,3 +29,13 @@ class CheckPlan:
     tr_s: float | None
     n_volumes: int
     volume_path: Path | None
+
+    def known_tr_s(self, weights: Weights | None) -> float | None:
+        """Return the scan's TR, s; None if neither the user nor the weights say it."""
+        if self.tr_s is not None:
+            return self.tr_s
+        return weights.card.tr_s if weights else None
+
+    def scan_kind(self, weights: Weights) -> Kind:
+        """Return the kind of the scan's volumes. Weights for betas can decode BOLD, so --kind bold is believed."""
+        return "bold" if self.kind == "bold" else weights.card.kind

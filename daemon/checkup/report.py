@@ -61,3 +61,8 @@ class Report:
     def _add(self, line: Line) -> None:
         self.lines.append(line)
         self._on_line(line)
+
+
+def in_ms(time_s: float) -> str:
+    """Return a time for a sentence, in ms."""
+    return f"{1000 * time_s:.3g} ms"

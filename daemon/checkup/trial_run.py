@@ -19,9 +19,8 @@ from ...config import data_path
 from ...errors import BraindError, ExitCode
 from ...models.weights.weights import Weights
 from ..child import ChildDaemonError, child_daemon
-from .files import scan_kind
 from .plan import CheckPlan
-from .report import Report
+from .report import Report, in_ms
 
 N_TRIALS = 8
 LEAST_TRIALS = 3
@@ -97,7 +96,7 @@ def _options(plan: CheckPlan) -> list[str]:
 
 def _send(where: Endpoints, plan: CheckPlan, weights: Weights, measured: Measured) -> None:
     card = weights.card
-    kind = scan_kind(plan, weights)
+    kind = plan.scan_kind(weights)
     with (
         ScannerClient(*where.address("ingest")) as client,
         ControlClient(*where.address("control")) as control,
@@ -105,7 +104,7 @@ def _send(where: Endpoints, plan: CheckPlan, weights: Weights, measured: Measure
     ):
         run = client.open_run(
             session="check", run="check", subject=card.subject, kind=kind, shape=card.shape, affine=card.affine,
-            tr_s=_tr_s(plan, weights), dtype="float32", simulated=True, producer="braind check",
+            tr_s=plan.known_tr_s(weights) or TYPICAL_TR_S, dtype="float32", simulated=True, producer="braind check",
         )  # fmt: skip
         trial = _TrialRun(plan, weights, run, control, subscriber, measured)
         if weights.is_blank:
@@ -220,11 +219,11 @@ def _report(plan: CheckPlan, weights: Weights, measured: Measured, report: Repor
     report.ok(
         "daemon",
         f"ready{words} after {measured.start_s:.1f} s; {len(measured.ack_s)} volumes sent, acked after "
-        f"{_ms(ack_s)}" + ("" if weights.is_blank else f", {len(measured.decode_s)} pictures received"),
+        f"{in_ms(ack_s)}" + ("" if weights.is_blank else f", {len(measured.decode_s)} pictures received"),
         start_s=measured.start_s,
         ack_s=ack_s,
     )
-    tr_s = _known_tr_s(plan, weights)
+    tr_s = plan.known_tr_s(weights)
     compare_speed(measured.ack_s if weights.is_blank else measured.decode_s, measured.step_s, tr_s, report)
 
 
@@ -232,8 +231,8 @@ def compare_speed(taken_s: list[float], step_s: dict[str, list[float]], tr_s: fl
     """Compare the times of volumes, s, with the TR."""
     typical_s = median(taken_s)
     p95_s = float(np.percentile(taken_s, 95, method="higher"))
-    steps = ", ".join(f"{step} {_ms(median(times))}" for step, times in step_s.items())
-    facts = f"a volume takes {_ms(typical_s)} (95 % within {_ms(p95_s)})" + (f": {steps}" if steps else "")
+    steps = ", ".join(f"{step} {in_ms(median(times))}" for step, times in step_s.items())
+    facts = f"a volume takes {in_ms(typical_s)} (95 % within {in_ms(p95_s)})" + (f": {steps}" if steps else "")
     figures = {"p50_s": typical_s, "p95_s": p95_s} | {f"{step}_s": median(times) for step, times in step_s.items()}
     if tr_s is None:
         report.ok("speed", f"{facts}; give --tr to compare it with the TR", **figures)
@@ -249,15 +248,3 @@ def compare_speed(taken_s: list[float], step_s: dict[str, list[float]], tr_s: fl
         report.warn("speed", f"barely fast enough for a TR of {tr_s:g} s: {facts}", **figures)
     else:
         report.ok("speed", f"fast enough for a TR of {tr_s:g} s: {facts}", **figures)
-
-
-def _known_tr_s(plan: CheckPlan, weights: Weights) -> float | None:
-    return plan.tr_s if plan.tr_s is not None else weights.card.tr_s
-
-
-def _tr_s(plan: CheckPlan, weights: Weights) -> float:
-    return _known_tr_s(plan, weights) or TYPICAL_TR_S
-
-
-def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:.3g} ms"

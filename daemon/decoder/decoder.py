@@ -22,7 +22,7 @@ from .cadence import Cadence
 from .liveness import Liveness, Send
 from .outbox import Outbox
 from .pending import PendingTrials, choose_latest
-from .trials import Front, Trial
+from .trials import FrontLink, Trial
 
 if TYPE_CHECKING:
     from .stages import Stages
@@ -59,7 +59,7 @@ class Decoder:
         """Sessions whose write-ahead logs are to be folded when their runs are over."""
         self._outbox = Outbox(max(setup.next_seq, self._sessions.last_seq() + 1), send)
         self._arrivals: dict[tuple[str, str, int], link.Wake] = {}
-        front = Front(self._arrivals, self._on_settled, self._outbox, self.liveness.goes_on)
+        front = FrontLink(self._arrivals, self._on_settled, self._outbox, self.liveness.goes_on)
         self._pending = PendingTrials(self._sessions, stages.weights, front)
         self._cadence, self._keep_warm_s, self._warmed_for_s = Cadence(), setup.keep_warm_ms / 1000, 0.0
         self._unrefined: tuple[Decode, int, float] | None = None

@@ -11,7 +11,7 @@ from ..journal.database import JournalError
 from ..journal.journal import Journal
 from ..journal.records import Pending
 from ..sessions import Sessions
-from .trials import Front, RunEstimates, Trial, beta_trial
+from .trials import FrontLink, RunEstimates, Trial, beta_trial
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -24,10 +24,10 @@ class PendingTrials:
     sessions : Sessions
     weights : Weights
         Only volumes that were recorded under these weights are found.
-    front : Front
+    front : FrontLink
     """
 
-    def __init__(self, sessions: Sessions, weights: Weights, front: Front) -> None:
+    def __init__(self, sessions: Sessions, weights: Weights, front: FrontLink) -> None:
         self._sessions, self._weights, self._front = sessions, weights, front
         self.due_s: float | None = None
         """The monotonic time at which `find` must be called again if nothing comes, s; None if it need not be."""

@@ -9,7 +9,7 @@ from ..journal.database import RecordError
 from ..journal.recording import Recording
 from ..journal.records import NO_EVENT, JournaledEvent, JournaledVolume, Pending, RunRecord, VolumeState
 from .outbox import Outbox
-from .trials import Front, RunEstimates, Trial
+from .trials import FrontLink, RunEstimates, Trial
 
 
 class RecordedRun:
@@ -71,7 +71,6 @@ class RecordedRun:
 class TrialsAtVolume(NamedTuple):
     """The trials that a volume completed or updated. `problem` says why a damaged volume has none."""
 
-    arrival: int
     volume_index: int
     trials: list[Trial]
     problem: str = ""
@@ -94,15 +93,15 @@ def recorded_trials(recording: Recording, record: RunRecord, prior: BoldPrior) -
         try:
             header, voxels, seen = recording.volume(volume.arrival)
         except RecordError as error:
-            yield TrialsAtVolume(volume.arrival, volume.volume_index, [], str(error))
+            yield TrialsAtVolume(volume.volume_index, [], str(error))
             continue
         trial = Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen)
-        yield TrialsAtVolume(volume.arrival, volume.volume_index, [trial])
+        yield TrialsAtVolume(volume.volume_index, [trial])
 
 
 def _estimates(recording: Recording, record: RunRecord, prior: BoldPrior) -> Iterator[TrialsAtVolume]:
     run = RecordedRun(recording, record)
-    front = Front({}, lambda *_: None, Outbox(0, lambda _: None))
+    front = FrontLink({}, lambda *_: None, Outbox(0, lambda _: None))
     estimates = RunEstimates(run, record.hello, prior, front)
     while run.arrive():
         estimates.advance()
@@ -114,5 +113,5 @@ def _estimates(recording: Recording, record: RunRecord, prior: BoldPrior) -> Ite
 
 def _taken(estimates: RunEstimates) -> Iterator[TrialsAtVolume]:
     for pending in estimates.ready():
-        yield TrialsAtVolume(pending.arrival, pending.index, estimates.trials(pending))
+        yield TrialsAtVolume(pending.index, estimates.trials(pending))
         estimates.forget(pending)

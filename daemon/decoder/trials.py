@@ -52,8 +52,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Front:
-    """The decoder's side of the front.
+class FrontLink:
+    """How the decoder and the front hear of each other.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class RunEstimates:
     After a JournalError this object must not be used any more.
     """
 
-    def __init__(self, journal: RunJournal, hello: Hello, prior: BoldPrior, front: Front) -> None:
+    def __init__(self, journal: RunJournal, hello: Hello, prior: BoldPrior, front: FrontLink) -> None:
         self.journal = journal
         self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
         self._prior, self._front = prior, front

@@ -85,7 +85,7 @@ class _Verifying:
         by_trial: dict[_TrialKey, list[Decode]] = {}
         for decode in decodes:
             by_trial.setdefault(_TrialKey(decode.index, decode.event, decode.is_final), []).append(decode)
-        for _, index, trials, problem in volumes:
+        for index, trials, problem in volumes:
             if problem:
                 for key in [key for key in by_trial if key.volume_index == index]:
                     self._unchecked[problem] += len(by_trial.pop(key))

@@ -107,11 +107,7 @@ class Supervisor:
             if life.unfit and not self._last_ready and not self._n_renewals:
                 raise BraindError(life.unfit.sentence, code=life.unfit.code)
             n_failures = 0 if life.has_worked else n_failures + 1
-            why = (
-                life.unfit.sentence
-                if life.unfit
-                else (life.hung and f"it hung: {life.hung}") or f"exit status {process.returncode}"
-            )
+            why = life.end(process.returncode)
             back_off_s = _back_off_s(n_failures)
             logger.warning("the decoder process died (%s); starting it again in %g s", why, back_off_s)
             await self._on_death()
@@ -237,6 +233,12 @@ class _Life:
     has_worked: bool = False
     hung: str = ""
     unfit: link.Unfit | None = None
+
+    def end(self, exit_status: int | None) -> str:
+        """Return why the process ended."""
+        if self.unfit:
+            return self.unfit.sentence
+        return f"it hung: {self.hung}" if self.hung else f"exit status {exit_status}"
 
 
 def _back_off_s(n_failures: int) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...client.wire import MAGIC, Decode, Hello, Provenance, WireError, decode
+from ...client.wire import Decode, Hello, Provenance
 from ...config import Config, journals_path
 from ...daemon.journal.database import JournalError
 from ...daemon.journal.recording import Recording
@@ -190,24 +190,15 @@ def _read_journal(path: Path) -> Session:
     with Recording(path) as recording:
         session = Session(recording.session, recording.hello(recording.newest_run()), recording.counts())
         by_volume: dict[tuple[str, int, int | None], dict[str, float]] = {}
-        next_seq = 1
-        while messages := recording.published(next_seq, MESSAGES_AT_ONCE):
-            next_seq = messages[-1].seq + 1
-            for published in messages:
-                if not published.is_whole:
-                    raise JournalError(f"{path}: damaged, message {published.seq} does not match its checksum")
-                try:
-                    message, _ = decode([MAGIC, published.header])
-                except WireError as error:
-                    raise JournalError(f"{path}: damaged, message {published.seq} is not readable ({error})") from error
-                if not isinstance(message, Decode):
-                    continue
-                times_s = by_volume.setdefault((message.run, message.index, message.trial), {})
-                times_s |= message.timings_s
-                if message.run not in session.runs:
-                    session.runs.append(message.run)
-                if message.provenance not in session.provenances:
-                    session.provenances.append(message.provenance)
+        for message, _ in recording.messages():
+            if not isinstance(message, Decode):
+                continue
+            times_s = by_volume.setdefault((message.run, message.index, message.trial), {})
+            times_s |= message.timings_s
+            if message.run not in session.runs:
+                session.runs.append(message.run)
+            if message.provenance not in session.provenances:
+                session.provenances.append(message.provenance)
     for step in STEPS:
         session.times_s[step] = [times_s[step] for times_s in by_volume.values() if step in times_s]
     return session

@@ -1,6 +1,5 @@
 """Deletes old sessions: which sessions may go, and why the others stay."""
 
-import fcntl
 import sqlite3
 import time
 from contextlib import closing
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...client.endpoints import is_served
 from ...config import Config, data_path
 from .listing import SessionRow, SessionsError, journal_files, list_sessions
 
@@ -70,7 +70,7 @@ def _why_kept(row: SessionRow, config: Config, highest_seq: int) -> str:
         n_waiting = row.volumes.get("waiting", 0)
         what = f"{n_waiting} volumes wait" if n_waiting else "the last trials of a run wait"
         return f"{what} to be decoded"
-    if len(journal_files(_journal(config, row.session))) > 1 and _daemon_runs(config):
+    if len(journal_files(_journal(config, row.session))) > 1 and is_served(config):
         return "the running braind serve has it open"
     if row.last_seq and row.last_seq == highest_seq:
         return "it holds the newest message for viewers: the next message is numbered after it"
@@ -86,15 +86,3 @@ def _last_used_unix_s(row: SessionRow) -> float:
 
 def _journal(config: Config, session: str) -> Path:
     return data_path(config) / "journals" / f"{session}.sqlite3"
-
-
-def _daemon_runs(config: Config) -> bool:
-    """Return whether a daemon holds the lock of the data folder."""
-    try:
-        with (data_path(config) / "serve.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False

@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import psutil
 import pytest
 from msgspec import structs
-from running_daemon import AFFINE, N_VOXELS, SHAPE, RunningDaemon
+from nifti_files import nifti
+from running_daemon import N_VOXELS, SHAPE, RunningDaemon
 
 from braind.models.weights.bold_prior import BoldPrior
 
@@ -68,15 +67,6 @@ def served(files):
 def mask(tmp_path):
     """A mask of the voxels to record: a check with a mask starts no decoder, and is quick."""
     return nifti(tmp_path / "mask.nii", np.ones(SHAPE, np.uint8))
-
-
-def nifti(path: Path, values, affine=AFFINE, tr_s=None) -> Path:
-    image = nib.Nifti1Image(values, np.array(affine))
-    if tr_s is not None:
-        image.header["pixdim"][4] = tr_s
-        image.header.set_xyzt_units("mm", "sec")
-    nib.save(image, path)
-    return path
 
 
 # ── when all is well ────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,16 +1,14 @@
 """The parts of `braind check` that need no process: files, ports, keys, disk, speed and clock."""
 
 import socket
-import sqlite3
 import time
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 from msgspec import structs
+from nifti_files import nifti
 from running_daemon import AFFINE, SHAPE, random_weights
 
 from braind.config import load_config
@@ -22,6 +20,7 @@ from braind.daemon.checkup.network import check_keys, check_network
 from braind.daemon.checkup.plan import CheckPlan
 from braind.daemon.checkup.report import Report
 from braind.daemon.checkup.trial_run import compare_speed
+from braind.daemon.journal.journal import Journal
 from braind.daemon.link import DecoderSettings
 from braind.offline.from_settings import pipeline_settings
 
@@ -57,15 +56,6 @@ def failed(report):
 def of(report, name):
     (line,) = [line for line in report.lines if line.check == name]
     return line
-
-
-def nifti(path: Path, values, affine=AFFINE, tr_s=None) -> Path:
-    image = nib.Nifti1Image(values, np.array(affine))
-    if tr_s is not None:
-        image.header["pixdim"][4] = tr_s
-        image.header.set_xyzt_units("mm", "sec")
-    nib.save(image, path)
-    return path
 
 
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -225,17 +215,19 @@ def test_whole_volumes_take_more_room(plan, report, files):
     assert whole - masked == 100 * 4 * np.prod(SHAPE)
 
 
-def test_writing_is_measured_as_the_journal_commits(plan, report, files, monkeypatch):
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_writing_is_measured_as_the_journal_commits(plan, report, files, monkeypatch, durability):
     pragmas = []
 
-    class Watched(sqlite3.Connection):
+    class Watched(Journal):
         def close(self):
-            pragmas.extend(self.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode"))
+            pragmas.append(self._database.row("PRAGMA synchronous")[0])
             super().close()
 
-    monkeypatch.setattr(disk.sqlite3, "connect", partial(sqlite3.connect, factory=Watched))
-    check_disk(plan(), files.weights, None, report)
-    assert pragmas == [2, "wal"]  # 2: FULL, each commit waits for the disk
+    monkeypatch.setattr(disk, "Journal", Watched)
+    check_disk(plan(serve={"durability": durability}), files.weights, None, report)
+    assert pragmas == [{"full": 2, "normal": 1}[durability]]
+    assert of(report, "writing").level == "ok"
 
 
 def test_a_data_folder_that_cannot_be_made_is_5(plan, report, files, tmp_path):

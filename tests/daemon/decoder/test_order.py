@@ -12,7 +12,7 @@ from braind.client import wire
 from braind.daemon import link
 from braind.daemon.decoder.order import Held, Hole, VolumeOrder
 from braind.daemon.decoder.outbox import Outbox
-from braind.daemon.decoder.trials import Front, RunEstimates
+from braind.daemon.decoder.trials import FrontLink, RunEstimates
 from braind.daemon.journal.journal import Journal
 from braind.daemon.journal.records import Pending
 from braind.models.bold.estimator import CausalEstimator
@@ -38,7 +38,7 @@ class Run:
     def restart(self):
         """Forget all estimates, as a crash does."""
         self.settled = []
-        front = Front(
+        front = FrontLink(
             self.arrivals, lambda pending, state: self.settled.append(pending.index),
             Outbox(self.journal.last_seq() + 1, lambda line: None),
         )  # fmt: skip

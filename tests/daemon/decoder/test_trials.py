@@ -9,7 +9,7 @@ from running_daemon import PNG, hello
 
 from braind.client import wire
 from braind.daemon.decoder.outbox import Outbox
-from braind.daemon.decoder.trials import Front, RunEstimates
+from braind.daemon.decoder.trials import FrontLink, RunEstimates
 from braind.daemon.journal.journal import Journal
 from braind.models.bold.estimator import CausalEstimator
 from braind.models.weights.bold_prior import BoldPrior
@@ -53,7 +53,7 @@ def estimates_of(journal, prior=PRIOR, *, settled=None, arrivals=None):
     """Return the run's estimates. `settled` gets what becomes of volumes without an estimate."""
     on_settled = lambda pending, state: None if settled is None else settled.append((pending, state))  # noqa: E731
     outbox = Outbox(journal.last_seq() + 1, lambda line: None)
-    return RunEstimates(journal, HELLO, prior, Front(arrivals or {}, on_settled, outbox))
+    return RunEstimates(journal, HELLO, prior, FrontLink(arrivals or {}, on_settled, outbox))
 
 
 def ready_trials(run):

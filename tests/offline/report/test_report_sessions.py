@@ -65,8 +65,8 @@ def test_the_newest_session_is_passed_over_aloud_if_its_decodes_are_damaged(conf
     found = read_session(config, 1)
     assert found.session.name == "older"
     (damaged,) = found.damaged
-    assert (damaged.name, "message 1 does not match its checksum" in damaged.reason) == ("newest", True)
-    with pytest.raises(JournalError, match=r"newest\.sqlite3: damaged, message 1"):
+    assert (damaged.name, "the bytes of message 1 do not match" in damaged.reason) == ("newest", True)
+    with pytest.raises(JournalError, match=r"newest\.sqlite3: damaged, the bytes of message 1"):
         read_session(config, 1, "newest")
 
 
