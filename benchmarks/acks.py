@@ -16,14 +16,12 @@ from typing import Any
 import numpy as np
 import zmq
 from support.measuring import N_WARM_UPS, seconds, summary
-from support.serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_random_weights
+from support.serving import NSD_SHAPE, NSD_VOXELS, ask, open_paused, serving, write_random_weights
 
 from braind.client import wire
-from braind.client.connection import DaemonSocket, connect
 
 N_VOLUMES = 200
 IDLE_S = 0.05
-PATIENCE_MS = 60_000
 
 
 def measure(n_volumes: int) -> list[dict[str, Any]]:
@@ -37,37 +35,20 @@ def measure(n_volumes: int) -> list[dict[str, Any]]:
         ):
             daemons = {"masked voxels": masked, "whole volume": whole}
             context = zmq.Context()
-            sockets = {name: _open_run(context, daemon) for name, daemon in daemons.items()}
+            sockets = {name: open_paused(context, daemon, "acks") for name, daemon in daemons.items()}
             times: dict[tuple[str, str], list[float]] = {}
             for index in range(n_volumes + N_WARM_UPS):
                 for name, daemon in daemons.items():
                     frames = daemon.frames("acks", index, daemon.values(index).astype(np.float32))
                     content = os.urandom(n_bytes[name])
                     time.sleep(IDLE_S)
-                    ack_s = seconds(lambda: _ask(sockets[name], frames))  # noqa: B023 (called at once)
+                    ack_s = seconds(lambda: ask(sockets[name], frames, wire.Ack))  # noqa: B023 (called at once)
                     disk_s = seconds(lambda: _write(Path(folder) / "bytes", content))  # noqa: B023
                     if index >= N_WARM_UPS:
                         times.setdefault((name, "ack"), []).append(ack_s)
                         times.setdefault((name, "fsync"), []).append(disk_s)
             context.destroy(linger=0)
     return [{"kept": name, "what": what, **summary(taken_s)} for (name, what), taken_s in times.items()]
-
-
-def _open_run(context: zmq.Context, daemon: Serving) -> DaemonSocket:
-    with connect(context, zmq.DEALER, daemon.endpoints.address("control")) as control:
-        control.send_multipart(wire.encode(wire.Pause(paused=True)))
-        assert control.poll(PATIENCE_MS)
-        control.recv_multipart()
-    socket = connect(context, zmq.DEALER, daemon.endpoints.address("ingest"))
-    _ask(socket, wire.encode(daemon.hello("acks")))
-    return socket
-
-
-def _ask(socket: DaemonSocket, frames: list[Any]) -> None:
-    socket.send_multipart(frames)
-    assert socket.poll(PATIENCE_MS)
-    answer, _ = wire.decode(socket.recv_multipart())
-    assert isinstance(answer, wire.Ack | wire.Welcome), answer
 
 
 def _write(path: Path, content: bytes) -> None:

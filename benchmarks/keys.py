@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import zmq
 from support.measuring import N_WARM_UPS, seconds, summary
-from support.serving import NSD_SHAPE, NSD_VOXELS, Serving, serving, write_random_weights
+from support.serving import NSD_SHAPE, NSD_VOXELS, Serving, ask, open_paused, serving, write_random_weights
 
 from braind.client import wire
-from braind.client.connection import DaemonSocket, connect
 
 N_ROUNDS = 60
 IDLE_S = 0.05
-PATIENCE_MS = 60_000
 
 
 def measure(n_rounds: int) -> list[dict[str, Any]]:
@@ -46,33 +44,18 @@ def _compare(daemons: dict[str, Serving], dtype: str, n_rounds: int) -> dict[str
 def _acks(daemons: dict[str, Serving], dtype: str, n_rounds: int) -> dict[str, list[float]]:
     """Pause decoding, and send each daemon a volume in turn; return seconds to the ack."""
     context = zmq.Context()
-    sockets = {name: _open_run(context, daemon, dtype) for name, daemon in daemons.items()}
+    sockets = {name: open_paused(context, daemon, dtype) for name, daemon in daemons.items()}
     times: dict[str, list[float]] = {name: [] for name in daemons}
     for index in range(n_rounds + N_WARM_UPS):
         names = list(daemons) if index % 2 else list(reversed(daemons))
         for name in names:
             frames = daemons[name].frames(dtype, index, daemons[name].values(index).astype(dtype))
             time.sleep(IDLE_S)
-            taken_s = seconds(lambda: _ask(sockets[name], frames, wire.Ack))  # noqa: B023 (called at once)
+            taken_s = seconds(lambda: ask(sockets[name], frames, wire.Ack))  # noqa: B023 (called at once)
             if index >= N_WARM_UPS:
                 times[name].append(taken_s)
     context.destroy(linger=0)
     return times
-
-
-def _open_run(context: zmq.Context, daemon: Serving, run: str) -> DaemonSocket:
-    with connect(context, zmq.DEALER, daemon.endpoints.address("control")) as control:
-        _ask(control, wire.encode(wire.Pause(paused=True)), wire.Done)
-    socket = connect(context, zmq.DEALER, daemon.endpoints.address("ingest"))
-    _ask(socket, wire.encode(daemon.hello(run)), wire.Welcome)
-    return socket
-
-
-def _ask(socket: DaemonSocket, frames: list[Any], answer_type: type) -> None:
-    socket.send_multipart(frames)
-    assert socket.poll(PATIENCE_MS), "no answer"
-    answer = wire.decode(socket.recv_multipart())[0]
-    assert isinstance(answer, answer_type), answer
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import ExitCode
+from ..printable import printable
 from .options import (
     READABLE,
     FiniteRange,
@@ -94,8 +95,6 @@ def show(config_path: Path | None, data: Path | None, session: str, as_json: boo
 
 
 def _print_run(run: "RunFacts") -> None:
-    from ..tui.printable import printable
-
     simulated = ", SIMULATED" if run.simulated else ""
     length = "not ended" if run.n_volumes is None else f"{run.n_volumes} volumes announced"
     missing = ", ".join(map(str, run.missing)) + (", …" if run.n_missing > len(run.missing) else "")
@@ -180,8 +179,6 @@ def verify(
 
 
 def _print_verification(run: "RunVerification") -> None:
-    from ..tui.printable import printable
-
     n_unchecked = sum(run.unchecked.values())
     click.echo(
         printable(
@@ -252,8 +249,6 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-    from ..tui.printable import printable
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1))
     for column in columns:

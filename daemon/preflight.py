@@ -12,6 +12,7 @@ from ..models.weights.blank import blank_weights
 from ..models.weights.candidates import check_shapes
 from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
 from ..models.weights.weights import Weights
+from .logs import escape
 
 
 def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:
@@ -38,9 +39,11 @@ def check_present(path: Path, subject: int) -> None:
         is_there = path.is_file()
     except (OSError, ValueError) as error:  # a name that is too long or holds a null byte; a folder without rights
         why = error.strerror if isinstance(error, OSError) else error
-        raise BraindError(f"{_shown(path)}: {why}; give another path", code="weights") from error
+        raise BraindError(f"{escape(str(path))[:200]}: {why}; give another path", code="weights") from error
     if not is_there:
-        raise BraindError(f"{_shown(path)} is missing; make it with `braind fit --subject {subject}`", code="weights")
+        raise BraindError(
+            f"{escape(str(path))[:200]} is missing; make it with `braind fit --subject {subject}`", code="weights"
+        )
 
 
 def check_ldm(weights: Weights, ldm_path: Path | None) -> None:
@@ -80,9 +83,3 @@ def record_only(subject: int, mask_paths: Sequence[Path], kind: Kind) -> Weights
         check_grid(image, shape, affine, f"{mask_paths[0]}'s")
     mask = np.any([scaled(image).reshape(shape) > 0 for image in images], axis=0)
     return blank_weights(subject, mask, affine, kind)
-
-
-def _shown(path: Path) -> str:
-    """Return a path for a sentence: at most 200 characters, control characters escaped."""
-    text = str(path)
-    return (text if text.isprintable() else ascii(text))[:200]

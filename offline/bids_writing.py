@@ -3,8 +3,6 @@
 The files are written into a temporary folder beside `root`. The folder is renamed when it is complete.
 """
 
-import csv
-import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +21,7 @@ from ..client.datasets.data_set import Trials
 from ..client.datasets.nsd.atlas import LABEL_TABLES
 from ..client.datasets.nsd.tree import BETA_SCALE, NsdTree
 from ..client.replays.runs import picture_file
+from .bids_tables import label, write_json, write_table
 
 Progress = Callable[[str, int, int], None]  # description of the step, steps done, steps in total
 
@@ -75,9 +74,9 @@ def write_bids(tree: NsdTree, subjects: Sequence[int], root: Path, progress: Pro
         atlases = sorted(path.name.removesuffix(".mgz.ctab") for path in (tree.root / LABEL_TABLES).glob("*.mgz.ctab"))
         for atlas in atlases:
             rows = [(value, name) for name, value in tree.labels(atlas).items()]
-            _write_table(draft / f"seg-{_label(atlas)}_dseg.tsv", ("index", "name"), rows)
+            write_table(draft / f"seg-{label(atlas)}_dseg.tsv", ("index", "name"), rows)
             sidecar = {"SpatialReference": "orig"}
-            _write_json(draft / f"space-{SPACE}_seg-{_label(atlas)}_dseg.json", sidecar)
+            write_json(draft / f"space-{SPACE}_seg-{label(atlas)}_dseg.json", sidecar)
         for subject in subjects:
             _write_anatomy(draft, tree, subject, atlases)
             sessions = tree.sessions(subject)
@@ -101,9 +100,9 @@ def _write_description(root: Path) -> None:
         "License": "CC0",
         "GeneratedBy": [{"Name": SIMULATOR, "Version": __version__}],
     }
-    _write_json(root / "dataset_description.json", description)
+    write_json(root / "dataset_description.json", description)
     for name, content in SIDECARS.items():
-        _write_json(root / f"{name}.json", content)
+        write_json(root / f"{name}.json", content)
 
 
 def _write_stimuli(root: Path, tree: NsdTree, trials: Iterable[Trials], progress: Progress) -> None:
@@ -124,7 +123,7 @@ def _write_stimuli(root: Path, tree: NsdTree, trials: Iterable[Trials], progress
         for number, row in zip(numbers, first, strict=True)
         for caption in tree.captions(int(number))
     ]
-    _write_table(root / TABLE, ("stim_file", "caption", "split", "novel"), rows)
+    write_table(root / TABLE, ("stim_file", "caption", "split", "novel"), rows)
 
 
 def _write_anatomy(root: Path, tree: NsdTree, subject: int, atlases: list[str]) -> None:
@@ -134,7 +133,7 @@ def _write_anatomy(root: Path, tree: NsdTree, subject: int, atlases: list[str]) 
     _write_nifti(Path(f"{stem}_desc-brain_mask.nii.gz"), tree.brainmask(subject).astype(np.uint8), affine)
     for atlas in atlases:
         labels = np.maximum(tree.roi(subject, atlas), 0).astype(np.int16)
-        _write_nifti(Path(f"{stem}_seg-{_label(atlas)}_dseg.nii.gz"), labels, affine)
+        _write_nifti(Path(f"{stem}_seg-{label(atlas)}_dseg.nii.gz"), labels, affine)
 
 
 def _write_session(root: Path, tree: NsdTree, subject: int, session: int, trials: Trials) -> None:
@@ -149,7 +148,7 @@ def _write_session(root: Path, tree: NsdTree, subject: int, session: int, trials
             (f"{onset_s:.3f}", f"{PICTURE_S:.3f}", "picture", picture_file(number))
             for onset_s, number in zip(of_run.onset_s, of_run.nsd_id, strict=True)
         ]
-        _write_table(Path(f"{stem}_run-{run:02d}_events.tsv"), ("onset", "duration", "trial_type", "stim_file"), rows)
+        write_table(Path(f"{stem}_run-{run:02d}_events.tsv"), ("onset", "duration", "trial_type", "stim_file"), rows)
     betas = np.moveaxis(tree.betas(subject, session), 0, -1)
     _write_nifti(Path(f"{stem}_space-{SPACE}_desc-{SINGLE_TRIALS}_statmap.nii.gz"), betas, affine, scale=BETA_SCALE)
     for run in tree.bold_runs(subject, session):
@@ -165,19 +164,3 @@ def _write_nifti(path: Path, volume: Array, affine: Array, *, tr_s: float = 0.0,
     # With a slope in the header, nibabel does not rescale the array.
     image.header.set_slope_inter(scale, None if scale is None else 0)
     nib.save(image, path)
-
-
-def _label(atlas: str) -> str:
-    """Return a text as a BIDS label, which has only letters and digits."""
-    return "".join(letter for letter in atlas if letter.isalnum())
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def _write_table(path: Path, columns: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE)
-        writer.writerow(columns)
-        writer.writerows(rows)

@@ -1,10 +1,12 @@
 """Files that are there whole or not at all: what a reader, a writer that fails, and a full disk find."""
 
+import stat
+
 import numpy as np
 import pytest
 
 from braind.models.ridge.checkpoint import Checkpoint
-from braind.whole_file import write_whole
+from braind.whole_file import write_on_disk, write_whole
 
 
 def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
@@ -54,3 +56,12 @@ def test_a_computation_that_is_interrupted_leaves_no_half_array(tmp_path):
         kept.array("sums", interrupted)
     assert list(tmp_path.iterdir()) == []
     np.testing.assert_array_equal(kept.array("sums", lambda: np.arange(3)), np.arange(3))
+
+
+def test_a_file_that_must_be_on_the_disk_is_private_if_asked_and_replaced_whole(tmp_path):
+    path = tmp_path / "made" / "secret"
+    write_on_disk(path, b"first", mode=0o600)
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"first", 0o600)
+    write_on_disk(path, b"second", mode=0o600)
+    assert path.read_bytes() == b"second"
+    assert [file.name for file in path.parent.iterdir()] == ["secret"]

@@ -9,8 +9,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ..arrays import Array
+from .fitted import shortened
 from .pictures import fitting_cells, half_blocks, palette_size
-from .printable import shortened
 
 
 class PictureView(Widget):

@@ -8,8 +8,8 @@ from typing import TextIO
 
 from ..client.endpoints import Endpoints
 from ..client.wire import Heartbeat, Skipped
+from ..printable import printable
 from .feed import Notice, Stage, follow
-from .printable import printable
 from .recent import DecodedVolume, RecentDecodes
 
 HEADER = ("run", "volume", "retrieved", "score", "latency_ms")

@@ -4,7 +4,7 @@ from rich.text import Text
 from textual.widget import Widget
 
 from ..client.wire import Retrieved
-from .printable import shortened
+from .fitted import shortened
 
 N_SHOWN = 5
 BAR, HALF_BAR = "━", "╸"

@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from ..client.wire import Heartbeat
 from .connection import Connection, State
-from .printable import run_within, shortened
+from .fitted import run_within, shortened
 from .recent import DecodedVolume
 from .text_view import TextView
 

@@ -6,9 +6,9 @@ from textual.geometry import Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from .fitted import shortened
 from .messages import VolumeChosen
 from .pictures import fitting_cells, half_blocks, palette_size
-from .printable import shortened
 from .recent import DecodedVolume
 
 

@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import psutil
+import zmq
 
 from braind.client import wire
+from braind.client.connection import DaemonSocket, connect
 from braind.client.endpoints import Endpoints
 from braind.models.weights.candidates import Candidates
 from braind.models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
@@ -25,6 +27,7 @@ from braind.models.weights.weights import Weights, WeightsCard
 NSD_SHAPE, NSD_VOXELS = (81, 104, 83), 13_521  # of NSD's first subject, with the voxels of `early` and `ventral`
 AFFINE = ((1.8, 0.0, 0.0, -6.0), (0.0, 1.8, 0.0, -7.0), (0.0, 0.0, 1.8, -8.0), (0.0, 0.0, 0.0, 1.0))
 RANK, N_CANDIDATES = 64, 100
+PATIENCE_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -119,3 +122,20 @@ def _random_map(generator: np.random.Generator, n_voxels: int, n_targets: int) -
         np.arange(n_voxels), generator.normal(size=(n_voxels, rank)), generator.normal(size=(rank, n_targets)) / 10,
         np.zeros(n_voxels), zeros, TargetStatistics(zeros, zeros + 1, zeros),
     )  # fmt: skip
+
+
+def open_paused(context: zmq.Context, daemon: Serving, run: str) -> DaemonSocket:
+    """Pause decoding and open a run of float32 or int16 volumes; return the socket that takes them."""
+    with connect(context, zmq.DEALER, daemon.endpoints.address("control")) as control:
+        ask(control, wire.encode(wire.Pause(paused=True)), wire.Done)
+    socket = connect(context, zmq.DEALER, daemon.endpoints.address("ingest"))
+    ask(socket, wire.encode(daemon.hello(run)), wire.Welcome)
+    return socket
+
+
+def ask(socket: DaemonSocket, frames: list[Any], answer_type: type) -> None:
+    """Send a message and wait for its answer, which must be of this type."""
+    socket.send_multipart(frames)
+    assert socket.poll(PATIENCE_MS), "no answer"
+    answer = wire.decode(socket.recv_multipart())[0]
+    assert isinstance(answer, answer_type), answer

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable
 
+from ...printable import printable
 from ..address import Address, AddressError
 from .scores import OutletError, ScoreSample
 
@@ -61,5 +62,4 @@ def _field(name: str, value: object) -> str:
     if isinstance(value, float):
         return f"{value:.{DIGITS[name]}f}"
     # A label may contain tabs, line ends and a terminal's control sequences.
-    printable = "".join(character if character.isprintable() else " " for character in str(value))
-    return " ".join(printable.split()) or MISSING
+    return " ".join(printable(str(value)).split()) or MISSING

@@ -1,6 +1,5 @@
 """Writes encoding maps as NIfTI files with BIDS-derivative names and the subject's affine."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ...arrays import Array
 from ...client.datasets.data_set import BrainDataSet
 from ...models.encoding.unet_features import MOMENTS
 from ...models.encoding.voxel_models import is_significant, p_values
+from ..bids_tables import write_json
 from .analyses import layer_labels
 from .models import Models
 
@@ -53,10 +53,10 @@ class MapFolder:
             "DatasetType": "derivative",
             "GeneratedBy": [{"Name": "braind", "Version": __version__}],
         }
-        _write_json(out / "dataset_description.json", description)
+        write_json(out / "dataset_description.json", description)
         reference = {"SpatialReference": str(data.brainmask_path(subject).relative_to(data.root))}
         for suffix in ("mask", "dseg"):
-            _write_json(out / f"{folder._entities}_{suffix}.json", reference)
+            write_json(out / f"{folder._entities}_{suffix}.json", reference)
         (out / ".bidsignore").write_text(BIDS_IGNORE)
         return folder
 
@@ -119,7 +119,3 @@ def _camel(name: str, capital: bool = False) -> str:
     words = "".join(letter if letter.isalnum() else " " for letter in name.replace(".", "")).split()
     camel = words[0] + "".join(word.title() for word in words[1:])
     return camel[0].upper() + camel[1:] if capital else camel
-
-
-def _write_json(path: Path, contents: dict[str, Any]) -> None:
-    path.write_text(json.dumps(contents, indent=2) + "\n")

@@ -16,7 +16,8 @@ from ...client.wire import Decode, Event, Volume
 from ...daemon.journal.database import RecordError
 from ...daemon.journal.recording import Arrival, Recording
 from ...daemon.journal.records import RunRecord
-from .bids_files import TASK, RunFiles, label, write_json, write_table
+from ..bids_tables import label, write_json, write_table
+from .bids_files import TASK, RunFiles
 from .listing import SessionsError
 from .masked_images import LONGEST_AXIS, ExportError, RunGrid
 

@@ -18,5 +18,5 @@ def chance(request):
 def pytest_collection_modifyitems(items):
     """Let `make faults` run a file's tests in one process, with one daemon; kill points have a daemon each."""
     for item in items:
-        if item.path.parent.name == "faults" and not item.path.name.startswith("test_kill_"):
+        if "faults" in item.path.parts and not item.path.name.startswith("test_kill_"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))

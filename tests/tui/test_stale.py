@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from braind.client import wire
+from braind.printable import printable
 from braind.tui.connection import LOST_AFTER_S, WAITING_AFTER_S, Connection
 from braind.tui.feed import Notice, Stage, follow
+from braind.tui.fitted import run_within, shortened
 from braind.tui.latency import milliseconds
 from braind.tui.plain import HEADER, line, write_lines
-from braind.tui.printable import printable, run_within, shortened
 from braind.tui.recent import DecodedVolume
 from braind.tui.retrieval import bar
 from braind.tui.state_bar import clock_words

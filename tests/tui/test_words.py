@@ -3,9 +3,10 @@ import math
 import pytest
 
 from braind.client.wire import Heartbeat
+from braind.printable import printable
 from braind.tui.connection import LOST_AFTER_S, WAITING_AFTER_S, Connection
+from braind.tui.fitted import run_within, shortened
 from braind.tui.latency import milliseconds
-from braind.tui.printable import printable, run_within, shortened
 from braind.tui.retrieval import bar
 
 

@@ -17,7 +17,7 @@ from braind.client import wire
 from braind.daemon.journal.journal import Journal
 from braind.daemon.journal.recording import Recording
 from braind.errors import ExitCode
-from braind.offline.sessions.bids_files import LONGEST_LABEL
+from braind.offline.bids_tables import LONGEST_LABEL
 
 STEM = "sub-01/ses-ses/func/sub-01_ses-ses_task-decoding"
 SPACE = "space-func1pt8mm"

@@ -43,7 +43,7 @@ for name, content in PICTURES.items():
 @pytest.fixture(scope="module")
 def outcomes():
     """What became of each hostile picture in a process that read them all, and how far its memory had grown."""
-    support = Path(__file__).parent.parent / "support"
+    support = Path(__file__).parents[2] / "support"
     read = subprocess.run([sys.executable, "-c", READ, support], capture_output=True, text=True, timeout=PATIENCE_S)
     assert read.returncode == 0, read.stderr
     return {name: (outcome, growth_kb) for name, outcome, growth_kb in map(json.loads, read.stdout.splitlines())}

@@ -1,11 +1,8 @@
-"""Make text from the wire safe for one terminal line: senders choose names and captions freely."""
+"""Names and captions from the wire, made to fit a screen."""
 
 from rich.cells import cell_len, chop_cells
 
-
-def printable(text: str) -> str:
-    """Return the text with every control character and line break replaced by a space."""
-    return "".join(character if character.isprintable() else " " for character in text)
+from ..printable import printable
 
 
 def shortened(text: str, n_cells: int) -> str:
