@@ -15,11 +15,22 @@ HEARTBEAT_MS = 1000
 PEER_GONE_MS = 3000
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2000
-HANDSHAKE_FAILED = (
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+HANDSHAKES = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
 MANY_BROKEN_OFF = 2
-"""One handshake may break off because the daemon ends; more of them have a reason."""
+"""One handshake may break off because the daemon ends; a request without an answer asks whether there were more."""
+MOST_BROKEN_OFF = 4
+"""So many handshakes in a row do not break off by chance."""
+
+
+NEEDS_KEY = (
+    "requires a key: give a key file with --key or key=…; `braind keys add NAME --role ROLE` on the daemon's machine "
+    "makes one"
+)
 
 
 class NoDaemonError(BraindError):
@@ -44,8 +55,9 @@ class DaemonSocket(zmq.Socket):
 
     address: Address | None = None
     handshakes: zmq.Socket | None = None
-    """Receives an event for each failed handshake."""
+    """Receives an event for each handshake."""
     n_broken_off = 0
+    """How many handshakes in a row broke off."""
 
     def poll(self, timeout: float | None = None, flags: int = zmq.POLLIN) -> int:
         """Wait at most `timeout` milliseconds; return the flags that are ready, or 0."""
@@ -68,21 +80,24 @@ class DaemonSocket(zmq.Socket):
         assert self.handshakes is not None
         while self.handshakes.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # pyright: ignore[reportOperatorIssue]
             event = parse_monitor_message(self.handshakes.recv_multipart())
+            if event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self.n_broken_off = 0
+                continue
             if event["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 raise self._key_refused()
             if event["value"] == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
                 raise self._other_mechanism()
+            # The side that finds the mismatch first closes the connection, and the other side learns no reason.
             self.n_broken_off += 1
+            if self.n_broken_off >= MOST_BROKEN_OFF:
+                raise self._broken_off()
 
     def silent(self, wanted: str) -> BraindError:
         """Return the error for a daemon that does not answer; `wanted` describes the request."""
         assert self.address is not None
         self.check_handshakes()
-        if self.address.key and self.n_broken_off >= MANY_BROKEN_OFF:
-            return _refused(
-                f"the daemon at {self.address} breaks off each handshake: key {self.address.key.name!r} was made for "
-                "another daemon; make one with `braind keys add` on this daemon's machine"
-            )
+        if self.n_broken_off >= MANY_BROKEN_OFF:
+            return self._broken_off()
         return NoDaemonError(f"no daemon answers at {self.address} ({wanted}): start it with `braind serve`")
 
     def close(self, linger: int | None = None) -> None:
@@ -91,6 +106,17 @@ class DaemonSocket(zmq.Socket):
             self.disable_monitor()
             self.handshakes.close(linger=0)
         super().close(linger)
+
+    def _broken_off(self) -> RefusedByDaemon:
+        assert self.address is not None
+        if self.address.key:
+            return _refused(
+                f"the daemon at {self.address} breaks off each handshake: key {self.address.key.name!r} was made for "
+                "another daemon; make one with `braind keys add` on this daemon's machine"
+            )
+        return _refused(
+            f"the program at {self.address} breaks off each handshake. It is no daemon, or a daemon that {NEEDS_KEY}"
+        )
 
     def _key_refused(self) -> RefusedByDaemon:
         assert self.address is not None
@@ -105,10 +131,7 @@ class DaemonSocket(zmq.Socket):
         assert self.address is not None
         if self.address.key:
             return _refused(f"the daemon at {self.address} takes no keys: leave the key out")
-        return _refused(
-            f"the daemon at {self.address} requires a key: give a key file with --key or key=…; `braind keys add NAME "
-            "--role ROLE` on the daemon's machine makes one"
-        )
+        return _refused(f"the daemon at {self.address} {NEEDS_KEY}")
 
 
 def connect(context: zmq.Context[Any], socket_type: int, address: Address) -> DaemonSocket:
@@ -130,7 +153,7 @@ def connect(context: zmq.Context[Any], socket_type: int, address: Address) -> Da
         socket.setsockopt_string(zmq.CURVE_SECRETKEY, address.key.secret)
         socket.setsockopt_string(zmq.CURVE_PUBLICKEY, address.key.public)
         socket.setsockopt_string(zmq.CURVE_SERVERKEY, address.key.server)
-    socket.handshakes = socket.get_monitor_socket(HANDSHAKE_FAILED)
+    socket.handshakes = socket.get_monitor_socket(HANDSHAKES)
     socket.connect(address.url)
     return socket
 

@@ -52,7 +52,8 @@ class KeyedPeer:
             self.socket.setsockopt_string(zmq.CURVE_SECRETKEY, key.secret)
             self.socket.setsockopt_string(zmq.CURVE_PUBLICKEY, key.public)
             self.socket.setsockopt_string(zmq.CURVE_SERVERKEY, key.server)
-        self.socket.connect(daemon.addresses[name])
+        self._endpoint = daemon.addresses[name]
+        self.socket.connect(self._endpoint)
         if name == "decodes":
             self.socket.subscribe(b"")
 
@@ -66,10 +67,12 @@ class KeyedPeer:
     def send(self, frames: list[Any], n_times: int = 1) -> None:
         """Send, or leave to ZeroMQ to send as soon as it is let in."""
         for _ in range(n_times):
-            # ZeroMQ has no queue for a moment after the daemon refused the handshake.
-            while not self.socket.poll(int(PATIENCE_S * 1000), zmq.POLLOUT):
-                pass
-            self.socket.send_multipart(frames)
+            try:
+                self.socket.send_multipart(frames, zmq.NOBLOCK)
+            except zmq.Again:
+                # ZeroMQ gave the connection up when the daemon refused its handshake.
+                self.socket.connect(self._endpoint)
+                self.socket.send_multipart(frames, zmq.NOBLOCK)
 
     def ask(self, message: wire.Message) -> Any:
         self.send(wire.encode(message))

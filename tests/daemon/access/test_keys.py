@@ -115,7 +115,7 @@ def test_a_program_without_a_key_or_with_an_unknown_key_is_told_why(daemon, ask)
     assert error.value.code == "key"
 
 
-@pytest.mark.parametrize("ask", [ask_status, ask_grid])
+@pytest.mark.parametrize("ask", [ask_status, ask_grid, hear_heartbeat, hear_heartbeat_async])
 def test_a_key_for_another_daemon_is_said_to_be_one(daemon, ask):
     with pytest.raises(RefusedByDaemon, match="breaks off each handshake: key 'owner' was made for another daemon"):
         ask(daemon, misled(owner_key(daemon)))
