@@ -39,6 +39,7 @@ class ChaosProxy:
         self.n_connections = 0
         self._pairs: list[tuple[socket.socket, socket.socket]] = []
         self._lock = threading.Lock()
+        self._is_ended = False
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._server.getsockname()[1]
         self.address = f"tcp://127.0.0.1:{self.port}"
@@ -49,6 +50,8 @@ class ChaosProxy:
 
     def __exit__(self, *_: object) -> None:
         # a blocked `accept` ends when its socket is shut down, not when it is closed
+        with self._lock:
+            self._is_ended = True
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -76,6 +79,10 @@ class ChaosProxy:
             self.n_connections += 1
             with self._lock:
                 self._pairs.append((client, daemon))
+                is_ended = self._is_ended
+            if is_ended:
+                self.reset()
+                return
             threading.Thread(target=self._pass_on, args=(client, daemon, True), daemon=True).start()
             threading.Thread(target=self._pass_on, args=(daemon, client, False), daemon=True).start()
 
@@ -109,8 +116,9 @@ class ChaosProxy:
 
 
 def _reset(connection: Any) -> None:
+    # The other side may have ended the connection, and then it takes no options and is not shut down, but must be closed.
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         # a `recv` of another thread keeps the connection open until it returns
         connection.shutdown(socket.SHUT_RD)
-        connection.close()
+    connection.close()
