@@ -49,6 +49,8 @@ class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: Text
     task: Text
     space: Text
+    labels: Text
+    test_runs: Text
 
 
 class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

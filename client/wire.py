@@ -26,6 +26,7 @@ STAGES_OF_MODE: dict[str, tuple[Stage, ...]] = {
     "z": ("scores", "xz"),
     "c": ("scores", "xzc"),
     "zc": ("scores", "xz", "xzc"),
+    "labels": ("scores",),
 }
 """A volume's stages, in order. A refined picture may follow them."""
 Candidate = int | str
@@ -152,6 +153,7 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     motion : the sender's realignment: translations along x, y, z in mm (RAS+), then rotations about x, y, z in rad
     roi_values : ROI means that the sender computed
     right, foil : the two candidates of `Decode.feedback`
+    label : the trial's class, if the sender knows it; viewers compare it with `Decode.labels`
     """
 
     session: str
@@ -172,6 +174,7 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     roi_values: tuple[float, ...] = ()
     right: Candidate | None = None
     foil: Candidate | None = None
+    label: str | None = None
 
 
 class Event(Message, frozen=True, kw_only=True, tag="event"):
@@ -193,6 +196,7 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
     captions: tuple[str, ...] = ()
     right: Candidate | None = None
     foil: Candidate | None = None
+    label: str | None = None
 
 
 class EndRun(Message, frozen=True, kw_only=True, tag="end_run"):
@@ -265,6 +269,13 @@ class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
     nsd_id: int | None = None
 
 
+class LabelProbability(msgspec.Struct, frozen=True, kw_only=True):
+    """A class of the weights, and the probability that the trial is of this class, 0 to 1."""
+
+    label: str
+    probability: float
+
+
 class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     """One stage of one volume's decode. The stages come in the order scores, xz, xzc, refined (only if configured).
 
@@ -285,6 +296,9 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     uncertainty : of a BOLD trial, the unknown share of the response, 0 to 1
     spike, misaligned : whether a volume since the trial's onset was a spike, or was misaligned
     latents : SHA-256 (64 hex digits) of z's bytes followed by c's, C order, little-endian float32; only in `scores`
+    labels : every class of the weights, the most probable first; only in stage `scores`, if the weights have classes
+    label : the trial's class by its sender, as `trial` and `nsd_id` are; the decoder never reads it
+    n_without_signal : how many of the weights' voxels have no signal in this BOLD run; they count as the training mean
     """
 
     seq: int
@@ -309,6 +323,9 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     spike: bool = False
     misaligned: bool = False
     latents: str = ""
+    labels: tuple[LabelProbability, ...] = ()
+    label: str | None = None
+    n_without_signal: int | None = None
 
 
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
@@ -393,6 +410,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     clock_uncertainty_s: float | None = None
     durability: Durability = "full"
     stalled_s: float | None = None
+    n_without_signal: int | None = None
 
 
 # ── control: status, history, other weights, shutdown ───────────────────────────────────────────────────────────────
@@ -438,6 +456,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     clock_uncertainty_s: float | None = None
     durability: Durability = "full"
     stalled_s: float | None = None
+    n_without_signal: int | None = None
 
 
 class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):

@@ -73,6 +73,8 @@ def data_set_options(command: Command) -> Command:
     for option in (
         click.option("--sessions", help="Sessions to read, such as 1-12,14; all by default."),
         click.option("--betas", help="Version of NSD's betas, such as betas_fithrf. BIDS: a desc label, or bold."),
+        click.option("--test-runs", help="Runs to hold out instead of the test pictures, such as 11,12."),
+        click.option("--labels", help="Column of a BIDS folder's events that names each trial's class: trial_type."),
         click.option("--space", help="Space of a BIDS folder's images, such as T1w."),
         click.option("--task", help="Task of a BIDS folder."),
         click.option("--bids", type=FOLDER, help="BIDS folder of your own instead of NSD."),
@@ -118,7 +120,7 @@ def model_paths(options: dict[str, Any]) -> dict[str, Path | None]:
 
 def data_set_settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Take the data set's options and the model's paths out of a command's options; return them as settings."""
-    dataset = {name: options.pop(name) for name in ("task", "space", "betas", "sessions")}
+    dataset = {name: options.pop(name) for name in ("task", "space", "betas", "sessions", "labels", "test_runs")}
     paths = {**model_paths(options), "nsd": options.pop("nsd"), "bids": options.pop("bids")}
     return {"paths": paths, "dataset": dataset}
 

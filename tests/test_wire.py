@@ -169,7 +169,11 @@ def test_the_document_names_every_message_and_field():
         assert f"`{tag}`" in PROTOCOL, tag
         for field in message.__struct_fields__:
             assert f"`{field}`" in PROTOCOL, f"{tag}.{field}"
-    for field in wire.Provenance.__struct_fields__ + wire.Retrieved.__struct_fields__:
+    for field in (
+        *wire.Provenance.__struct_fields__,
+        *wire.Retrieved.__struct_fields__,
+        *wire.LabelProbability.__struct_fields__,
+    ):
         assert f"`{field}`" in PROTOCOL, field
 
 

@@ -24,7 +24,8 @@ class Trials:
 
     `session`, `run` and `trial_in_run` count from 1. `nsd_id` is the picture's number, from 0 (NSD's 73k id less 1).
     `is_shared` (bool) marks the test set: in NSD the pictures that all subjects see. `repeat` is the number of earlier
-    trials with the same picture. `onset_s` is the time since the run's first volume, s.
+    trials with the same picture. `onset_s` is the time since the run's first volume, s. `label` (str) is the trial's
+    class, "" if it is not known. A trial without a picture has the `nsd_id` −1.
     """
 
     session: Array
@@ -34,6 +35,7 @@ class Trials:
     is_shared: Array
     repeat: Array
     onset_s: Array
+    label: Array
 
     def __len__(self) -> int:
         """Return the number of trials."""

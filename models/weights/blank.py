@@ -38,8 +38,14 @@ def blank_weights(subject: int, mask: Array, affine: Array, kind: Kind) -> Weigh
         kind=kind,
         mask_sha256=mask_sha256(voxel_index, mask.shape),
     )
-    n_voxels, nothing = len(voxel_index), np.zeros(1, np.float32)
-    maps = LowRankMap(
+    maps, flat = blank_map(len(voxel_index)), np.zeros(len(voxel_index), np.float32)
+    return Weights(voxel_index=voxel_index, voxel_mean=flat, voxel_std=flat + 1, z=maps, c=maps, card=card)
+
+
+def blank_map(n_voxels: int) -> LowRankMap:
+    """Return a map from voxels to one target that is always 0: weights without pictures have such a z and c."""
+    nothing = np.zeros(1, np.float32)
+    return LowRankMap(
         positions=np.arange(n_voxels),
         left=np.zeros((n_voxels, 0), np.float16),
         row_scale=np.ones(n_voxels, np.float32),
@@ -50,5 +56,3 @@ def blank_weights(subject: int, mask: Array, affine: Array, kind: Kind) -> Weigh
         target_std=nothing,
         cv_correlation=nothing,
     )
-    flat = np.zeros(n_voxels, np.float32)
-    return Weights(voxel_index=voxel_index, voxel_mean=flat, voxel_std=flat + 1, z=maps, c=maps, card=card)

@@ -22,7 +22,9 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     penalty. `discarded_*` is the share of the predicted variance that the low rank loses. `scores` are cross-validated
     fractions for single trials. `estimates` names the version of the single-trial responses. `z_score` is their scaling
     within their session; voxels to decode need the same scaling. For kind bold, `fitted_on` names the training
-    responses and `tr_s` is the TR. `captioner` names the model that wrote missing captions.
+    responses and `tr_s` is the TR. `captioner` names the model that wrote missing captions. `labels` are the classes,
+    in the order of the label map's targets. `test_runs` are the runs that the fit left out. `prior_runs` are the runs,
+    (session, run), that the BOLD prior was learned from: their trials must not be scored.
     """
 
     subject: int
@@ -41,6 +43,9 @@ class WeightsCard(msgspec.Struct, frozen=True, kw_only=True):
     sessions: str = ""
     z_score: ZScore = "none"
     captioner: str = ""
+    labels: tuple[str, ...] = ()
+    test_runs: str = ""
+    prior_runs: tuple[tuple[int, int], ...] = ()
 
     profile: str = ""
     folds: int = 0

@@ -56,13 +56,14 @@ class PictureMaps:
         if self.prior:
             n_targets["prior.scores"] = _check_prior(self.prior, n_targets["c"])
         for name, part in self._maps():
-            _check_map(name, part, n_targets[name], n_columns)
+            check_map(name, part, n_targets[name], n_columns)
 
     def _maps(self) -> list[tuple[str, LowRankMap]]:
         return [("z", self.z), ("c", self.c), *([("prior.scores", self.prior.scores)] if self.prior else [])]
 
 
-def _check_map(name: str, part: LowRankMap, n_targets: int, n_columns: int) -> None:
+def check_map(name: str, part: LowRankMap, n_targets: int, n_columns: int) -> None:
+    """Raise WeightsError unless a map's tensors fit each other, the columns and the targets."""
     n_own = len(part.positions)
     if part.left.shape != (n_own, part.rank) or part.right.shape != (part.rank, n_targets):
         raise WeightsError(f"{name}.left and {name}.right do not make a map from {n_own} voxels to {n_targets}")

@@ -16,8 +16,9 @@ from ...whole_file import write_whole
 from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
 from .card import WeightsCard, WeightsError
 from .file import file_content, file_fingerprint, fingerprint, reading
+from .label_map import LABEL_TENSORS, LabelMap
 from .low_rank import LowRankMap
-from .maps import STORED_TENSORS, PictureMaps, check_finite, check_integers
+from .maps import STORED_TENSORS, PictureMaps, check_finite, check_integers, check_map
 from .prior import PicturePrior
 from .roi import mask_sha256
 
@@ -25,6 +26,7 @@ from .roi import mask_sha256
 MAX_TR_DIFFERENCE = 0.01
 TENSORS = (
     STORED_TENSORS
+    | LABEL_TENSORS
     | {"voxel_index", "voxel_mean", "voxel_std", "bold.shared"}
     | {f"bold.{name}" for name in VOXEL_TENSORS}
 )
@@ -46,6 +48,8 @@ class Weights:
         With a prior, c is its posterior mean over the training pictures.
     bold : BoldPrior, optional
         The subject's own prior for estimating trials from BOLD volumes.
+    labels : LabelMap, optional
+        With it, the weights decode classes, which `card.labels` names. Weights may decode classes and no pictures.
     fingerprint : str
         First 12 hex digits of the SHA-256 of the file's content.
     """
@@ -58,6 +62,7 @@ class Weights:
     card: WeightsCard
     prior: PicturePrior | None = None
     bold: BoldPrior | None = None
+    labels: LabelMap | None = None
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -68,7 +73,12 @@ class Weights:
     @property
     def is_blank(self) -> bool:
         """Return whether the weights only name voxels to record, and decode nothing (`blank_weights`)."""
-        return not self.card.ldm
+        return not (self.card.ldm or self.labels)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Return whether the weights decode z and c."""
+        return bool(self.card.ldm)
 
     def predict(self, voxels: Array) -> tuple[Array, Array]:
         """Predict z and c for trials.
@@ -193,7 +203,8 @@ class Weights:
         """Return the safetensors file's content."""
         voxels = {"voxel_index": self.voxel_index, "voxel_mean": self.voxel_mean, "voxel_std": self.voxel_std}
         bold = {f"bold.{name}": tensor for name, tensor in self.bold.tensors().items()} if self.bold else {}
-        return file_content(voxels | self.maps.tensors() | bold, self.card)
+        labels = self.labels.tensors() if self.labels else {}
+        return file_content(voxels | self.maps.tensors() | bold | labels, self.card)
 
     def save(self, path: Path) -> None:
         """Write the file whole or not at all: a reader never sees a part."""
@@ -222,6 +233,7 @@ class Weights:
                 card=card,
                 prior=maps.prior,
                 bold=_bold(tensors) if "bold.hrf_of_voxel" in tensors else None,
+                labels=LabelMap.of_tensors(tensors) if "labels.slope" in tensors else None,
                 fingerprint=file_fingerprint(path),
             )
 
@@ -246,6 +258,10 @@ def _check_tensors(weights: Weights) -> None:
     if weights.voxel_mean.shape != (n_voxels,) or weights.voxel_std.shape != (n_voxels,):
         raise WeightsError(f"voxel_mean and voxel_std must hold {n_voxels} numbers, as voxel_index does")
     weights.maps.check(n_voxels, card)
+    if len(card.labels) != len(set(card.labels)) or bool(card.labels) != (weights.labels is not None):
+        raise WeightsError("the card's classes are not those of the label map; fit again with braind fit --labels")
+    if weights.labels:
+        check_map("labels", weights.labels.scores, len(card.labels), n_voxels)
     affine = np.array(card.affine)
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise WeightsError(

@@ -147,6 +147,7 @@ class RecordedSessions:
             is_shared=np.array([self._stimuli.pictures[picture].split == "test" for picture in pictures]),
             repeat=times_seen_before(np.array(pictures, np.int64)),
             onset_s=np.array([run.onset_s(trial) for run, _, trial in shown]),
+            label=np.array([trial.label or "" for _, _, trial in shown]),
         )
 
     def masked_betas(self, subject: int, sessions: list[int], voxel_index: Array) -> Array:

@@ -116,7 +116,7 @@ class ChaosProxy:
 
 
 def _reset(connection: Any) -> None:
-    # The other side may have ended the connection, and then it takes no options and is not shut down, but must be closed.
+    # A connection that the other side ended takes no options and no shutdown, but must be closed.
     with suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         # a `recv` of another thread keeps the connection open until it returns

@@ -181,6 +181,7 @@ class BidsFolder:
             is_shared=np.array(is_test),
             repeat=times_seen_before(np.array(number, np.int64)),
             onset_s=np.concatenate([run.onsets_s for run in runs]),
+            label=np.full(sum(n_trials), ""),
         )
         return trials.of(np.isin(trials.session, self.sessions(subject)))
 

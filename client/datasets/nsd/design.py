@@ -65,6 +65,7 @@ class NsdDesign:
             is_shared=np.isin(nsd_id, self.shared_ids),
             repeat=times_seen_before(nsd_id),
             onset_s=slots[:, 2] * SLOT_S,
+            label=np.full(n_trials, ""),
         )
 
 

@@ -38,7 +38,14 @@ class Recorded:
         session = np.repeat(np.arange(1, self.n_runs + 1), self.n_trials)
         of_run = np.tile(np.arange(self.n_trials), self.n_runs)
         return Trials(
-            session, np.ones(n, int), of_run + 1, np.arange(n), of_run == 0, np.zeros(n, int), 4 + 10.0 * of_run
+            session,
+            np.ones(n, int),
+            of_run + 1,
+            np.arange(n),
+            of_run == 0,
+            np.zeros(n, int),
+            4 + 10.0 * of_run,
+            np.full(n, ""),
         )
 
     def bold_runs(self, subject, session):
