@@ -10,7 +10,7 @@ from ..choices import ZScore
 from ..client.datasets.data_set import BrainDataSet, DataSet, DataSetError, Trials, parse_sessions
 from ..client.datasets.nsd.tree import BETAS_VERSION, NsdTree
 from ..config import Config, betas_path, nsd_path
-from ..models.bold.fit_prior import FinishedRun, estimates_of
+from ..models.bold.finished_run import FinishedRun, estimates_of
 from ..models.session_scaling import z_score_sessions
 from ..models.weights.bold_prior import BoldPrior
 from .progress import progress_bar

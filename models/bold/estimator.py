@@ -15,17 +15,17 @@ from threadpoolctl import ThreadpoolController
 
 from ...arrays import Array
 from ...errors import BraindError
-from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior
+from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior, without_signal
 from .head_motion import HeadMotion
 from .hrf import response
 from .kalman_filter import N_NUISANCE, N_TRIAL_SLOTS, Prediction, VoxelGroup
 
 FIRST_ESTIMATE_S = 4.0
 """Seconds after onset. Before, the response to 3 s of stimulus is below half of its peak."""
-FINAL_ESTIMATE_S = 11.0
-"""Seconds after onset. The response is past half of its fall; later volumes change the estimate little."""
-RESPONSE_S = 34.0
-"""Seconds after onset. The response to 3 s of stimulus is over."""
+FINAL_AFTER_END_S = 8.0
+"""Seconds after the event's end. The response is past half of its fall; later volumes change the estimate little."""
+OVER_AFTER_END_S = 31.0
+"""Seconds after the event's end. The response is over."""
 
 SPIKE_MM = 0.5
 """A volume with a larger framewise displacement (Power et al. 2012) gets a smaller weight."""
@@ -57,7 +57,9 @@ class Estimate:
     uncertainty : float
         Posterior over prior variance, mean over voxels, 0-1.
     is_final : bool
-        `FINAL_ESTIMATE_S` have passed.
+        `FINAL_AFTER_END_S` have passed since the event's end.
+    has_signal : array of shape (n_voxels,), bool
+        Voxels without signal in the run have the prior's mean response.
     """
 
     event_number: int
@@ -66,6 +68,7 @@ class Estimate:
     since_onset_s: float
     uncertainty: float
     is_final: bool
+    has_signal: Array
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,10 @@ class _Trial(NamedTuple):
     number: int
     onset_s: float
     duration_s: float
+
+    @property
+    def end_s(self) -> float:
+        return self.onset_s + self.duration_s
 
 
 class CausalEstimator:
@@ -182,15 +189,14 @@ class CausalEstimator:
         voxels = voxels[self._order]
         if not self._n_volumes:
             self._first = np.zeros(len(voxels), np.float32)
-        # a voxel that had no signal so far has no reference, and counts as unchanged
-        self._first = np.where((self._first <= 0) & (voxels > 0), voxels, self._first).astype(np.float32)
+        has_signal = ~without_signal(voxels)
+        self._first = np.where((self._first <= 0) & has_signal, voxels, self._first).astype(np.float32)
         passed_s = (index - self._last_index) * self.tr_s if self._n_volumes else 0.0
-        self._current = [trial for trial in self._current if not self._since_s(trial) >= FINAL_ESTIMATE_S]
+        self._current = [trial for trial in self._current if not self._is_final(trial)]
         self._last_index = index
         self._n_volumes += 1
         now_s = index * self.tr_s
         self._start_trials(now_s - min(HRF_SHIFTS_S))
-        has_signal = self._first > 0
         signal = 100 * (np.divide(voxels, self._first, out=np.ones_like(self._first), where=has_signal) - 1)
         position, displacement_mm = self._motion.add_volume(motion)
         with self._blas.limit(limits=1, user_api="blas"):
@@ -198,14 +204,15 @@ class CausalEstimator:
             for group in self._groups:
                 group.advance(passed_s, self.prior)
                 predictions.append(group.predict(self._regressors(now_s - group.shift_s, position)))
-            self._update(signal, predictions, displacement_mm)
+            self._update(signal, has_signal, predictions, displacement_mm)
 
-    def _update(self, signal: Array, predictions: list[Prediction], displacement_mm: float) -> None:
+    def _update(self, signal: Array, has_signal: Array, predictions: list[Prediction], displacement_mm: float) -> None:
+        # A voxel without signal says nothing: its coefficients stay as they are.
         innovations = [
-            signal[group.voxels] - prediction.signal
+            np.where(has_signal[group.voxels], signal[group.voxels] - prediction.signal, np.float32(0))
             for group, prediction in zip(self._groups, predictions, strict=True)
         ]
-        normalised = self._normalised_innovation(innovations, predictions)
+        normalised = self._normalised_innovation(innovations, predictions, int(has_signal.sum()))
         # a bad volume's noise variance, in units of a usual volume's
         noise = max(normalised / SPIKE_RATIO, (displacement_mm / SPIKE_MM) ** 2, 1.0)
         self.flags = VolumeFlags(displacement_mm, normalised, 1 / noise)
@@ -214,7 +221,8 @@ class CausalEstimator:
             group.update(prediction, innovation, innovation_variance)
             noise_variance = self._noise_variance[group.voxels]
             share = 1 / (PRIOR_VOLUMES + self._n_volumes)
-            noise_variance += share * (innovation**2 / innovation_variance - noise_variance)
+            seen = has_signal[group.voxels]
+            noise_variance += share * seen * (innovation**2 / innovation_variance - noise_variance)
             own = self._order[group.voxels]
             self.likelihood_terms[0, own] = innovation**2 / innovation_variance
             self.likelihood_terms[1, own] = np.log(innovation_variance)
@@ -238,6 +246,9 @@ class CausalEstimator:
     def _since_s(self, trial: _Trial) -> float:
         return self._last_index * self.tr_s - trial.onset_s
 
+    def _is_final(self, trial: _Trial) -> bool:
+        return self._since_s(trial) >= trial.duration_s + FINAL_AFTER_END_S
+
     def _estimate(self, slot: int) -> Estimate:
         trial, row = self._slots[slot], N_NUISANCE + slot
         assert trial is not None
@@ -250,22 +261,23 @@ class CausalEstimator:
             variance = max(float(group.covariance[row, row]), 0.0)
             std[group.voxels] = np.sqrt(variance * self._noise_variance[group.voxels])
             total_variance += variance * group.coefficients.shape[1]
-        since_onset_s = self._since_s(trial)
-        is_final = since_onset_s >= FINAL_ESTIMATE_S
         uncertainty = total_variance / (len(self._order) * self.prior.amplitude_variance)
         back = self._inverse_order
-        return Estimate(trial.number, betas[back], std[back], since_onset_s, uncertainty, is_final)
+        return Estimate(
+            trial.number, betas[back], std[back], self._since_s(trial), uncertainty, self._is_final(trial),
+            self._first[back] > 0,
+        )  # fmt: skip
 
     def _start_trials(self, now_s: float) -> None:
-        """Give every trial that has begun a free slot, or else the slot of the oldest trial."""
+        """Give every trial that has begun a free slot, or else the slot of the trial that ended first."""
         begun = sorted((trial for trial in self._announced if trial.onset_s <= now_s), key=_onset)
         for trial in begun:
             self._announced.remove(trial)
             free = [slot for slot, taken in enumerate(self._slots) if taken is None]
-            slot = free[0] if free else min(range(N_TRIAL_SLOTS), key=lambda slot: _onset(self._slots[slot]))
+            slot = free[0] if free else min(range(N_TRIAL_SLOTS), key=lambda slot: _end(self._slots[slot]))
             self._slots[slot] = trial
             # If a trial is announced after its response has passed, its volumes were already attributed elsewhere.
-            if self._since_s(trial) < FINAL_ESTIMATE_S:
+            if not self._is_final(trial):
                 self._current.append(trial)
             for group in self._groups:
                 group.start_trial(slot, self._amplitude_mean[group.voxels], self.prior.amplitude_variance)
@@ -275,21 +287,28 @@ class CausalEstimator:
         regressors = np.zeros(N_NUISANCE + N_TRIAL_SLOTS)
         regressors[0], regressors[2:N_NUISANCE] = 1, position
         for slot, trial in enumerate(self._slots):
-            if trial and hrf_s - trial.onset_s < RESPONSE_S:
-                regressors[N_NUISANCE + slot] = response(np.array(hrf_s - trial.onset_s), trial.duration_s)
+            if trial and hrf_s - trial.end_s < OVER_AFTER_END_S:
+                since_s = np.array(hrf_s - trial.onset_s)
+                regressors[N_NUISANCE + slot] = response(since_s, trial.duration_s, self.prior.adaptation_rate)
         return regressors
 
-    def _normalised_innovation(self, innovations: list[Array], predictions: list[Prediction]) -> float:
-        """Return the squared innovation over its variance, mean over voxels; 1 at the first volume."""
-        if self._n_volumes == 1:
+    def _normalised_innovation(
+        self, innovations: list[Array], predictions: list[Prediction], n_with_signal: int
+    ) -> float:
+        """Return the squared innovation over its variance, mean over voxels with signal; 1 at the first volume."""
+        if self._n_volumes == 1 or not n_with_signal:
             return 1.0
         squares = sum(
             float((innovation**2 / self._noise_variance[group.voxels]).sum()) / (prediction.variance + 1)
             for group, innovation, prediction in zip(self._groups, innovations, predictions, strict=True)
         )
-        return squares / len(self._order)
+        return squares / n_with_signal
 
 
-def _onset(trial: _Trial | None) -> tuple[float, int]:
-    assert trial is not None
+def _onset(trial: _Trial) -> tuple[float, int]:
     return trial.onset_s, trial.number
+
+
+def _end(trial: _Trial | None) -> tuple[float, int]:
+    assert trial is not None
+    return trial.end_s, trial.number

@@ -1,9 +1,10 @@
 """Learns a subject's BOLD prior from training runs: each voxel's HRF, noise and mean response, and the drift.
 
-Each choice maximises the likelihood of the training runs' volumes, each predicted from the volumes before it.
+Each choice maximises the likelihood of the training runs' volumes, each predicted from the volumes before it. Where
+the trials' classes are known, the classes of left-out runs choose the drift (`models/bold/baseline.py`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -11,59 +12,38 @@ import numpy as np
 
 from ...arrays import Array
 from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior, spatial_correlation
-from .estimator import FIRST_ESTIMATE_S, CausalEstimator, Estimate, StreamingError
+from .baseline import choose_baseline
+from .estimator import FIRST_ESTIMATE_S, CausalEstimator, StreamingError
+from .finished_run import FinishedRun, estimates_of
 
 # chosen one after another, each with the best values of the earlier ones
 SHARED = {
+    "adaptation_rate": (0.0, 0.025, 0.05, 0.07, 0.1, 0.14, 0.2),
     "amplitude_variance": (0.3, 1.0, 3.0, 10.0),
     "slope_variance": (0.0, 1e-7, 1e-6, 1e-5),
     "drift_variance": (0.0, 0.003, 0.01, 0.03),
 }
+DRIFT = ("slope_variance", "drift_variance")
+BRIEF_S = 6.0
+"""Adaptation to a shorter stimulus cannot be told from the shape of the HRF, and is left out."""
 SETTLING_VOLUMES = 12
 """The first volumes of a run do not count: every prior predicts them badly."""
 
 
-@dataclass(frozen=True, eq=False)
-class FinishedRun:
-    """A run whose volumes are all there.
+def fit_prior(
+    runs: Sequence[FinishedRun],
+    progress: Callable[[str, int, int], None] | None = None,
+    labelled: Sequence[FinishedRun] = (),
+) -> BoldPrior:
+    """Learn a subject's prior from a few training runs.
 
     Parameters
     ----------
-    volumes : array of shape (n_volumes, n_voxels), float32
-        Raw signal.
-    onsets_s : array of shape (n_trials,), float
-        Seconds after the first volume.
-    tr_s : float
-    motion : array of shape (n_volumes, 6), float, optional
-        Translations in mm, then rotations in rad.
-    durations_s : array of shape (n_trials,), float, optional
-    index : array of shape (n_volumes,), int, optional
-        Each volume's number in the run. Without it no volume is missing.
-    """
-
-    volumes: Array
-    onsets_s: Array
-    tr_s: float
-    motion: Array | None = None
-    durations_s: Array | None = None
-    index: Array | None = None
-
-    def add_events(self, estimator: CausalEstimator) -> None:
-        """Announce all onsets to an estimator."""
-        for event, onset_s in enumerate(self.onsets_s):
-            duration_s = {} if self.durations_s is None else {"duration_s": float(self.durations_s[event])}
-            estimator.add_event(event, float(onset_s), **duration_s)
-
-    def add_volumes(self, estimator: CausalEstimator) -> Iterator[int]:
-        """Add the volumes to an estimator one by one; yield each volume's number in the run."""
-        for row, voxels in enumerate(self.volumes):
-            index = row if self.index is None else int(self.index[row])
-            estimator.add_volume(index, voxels, None if self.motion is None else self.motion[row])
-            yield index
-
-
-def fit_prior(runs: Sequence[FinishedRun], progress: Callable[[str, int, int], None] | None = None) -> BoldPrior:
-    """Learn a subject's prior from a few training runs.
+    runs : sequence of FinishedRun
+    progress : called with words, the number of finished steps, and the number of steps
+    labelled : sequence of FinishedRun
+        Training runs whose classes choose the baseline's freedom. With fewer than two labelled runs or two classes, the
+        likelihood of `runs` chooses it.
 
     Raises
     ------
@@ -73,7 +53,11 @@ def fit_prior(runs: Sequence[FinishedRun], progress: Callable[[str, int, int], N
     if not runs:
         raise StreamingError("no BOLD run to learn the prior from; give runs with volumes and onsets")
     n_voxels = runs[0].volumes.shape[1]
-    n_steps = 1 + len(HRF_SHIFTS_S) + sum(len(values) for values in SHARED.values())
+    is_labelled = _can_choose_baseline(labelled)
+    searched = {name: values for name, values in SHARED.items() if not (is_labelled and name in DRIFT)}
+    if not _has_long_events(runs):
+        del searched["adaptation_rate"]
+    n_steps = 1 + len(HRF_SHIFTS_S) + sum(len(values) for values in searched.values())
     done = 0
 
     def fit_of(prior: BoldPrior) -> _PriorFit:
@@ -96,11 +80,25 @@ def fit_prior(runs: Sequence[FinishedRun], progress: Callable[[str, int, int], N
     deviances = [fit_of(replace(prior, hrf_of_voxel=np.full(n_voxels, n))).deviance for n in range(len(HRF_SHIFTS_S))]
     prior = replace(prior, hrf_of_voxel=np.argmin(deviances, axis=0))
     # 3. the values that all voxels share
-    for name, values in SHARED.items():
+    for name, values in searched.items():
         variants = [replace(prior, **{name: value}) for value in values]
         prior = min(variants, key=lambda variant: float(fit_of(variant).deviance.mean()))
-    last = _fit_of(runs, prior)
-    return replace(prior, amplitude_mean=last.amplitude_mean, noise_std=last.noise_std)
+    if is_labelled:
+        prior = choose_baseline(labelled, _with_responses(prior, _fit_of(runs, prior)))
+    return _with_responses(prior, _fit_of(runs, prior))
+
+
+def _with_responses(prior: BoldPrior, fit: "_PriorFit") -> BoldPrior:
+    return replace(prior, amplitude_mean=fit.amplitude_mean, noise_std=fit.noise_std)
+
+
+def _has_long_events(runs: Sequence[FinishedRun]) -> bool:
+    return any(run.durations_s is not None and (run.durations_s > BRIEF_S).any() for run in runs)
+
+
+def _can_choose_baseline(labelled: Sequence[FinishedRun]) -> bool:
+    classes = {label for run in labelled for label in run.labels if label}
+    return len(classes) > 1 and sum(any(run.labels) for run in labelled) > 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,12 +220,3 @@ def final_estimates_of(run: FinishedRun, prior: BoldPrior) -> FinalEstimates:
     finals = [(estimate.event_number, estimate.betas) for estimate in estimates_of(run, prior) if estimate.is_final]
     betas = np.array([betas for _, betas in finals], np.float32).reshape(len(finals), run.volumes.shape[1])
     return FinalEstimates(np.array([event for event, _ in finals], np.int64), betas)
-
-
-def estimates_of(run: FinishedRun, prior: BoldPrior) -> Iterator[Estimate]:
-    """Yield a run's estimates in the order in which a daemon makes them; a trial's final estimate comes last."""
-    estimator = CausalEstimator(run.tr_s, prior)
-    run.add_events(estimator)
-    for _ in run.add_volumes(estimator):
-        yield from estimator.current_estimates()
-    yield from estimator.finish()

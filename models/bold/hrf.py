@@ -2,10 +2,11 @@
 
 A stimulus without duration is an impulse, as in SPM, FSL and nilearn.
 
-The HRF is a difference of two gamma densities (SPM's `spm_hrf`; Friston et al. 1998).
+The HRF is a difference of two gamma densities (SPM's `spm_hrf`; Friston et al. 1998). The neural response to a stimulus
+may adapt: it falls exponentially while the stimulus lasts. Without adaptation the neural response is a boxcar.
 """
 
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import gammainc, gammaln
@@ -19,7 +20,7 @@ IMPULSE_S = 0.001
 """A shorter stimulus is an impulse: the difference of two nearly equal cumulative functions would be rounding."""
 
 
-def response(since_onset_s: Array, duration_s: float) -> Array:
+def response(since_onset_s: Array, duration_s: float, adaptation_rate: float = 0.0) -> Array:
     """Return the response to a stimulus, scaled to 1 at its peak.
 
     Parameters
@@ -28,29 +29,35 @@ def response(since_onset_s: Array, duration_s: float) -> Array:
         Seconds since stimulus onset. The response is 0 before onset.
     duration_s : float
         Stimulus duration; 0 is an impulse.
+    adaptation_rate : float, 1/s
+        At least 0 and below 1. The neural response falls by this share a second; 0 is no adaptation.
 
     Returns
     -------
     response : array of float, same shape
     """
-    return _convolved(since_onset_s, duration_s) / _peak(duration_s)
+    return _convolved(since_onset_s, duration_s, adaptation_rate) / _peak(duration_s, adaptation_rate)
 
 
-@cache
-def _peak(duration_s: float) -> float:
-    return float(_convolved(np.arange(0, 12 + duration_s, 0.1), duration_s).max())
+@lru_cache(maxsize=1024)
+def _peak(duration_s: float, adaptation_rate: float) -> float:
+    return float(_convolved(np.arange(0, 12 + duration_s, 0.1), duration_s, adaptation_rate).max())
 
 
-def _convolved(since_onset_s: Array, duration_s: float) -> Array:
-    """Convolve the HRF with a boxcar of `duration_s`: a difference of two cumulative gamma functions."""
+def _convolved(since_onset_s: Array, duration_s: float, adaptation_rate: float) -> Array:
+    """Convolve the HRF with a boxcar of `duration_s` that decays: a difference of two cumulative gamma functions."""
     if duration_s < IMPULSE_S:
         return _density(PEAK_SHAPE, since_onset_s) - UNDERSHOOT_RATIO * _density(UNDERSHOOT_SHAPE, since_onset_s)
 
     def integral(time_s: Array) -> Array:
-        time_s = np.maximum(time_s, 0)
-        return gammainc(PEAK_SHAPE, time_s) - UNDERSHOOT_RATIO * gammainc(UNDERSHOOT_SHAPE, time_s)
+        # A gamma density times exp(adaptation_rate · time) is a gamma density of another scale and weight.
+        scale = 1 - adaptation_rate
+        time_s = np.maximum(time_s, 0) * scale
+        peak = gammainc(PEAK_SHAPE, time_s) / scale**PEAK_SHAPE
+        return peak - UNDERSHOOT_RATIO * gammainc(UNDERSHOOT_SHAPE, time_s) / scale**UNDERSHOOT_SHAPE
 
-    return integral(since_onset_s) - integral(since_onset_s - duration_s)
+    decay = np.exp(-adaptation_rate * np.maximum(since_onset_s, 0))
+    return decay * (integral(since_onset_s) - integral(since_onset_s - duration_s))
 
 
 def _density(shape: float, time_s: Array) -> Array:

@@ -18,8 +18,8 @@ N_NUISANCE = 2 + N_MOTION
 """Coefficients of every run: the baseline in %, its slope in % a second, and one for each motion parameter."""
 N_TRIAL_SLOTS = 64
 """Trials in the state at one time. A run of NSD has at most 63; a longer run drops its oldest trials."""
-BASELINE_VARIANCE, SLOPE_VARIANCE = 1e4, 1e-5
-"""Variances before the first volume: the baseline is unknown; the slope seldom reaches 0.01 % a second."""
+BASELINE_VARIANCE = 1e4
+"""Variance before the first volume: the baseline is unknown."""
 
 # matrix + alpha · outer product, in place
 _add_outer: Any = get_blas_funcs("ger", dtype=np.float32)
@@ -54,7 +54,8 @@ class VoxelGroup(NamedTuple):
     def initial(cls, voxels: slice, shift_s: float, prior: BoldPrior) -> "VoxelGroup":
         """Return the state before a run's first volume."""
         variance = np.zeros(N_NUISANCE + N_TRIAL_SLOTS)
-        variance[0], variance[1], variance[2:N_NUISANCE] = BASELINE_VARIANCE, SLOPE_VARIANCE, prior.motion_variance
+        variance[0], variance[1] = BASELINE_VARIANCE, prior.first_slope_variance
+        variance[2:N_NUISANCE] = prior.motion_variance
         coefficients = np.zeros((len(variance), voxels.stop - voxels.start), np.float32)
         return cls(voxels, shift_s, coefficients, np.diag(variance))
 

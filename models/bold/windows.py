@@ -7,9 +7,11 @@ Dynadiff normalises a whole run at once; here each volume is normalised by the v
 import numpy as np
 
 from ...arrays import Array
-from .estimator import FINAL_ESTIMATE_S, FIRST_ESTIMATE_S, StreamingError
-from .fit_prior import FinishedRun
+from .estimator import FINAL_AFTER_END_S, FIRST_ESTIMATE_S, StreamingError
+from .finished_run import FinishedRun
 
+FINAL_WINDOW_S = 3.0 + FINAL_AFTER_END_S
+"""Seconds after onset at which the last window of a 3 s trial ends."""
 N_VOLUMES = 6
 """Volumes in a window: 8 s at NSD's TR, as Dynadiff's."""
 N_TOGETHER = 2
@@ -111,7 +113,7 @@ def last_volumes(run: FinishedRun, delay_s: float) -> dict[int, int]:
         late = np.flatnonzero(since_s >= delay_s)
         if late.size:
             last[event] = int(numbers[late[0]])
-        elif delay_s == FINAL_ESTIMATE_S and since_s[-1] >= FIRST_ESTIMATE_S:
+        elif delay_s == FINAL_WINDOW_S and since_s[-1] >= FIRST_ESTIMATE_S:
             last[event] = int(numbers[-1])
     return last
 

@@ -13,9 +13,13 @@ from ...arrays import Array
 HRF_SHIFTS_S = (-1.0, -0.5, 0.0, 0.5, 1.0)
 CANONICAL = HRF_SHIFTS_S.index(0.0)
 
+NO_SIGNAL_SHARE = 0.05
+"""Of a volume's 90th percentile. Air and ghosts reach a few percent of the brain's signal."""
+
 VOXEL_TENSORS = ("hrf_of_voxel", "amplitude_mean", "noise_std", "mean_signal")
 SHARED_VALUES = (
-    "amplitude_variance", "drift_variance", "slope_variance", "motion_variance", "misaligned_below",
+    "amplitude_variance", "drift_variance", "slope_variance", "motion_variance", "misaligned_below", "adaptation_rate",
+    "first_slope_variance",
 )  # fmt: skip
 
 
@@ -41,6 +45,10 @@ class BoldPrior:
         Mean raw signal of the training runs; empty without training runs.
     misaligned_below : float
         A volume with a lower spatial correlation with `mean_signal` is misaligned.
+    adaptation_rate : float
+        Share by which the neural response to a lasting stimulus falls in a second, 1/s.
+    first_slope_variance : float
+        Variance of the baseline's slope before the first volume.
     """
 
     hrf_of_voxel: Array
@@ -52,6 +60,8 @@ class BoldPrior:
     motion_variance: float = 1.0
     mean_signal: Array = field(default_factory=lambda: np.zeros(0, np.float32))
     misaligned_below: float = -1.0
+    adaptation_rate: float = 0.0
+    first_slope_variance: float = 1e-5
 
     @classmethod
     def vague(cls, n_voxels: int) -> "BoldPrior":
@@ -75,12 +85,20 @@ class BoldPrior:
         if self.hrf_of_voxel.min() < 0 or self.hrf_of_voxel.max() >= len(HRF_SHIFTS_S):
             raise ValueError(f"bold.hrf_of_voxel names responses other than 0 to {len(HRF_SHIFTS_S) - 1}")
         variances = (self.amplitude_variance, self.drift_variance, self.slope_variance, self.motion_variance)
+        variances += (self.first_slope_variance,)
+        if not 0 <= self.adaptation_rate < 1:
+            raise ValueError("bold.shared has a neural adaptation that is not between 0 and 1 a second")
         if (self.noise_std <= 0).any() or min(variances) < 0 or not self.amplitude_variance:
             raise ValueError("bold.noise_std and the amplitudes' variance must be above 0, other variances not below")
 
     def is_misaligned(self, voxels: Array) -> bool:
         """Return whether a raw volume, (n_voxels,), shows other parts of the head than the training runs."""
         return bool(self.mean_signal.size and spatial_correlation(voxels, self.mean_signal) < self.misaligned_below)
+
+
+def without_signal(voxels: Array) -> Array:
+    """Return which voxels of a raw volume have no signal, (n_voxels,) bool: drop-out, air, or outside a brain mask."""
+    return voxels <= NO_SIGNAL_SHARE * max(float(np.percentile(voxels, 90)), 0.0)
 
 
 def spatial_correlation(voxels: Array, mean_signal: Array) -> float:

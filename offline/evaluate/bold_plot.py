@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ...models.bold.estimator import FINAL_ESTIMATE_S
+from ...models.bold.windows import FINAL_WINDOW_S
 
 # Okabe & Ito's colour-blind safe colours. Markers and line styles differ too.
 CAUSAL: Any = {"color": "#0072B2", "marker": "o", "linestyle": "-", "label": "causal estimates"}
@@ -53,7 +53,7 @@ def _draw_panel(axes: Axes, scores: dict[str, Any], name: str, chance: float) ->
     drawn = [(CAUSAL, scores["bold"]), *([(LAGGED, scores["lagged"])] if "final" in scores["lagged"] else [])]
     for number, (look, by_delay) in enumerate(drawn):
         rows = {float(delay): row for delay, row in by_delay["seconds_after_onset"].items()}
-        rows[FINAL_ESTIMATE_S] = by_delay["final"]
+        rows[FINAL_WINDOW_S] = by_delay["final"]
         measured = {delay_s: _score(row, name) for delay_s, row in rows.items() if "mean" in _score(row, name)}
         if not measured:
             continue
@@ -65,7 +65,7 @@ def _draw_panel(axes: Axes, scores: dict[str, Any], name: str, chance: float) ->
         times_s = [delay_s + APART_S * (number - (len(drawn) - 1) / 2) for delay_s in measured]
         axes.errorbar(times_s, means, list(reach), **look, markersize=3.5, linewidth=1.1, elinewidth=0.8)
     delays = [float(delay) for delay in scores["bold"]["seconds_after_onset"]]
-    axes.set_xticks([*delays, FINAL_ESTIMATE_S], [*(f"{delay_s:g}" for delay_s in delays), "final"])
+    axes.set_xticks([*delays, FINAL_WINDOW_S], [*(f"{delay_s:g}" for delay_s in delays), "final"])
 
 
 def _score(row: dict[str, Any], name: str) -> dict[str, Any]:

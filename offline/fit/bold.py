@@ -9,7 +9,8 @@ from ...arrays import Array
 from ...client.datasets.data_set import BoldDataSet, DataSet
 from ...config import Config
 from ...errors import BraindError
-from ...models.bold.fit_prior import FinalEstimates, FinishedRun, estimates_of, final_estimates_of, learn_and_estimate
+from ...models.bold.finished_run import FinishedRun, estimates_of
+from ...models.bold.fit_prior import FinalEstimates, final_estimates_of, learn_and_estimate
 from ...models.weights.bold_prior import BoldPrior
 
 Report = Callable[[str, int, int], None]

@@ -8,9 +8,16 @@ import numpy as np
 
 from ...arrays import Array
 from ...client.datasets.data_set import BoldDataSet
-from ...models.bold.estimator import FINAL_ESTIMATE_S
 from ...models.bold.lagged_ridge import LaggedRidge
-from ...models.bold.windows import N_LAGS, last_volumes, normalised, signal_std_of, window_positions, windows
+from ...models.bold.windows import (
+    FINAL_WINDOW_S,
+    N_LAGS,
+    last_volumes,
+    normalised,
+    signal_std_of,
+    window_positions,
+    windows,
+)
 from ...models.weights.weights import Weights
 from ..progress import progress_bar
 from .bold import SECONDS_AFTER_ONSET, BoldTrials, Report, SubjectRuns
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
     from ...models.ridge.training_trials import TrainingTrials
 
 
-DELAYS_S = {str(delay_s): delay_s for delay_s in SECONDS_AFTER_ONSET} | {"final": FINAL_ESTIMATE_S}
+DELAYS_S = {str(delay_s): delay_s for delay_s in SECONDS_AFTER_ONSET} | {"final": FINAL_WINDOW_S}
 
 
 def fit_lagged(

@@ -12,7 +12,7 @@ from ...client.wire import Event, Hello, Volume
 from ...daemon.journal.recording import Recording
 from ...daemon.journal.records import RunRecord
 from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
-from ...models.bold.estimator import FINAL_ESTIMATE_S
+from ...models.bold.estimator import FINAL_AFTER_END_S
 
 RECORDED = "recorded"
 """The region of all recorded voxels; every session has it."""
@@ -89,7 +89,7 @@ def read_run_with_trials(recording: Recording, record: RunRecord, session: int, 
     else:
         length_s = (volumes[-1][1].index if volumes else 0) * record.hello.tr_s
         trials = recording.events(record)
-        if not any(length_s - event.onset_s >= FINAL_ESTIMATE_S for event in trials):
+        if not any(length_s - event.onset_s - event.duration_s >= FINAL_AFTER_END_S for event in trials):
             return None
     if not trials:
         return None

@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from braind.models.bold.estimator import CausalEstimator
-from braind.models.bold.fit_prior import FinishedRun, estimates_of, fit_prior
+from braind.models.bold.finished_run import FinishedRun, estimates_of
+from braind.models.bold.fit_prior import fit_prior
 from braind.models.bold.hrf import response
 from braind.models.demo.subject.bold import N_DELAYS, TR_S, BoldVoxels, simulate_run
 from braind.models.weights.bold_prior import CANONICAL, BoldPrior
@@ -48,13 +49,12 @@ def run() -> Run:
 
 
 @pytest.fixture
-def flat_prior(monkeypatch: pytest.MonkeyPatch) -> BoldPrior:
+def flat_prior() -> BoldPrior:
     """A baseline that is any line, responses of any size."""
-    monkeypatch.setattr("braind.models.bold.kalman_filter.SLOPE_VARIANCE", 1e4)
     nothing = np.zeros(N_VOXELS, np.float32)
     return BoldPrior(
         np.full(N_VOXELS, CANONICAL), nothing, nothing + 1, amplitude_variance=1e4, drift_variance=0.0,
-        slope_variance=0.0,
+        slope_variance=0.0, first_slope_variance=1e4,
     )  # fmt: skip
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from braind.models.bold.estimator import StreamingError
-from braind.models.bold.fit_prior import SETTLING_VOLUMES, FinishedRun, estimates_of, fit_prior
+from braind.models.bold.finished_run import FinishedRun, estimates_of
+from braind.models.bold.fit_prior import SETTLING_VOLUMES, fit_prior
 from braind.models.weights.bold_prior import BoldPrior, spatial_correlation
 
 TR_S = 2.0

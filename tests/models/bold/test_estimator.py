@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from braind.models.bold.estimator import FINAL_ESTIMATE_S, HRF_SHIFTS_S, CausalEstimator, StreamingError
-from braind.models.bold.fit_prior import FinishedRun, estimates_of, fit_prior, with_reference
+from braind.models.bold.estimator import FINAL_AFTER_END_S, HRF_SHIFTS_S, CausalEstimator, StreamingError
+from braind.models.bold.finished_run import FinishedRun, estimates_of
+from braind.models.bold.fit_prior import fit_prior, with_reference
 from braind.models.bold.hrf import response
 from braind.models.bold.kalman_filter import N_TRIAL_SLOTS
 from braind.models.weights.bold_prior import BoldPrior
 
+FINAL_S = 3 + FINAL_AFTER_END_S
 TR_S = 4 / 3
 
 
@@ -80,7 +82,7 @@ def test_a_trial_is_estimated_at_every_volume_and_becomes_surer():
     ages_s = [estimate.since_onset_s for estimate in of_trial]
     assert np.diff(ages_s) == pytest.approx(TR_S)
     assert 4 <= ages_s[0] < 4 + TR_S
-    assert [estimate.is_final for estimate in of_trial] == [age >= FINAL_ESTIMATE_S for age in ages_s]
+    assert [estimate.is_final for estimate in of_trial] == [age >= FINAL_S for age in ages_s]
     assert sum(estimate.is_final for estimate in of_trial) == 1
     assert estimator.finish() == []
     doubt = [float(estimate.std.mean()) for estimate in of_trial]
@@ -202,7 +204,7 @@ def test_trials_are_estimated_from_the_volumes_so_far():
     first_half = FinishedRun(signal[:until], onsets_s, TR_S)
     whole = {one.event_number: one for one in estimates_of(run, prior_of(50)) if one.is_final}
     for estimate in estimates_of(first_half, prior_of(50)):
-        if estimate.is_final and estimate.since_onset_s >= FINAL_ESTIMATE_S:
+        if estimate.is_final and estimate.since_onset_s >= FINAL_S:
             assert (estimate.betas == whole[estimate.event_number].betas).all()
 
 
@@ -264,7 +266,7 @@ def test_a_run_whose_first_volumes_were_missed_is_estimated_as_well():
     assert len(later) > 15
     assert correlation(later, betas) > 0.95
     # a trial that had passed its peak by the first volume has no final estimate
-    assert all(onsets_s[event] > 30 * TR_S - FINAL_ESTIMATE_S for event in finals)
+    assert all(onsets_s[event] > 30 * TR_S - FINAL_S for event in finals)
 
 
 def test_an_onset_before_the_run_is_estimated_while_its_response_lasts():

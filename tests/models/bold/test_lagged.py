@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from braind.models.bold.estimator import FINAL_ESTIMATE_S, StreamingError
-from braind.models.bold.fit_prior import FinishedRun
+from braind.models.bold.estimator import StreamingError
+from braind.models.bold.finished_run import FinishedRun
 from braind.models.bold.lagged_ridge import LaggedRidge
 from braind.models.bold.windows import (
+    FINAL_WINDOW_S,
     MEMORY_S,
     N_LAGS,
     N_TOGETHER,
@@ -98,7 +99,7 @@ def test_before_the_run_is_its_mean_and_a_final_window_may_end_with_the_run(run)
     assert not found[0, : 2 * N_VOXELS].any()
     # the last trials, 72 and 68 s into 78.7 s: 6.7 and 10.7 s
     assert max(last_volumes(run, 8.0)) == 15
-    final = last_volumes(run, FINAL_ESTIMATE_S)
+    final = last_volumes(run, FINAL_WINDOW_S)
     assert (final[15], final[16]) == (59, 59)
     # 11 s after 64 s
     assert final[14] == 57

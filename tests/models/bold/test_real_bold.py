@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from braind.models.bold.estimator import CausalEstimator
-from braind.models.bold.fit_prior import FinishedRun, estimates_of, fit_prior
+from braind.models.bold.finished_run import FinishedRun, estimates_of
+from braind.models.bold.fit_prior import fit_prior
 
 FOLDER = Path(__file__).resolve().parents[3].parent / "shared/data/haxby-slice/func"
 
