@@ -56,7 +56,7 @@ class LabelledEstimates:
         if len(np.unique(self.run_of)) < 2:
             raise FitError("the classes occur in one run only; labels are cross-validated over runs: give two or more")
         if len(self.classes) < 2:
-            raise FitError(f"every trial is of class {''.join(self.classes)!r}; give trials of two or more classes")
+            raise FitError(f"the trials are of one class, {', '.join(self.classes)}; give trials of two or more")
         for number, name in enumerate(self.classes):
             if len(np.unique(self.run_of[self.class_of == number])) < 2:
                 raise FitError(
