@@ -1,18 +1,15 @@
-"""Opens the data set that the settings name, and reads the single-trial responses that the ridge uses."""
+"""Opens the data set that the settings name, and refuses data that do not fit the weights."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
+import msgspec
 
-from ..arrays import Array
-from ..choices import ZScore
-from ..client.datasets.data_set import BrainDataSet, DataSet, DataSetError, Trials, parse_sessions
+from ..choices import Kind
+from ..client.datasets.bids.files import BOLD
+from ..client.datasets.data_set import BrainDataSet, DataSet, DataSetError, parse_numbers, span
 from ..client.datasets.nsd.tree import BETAS_VERSION, NsdTree
 from ..config import Config, betas_path, nsd_path
-from ..models.bold.finished_run import FinishedRun, estimates_of
-from ..models.session_scaling import z_score_sessions
-from ..models.weights.bold_prior import BoldPrior
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -25,16 +22,53 @@ def data_set_of(config: Config) -> BrainDataSet:
     return bids_folder(config) if config.paths.bids else ensure_tree(config)
 
 
+def settings_for(config: Config, kind: Kind) -> Config:
+    """Return the settings with which data are read for weights of a kind.
+
+    Of a BIDS folder, `--kind bold` and `--betas bold` mean the same. NSD has betas beside its BOLD.
+
+    Raises
+    ------
+    DataSetError
+        The settings name other responses than BOLD for weights of kind bold.
+    """
+    if kind != "bold" or not config.paths.bids or config.dataset.betas == BOLD:
+        return config
+    if config.dataset.betas:
+        raise DataSetError(
+            f"--kind bold estimates responses from BOLD, --betas {config.dataset.betas} reads responses of "
+            f"{config.paths.bids}: give one of the two"
+        )
+    return msgspec.structs.replace(config, dataset=msgspec.structs.replace(config.dataset, betas=BOLD))
+
+
+def kind_of(data: DataSet, kind: Kind = "beta") -> Kind:
+    """Return the kind of weights for a data set: bold if all of its responses are estimated from BOLD."""
+    return "bold" if data.estimates == BOLD else kind
+
+
 def ensure_tree(config: Config) -> NsdTree:
-    """Return the NSD tree of the settings. Without an NSD folder, the tree is simulated first."""
+    """Return the NSD tree of the settings. Without an NSD folder, the tree is simulated first.
+
+    Raises
+    ------
+    DataSetError
+        If the settings name a column of classes: NSD has no events tables.
+    """
     root = nsd_path(config)
+    if config.dataset.labels:
+        raise DataSetError(
+            f"--labels {config.dataset.labels} names a column of a BIDS folder's events, and NSD has none: give --bids, "
+            "or leave --labels out"
+        )
     if not config.paths.nsd and not (root / "simulated.json").is_file():
         simulate_tree([1, 2], root)
     return NsdTree(
         root,
         betas_version=config.dataset.betas or BETAS_VERSION,
-        sessions=parse_sessions(config.dataset.sessions),
+        sessions=parse_numbers(config.dataset.sessions, "sessions"),
         cache=betas_path(config),
+        test_runs=parse_numbers(config.dataset.test_runs, "test runs"),
     )
 
 
@@ -56,9 +90,10 @@ def bids_folder(config: Config) -> "BidsFolder":
         settings.task,
         settings.space,
         estimates=settings.betas,
-        sessions=parse_sessions(settings.sessions),
+        sessions=parse_numbers(settings.sessions, "sessions"),
         cache=betas_path(config),
-        estimate_trials=estimate_trials,
+        labels=settings.labels,
+        test_runs=parse_numbers(settings.test_runs, "test runs"),
     )
 
 
@@ -79,52 +114,6 @@ def simulate_bids(config: Config, subjects: list[int], root: Path) -> None:
         write_bids(ensure_tree(config), subjects, root, report)
 
 
-def estimate_trials(signal: Array, tr_s: float, onsets_s: Array, durations_s: Array) -> Array:
-    """Make a recorded run's final estimates, each from the volumes up to the fall of the trial's response.
-
-    The daemon makes the same estimates during a scan. Weights that are fitted on them decode the same kind of data.
-
-    Parameters
-    ----------
-    signal : array of shape (n_volumes, n_voxels), float32
-    tr_s : float
-    onsets_s, durations_s : arrays of shape (n_trials,), seconds
-
-    Returns
-    -------
-    betas : array of shape (n_trials, n_voxels), float32, % signal change
-
-    Raises
-    ------
-    ValueError
-        If the run ends before a trial has a final estimate.
-    """
-    run = FinishedRun(np.asarray(signal), np.asarray(onsets_s), tr_s, durations_s=np.asarray(durations_s))
-    betas = np.full((len(onsets_s), signal.shape[1]), np.nan, np.float32)
-    for estimate in estimates_of(run, BoldPrior.vague(signal.shape[1])):
-        if estimate.is_final:
-            betas[estimate.event_number] = estimate.betas
-    (missing,) = np.nonzero(np.isnan(betas).all(axis=1))
-    if len(missing):
-        raise ValueError(
-            f"the response to the picture at {onsets_s[missing[0]]:.1f} s cannot be told from {len(signal)} volumes: "
-            f"set stim_file of these {len(missing)} trials to n/a"
-        )
-    return betas
-
-
-def read_trials(data: DataSet, subject: int, voxel_index: Array, z_score: ZScore) -> tuple[Trials, Array]:
-    """Read a subject's trials of the chosen sessions, and their voxels: (n_trials, n_voxels) float32.
-
-    Voxels are % signal change, or z-scored within the session. A session's z-scores use its held-out trials too.
-    """
-    trials = data.trials(subject)
-    sessions = [int(session) for session in np.unique(trials.session)]
-    with progress_bar("reading betas"):
-        voxels = data.masked_betas(subject, sessions, voxel_index)
-    return trials, z_score_sessions(voxels, trials.session, z_score)
-
-
 def check_estimates(card: "WeightsCard", data: DataSet) -> None:
     """Refuse a data set whose responses differ in kind from the weights' training responses.
 
@@ -137,3 +126,22 @@ def check_estimates(card: "WeightsCard", data: DataSet) -> None:
             f"the weights were fitted on {card.estimates}, {data.root} is read for its {data.estimates}: "
             f"give --betas {card.estimates}, or fit again"
         )
+
+
+def check_test_runs(card: "WeightsCard", config: Config) -> None:
+    """Refuse weights that were fitted with another split: they may have been trained on trials that are held out now.
+
+    Raises
+    ------
+    DataSetError
+    """
+    wanted = held_out_runs(config)
+    if card.test_runs != wanted:
+        fitted, asked = (f"test runs {runs}" if runs else "the split by pictures" for runs in (card.test_runs, wanted))
+        remedy = f"give --test-runs {card.test_runs}" if card.test_runs else "leave --test-runs out"
+        raise DataSetError(f"the weights were fitted with {fitted}, the settings say {asked}: {remedy}, or fit again")
+
+
+def held_out_runs(config: Config) -> str:
+    """Return the settings' test runs as weights name them: "3, 11-12"; "" for the split by pictures."""
+    return span(parse_numbers(config.dataset.test_runs, "test runs") or [])

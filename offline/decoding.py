@@ -19,8 +19,9 @@ from ..client.datasets.data_set import DataSet, Trials
 from ..config import Config, weights_path
 from ..errors import BraindError
 from ..models.weights.weights import Weights
-from .data_sets import check_estimates, data_set_of, read_trials
+from .data_sets import check_estimates, check_test_runs, data_set_of, kind_of
 from .fit.subject import fit_subject
+from .fit.trials import read_trials
 from .from_settings import pipeline_settings
 from .progress import progress_bar
 
@@ -58,11 +59,12 @@ class SubjectDecoder:
         from ..models.pipeline.decoding_pipeline import DecodingPipeline
 
         tree, settings = data_set_of(config), pipeline_settings(config)
-        path = weights_path(config, subject)
+        path = weights_path(config, subject, kind_of(tree))
         if not path.is_file():
             fit_subject(config, subject)
         weights = Weights.load(path)
         check_estimates(weights.card, tree)
+        check_test_runs(weights.card, config)
         weights.check_volume(tree.shape(subject), tree.affine(subject))
         return cls(config, subject, tree, weights, DecodingPipeline.load(settings, weights))
 
@@ -78,7 +80,7 @@ class SubjectDecoder:
 
     @cached_property
     def test_trials(self) -> Trials:
-        """Return the trials of held-out pictures, in the order of presentation."""
+        """Return the held-out trials that show a picture, in the order of presentation."""
         return self._test[0]
 
     @cached_property
@@ -88,8 +90,14 @@ class SubjectDecoder:
 
     @cached_property
     def _test(self) -> tuple[Trials, Array]:
-        trials, voxels = read_trials(self.tree, self.subject, self.weights.voxel_index, self.weights.card.z_score)
-        return trials.of(trials.is_shared), voxels[trials.is_shared]
+        trials, voxels = self.read_trials()
+        held_out = trials.is_shared & trials.has_picture
+        return trials.of(held_out), voxels[held_out]
+
+    def read_trials(self) -> tuple[Trials, Array]:
+        """Read all trials that have a response, and their voxels, scaled as in the fit: (n_trials, n_voxels)."""
+        card = self.weights.card
+        return read_trials(self.tree, self.subject, self.weights.voxel_index, card.z_score, self.weights.bold_prior)
 
     def provenance(self) -> dict[str, Any]:
         """Return a picture's provenance: everything that is needed to reproduce the picture."""
@@ -130,11 +138,16 @@ def decode_trials(
     from ..models.scores.held_out import average_repeats
     from ..models.sheets import contact_sheet
 
+    def positions(test: Trials) -> Array:
+        return parse_positions(trials, len(np.unique(test.nsd_id)) if averaged else len(test))
+
     # Wrong trials are refused before the model is loaded.
     of_subject = data_set_of(config).trials(subject)
-    test = of_subject.of(of_subject.is_shared)
-    chosen = parse_positions(trials, len(np.unique(test.nsd_id)) if averaged else len(test.nsd_id))
+    positions(of_subject.of(of_subject.is_shared & of_subject.has_picture))
     decoder = SubjectDecoder.load(config, subject)
+    # A trial whose run ended too early has no response.
+    test = decoder.test_trials
+    chosen = positions(test)
     if averaged:
         picture_ids, picture_of_trial = np.unique(test.nsd_id, return_inverse=True)
         voxels, _ = average_repeats(decoder.test_voxels, picture_of_trial)

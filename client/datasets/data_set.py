@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -23,9 +23,9 @@ class Trials:
     """Trials in the order of their onsets; each field is an array of shape (n_trials,).
 
     `session`, `run` and `trial_in_run` count from 1. `nsd_id` is the picture's number, from 0 (NSD's 73k id less 1).
-    `is_shared` (bool) marks the test set: in NSD the pictures that all subjects see. `repeat` is the number of earlier
-    trials with the same picture. `onset_s` is the time since the run's first volume, s. `label` (str) is the trial's
-    class, "" if it is not known. A trial without a picture has the `nsd_id` −1.
+    `is_shared` (bool) marks the test set: in NSD the pictures that all subjects see, or the trials of chosen test runs.
+    `repeat` is the number of earlier trials with the same picture. `onset_s` is the time since the run's first volume,
+    s. `label` (str) is the trial's class, "" if it is not known. A trial without a picture has the `nsd_id` −1.
     """
 
     session: Array
@@ -45,6 +45,36 @@ class Trials:
         """Return the chosen trials, by mask or by index."""
         return Trials(**{name: getattr(self, name)[chosen] for name in self.__dataclass_fields__})
 
+    @property
+    def has_picture(self) -> Array:
+        """Return which trials show a picture: (n_trials,) bool."""
+        return self.nsd_id >= 0
+
+    def split_by_runs(self, test_runs: list[int] | None, whose: str) -> "Trials":
+        """Return the trials with the trials of these runs, in every session, as the test set; None keeps the split.
+
+        Raises
+        ------
+        DataSetError
+            A run does not exist, or no run is left for training; `whose` trials they are.
+        """
+        if test_runs is None:
+            return self
+        runs = np.unique(self.run).tolist()
+        unknown = sorted(set(test_runs) - set(runs))
+        if unknown:
+            raise DataSetError(
+                f"test runs {span(test_runs)}: {whose} has no run {span(unknown)}; it has {span(runs)}: choose among "
+                "those with --test-runs"
+            )
+        is_test = np.isin(self.run, test_runs)
+        if is_test.all():
+            raise DataSetError(
+                f"test runs {span(test_runs)}: {whose} has no other run, so none is left for training: hold out fewer "
+                "runs with --test-runs"
+            )
+        return replace(self, is_shared=is_test)
+
 
 @dataclass(frozen=True, eq=False)
 class BoldSignal:
@@ -63,6 +93,8 @@ class BoldSignal:
     durations_s : array of shape (n_onsets,), float, s, optional
     motion : array of shape (n_volumes, 6), float, optional
         Translations along x, y, z in mm, then rotations about x, y, z in rad.
+    labels : tuple of str
+        The class of each onset that is a trial, "" if it is not known.
     """
 
     index: Array
@@ -71,6 +103,7 @@ class BoldSignal:
     tr_s: float
     durations_s: Array | None = None
     motion: Array | None = None
+    labels: tuple[str, ...] = ()
 
 
 class DataSet(Protocol):
@@ -139,11 +172,6 @@ class DataSet(Protocol):
 class BoldDataSet(DataSet, Protocol):
     """A data set that also has BOLD series."""
 
-    @property
-    def bold_tr_s(self) -> float:
-        """Seconds from volume to volume."""
-        ...
-
     def bold_runs(self, subject: int, session: int) -> list[int]:
         """List a session's runs that have a BOLD series and trials, by the numbers of `Trials.run`."""
         ...
@@ -176,8 +204,12 @@ class BrainDataSet(DataSet, Protocol):
         ...
 
 
-def parse_sessions(text: str) -> list[int] | None:
-    """Return the sorted session numbers of "1-12,14" (ends included); None, which means all, for "".
+def parse_numbers(text: str, what: str) -> list[int] | None:
+    """Return the sorted numbers of "1-12,14" (ends included); None for "".
+
+    Parameters
+    ----------
+    what : the name of the setting, "sessions" or "test runs", for the error
 
     Raises
     ------
@@ -186,14 +218,14 @@ def parse_sessions(text: str) -> list[int] | None:
     """
     if not text:
         return None
-    sessions: set[int] = set()
+    numbers: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+        match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part.strip(), re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last:
-            raise DataSetError(f"sessions {text!r}: give numbers from 1 and ranges, such as 1-12,14")
-        sessions |= set(range(first, last + 1))
-    return sorted(sessions)
+            raise DataSetError(f"{what} {text!r}: give numbers from 1 and ranges, such as 1-12,14")
+        numbers |= set(range(first, last + 1))
+    return sorted(numbers)
 
 
 def chosen_sessions(on_disk: list[int], wanted: list[int] | None, whose: str) -> list[int]:
@@ -219,9 +251,9 @@ def span(numbers: Iterable[int]) -> str:
 
 
 def times_seen_before(nsd_id: Array) -> Array:
-    """Count each trial's earlier trials with the same picture: (n_trials,) int64."""
+    """Count each trial's earlier trials with the same picture: (n_trials,) int64; 0 for trials without a picture."""
     order = np.argsort(nsd_id, kind="stable")
     in_order = nsd_id[order]
     repeat = np.empty(len(nsd_id), np.int64)
     repeat[order] = np.arange(len(nsd_id)) - np.searchsorted(in_order, in_order)
-    return repeat
+    return np.where(nsd_id < 0, 0, repeat)

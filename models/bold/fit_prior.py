@@ -4,7 +4,7 @@ Each choice maximises the likelihood of the training runs' volumes, each predict
 the trials' classes are known, the classes of left-out runs choose the drift (`models/bold/baseline.py`).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -175,6 +175,7 @@ def learn_prior(
     mean_volume: Array,
     voxel_index: Array,
     progress: Callable[[str, int, int], None] | None = None,
+    labelled: Sequence[FinishedRun] = (),
 ) -> BoldPrior:
     """Learn a subject's prior, with the reference that detects misaligned volumes, from a few training runs.
 
@@ -182,37 +183,13 @@ def learn_prior(
     ----------
     mean_volume, voxel_index : arrays
         As in `with_reference`.
+    labelled : sequence of FinishedRun
+        As in `fit_prior`.
     """
-    prior = fit_prior(training, progress)
+    prior = fit_prior(training, progress, labelled)
     mean_signal = mean_volume.reshape(-1)[voxel_index]
     lowest = min(spatial_correlation(volume, mean_signal) for run in training for volume in run.volumes)
     return with_reference(prior, mean_volume, voxel_index, lowest)
-
-
-def learn_and_estimate(
-    training: Sequence[FinishedRun],
-    mean_volume: Array,
-    voxel_index: Array,
-    runs: Iterable[FinishedRun],
-    progress: Callable[[str, int, int], None] | None = None,
-) -> tuple[BoldPrior, list[FinalEstimates]]:
-    """Learn a subject's prior from training runs, and make every run's final estimates with the prior.
-
-    Parameters
-    ----------
-    training, mean_volume, voxel_index
-        As in `learn_prior`.
-    runs : iterable of FinishedRun
-        Taken one at a time: all runs of NSD together need many GB.
-
-    Returns
-    -------
-    prior : BoldPrior
-    estimates : list of FinalEstimates
-        By run.
-    """
-    prior = learn_prior(training, mean_volume, voxel_index, progress)
-    return prior, [final_estimates_of(run, prior) for run in runs]
 
 
 def final_estimates_of(run: FinishedRun, prior: BoldPrior) -> FinalEstimates:

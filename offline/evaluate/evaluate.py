@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...arrays import Array
-from ...client.datasets.data_set import DataSet
+from ...client.datasets.data_set import DataSet, Trials
 from ...client.datasets.nsd.tree import NsdTree
 from ...config import Config, weights_path
 from ...errors import BraindError
 from ...models.weights.weights import Weights
-from ..data_sets import read_trials
+from ..data_sets import check_test_runs
 from ..decoding import SubjectDecoder, kind_captions, kind_in
-from ..fit.bold import BoldError, estimates_after
+from ..fit.bold import BoldError, estimates_after, is_of_runs
 from ..fit.targets import encode_targets
 from ..progress import progress_bar
 
@@ -114,23 +114,33 @@ def evaluate_subject(
 
 
 def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training, Array]":
-    """Return the held-out trials, the training data of the controls, and the held-out pictures' 73k ids."""
+    """Return the held-out trials, the training data of the controls, and the held-out pictures' 73k ids.
+
+    Held-out trials of runs that the BOLD prior was learned from are left out.
+
+    Raises
+    ------
+    EvaluatingError
+        If no held-out trial is left.
+    """
     from ...models.scores.held_out import HeldOut, Training, average_repeats
 
     tree = decoder.tree
     card = decoder.weights.card
-    trials, voxels = read_trials(tree, decoder.subject, decoder.weights.voxel_index, card.z_score)
-    picture_ids, picture_of_trial = np.unique(trials.nsd_id[trials.is_shared], return_inverse=True)
-    training_ids, training_picture_of_trial = np.unique(trials.nsd_id[~trials.is_shared], return_inverse=True)
+    trials, voxels = decoder.read_trials()
+    scored = is_scored(decoder.weights, trials) & trials.has_picture
+    trained = ~trials.is_shared & trials.has_picture
+    picture_ids, picture_of_trial = np.unique(trials.nsd_id[scored], return_inverse=True)
+    training_ids, training_picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
     z_px = card.latent_shape[1] * decoder.ldm.factor
     z, c = encode_targets(tree, decoder.ldm, picture_ids, z_px)
     kinds, is_novel = _kinds(tree, picture_ids, training_ids, kinds_path)
     held_out = HeldOut(
-        voxels[trials.is_shared], picture_of_trial, tree.pictures(picture_ids), z, c, kinds, is_novel
+        voxels[scored], picture_of_trial, tree.pictures(picture_ids), z, c, kinds, is_novel
     )  # fmt: skip
     drawn = np.random.default_rng(decoder.reconstructor.seed).choice(training_ids, len(picture_ids))
     training = Training(
-        average_repeats(voxels[~trials.is_shared], training_picture_of_trial)[0],
+        average_repeats(voxels[trained], training_picture_of_trial)[0],
         lambda positions: tree.pictures(training_ids[positions]),
         decoder.ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in drawn]),
     )
@@ -171,10 +181,13 @@ def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> 
     if not path.is_file():
         raise EvaluatingError(f"needs weights of kind bold, {path.name}: braind fit --kind bold --subject {subject}")
     if not isinstance(tree, NsdTree):
-        raise EvaluatingError("needs BOLD series beside betas, as an NSD folder has them")
+        raise EvaluatingError(
+            "needs BOLD series beside betas, as an NSD folder has them; BOLD of a BIDS folder is scored with --betas bold"
+        )
     weights = Weights.load(path)
     weights.check_ldm(ldm)
     weights.check_volume(tree.shape(subject), tree.affine(subject))
+    check_test_runs(weights.card, config)
     if weights.card.kind != "bold":
         raise EvaluatingError(f"needs weights of kind bold; {path.name} are of kind {weights.card.kind}")
     return weights
@@ -184,6 +197,8 @@ def bold_rows(
     tree: DataSet, subject: int, weights: Weights, picture_ids: Array, delays_s: tuple[float, ...] = ()
 ) -> "dict[str, tuple[Row, Array]]":
     """Return the held-out trials' causal estimates by delay: "4.0", … and "final".
+
+    Trials of runs that the prior was learned from are left out.
 
     Returns
     -------
@@ -196,11 +211,29 @@ def bold_rows(
     trials = tree.trials(subject)
     prior = weights.bold_prior
     with progress_bar("estimating trials from BOLD") as report:
-        estimates = estimates_after(tree, subject, weights.voxel_index, prior, delays_s, trials.is_shared, report)
+        wanted = is_scored(weights, trials)
+        estimates = estimates_after(tree, subject, weights.voxel_index, prior, delays_s, wanted, report)
     return {
         name: (Row(weights, found.voxels, np.searchsorted(picture_ids, trials.nsd_id[found.rows])), found.rows)
         for name, found in estimates.items()
     }
+
+
+def is_scored(weights: Weights, trials: Trials) -> Array:
+    """Return which trials are held out, and of no run that the BOLD prior was learned from: (n_trials,) bool.
+
+    Raises
+    ------
+    EvaluatingError
+        If all held-out trials are of such runs.
+    """
+    of_prior = is_of_runs(trials, weights.card.prior_runs)
+    if not (trials.is_shared & ~of_prior).any():
+        raise EvaluatingError(
+            "every held-out trial is of a run that the BOLD prior was learned from: hold out runs with --test-runs and "
+            "fit again, or take more sessions"
+        )
+    return trials.is_shared & ~of_prior
 
 
 def _kinds(

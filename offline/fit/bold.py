@@ -1,21 +1,28 @@
 """A subject's recorded BOLD runs: the prior learned from them, and the trials' causal estimates."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ...arrays import Array
-from ...client.datasets.data_set import BoldDataSet, DataSet
+from ...client.datasets.data_set import BoldDataSet, Trials
 from ...config import Config
 from ...errors import BraindError
 from ...models.bold.finished_run import FinishedRun, estimates_of
-from ...models.bold.fit_prior import FinalEstimates, final_estimates_of, learn_and_estimate
+from ...models.bold.fit_prior import FinalEstimates, final_estimates_of, learn_prior
 from ...models.weights.bold_prior import BoldPrior
+
+log = logging.getLogger(__name__)
 
 Report = Callable[[str, int, int], None]
 
 N_PRIOR_RUNS = 4
+N_LABELLED_RUNS = 12
+"""Runs whose classes choose the baseline's freedom."""
+MAX_NAMED = 5
+"""A warning names at most so many trials."""
 SECONDS_AFTER_ONSET = (4.0, 6.0, 8.0, 10.0)
 """Delays at which trials are scored, besides the final estimate."""
 
@@ -27,11 +34,15 @@ class BoldError(BraindError):
 
 
 class RunTrials(NamedTuple):
-    """A run with BOLD: `rows` (n_trials,) are its trials' rows among all trials of the subject, by event."""
+    """A run with BOLD: `rows` (n_trials,) are its trials' rows among all trials of the subject, by event.
+
+    `has_test_trials` says whether a trial of the run is held out.
+    """
 
     session: int
     run: int
     rows: Array
+    has_test_trials: bool
 
 
 class BoldTrials(NamedTuple):
@@ -58,12 +69,12 @@ class SubjectRuns:
 
     def __init__(self, tree: BoldDataSet, subject: int, voxel_index: Array) -> None:
         self._tree, self._subject, self._voxel_index = tree, subject, voxel_index
-        trials = tree.trials(subject)
-        self.trials = [
-            RunTrials(session, run, np.flatnonzero((trials.session == session) & (trials.run == run)))
-            for session in np.unique(trials.session).tolist()
-            for run in tree.bold_runs(subject, session)
-        ]
+        self._of_subject = trials = tree.trials(subject)
+        self.trials: list[RunTrials] = []
+        for session in np.unique(trials.session).tolist():
+            for run in tree.bold_runs(subject, session):
+                rows = np.flatnonzero((trials.session == session) & (trials.run == run))
+                self.trials.append(RunTrials(session, run, rows, bool(trials.is_shared[rows].any())))
         if not self.trials:
             raise BoldError(
                 f"subject {subject} has no BOLD time series; simulate some (braind simulate --bold-sessions 2) or "
@@ -87,16 +98,37 @@ class SubjectRuns:
 
     @property
     def training(self) -> list[RunTrials]:
-        """The training runs, spread evenly over all runs."""
-        last = len(self.trials) - 1
-        return [self.trials[n] for n in np.unique(np.linspace(0, last, N_PRIOR_RUNS).round().astype(int))]
+        """The training runs, spread evenly over the runs without test trials.
+
+        If every run has test trials, as in NSD's split by pictures, they are at most half of all runs. The test trials
+        of the other runs can be scored.
+        """
+        without = [run for run in self.trials if not run.has_test_trials]
+        n_runs = min(N_PRIOR_RUNS, len(without) or max(len(self.trials) // 2, 1))
+        among = without or self.trials
+        return spread(among, n_runs)
+
+    @property
+    def training_numbers(self) -> tuple[tuple[int, int], ...]:
+        """The session and run of each training run."""
+        return tuple((run.session, run.run) for run in self.training)
 
     def _read(self, run: RunTrials) -> FinishedRun:
         signal = self._tree.bold_signal(self._subject, run.session, run.run, self._voxel_index)
-        return FinishedRun(signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index)
+        return FinishedRun(
+            signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index, signal.labels
+        )
+
+    def read_labelled(self) -> list[FinishedRun]:
+        """Read the runs without test trials whose trials have classes, at most `N_LABELLED_RUNS` of them."""
+        trials, labels = [run for run in self.trials if not run.has_test_trials], self._of_subject.label
+        labelled = [run for run in trials if (labels[run.rows] != "").any()]
+        return [self._read(run) for run in spread(labelled, N_LABELLED_RUNS)]
 
     def trials_of(self, estimates: Sequence[FinalEstimates]) -> BoldTrials:
         """Return the runs' final estimates as trials of the subject; onsets without a picture are left out.
+
+        A warning names the trials that have no estimate.
 
         Raises
         ------
@@ -107,7 +139,8 @@ class SubjectRuns:
         rows = np.empty(sum(map(np.count_nonzero, shown)), np.int64)
         if not len(rows):
             raise BoldError(
-                f"subject {self._subject}: no BOLD series goes on for 4 s after a picture's onset; give longer runs"
+                f"subject {self._subject}: no BOLD series goes on for 4 s after a trial's onset; give longer runs, or "
+                "onsets in seconds after the first volume"
             )
         voxels = np.empty((len(rows), len(self._voxel_index)), np.float32)
         start = 0
@@ -116,31 +149,73 @@ class SubjectRuns:
             rows[start:stop] = run.rows[event_number[chosen]]
             voxels[start:stop] = betas[chosen]
             start = stop
+        self._warn_of_missing(rows)
         return BoldTrials(rows, voxels)
 
+    def _warn_of_missing(self, estimated: Array) -> None:
+        """Warn once of the trials that have no estimate, by session, run and onset."""
+        with_bold = np.concatenate([run.rows for run in self.trials])
+        missing = self._of_subject.of(np.setdiff1d(with_bold, estimated))
+        if not len(missing):
+            return
+        named = [
+            f"session {session}, run {run}, {onset_s:.1f} s"
+            for session, run, onset_s in zip(missing.session, missing.run, missing.onset_s, strict=True)
+        ]
+        more = f"; and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+        log.warning(
+            "subject %d: %d of %d trials are left out, because no volume of the run shows the response from 4 s after "
+            "the onset: %s%s", self._subject, len(named), len(with_bold), "; ".join(named[:MAX_NAMED]), more,
+        )  # fmt: skip
 
-def check_bold(config: Config, data: DataSet) -> None:
+
+def spread(runs: list[RunTrials], n: int) -> list[RunTrials]:
+    """Return at most `n` runs, spread evenly over all runs."""
+    return [runs[at] for at in np.unique(np.linspace(0, len(runs) - 1, n).round().astype(int))] if runs else []
+
+
+def check_bold(config: Config) -> None:
     """Refuse settings with which weights for BOLD cannot be fitted.
 
     Raises
     ------
     BoldError
-        If the data set has no BOLD, or responses are to be z-scored within sessions.
+        If responses are to be z-scored within sessions.
     """
-    if not isinstance(data, BoldDataSet):
-        raise BoldError(f"{data.root}: --kind bold reads NSD's BOLD series; of a BIDS folder give --betas bold instead")
     if config.fit.z_score != "none":
         raise BoldError(f"--z-score {config.fit.z_score} needs a session's end or start; a run of BOLD has neither yet")
 
 
+class LearnedPrior(NamedTuple):
+    """A subject's prior, the session and run of each run that it was learned from, and the runs' TR in s."""
+
+    prior: BoldPrior
+    runs: tuple[tuple[int, int], ...]
+    tr_s: float
+
+
+def read_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Report | None = None) -> LearnedPrior:
+    """Learn a subject's prior from the runs that `SubjectRuns.training` chooses."""
+    runs = SubjectRuns(tree, subject, voxel_index)
+    training = runs.read_training()
+    prior = learn_prior(training, runs.training_mean(), voxel_index, report, runs.read_labelled())
+    return LearnedPrior(prior, runs.training_numbers, training[0].tr_s)
+
+
 def read_bold(
     tree: BoldDataSet, subject: int, voxel_index: Array, report: Report | None = None
-) -> tuple[BoldPrior, BoldTrials]:
+) -> tuple[LearnedPrior, BoldTrials]:
     """Learn a subject's prior, and make the final estimate of every trial with BOLD."""
-    runs = SubjectRuns(tree, subject, voxel_index)
-    training, mean_volume, every_run = runs.read_training(), runs.training_mean(), runs.read(report)
-    prior, estimates = learn_and_estimate(training, mean_volume, voxel_index, every_run, report)
-    return prior, runs.trials_of(estimates)
+    learned = read_prior(tree, subject, voxel_index, report)
+    return learned, final_estimates(tree, subject, voxel_index, learned.prior, report)
+
+
+def is_of_runs(trials: Trials, runs: tuple[tuple[int, int], ...]) -> Array:
+    """Return which trials are of these runs, each a session and a run: (n_trials,) bool."""
+    found = np.zeros(len(trials), bool)
+    for session, run in runs:
+        found |= (trials.session == session) & (trials.run == run)
+    return found
 
 
 def final_estimates(
@@ -181,7 +256,8 @@ def estimates_after(
     """
     found: dict[str, dict[int, Array]] = {str(delay_s): {} for delay_s in delays_s} | {"final": {}}
     runs = SubjectRuns(tree, subject, voxel_index)
-    for (_, _, rows), run in zip(runs.trials, runs.read(report), strict=True):
+    for of_run, run in zip(runs.trials, runs.read(report), strict=True):
+        rows = of_run.rows
         for estimate in estimates_of(run, prior):
             # Onsets without a picture come after the trials.
             if estimate.event_number >= len(rows) or not wanted[rows[estimate.event_number]]:

@@ -97,7 +97,8 @@ def windows_after(
     """
     rows, found = {delay: [] for delay in delays_s}, {delay: [] for delay in delays_s}
     runs = SubjectRuns(tree, subject, voxel_index)
-    for (_, _, rows_of_run), run in zip(runs.trials, runs.read(report, "reading BOLD runs"), strict=True):
+    for of_run, run in zip(runs.trials, runs.read(report, "reading BOLD runs"), strict=True):
+        rows_of_run = of_run.rows
         volumes = normalised(run, signal_std)
         for delay, delay_s in delays_s.items():
             last = {

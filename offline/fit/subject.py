@@ -12,15 +12,15 @@ import numpy as np
 from ... import __version__
 from ...arrays import Array
 from ...choices import Kind
-from ...client.datasets.bids.folder import BOLD
 from ...client.datasets.data_set import BoldDataSet, DataSet, span
 from ...config import Config, candidates_path, data_path, lagged_path, weights_path
 from ...errors import BraindError
 from ...models.weights.candidates import Candidates
 from ...models.weights.weights import Weights, WeightsCard
-from ..data_sets import data_set_of
+from ..data_sets import data_set_of, held_out_runs, kind_of, settings_for
 from ..from_settings import fit_settings_of, ldm_fingerprint, load_ldm
 from ..progress import progress_bar
+from .bold import BoldError
 from .recorded_sessions import RecordedSessions
 from .responses import read_responses, training_responses
 from .targets import Encode, encode_targets, picture_size_of_z
@@ -59,7 +59,11 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: 
     The candidate set (the shared pictures) and a model card are written beside the weights. An interrupted fit leaves
     checkpoints in the data folder's `unfinished`. The next fit with the same inputs and settings resumes from them.
     """
+    config = settings_for(config, kind)
+    if with_lagged and config.paths.bids:
+        raise BoldError("--lagged reads an NSD folder's BOLD runs: leave it out with --bids")
     tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
+    kind = kind_of(tree, kind)
     path = weights_path(config, subject, kind)
     work = data_path(config) / "unfinished" / path.stem
     settings = fit_settings_of(config, ldm.device.type, work)
@@ -112,8 +116,10 @@ def fit_data_set(
         log.info("subject %d: fitted on %s", subject, fitted_on)
     card = msgspec.structs.replace(
         card_of(config, tree, subject, ldm, z, c),
-        kind="bold" if tree.estimates == BOLD else kind,
-        tr_s=tree.bold_tr_s if recorded.prior and isinstance(tree, BoldDataSet) else None,
+        kind=kind_of(tree, kind),
+        tr_s=recorded.learned.tr_s if recorded.learned else None,
+        prior_runs=recorded.learned.runs if recorded.learned else (),
+        test_runs=held_out_runs(config),
         sessions=span(np.unique(recorded.trials.session).tolist()),
         z_score=config.fit.z_score,
         fitted_on=fitted_on,
@@ -128,8 +134,8 @@ def fit_data_set(
             settings,
             progress=lambda target, share: report(f"fitting {target}", round(1000 * share), 1000),
         )
-    if recorded.prior:
-        weights = replace(weights, bold=recorded.prior, fingerprint="")
+    if recorded.learned:
+        weights = replace(weights, bold=recorded.learned.prior, fingerprint="")
     return Fitted(weights, candidates, trials)
 
 

@@ -1,25 +1,42 @@
-"""The events tables of a BIDS subject: each run's pictures with their onsets, and the images of each run."""
+"""The events tables of a BIDS subject: each run's trials, with pictures and classes, and the images of each run."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from ....arrays import Array
+from ....printable import printable
 from .files import BOLD, NOT_AVAILABLE, BidsError, BidsFile, numbered, read_tsv, seconds_in
+
+LONGEST_DURATION_S = 3600.0
+"""The longest stimulus; the protocol has the same limit (client/wire.py)."""
+LATEST_ONSET_S = 86400.0
+"""Onsets lie within a day of the run's first volume; the protocol has the same limit."""
+
+
+class _Trial(NamedTuple):
+    onset_s: float
+    duration_s: float
+    stim_file: str
+    label: str
+    row: int
 
 
 @dataclass(frozen=True, eq=False)
 class BidsRun:
-    """One run that showed pictures; trials are in the order of their onsets.
+    """One run with trials; trials are in the order of their onsets.
 
     Parameters
     ----------
     path : the events table
     session, run : numbers, from 1
     session_label, run_label : the labels in the file names; "" if the names have none
-    stim_files : each trial's picture, a path below stimuli/
+    stim_files : each trial's picture, a path below stimuli/; "" for a trial without a picture
+    labels : each trial's class; "" if it is not known
     onsets_s, durations_s : arrays of shape (n_trials,), float64, s
+    rows : each trial's row in the table, from 1
     """
 
     path: Path
@@ -28,12 +45,18 @@ class BidsRun:
     session_label: str
     run_label: str
     stim_files: list[str]
+    labels: list[str]
     onsets_s: Array
     durations_s: Array
+    rows: list[int]
 
 
-def read_runs(files: list[BidsFile], task: str, root: Path) -> list[BidsRun]:
-    """Return a subject's runs of a task that show pictures, sorted by session and run.
+def read_runs(files: list[BidsFile], task: str, root: Path, label_column: str = "") -> list[BidsRun]:
+    """Return a subject's runs of a task that have trials, sorted by session and run.
+
+    Parameters
+    ----------
+    label_column : the column with each trial's class; without it, a trial is a row that shows a picture
 
     Raises
     ------
@@ -55,38 +78,82 @@ def read_runs(files: list[BidsFile], task: str, root: Path) -> list[BidsRun]:
     sessions = {label: number for number, label in numbered({session for session, _ in of_task}).items()}
     numbers = {label: number for number, label in numbered({run for _, run in of_task}).items()}
     runs = [
-        _read_run(file.path, sessions[session], numbers[run], session, run) for (session, run), file in of_task.items()
+        _read_run(file.path, (sessions[session], numbers[run]), (session, run), label_column)
+        for (session, run), file in of_task.items()
     ]
-    with_pictures = [run for run in runs if run.stim_files]
-    if not with_pictures:
-        raise BidsError(f"{runs[0].path} and the task's other events name no stim_file: name each trial's picture")
-    return sorted(with_pictures, key=lambda run: (run.session, run.run))
+    with_trials = [run for run in runs if run.rows]
+    if not with_trials:
+        raise BidsError(
+            f"{runs[0].path} and the task's other events name no stim_file"
+            + (f" and no {label_column}: name each trial's class" if label_column else ": name each trial's picture")
+        )
+    return sorted(with_trials, key=lambda run: (run.session, run.run))
 
 
-def _read_run(path: Path, session: int, number: int, session_label: str, run_label: str) -> BidsRun:
+def _read_run(path: Path, numbers: tuple[int, int], labels: tuple[str, str], label_column: str) -> BidsRun:
     advice = "name each trial's picture in stim_file, a path below stimuli/ (n/a where none was shown)"
-    rows = read_tsv(path, ("onset", "duration", "stim_file"), advice)
-    rows = [row for row in rows if row["stim_file"] != NOT_AVAILABLE]
-    onsets_s = [_seconds(path, row, "onset") for row in rows]
-    durations_s = [_seconds(path, row, "duration") for row in rows]
-    order = sorted(range(len(rows)), key=onsets_s.__getitem__)
+    if label_column:
+        advice = (
+            f"name each trial's class in {label_column} (n/a where a row is no trial), or another column in --labels"
+        )
+    rows = read_tsv(path, ("onset", "duration", label_column or "stim_file"), advice)
+    trials = [
+        trial for number, row in enumerate(rows, 1) if (trial := _trial_of(path, number, row, label_column)) is not None
+    ]
+    trials.sort(key=lambda trial: trial.onset_s)
     return BidsRun(
-        path=path,
-        session=session,
-        run=number,
-        session_label=session_label,
-        run_label=run_label,
-        stim_files=[rows[n]["stim_file"] for n in order],
-        onsets_s=np.array([onsets_s[n] for n in order]),
-        durations_s=np.array([durations_s[n] for n in order]),
+        path,
+        *numbers,
+        *labels,
+        stim_files=[trial.stim_file for trial in trials],
+        labels=[trial.label for trial in trials],
+        onsets_s=np.array([trial.onset_s for trial in trials], np.float64),
+        durations_s=np.array([trial.duration_s for trial in trials], np.float64),
+        rows=[trial.row for trial in trials],
     )
 
 
-def _seconds(path: Path, row: dict[str, str], column: str) -> float:
+def _trial_of(path: Path, number: int, row: dict[str, str], label_column: str) -> _Trial | None:
+    """Return a row's trial; None for a row without a picture and without a class."""
+    stim_file, label = (_text(row, column) for column in ("stim_file", label_column))
+    if not stim_file and not label:
+        return None
+    where = f"{path}, row {number}"
+    if label != printable(label):
+        raise BidsError(f"{where}: {label_column} {label!r} holds control characters: name the class in plain text")
+    if row["duration"] == NOT_AVAILABLE:
+        raise BidsError(f"{where}: duration is n/a, which means unknown; give seconds, 0 for an impulse")
     try:
-        return seconds_in(row, column)
+        onset_s, duration_s = seconds_in(row, "onset"), seconds_in(row, "duration")
     except ValueError as error:
-        raise BidsError(f"{path}, trial of {row['stim_file']}: {error}") from error
+        raise BidsError(f"{where}: {error}") from error
+    if abs(onset_s) > LATEST_ONSET_S:
+        raise BidsError(
+            f"{where}: onset is {row['onset']}; give seconds within {LATEST_ONSET_S:g} of the run's first volume"
+        )
+    if not 0 <= duration_s <= LONGEST_DURATION_S:
+        raise BidsError(
+            f"{where}: duration is {row['duration']}; give seconds from 0 (an impulse) to {LONGEST_DURATION_S:g}"
+        )
+    return _Trial(onset_s, duration_s, stim_file, label, number)
+
+
+def _text(row: dict[str, str], column: str) -> str:
+    """Return a cell's text; "" for n/a, an empty cell or a column that is not there."""
+    text = row.get(column, NOT_AVAILABLE).strip()
+    return "" if text == NOT_AVAILABLE else text
+
+
+def check_told_apart(run: BidsRun) -> None:
+    """Raise BidsError if two trials have the same onset and duration: no estimate can tell their responses apart."""
+    first: dict[tuple[float, float], int] = {}
+    for onset_s, duration_s, row in zip(run.onsets_s.tolist(), run.durations_s.tolist(), run.rows, strict=True):
+        other = first.setdefault((onset_s, duration_s), row)
+        if other != row:
+            raise BidsError(
+                f"{run.path}: rows {other} and {row} are trials of the same onset, {onset_s:g} s, and duration, so "
+                "their responses cannot be told apart: remove one of the rows"
+            )
 
 
 def images_of_runs(

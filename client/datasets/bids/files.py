@@ -11,11 +11,12 @@ from typing import Any
 import msgspec
 
 from ..data_set import DataSetError
-from ..images import load_nifti
+from ..images import is_nifti_name, load_nifti
 
 NOT_AVAILABLE = "n/a"
 SINGLE_TRIALS, BOLD = "singletrial", "bold"
 """Estimates: the `desc` label of single-trial responses, and BOLD from which responses are estimated."""
+SECONDS_OF_UNIT = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
 class BidsError(DataSetError):
@@ -127,6 +128,12 @@ def numbered(labels: set[str]) -> dict[int, str]:
     return own if len(own) == len(labels) else dict(enumerate(sorted(labels), 1))
 
 
+def subject_labels(roots: list[Path]) -> dict[int, str]:
+    """Return the labels of the subjects that have a folder, by number."""
+    folders = (path for root in roots for path in root.glob("sub-*") if path.is_dir())
+    return numbered({folder.name.removeprefix("sub-") for folder in folders})
+
+
 def makers(root: Path) -> list[str]:
     """List the names of the programs that made a data set, by its dataset_description.json."""
     steps = read_json(root / "dataset_description.json").get("GeneratedBy", [])
@@ -141,10 +148,17 @@ def load_series(path: Path) -> Any:
     return image
 
 
-def images_of(images: list[BidsFile], task: str, estimates: str) -> list[BidsFile]:
-    """Return a task's files of single-trial responses, or of preprocessed BOLD if `estimates` is `BOLD`."""
+def images_of(files: list[BidsFile], task: str, space: str, estimates: str) -> list[BidsFile]:
+    """Return a task's files of single-trial responses in a space, or of BOLD if `estimates` is `BOLD`.
+
+    BOLD is preprocessed. Only if there is none, in any space, it is raw.
+    """
     suffix, desc = ("bold", "preproc") if estimates == BOLD else ("statmap", estimates)
-    return [file for file in images if file.suffix == suffix and file.has(task=task, desc=desc)]
+    images = [file for file in files if is_nifti_name(file.path.name) and file.suffix == suffix and file.has(task=task)]
+    described = [file for file in images if file.has(desc=desc)]
+    if estimates == BOLD and not described:
+        described = [file for file in images if "desc" not in file.entities]
+    return [file for file in described if file.entities.get("space", "") == space]
 
 
 def missing_images(files: list[BidsFile], task: str, wanted: str) -> str:
@@ -159,8 +173,14 @@ def missing_images(files: list[BidsFile], task: str, wanted: str) -> str:
     return (
         f"has no {wanted}; of this task there are the "
         f"spaces {', '.join(spaces) or 'none'} and the descriptions {', '.join(descs) or 'none'}: "
-        "choose with --space and --betas (bold: estimated from preprocessed BOLD)"
+        "choose with --space and --betas (bold: estimated from BOLD)"
     )
+
+
+def header_tr_s(image: Any) -> float:
+    """Return the TR that a series' header says, s; a header without a unit means seconds."""
+    _, unit = image.header.get_xyzt_units()
+    return float(image.header.get_zooms()[3]) * SECONDS_OF_UNIT.get(unit, 1.0)
 
 
 def volume_times(file: BidsFile, roots: list[Path], header_tr_s: float) -> tuple[float, float]:
@@ -171,13 +191,18 @@ def volume_times(file: BidsFile, roots: list[Path], header_tr_s: float) -> tuple
     Raises
     ------
     BidsError
-        Neither the metadata nor the header has a TR.
+        Neither the metadata nor the header has a TR, or the metadata have a time that is no number.
     """
     metadata = sidecar(file, next(root for root in roots if root in file.path.parents))
-    tr_s = float(metadata.get("RepetitionTime") or header_tr_s)
+    tr_s = _json_seconds(file, metadata, "RepetitionTime") or header_tr_s
     if not 0 < tr_s < math.inf:
         raise BidsError(f"{file.path}: neither its JSON nor its header says the RepetitionTime: add it, in seconds")
-    first_volume_s = float(metadata.get("StartTime", 0))
-    if not math.isfinite(first_volume_s):
-        raise BidsError(f"{file.path}: its JSON says a StartTime of {first_volume_s}: correct it, in seconds")
-    return tr_s, first_volume_s
+    return tr_s, _json_seconds(file, metadata, "StartTime")
+
+
+def _json_seconds(file: BidsFile, metadata: dict[str, Any], name: str) -> float:
+    """Return a field of a file's metadata as seconds; 0 without the field. Raises BidsError for anything else."""
+    seconds = metadata.get(name) or 0
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        raise BidsError(f"{file.path}: its JSON says a {name} of {seconds!r}: correct it, in seconds")
+    return float(seconds)

@@ -1,10 +1,10 @@
-"""A laboratory's own data in BIDS: single-trial responses or preprocessed BOLD, with events, masks and stimuli.
+"""A laboratory's own data in BIDS: single-trial responses or BOLD, with events, masks and stimuli.
 
-Events name each trial's picture in `stim_file`. Responses are `…_desc-singletrial_statmap.nii.gz`, one volume per trial
-in % signal change, one file per run or session; or they are estimated from `…_desc-preproc_bold.nii.gz`.
+Events name each trial's picture in `stim_file`, or its class in a chosen column, or both. Responses are
+`…_desc-singletrial_statmap.nii.gz`, one volume per trial in % signal change, one file per run or session; or they are
+estimated from `…_desc-preproc_bold.nii.gz`, or else from the raw `…_bold.nii.gz`.
 """
 
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from ....arrays import Array
-from ..data_set import Trials, chosen_sessions, times_seen_before
-from ..images import check_grid, is_nifti_name, load_nifti, mask_of_file, scaled, voxels_of
+from ..data_set import BoldSignal, Trials, chosen_sessions, times_seen_before
+from ..images import check_grid, is_nifti_name, load_nifti, mask_of_file, scaled
 from ..trial_cache import TrialCache
+from .betas import read_betas
+from .bold import RunSeries, read_signal, series_of_runs
 from .events import BidsRun, images_of_runs, read_runs
 from .files import (
     BOLD,
@@ -27,18 +29,14 @@ from .files import (
     load_series,
     makers,
     missing_images,
-    numbered,
-    volume_times,
+    subject_labels,
 )
 from .regions import find_region, region_names
 from .stimuli import Stimuli
 
-__all__ = ["BOLD", "SIMULATOR", "SINGLE_TRIALS", "BidsFolder", "EstimateTrials"]
+__all__ = ["BOLD", "SIMULATOR", "SINGLE_TRIALS", "BidsFolder"]
 
 SIMULATOR = "braind simulate"
-
-EstimateTrials = Callable[[Array, float, Array, Array], Array]
-"""(n_volumes, n_voxels) signal, TR in s, onsets in s, durations in s → (n_trials, n_voxels) % signal change."""
 
 
 class BidsFolder:
@@ -53,7 +51,8 @@ class BidsFolder:
         estimates: str = "",
         sessions: list[int] | None = None,
         cache: Path | None = None,
-        estimate_trials: EstimateTrials | None = None,
+        labels: str = "",
+        test_runs: list[int] | None = None,
     ) -> None:
         """Open a folder. Raises BidsError if it is not a BIDS data set.
 
@@ -65,7 +64,8 @@ class BidsFolder:
             singletrial if there are any, else "bold"
         sessions : sessions to read; None is all sessions
         cache : folder for responses trial by trial; None keeps no cache
-        estimate_trials : estimates responses from a run's BOLD
+        labels : the column of the events that names each trial's class; "" reads only trials with pictures
+        test_runs : runs that are held out, in every session, instead of the pictures that the table says
         """
         self.root = Path(root)
         if not (self.root / "dataset_description.json").is_file():
@@ -76,9 +76,10 @@ class BidsFolder:
         self.task, self.space = task, space
         self._wanted_estimates, self._wanted_sessions = estimates, sessions
         self._cache = None if cache is None else TrialCache(cache)
-        self._estimate_trials = estimate_trials
+        self._label_column, self._test_runs = labels, test_runs
         self._files: dict[int, list[BidsFile]] = {}
         self._runs: dict[int, list[BidsRun]] = {}
+        self._series: dict[int, dict[tuple[int, int], RunSeries]] = {}
 
     # ── subjects and runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -90,14 +91,11 @@ class BidsFolder:
         """Say whether the folder was made by `braind simulate`."""
         return SIMULATOR in makers(self.root)
 
-    @property
+    @cached_property
     def estimates(self) -> str:
         """The responses that are read: a `desc` label, or "bold"."""
-        return self._wanted_estimates or self._default_estimates
-
-    @cached_property
-    def _default_estimates(self) -> str:
-        return SINGLE_TRIALS if any(self._images(subject, SINGLE_TRIALS) for subject in self.subjects()) else BOLD
+        has_responses = not self._wanted_estimates and any(self._images(one, SINGLE_TRIALS) for one in self.subjects())
+        return self._wanted_estimates or (SINGLE_TRIALS if has_responses else BOLD)
 
     def sessions(self, subject: int) -> list[int]:
         """List the chosen sessions that have responses."""
@@ -105,18 +103,16 @@ class BidsFolder:
         return chosen_sessions(with_responses, self._wanted_sessions, f"subject {subject} of {self.root}")
 
     def runs(self, subject: int) -> list[BidsRun]:
-        """Return the runs of all sessions that show pictures and have responses, in order."""
+        """Return the runs of all sessions that have trials and responses, in order."""
         if subject not in self._runs:
-            runs = read_runs(self._files_of(subject), self.task, self.root)
+            runs = read_runs(self._files_of(subject), self.task, self.root, self._label_column)
             images = self._images(subject, self.estimates)
             if not images:
                 raise self._no_images(subject)
-            with_images = {image.entities.get("ses", "") for image in images}
-            self._runs[subject] = [run for run in runs if run.session_label in with_images]
+            sessions = {image.entities.get("ses", "") for image in images}
+            self._runs[subject] = [run for run in runs if run.session_label in sessions]
             if not self._runs[subject]:
-                raise BidsError(
-                    f"{images[0].path}: no events of task {self.task} show pictures in its session: add them"
-                )
+                raise BidsError(f"{images[0].path}: no events of task {self.task} have trials in its session: add them")
         return self._runs[subject]
 
     # ── anatomy ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +142,7 @@ class BidsFolder:
 
     def regions(self, subject: int) -> list[str]:
         """List the regions of the subject's segmentations and masks in the space."""
-        return region_names(list(self._in_space(subject)), self.roots)
+        return region_names(self._in_space(subject), self.roots)
 
     def roi_mask(self, subject: int, labels: list[str]) -> Array:
         """Return the union of labels: (X, Y, Z) bool.
@@ -155,12 +151,13 @@ class BidsFolder:
         mask (`_label-NAME_mask.nii.gz`), or a NIfTI file of a mask.
         """
         mask = np.zeros(self.shape(subject), bool)
-        files = list(self._in_space(subject))
         for label in labels:
             if is_nifti_name(label):
                 mask |= mask_of_file(label, subject, self.shape(subject), self.affine(subject))
                 continue
-            path, value = find_region(files, self.roots, label, self._name(subject) + self._of_space())
+            path, value = find_region(
+                self._in_space(subject), self.roots, label, self._name(subject) + self._of_space()
+            )
             volume = self._volume(path, subject)
             mask |= volume > 0 if value is None else np.rint(volume) == value
         return mask
@@ -170,27 +167,47 @@ class BidsFolder:
     def trials(self, subject: int) -> Trials:
         """Return the trials of the chosen sessions, in the order of `masked_betas`."""
         runs = self.runs(subject)
-        n_trials = [len(run.stim_files) for run in runs]
-        number = [self._stimuli.number(name, run.path) for run in runs for name in run.stim_files]
-        is_test = [self._stimuli.pictures[n].split == "test" for n in number]
+        n_trials = [len(run.rows) for run in runs]
+        shown = [(name, run) for run in runs for name in run.stim_files]
+        # A data set without pictures needs no table of pictures.
+        number = np.array([self._stimuli.number(name, run.path) if name else -1 for name, run in shown], np.int64)
         trials = Trials(
             session=np.repeat([run.session for run in runs], n_trials),
             run=np.repeat([run.run for run in runs], n_trials),
             trial_in_run=np.concatenate([np.arange(1, n + 1) for n in n_trials]),
-            nsd_id=np.array(number, np.int64),
-            is_shared=np.array(is_test),
-            repeat=times_seen_before(np.array(number, np.int64)),
+            nsd_id=number,
+            is_shared=np.array([n >= 0 and self._stimuli.pictures[n].split == "test" for n in number]),
+            repeat=times_seen_before(number),
             onset_s=np.concatenate([run.onsets_s for run in runs]),
-            label=np.full(sum(n_trials), ""),
+            label=np.array([label for run in runs for label in run.labels], np.str_),
         )
-        return trials.of(np.isin(trials.session, self.sessions(subject)))
+        chosen = trials.of(np.isin(trials.session, self.sessions(subject)))
+        return chosen.split_by_runs(self._test_runs, self._name(subject))
 
     def masked_betas(self, subject: int, sessions: list[int], voxel_index: Array) -> Array:
         """Return chosen voxels of whole sessions: (n_trials, n_voxels) float32, % signal change.
 
         `voxel_index` has positions in the flattened (C order) volume (X, Y, Z).
         """
+        if self.estimates == BOLD:
+            raise BidsError(f"{self.root} is read for its BOLD: responses are estimated, not read")
         return np.concatenate([self._session_voxels(subject, session, voxel_index) for session in sessions])
+
+    # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def bold_runs(self, subject: int, session: int) -> list[int]:
+        """List a session's runs that have trials, by the numbers of `Trials.run`; each has a BOLD series."""
+        return [run for of_session, run in self._bold_series(subject) if of_session == session]
+
+    def bold_signal(self, subject: int, session: int, run: int, voxel_index: Array) -> BoldSignal:
+        """Return chosen voxels of a run, and the onsets of its trials after the run's first volume."""
+        series = self._bold_series(subject)[session, run]
+        return read_signal(series, self._open(series.file, subject), voxel_index)
+
+    def bold_mean(self, subject: int, session: int, run: int) -> Array:
+        """Return a run's mean volume: (X, Y, Z) float32."""
+        file = self._bold_series(subject)[session, run].file
+        return scaled(self._open(file, subject)).mean(axis=3, dtype=np.float32)
 
     # ── pictures ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -203,19 +220,22 @@ class BidsFolder:
         return self._stimuli.picture(nsd_id).captions
 
     def novel_kind_ids(self) -> list[int]:
-        """List the test pictures that the table marks `novel`: no training picture shows this kind of object."""
-        return [number for number, picture in enumerate(self._stimuli.pictures) if picture.novel]
+        """List the test pictures that the table marks `novel`: no training picture shows this kind of object.
+
+        The table's mark holds for its own split, so a split by runs has none.
+        """
+        pictures = [] if self._test_runs else self._stimuli.pictures
+        return [number for number, picture in enumerate(pictures) if picture.novel]
 
     # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     @cached_property
     def _labels(self) -> dict[int, str]:
-        folders = (path for root in self.roots for path in root.glob("sub-*") if path.is_dir())
-        return numbered({folder.name.removeprefix("sub-") for folder in folders})
+        return subject_labels(self.roots)
 
     @cached_property
     def _stimuli(self) -> Stimuli:
-        return Stimuli.of_bids(self.roots)
+        return Stimuli.of_bids(self.roots, None if self._test_runs is None else "train")
 
     def _name(self, subject: int) -> str:
         return f"sub-{self._labels[subject]} of {self.root}"
@@ -231,18 +251,25 @@ class BidsFolder:
             self._files[subject] = list(files_of_subject(self.roots, self._labels[subject]))
         return self._files[subject]
 
+    def _bold_series(self, subject: int) -> dict[tuple[int, int], RunSeries]:
+        """Return the BOLD series of the chosen sessions' runs, by session and run."""
+        if subject not in self._series:
+            runs = [run for run in self.runs(subject) if run.session in self.sessions(subject)]
+            images = self._images(subject, BOLD)
+            series = series_of_runs(runs, images, self.roots, self._of_space())
+            self._series[subject] = {(one.run.session, one.run.run): one for one in series}
+        return self._series[subject]
+
     def _in_space(self, subject: int) -> list[BidsFile]:
         images = [file for file in self._files_of(subject) if is_nifti_name(file.path.name)]
         return [image for image in images if image.entities.get("space", "") == self.space]
 
     def _images(self, subject: int, estimates: str) -> list[BidsFile]:
-        return images_of(self._in_space(subject), self.task, estimates)
+        return images_of(self._files_of(subject), self.task, self.space, estimates)
 
     def _no_images(self, subject: int) -> BidsError:
-        wanted = "preprocessed BOLD" if self.estimates == BOLD else f"{self.estimates} responses"
-        if not self._wanted_estimates and self.estimates == BOLD:
-            wanted = f"{SINGLE_TRIALS} responses and no preprocessed BOLD"
-        wanted += f" of task {self.task}{self._of_space()}"
+        estimates = f"{SINGLE_TRIALS} and no {BOLD}" if not self._wanted_estimates else self.estimates
+        wanted = f"{estimates} responses of task {self.task}{self._of_space()}"
         return BidsError(f"{self._name(subject)} {missing_images(self._files_of(subject), self.task, wanted)}")
 
     def _first_image(self, subject: int) -> Any:
@@ -250,6 +277,9 @@ class BidsFolder:
         if not images:
             raise self._no_images(subject)
         return load_series(images[0].path)
+
+    def _open(self, file: BidsFile, subject: int) -> Any:
+        return self._on_grid(load_series(file.path), subject)
 
     def _volume(self, path: Path, subject: int) -> Array:
         return scaled(self._on_grid(load_nifti(path), subject)).reshape(self.shape(subject))
@@ -264,36 +294,8 @@ class BidsFolder:
         images = images_of_runs(runs, self._images(subject, self.estimates), self.estimates, self._of_space())
 
         def read() -> Array:
-            if self.estimates == BOLD:
-                parts = [self._estimate_run(subject, run, image, voxel_index) for run, image in images]
-            else:
-                parts = [self._read_betas(subject, runs, run, image, voxel_index) for run, image in images]
-            return np.concatenate(parts)
+            return read_betas(runs, [(run, file, self._open(file, subject)) for run, file in images], voxel_index)
 
-        if self._cache is None:
-            return read()
         sources = [image.path for _, image in images] + [run.path for run in runs]
-        return np.asarray(self._cache.session(sources, voxel_index, self.estimates, read))
-
-    def _read_betas(self, subject: int, runs: list[BidsRun], run: BidsRun, file: BidsFile, voxel_index: Array) -> Array:
-        covered = [run] if "run" in file.entities else runs
-        n_trials = sum(len(each.stim_files) for each in covered)
-        image = self._on_grid(load_series(file.path), subject)
-        if image.shape[3] != n_trials:
-            names = covered[0].path.name + (f" and {len(covered) - 1} more" if len(covered) > 1 else "")
-            raise BidsError(
-                f"{file.path} has {image.shape[3]} volumes, but {names} show {n_trials} pictures: give one volume a "
-                "picture, in the order of the events"
-            )
-        return voxels_of(image, voxel_index)
-
-    def _estimate_run(self, subject: int, run: BidsRun, file: BidsFile, voxel_index: Array) -> Array:
-        if self._estimate_trials is None:
-            raise BidsError(f"{file.path} is BOLD, of which nothing here makes responses: give single-trial responses")
-        image = self._on_grid(load_series(file.path), subject)
-        tr_s, first_volume_s = volume_times(file, self.roots, float(image.header.get_zooms()[3]))
-        signal, onsets_s = voxels_of(image, voxel_index), run.onsets_s - first_volume_s
-        try:
-            return self._estimate_trials(signal, tr_s, onsets_s, run.durations_s)
-        except ValueError as error:
-            raise BidsError(f"{run.path}: {error}") from error
+        how = f"{self.estimates} {self._label_column}".strip()
+        return read() if self._cache is None else np.asarray(self._cache.session(sources, voxel_index, how, read))

@@ -45,15 +45,18 @@ class Stimuli:
         self._number = {picture.stim_file: number for number, picture in enumerate(pictures)}
 
     @classmethod
-    def of_bids(cls, roots: list[Path]) -> Self:
-        """Return the pictures of a BIDS data set, in the order of their first rows in the table."""
+    def of_bids(cls, roots: list[Path], split_unless_said: str | None = None) -> Self:
+        """Return the pictures of a BIDS data set, in the order of their first rows in the table.
+
+        `split_unless_said` is as in `read_pictures`.
+        """
         tables = [path for root in roots if (path := root / TABLE).is_file()]
         if not tables:
             raise BidsError(
                 f"{roots[0] / TABLE} is missing; it says what each picture shows and which are held out: make a table "
                 "with the columns stim_file, caption and split (train or test)"
             )
-        return cls(read_pictures(tables[0]), [root / "stimuli" for root in roots], tables[0])
+        return cls(read_pictures(tables[0], split_unless_said), [root / "stimuli" for root in roots], tables[0])
 
     def number(self, stim_file: str, events: Path) -> int:
         """Return the number of a picture. Raises BidsError, naming the events table, if the table lacks the picture."""

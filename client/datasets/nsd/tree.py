@@ -47,6 +47,7 @@ class NsdTree:
         betas_version: str = BETAS_VERSION,
         sessions: list[int] | None = None,
         cache: Path | None = None,
+        test_runs: list[int] | None = None,
     ) -> None:
         """Open a folder. Raises NsdError if it is not an NSD folder.
 
@@ -56,11 +57,12 @@ class NsdTree:
         betas_version : one of NSD's three single-trial estimates
         sessions : sessions to read; None is all sessions on disk
         cache : folder for betas trial by trial; without it, sessions are read anew each time
+        test_runs : runs that are held out, in every session, instead of the shared pictures
         """
         self.root = Path(root)
         self.estimates = betas_version
         self._files = Layout(self.root, betas_version)
-        self._wanted_sessions = sessions
+        self._wanted_sessions, self._test_runs = sessions, test_runs
         self._cache = None if cache is None else TrialCache(cache)
         if not (self.root / "nsddata").is_dir():
             raise NsdError(
@@ -155,7 +157,7 @@ class NsdTree:
         """Return the trials of one session, or of all chosen sessions, in the order of the betas."""
         if subject not in self.subjects() or subject > len(self._design.subject_ids):
             raise NsdError(f"{self.root} has no subject {subject}; it has {self.subjects()}")
-        trials = self._design.trials(subject)
+        trials = self._design.trials(subject).split_by_runs(self._test_runs, f"subject {subject} of {self.root}")
         if session is None:
             sessions = self.sessions(subject)
             if not sessions:
@@ -220,7 +222,8 @@ class NsdTree:
         series = self.bold_run(subject, session, run)
         voxels = series.reshape(-1, series.shape[3])[voxel_index].T.astype(np.float32)
         onsets_s = np.array([onset_s for onset_s, _ in self.bold_onsets(subject, session, run)])
-        return BoldSignal(np.arange(len(voxels)), np.ascontiguousarray(voxels), onsets_s, self.bold_tr_s)
+        labels = ("",) * len(onsets_s)
+        return BoldSignal(np.arange(len(voxels)), np.ascontiguousarray(voxels), onsets_s, self.bold_tr_s, labels=labels)
 
     def bold_mean(self, subject: int, session: int, run: int) -> Array:
         """Return a run's mean volume: (X, Y, Z) float32."""
@@ -238,8 +241,11 @@ class NsdTree:
         return self._design.shared_ids
 
     def novel_kind_ids(self) -> list[int]:
-        """List the shared pictures of object kinds that no training picture shows (simulated trees only)."""
-        if not self.is_simulated():
+        """List the shared pictures of object kinds that no training picture shows (simulated trees only).
+
+        If runs are held out instead of the shared pictures, none is listed.
+        """
+        if not self.is_simulated() or self._test_runs:
             return []
         return msgspec.json.decode((self.root / MARKER).read_bytes())["novel_kind_ids"]
 
