@@ -102,6 +102,15 @@ def fit_options(command: Command) -> Command:
     for option in (
         click.option("--profile", help="takagi: the published method, quirks included."),
         click.option("--folds", type=int, help="Cross-validation folds."),
+        region_options,
+    ):
+        command = option(command)
+    return command
+
+
+def region_options(command: Command) -> Command:
+    """Add the options for the regions of z and c."""
+    for option in (
         click.option(
             "--c-rois", multiple=True, help="Region for c, a label or a NIfTI mask file; give it again for more."
         ),

@@ -20,12 +20,15 @@ from .options import (
     ldm_option,
     lora_option,
     model_paths,
+    region_options,
     shown_options,
     subject_option,
     tiny_decoder_option,
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..choices import Kind
 
 
@@ -164,6 +167,8 @@ def decode(
 @click.option(
     "--kinds", type=READABLE, help="Table of 73k id, tab, kind of object: kinds that training lacks are scored apart."
 )
+@click.option("--leave-one-run-out", is_flag=True, help="With --labels: decode each run by a fit to all other runs.")
+@region_options
 @click.option("--max-trials", type=click.IntRange(1), help="Score at most this many trials of each picture.")
 @click.option("--plot", type=FILE, help="With --kind bold: plot the scores after onset into this file (.png or .svg).")
 @json_option
@@ -179,9 +184,10 @@ def evaluate(
     max_trials: int | None,
     plot: Path | None,
     as_json: bool,
+    leave_one_run_out: bool,
     **settings: Any,
 ) -> None:
-    """Score the decoder on all held-out pictures, with controls."""
+    """Score the decoder on all held-out pictures, with controls; or on classes, with --labels."""
     if networks not in (None, "hub") and not Path(networks).expanduser().is_dir():
         raise click.BadParameter(f"{networks}: no such folder; give one, or hub", param_hint="--networks")
     if plot is not None and kind != "bold":
@@ -191,21 +197,37 @@ def evaluate(
     from ..offline.evaluate.bold import evaluate_bold
     from ..offline.evaluate.evaluate import evaluate_subject
 
-    config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
+    regions = {name: list(settings.pop(name)) or None for name in ("z_rois", "c_rois")}
+    config = config_of(config_path, data, **data_set_settings(settings), fit=regions, decode=settings)
+    if leave_one_run_out and not config.dataset.labels:
+        raise click.UsageError(
+            "--leave-one-run-out: scores classes; give their column with --labels, or hold out runs with --test-runs"
+        )
+    if config.dataset.labels:
+        from ..offline.evaluate.label_tables import print_labels
+        from ..offline.evaluate.labels import evaluate_labels
+
+        scores = evaluate_labels(config, subject, leave_one_run_out=leave_one_run_out)
+        _print_scores(scores, as_json, print_labels)
+        return
     score = evaluate_bold if kind == "bold" else evaluate_subject
     scores = score(config, subject, protocol, networks, kinds, max_trials)
     if plot is not None:
         from ..offline.evaluate.bold_plot import draw_bold
 
         draw_bold(scores, plot)
-    if as_json:
-        import json
+    from ..offline.evaluate.tables import print_bold_table, print_tables
 
-        click.echo(json.dumps(scores, indent=1, ensure_ascii=False))
-    else:
-        from ..offline.evaluate.tables import print_bold_table, print_tables
+    _print_scores(scores, as_json, print_bold_table if kind == "bold" else print_tables)
 
-        (print_bold_table if kind == "bold" else print_tables)(scores)
+
+def _print_scores(scores: dict[str, Any], as_json: bool, print_table: "Callable[[dict[str, Any]], None]") -> None:
+    if not as_json:
+        print_table(scores)
+        return
+    import json
+
+    click.echo(json.dumps(scores, indent=1, ensure_ascii=False))
 
 
 @click.command()

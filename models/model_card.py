@@ -1,6 +1,8 @@
 """The model card: a description of weights in Markdown."""
 
+from ..printable import printable
 from .ridge.fit_maps import SCORE_WORDS
+from .weights.card import WeightsCard
 from .weights.weights import Weights
 
 
@@ -12,15 +14,23 @@ def model_card(weights: Weights) -> str:
         "",
         *(["**Simulated data**: no brain was scanned for these weights.", ""] if card.simulated else []),
         f"- file: schema {card.schema}, fingerprint `{weights.fingerprint}`, braind {card.version or 'unknown'}",
-        f"- trained on: {card.n_trials} single trials of {card.n_pictures} pictures, {card.nsd or 'unnamed data'}",
+        f"- trained on: {card.n_trials} single trials"
+        + (f" of {card.n_pictures} pictures" if weights.has_pictures else "")
+        + f", {card.nsd or 'unnamed data'}",
         f"- responses: {card.estimates or 'unnamed'}, sessions {card.sessions or 'unnamed'}, "
         + ("as they are" if card.z_score == "none" else f"z-scored within the session ({card.z_score})"),
         *([f"- for BOLD, fitted on {card.fitted_on}"] if card.kind == "bold" else []),
         *([f"- captions written by {card.captioner}"] if card.captioner else []),
         *([f"- for runs of a TR of {card.tr_s:g} s"] if card.tr_s else []),
+        *([f"- held out: runs {card.test_runs}"] if card.test_runs else []),
+        f"- volume: {_times(card.shape)}, {len(weights.voxel_index)} voxels read",
+        *_class_lines(card),
+    ]
+    if not weights.has_pictures:
+        return "\n".join([*lines, "", "The weights decode classes and make no pictures.", ""])
+    lines += [
         f"- profile: `{card.profile}`, {card.folds} folds, one penalty per target",
         f"- LDM: `{card.ldm}`, z {_times(card.latent_shape)}, c {_times(card.text_shape)}",
-        f"- volume: {_times(card.shape)}, {len(weights.voxel_index)} voxels read",
         "",
         "| | z | c |",
         "|---|---|---|",
@@ -34,6 +44,16 @@ def model_card(weights: Weights) -> str:
         lines.append(f"| {words} | {card.scores[f'z_{score}']:.3f} | {card.scores[f'c_{score}']:.3f} |")
     lines += ["", "Scores are cross-validated on single trials, means over the targets that vary.", ""]
     return "\n".join(lines)
+
+
+def _class_lines(card: WeightsCard) -> list[str]:
+    if not card.labels:
+        return []
+    return [
+        f"- classes: {', '.join(printable(label) for label in card.labels)}",
+        f"- classes of left-out runs: top-1 {card.scores['labels_top1']:.3f}, "
+        f"log loss {card.scores['labels_log_loss']:.3f} nats; each estimate of a trial counts, from 4 s after onset on",
+    ]
 
 
 def _times(shape: tuple[int, ...]) -> str:

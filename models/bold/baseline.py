@@ -53,7 +53,7 @@ def labelled_estimates(
     found, has_signal, rows, n_trials = [], [], [], 0
     for at, run in enumerate(runs):
         for estimate in estimates_of(run, prior):
-            label = run.labels[estimate.event_number] if estimate.event_number < len(run.labels) else ""
+            label = run.label(estimate.event_number)
             if label and (estimate.is_final or not finals_only):
                 found.append(estimate.betas)
                 has_signal.append(estimate.has_signal)

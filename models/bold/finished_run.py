@@ -1,7 +1,7 @@
 """A BOLD run whose volumes are all there, and its estimates as a daemon makes them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...arrays import Array
 from ..weights.bold_prior import BoldPrior
@@ -35,6 +35,14 @@ class FinishedRun:
     durations_s: Array | None = None
     index: Array | None = None
     labels: tuple[str, ...] = ()
+
+    def label(self, event: int) -> str:
+        """Return a trial's class; "" if it is not known."""
+        return self.labels[event] if event < len(self.labels) else ""
+
+    def with_labels(self, labels: tuple[str, ...]) -> "FinishedRun":
+        """Return the run with other classes of its trials."""
+        return replace(self, labels=labels)
 
     def add_events(self, estimator: CausalEstimator) -> None:
         """Announce all onsets to an estimator."""

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from ...arrays import Array
-from ..label_fit import FittedLabels, fit_label_map
+from ..label_fit import fit_label_map
 from ..weights.bold_prior import BoldPrior
+from ..weights.label_map import LabelMap
 from .baseline import labelled_estimates
 from .estimator import Estimate
 from .finished_run import FinishedRun
@@ -18,17 +19,16 @@ N_PRIOR_RUNS = 4
 
 
 class LabelDecoder(NamedTuple):
-    """The prior, the classes, and the fit of the label map."""
+    """The prior, the classes, the map to them, and the voxels' mean over training trials, (n_voxels,) float32."""
 
     prior: BoldPrior
     classes: tuple[str, ...]
-    fitted: FittedLabels
+    map: LabelMap
+    voxel_mean: Array
 
     def probabilities(self, estimate: Estimate) -> Array:
         """Return the probability of each class: (n_classes,) float64. Voxels without signal count as their mean."""
-        return self.fitted.map.probabilities(
-            np.where(estimate.has_signal, estimate.betas, self.fitted.mean.astype(np.float32))
-        )
+        return self.map.probabilities(np.where(estimate.has_signal, estimate.betas, self.voxel_mean))
 
 
 def fit_label_decoder(
@@ -52,7 +52,8 @@ def fit_label_decoder(
     """
     prior = fit_prior(spread(runs, N_PRIOR_RUNS), progress, runs)
     estimates = labelled_estimates(runs, prior)
-    return LabelDecoder(prior, estimates.classes, fit_label_map(estimates, device))
+    fitted = fit_label_map(estimates, device)
+    return LabelDecoder(prior, estimates.classes, fitted.map, fitted.mean.astype(np.float32))
 
 
 def spread(runs: Sequence[FinishedRun], n: int) -> list[FinishedRun]:

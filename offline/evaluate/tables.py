@@ -87,7 +87,7 @@ def bold_table(scores: dict[str, Any]) -> ScoreTable:
 def print_bold_table(scores: dict[str, Any]) -> None:
     """Print the table of scores by delay after onset on stdout."""
     simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
-    console = _print([bold_table(scores)], f"{scores['beta']['n_decodes']} trials{simulated}; means over pictures")
+    console = print_all([bold_table(scores)], f"{scores['beta']['n_decodes']} trials{simulated}; means over pictures")
     if "not_measured" in scores["lagged"]:
         line = f"lagged ridge: not measured: {scores['lagged']['not_measured']}"
         console.print(line, markup=False, highlight=False)
@@ -109,7 +109,7 @@ def not_measured(scores: dict[str, Any]) -> list[str]:
 def print_tables(scores: dict[str, Any]) -> None:
     """Print the tables on stdout."""
     simulated = ", SIMULATED" if scores["provenance"]["simulated"] else ""
-    console = _print(
+    console = print_all(
         score_tables(scores),
         f"{scores['n_pictures']} held-out pictures{simulated}; means over pictures [95 % interval]",
     )
@@ -117,7 +117,8 @@ def print_tables(scores: dict[str, Any]) -> None:
         console.print(line, markup=False, highlight=False)
 
 
-def _print(tables: list[ScoreTable], words: str) -> "Console":
+def print_all(tables: list[ScoreTable], words: str) -> "Console":
+    """Print words and tables on stdout; return the console."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -151,7 +152,7 @@ def _lines(part: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _scores_table(title: str, scores: dict[str, Any], part: dict[str, Any], names: list[str]) -> ScoreTable:
     rows = [
-        [words, *(_cell(line[name]) if name in line else "" for name in names)]
+        [words, *(score_cell(line[name]) if name in line else "" for name in names)]
         for words, line in _lines(part)
         if any(name in line for name in names)
     ]
@@ -167,7 +168,7 @@ def _predictions_table(scores: dict[str, Any]) -> ScoreTable:
         cells = [words]
         for target in ("z_correlation", "c_correlation"):
             ceiling = scores["ceilings"][target].get(name)
-            cells += [_cell(scores[name][target]), _cell(ceiling) if ceiling else "not defined"]
+            cells += [score_cell(scores[name][target]), score_cell(ceiling) if ceiling else "not defined"]
         rows.append(cells)
     return ScoreTable(
         "Correlation of decoded with true targets", ["", "z", "noise ceiling of z", "c", "noise ceiling of c"], rows
@@ -192,7 +193,8 @@ def _comparisons_table(scores: dict[str, Any], names: list[str]) -> ScoreTable:
     )
 
 
-def _cell(score: dict[str, Any]) -> str:
+def score_cell(score: dict[str, Any]) -> str:
+    """Return a mean with its interval; a dash if there is none."""
     if "mean" not in score:
         return "–"
     low, high = score["ci95"]

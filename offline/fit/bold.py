@@ -115,15 +115,19 @@ class SubjectRuns:
 
     def _read(self, run: RunTrials) -> FinishedRun:
         signal = self._tree.bold_signal(self._subject, run.session, run.run, self._voxel_index)
+        trials = self._of_subject.of(run.rows)
+        # The classes of held-out trials are nobody's to learn from.
+        labels = tuple(np.where(trials.is_shared, "", trials.label).tolist())
         return FinishedRun(
-            signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index, signal.labels
+            signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index, labels
         )
 
-    def read_labelled(self) -> list[FinishedRun]:
-        """Read the runs without test trials whose trials have classes, at most `N_LABELLED_RUNS` of them."""
-        trials, labels = [run for run in self.trials if not run.has_test_trials], self._of_subject.label
-        labelled = [run for run in trials if (labels[run.rows] != "").any()]
-        return [self._read(run) for run in spread(labelled, N_LABELLED_RUNS)]
+    def read_labelled(self, n_runs: int | None = None) -> list[FinishedRun]:
+        """Read the runs with training trials whose class is known: all, or `n_runs` spread evenly over all."""
+        trials = self._of_subject
+        is_labelled = (trials.label != "") & ~trials.is_shared
+        labelled = [run for run in self.trials if is_labelled[run.rows].any()]
+        return [self._read(run) for run in (labelled if n_runs is None else spread(labelled, n_runs))]
 
     def trials_of(self, estimates: Sequence[FinalEstimates]) -> BoldTrials:
         """Return the runs' final estimates as trials of the subject; onsets without a picture are left out.
@@ -198,7 +202,7 @@ def read_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Repo
     """Learn a subject's prior from the runs that `SubjectRuns.training` chooses."""
     runs = SubjectRuns(tree, subject, voxel_index)
     training = runs.read_training()
-    prior = learn_prior(training, runs.training_mean(), voxel_index, report, runs.read_labelled())
+    prior = learn_prior(training, runs.training_mean(), voxel_index, report, runs.read_labelled(N_LABELLED_RUNS))
     return LearnedPrior(prior, runs.training_numbers, training[0].tr_s)
 
 

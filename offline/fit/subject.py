@@ -62,9 +62,19 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: 
     config = settings_for(config, kind)
     if with_lagged and config.paths.bids:
         raise BoldError("--lagged reads an NSD folder's BOLD runs: leave it out with --bids")
-    tree, ldm = data_set_of(config), load_ldm(config, is_exact=True)
+    tree = data_set_of(config)
     kind = kind_of(tree, kind)
     path = weights_path(config, subject, kind)
+    if config.dataset.labels and not tree.trials(subject).has_picture.any():
+        from ...models.model_card import model_card
+        from .labels import fit_label_weights
+
+        log.info("subject %d: no trial shows a picture; the weights decode classes and make no pictures", subject)
+        weights = fit_label_weights(config, tree, subject, kind)
+        weights.save(path)
+        path.with_suffix(".md").write_text(model_card(weights))
+        return path
+    ldm = load_ldm(config, is_exact=True)
     work = data_path(config) / "unfinished" / path.stem
     settings = fit_settings_of(config, ldm.device.type, work)
     fitted = fit_data_set(config, tree, subject, kind, ldm, settings)
@@ -136,6 +146,11 @@ def fit_data_set(
         )
     if recorded.learned:
         weights = replace(weights, bold=recorded.learned.prior, fingerprint="")
+    if config.dataset.labels:
+        from .labels import fit_labels, with_labels
+
+        labels = fit_labels(tree, subject, recorded, config.dataset.labels, settings.device)
+        weights = with_labels(weights, labels)
     return Fitted(weights, candidates, trials)
 
 
