@@ -61,6 +61,12 @@ def test_wrong_options_are_2_with_what_is_right(braind, arguments, words):
     refused(braind(*arguments), ExitCode.USAGE, words)
 
 
+def test_no_control_code_of_a_name_reaches_the_terminal(braind):
+    answer = braind("sessions", "show", "a\x1b[31m\x07\r")
+    refused(answer, 2, "no such session")
+    assert answer.stderr.removesuffix("\n").isprintable()
+
+
 def test_a_file_whose_name_can_be_no_runs_name_needs_a_name_for_its_run(braind, tmp_path):
     path = tmp_path / "my run.nii.gz"
     path.touch()
