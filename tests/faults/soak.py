@@ -106,8 +106,8 @@ class Soak:
     def _scan(self, scan: Scan, watch: Watch, viewer: Any) -> Any:
         acked, queue = set[int](), self._spawn.Queue()
         sender = self._sender(scan, queue)
-        # A volume that kills two decoders is passed over, so a decoder dies once in a scan. A scanner client that starts
-        # in more than a rest between kills would never finish, so it dies a few times.
+        # A volume that kills two decoders is passed over, so a decoder dies once in a scan. A scanner client dies a few
+        # times: on a slow machine it starts in more time than passes between two kills, and would never finish.
         left = {"decoder": 1, "scanner": MOST_SCANNER_KILLS}
         while sender.is_alive():
             sender.join(self.chance.uniform(0.001, LONGEST_REST_S))
