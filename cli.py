@@ -22,6 +22,7 @@ from .commands import (
     settings,
 )
 from .errors import BraindError, ExitCode
+from .printable import printable
 
 # codes of errors about unusable inputs, in every command
 UNFIT = (
@@ -39,7 +40,9 @@ class FrontDoor(click.Group):
         try:
             return super().invoke(ctx)
         except BraindError as error:
-            click.echo(f"braind: {error}", err=True)
+            # A sentence may quote a name or a daemon, and neither may reach the terminal's control codes.
+            lines = map(printable, str(error).split("\n"))
+            click.echo("braind: " + "\n".join(lines), err=True)
             ctx.exit(_exit_code(error, ctx.invoked_subcommand))
         except KeyboardInterrupt:
             click.echo("braind: interrupted", err=True)

@@ -112,7 +112,8 @@ class DaemonSocket(zmq.Socket):
         if self.address.key:
             return _refused(
                 f"the daemon at {self.address} breaks off each handshake: key {self.address.key.name!r} was made for "
-                "another daemon; make one with `braind keys add` on this daemon's machine"
+                "another daemon, or the port belongs to another socket; make a key with `braind keys add` on this "
+                "daemon's machine, or correct the port"
             )
         return _refused(
             f"the program at {self.address} breaks off each handshake. It is no daemon, or a daemon that {NEEDS_KEY}"

@@ -16,6 +16,7 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Z85 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")]
 """A CURVE key of 32 bytes in ZeroMQ's text form (RFC 32)."""
 PRIVATE_MODE = 0o600
+MAKE_A_KEY = "`braind keys add NAME --role ROLE` on the daemon's machine makes a key file"
 
 
 class KeyFileError(BraindError):
@@ -47,8 +48,12 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
         return f"Key({self.name!r}, {', '.join(self.roles)})"
 
 
-def decode_private(path: Path, content: type[Any]) -> Any:
+def decode_private(path: Path, content: type[Any], remedy: str = MAKE_A_KEY) -> Any:
     """Return the content of a JSON file that only its owner may read.
+
+    Parameters
+    ----------
+    remedy : what to do if the file is missing or damaged
 
     Raises
     ------
@@ -63,11 +68,9 @@ def decode_private(path: Path, content: type[Any]) -> Any:
                 raise KeyFileError(f"{path} may be read by other users (mode {mode:04o}): chmod 600 {path}")
             return msgspec.json.decode(file.read(), type=content)
     except OSError as error:
-        raise KeyFileError(
-            f"{path}: {error.strerror}; `braind keys add NAME --role ROLE` on the daemon's machine makes a key file"
-        ) from error
+        raise KeyFileError(f"{path}: {error.strerror}; {remedy}") from error
     except ValueError as error:  # msgspec's errors are ValueErrors
-        raise KeyFileError(f"{path} is no key file ({error}); make another with `braind keys add`") from error
+        raise KeyFileError(f"{path} is no key file ({error}); {remedy}") from error
 
 
 def encode_private(path: Path, content: Any) -> None:

@@ -7,16 +7,16 @@ from . import wire
 from .connection import RefusedByDaemon
 from .control import ControlClient
 from .endpoints import Endpoints
-from .subscriber import DecodeSubscriber
 
 ANSWER_S = 10.0
 """The daemon reads and checks both files before it answers."""
+ASK_EVERY_S = 0.5
 
 
 def use_weights(where: Endpoints, weights: Path, candidates: Path, wait_s: float) -> wire.Status:
     """Have the daemon use other weights; return its status when it is warmed up, or after `wait_s` seconds.
 
-    While the daemon decodes earlier runs, the request is repeated at each heartbeat.
+    While the daemon decodes earlier runs, the request is repeated. A key needs the role `control` alone.
 
     Raises
     ------
@@ -25,10 +25,7 @@ def use_weights(where: Endpoints, weights: Path, candidates: Path, wait_s: float
     NoDaemonError
     """
     deadline_s = time.monotonic() + wait_s
-    with (
-        ControlClient(*where.address("control"), timeout_s=ANSWER_S) as control,
-        DecodeSubscriber.at(where) as subscriber,
-    ):
+    with ControlClient(*where.address("control"), timeout_s=ANSWER_S) as control:
         while True:
             try:
                 control.use(weights, candidates)
@@ -36,7 +33,7 @@ def use_weights(where: Endpoints, weights: Path, candidates: Path, wait_s: float
             except RefusedByDaemon as error:
                 if not error.refused.retryable or time.monotonic() > deadline_s:
                     raise
-            subscriber.receive(timeout_s=1.0)
+            time.sleep(ASK_EVERY_S)
         while (status := control.status()).state == "starting" and time.monotonic() < deadline_s:
-            subscriber.receive(timeout_s=1.0)
+            time.sleep(ASK_EVERY_S)
     return status

@@ -186,4 +186,4 @@ def status(config_path: Path | None, data: Path | None, key: Path | None, as_jso
         if field != "type":
             # The number of volumes is null if the journal cannot be read.
             nothing = "unknown" if field.startswith("n_") else "-"
-            click.echo(f"{field:18} {nothing if value in (None, '') else value}")
+            click.echo(f"{field:19} {nothing if value in (None, '') else value}")

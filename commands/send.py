@@ -61,11 +61,14 @@ def send(
     from ..client.sending.run_feed import RunPlan
     from ..client.sending.send import FolderSender, candidate, read_onsets, send_file, stale
     from ..client.stderr import say
+    from ..daemon.names import wrong_name
 
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")
     if options["events"] is None and (options["trigger_at_s"] is not None or options["stimuli"]):
         raise click.UsageError("--trigger-at and --stimuli are of --events: give that too")
+    if nifti and run is None and (problem := wrong_name("run", nifti.name.split(".")[0])):
+        raise click.UsageError(f"{problem}. The run has the name of its file: give it another with --run")
     plan = RunPlan(
         session=session or time.strftime("%Y-%m-%d"),
         run=run or (nifti.name.split(".")[0] if nifti else time.strftime("%H%M%S")),

@@ -231,7 +231,9 @@ def prune(config_path: Path | None, data: Path | None, days: float, yes: bool, a
         if rows:
             _print_table(("session", "date", "size", "stays because"), rows)
         verb = "deleted" if yes else "would be deleted with --yes"
-        click.echo(f"{len(gone)} sessions, {_megabytes(sum(row.n_bytes for row in gone))}: {verb}")
+        click.echo(
+            f"{len(gone)} session{'s' * (len(gone) != 1)}, {_megabytes(sum(row.n_bytes for row in gone))}: {verb}"
+        )
     for problem in problems:
         click.echo(f"braind: {problem}", err=True)
     if problems:

@@ -61,6 +61,18 @@ def test_wrong_options_are_2_with_what_is_right(braind, arguments, words):
     refused(braind(*arguments), ExitCode.USAGE, words)
 
 
+def test_no_control_code_of_a_name_reaches_the_terminal(braind):
+    answer = braind("sessions", "show", "a\x1b[31m\x07\r")
+    refused(answer, 2, "no such session")
+    assert answer.stderr.removesuffix("\n").isprintable()
+
+
+def test_a_file_whose_name_can_be_no_runs_name_needs_a_name_for_its_run(braind, tmp_path):
+    path = tmp_path / "my run.nii.gz"
+    path.touch()
+    refused(braind("send", path), 2, "run 'my run': a name has 1 to 64 letters", "give it another with --run")
+
+
 @pytest.mark.parametrize("command", ["fit", "decode", "evaluate", "encode", "replay", "report", "serve", "engines"])
 def test_a_settings_file_with_a_wrong_name_is_2(braind, tmp_path, command):
     path = tmp_path / "mine.toml"

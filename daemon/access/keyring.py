@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import zmq
 
+from ...client.endpoints import Endpoints
 from ...client.key import ROLES, Z85, Key, KeyFileError, Role, decode_private, encode_private
 from ...config import Config, data_path
 from ..logs import Outage
@@ -24,6 +25,12 @@ from ..names import wrong_name
 
 OWNER = "owner"
 """The client that programs of this data folder are."""
+MAKES_KEYS = "`braind keys add` or the first `braind serve --keys required` makes the keys"
+START_ANEW = (
+    "stop the daemon, move the whole folder of keys away, and hand out new keys: `braind serve --keys required` makes "
+    "the folder, `braind keys add` makes the keys"
+)
+"""What to do if a file of the folder itself is lost. No key that was handed out fits new keys of the server."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +62,7 @@ class Keyring:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         _check_private(folder)
-        self.server: ServerKey = decode_private(folder / "server.json", ServerKey)
+        self.server: ServerKey = _server_key(folder)
         self._reading = Outage(logger, "changes of the keys are not noticed")
         self._seen = self._stamp()
         self._clients = _by_public(read_clients(folder))
@@ -104,6 +111,19 @@ def keys_path(config: Config) -> Path:
     return data_path(config) / "keys"
 
 
+def check_unused(folder: Path, where: Endpoints) -> None:
+    """Check that no running daemon has keys of this folder if the folder is gone. Raises KeyFileError.
+
+    Such a daemon goes on with the keys that it has read. It would take a new folder's list of clients, which has none
+    of the old clients, while no new key fits its server's key.
+    """
+    if not folder.exists() and where.pid is not None and where.key == str((folder / f"{OWNER}.key").resolve()):
+        raise KeyFileError(
+            f"{folder} is gone, and a running braind serve (process {where.pid}) has its keys: put the folder back, or "
+            "stop the daemon before you make new keys"
+        )
+
+
 def make_keys(folder: Path) -> None:
     """Make the server's key pair and the owner's key, unless the folder is there. Raises KeyFileError."""
     if folder.exists():
@@ -132,11 +152,12 @@ def add_client(folder: Path, name: str, roles: tuple[Role, ...]) -> Path:
     Raises
     ------
     KeyFileError
-        The name is taken, or cannot be a file's.
+        The name is taken, or cannot be a file's; a file is missing or damaged, or other users can read the folder.
     """
     if problem := wrong_name("key", name):
         raise KeyFileError(problem)
-    server: ServerKey = decode_private(folder / "server.json", ServerKey)
+    _check_private(folder)
+    server = _server_key(folder)
     path = folder / f"{name}.key"
     with _changing(folder) as clients:
         if any(one.name == name for one in clients):
@@ -160,18 +181,26 @@ def revoke_client(folder: Path, name: str) -> None:
 
 def read_clients(folder: Path) -> list[Client]:
     """Return the clients that may connect. Raises KeyFileError."""
-    return decode_private(folder / "clients.json", list[Client])
+    return decode_private(folder / "clients.json", list[Client], START_ANEW)
 
 
 def server_public(folder: Path) -> str:
     """Return the server's public key. Raises KeyFileError."""
-    return decode_private(folder / "server.json", ServerKey).public
+    _check_private(folder)
+    return _server_key(folder).public
+
+
+def _server_key(folder: Path) -> ServerKey:
+    return decode_private(folder / "server.json", ServerKey, START_ANEW)
 
 
 @contextmanager
 def _changing(folder: Path) -> Iterator[list[Client]]:
     """Yield the list of clients, and write it when the block ends; two programs change it one after the other."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise KeyFileError(f"{folder}: {error.strerror}; {MAKES_KEYS}") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         clients = read_clients(folder)
@@ -187,7 +216,7 @@ def _check_private(folder: Path) -> None:
     try:
         mode = stat.S_IMODE(folder.stat().st_mode)
     except OSError as error:
-        raise KeyFileError(f"{folder}: {error.strerror}; `braind serve` makes it") from error
+        raise KeyFileError(f"{folder}: {error.strerror}; {MAKES_KEYS}") from error
     if mode & 0o077:
         raise KeyFileError(f"{folder} may be entered by other users (mode {mode:04o}): chmod 700 {folder}")
 

@@ -25,7 +25,7 @@ async def end_revoked(keyring: Keyring, decodes: zmq.asyncio.Socket, endpoint: s
     while True:
         revoked = keyring.take_revoked()
         if revoked:
-            logger.info("key %s was revoked or changed", ", ".join(client.name for client in revoked))
+            logger.info("revoked or changed: key %s", ", ".join(client.name for client in revoked))
         if any("view" in client.roles for client in revoked):
             await bind_again(decodes, endpoint)
             logger.info("viewers were disconnected; those with a key connect again")

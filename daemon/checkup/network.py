@@ -10,8 +10,9 @@ from ...client.connection import NoDaemonError, RefusedByDaemon
 from ...client.control import ControlClient
 from ...client.endpoints import SOCKETS, endpoints, is_served
 from ...client.wire import Status
-from ...config import Config, data_path
+from ...config import Config
 from ...errors import ExitCode
+from ..access.keyring import OWNER, Keyring, keys_path
 from ..access.loopback import numeric_host
 from ..sockets import OLDEST_LIBZMQ
 from .plan import CheckPlan
@@ -73,19 +74,26 @@ def check_network(plan: CheckPlan, running: RunningDaemon | None, report: Report
 
 
 def check_keys(plan: CheckPlan, report: Report) -> None:
-    """Check that only their owner can read the keys."""
-    folder = data_path(plan.config) / "keys"
+    """Check that only their owner can read the keys, and that a daemon that requires keys can use them."""
+    folder, is_required = keys_path(plan.config), plan.config.serve.keys == "required"
     with report.failing("keys", ExitCode.PORTS):
-        if not folder.is_dir():
-            report.ok("keys", f"{folder}: no keys; only programs of this machine reach the daemon")
+        if not folder.exists():
+            who = "`braind serve` makes them" if is_required else "only programs of this machine reach the daemon"
+            report.ok("keys", f"{folder}: no keys; {who}")
             return
-        found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        for path in found:
-            mode = stat.S_IMODE(path.stat().st_mode)
+        found = sorted(folder.rglob("*"))
+        for path in (folder, *found):
+            mode, right_mode = stat.S_IMODE(path.stat().st_mode), "700" if path.is_dir() else "600"
             if mode & 0o077:
-                report.fail("keys", f"{path}: others may open it (mode {mode:04o}): chmod 600 {path}", ExitCode.PORTS)
+                sentence = f"{path}: others may open it (mode {mode:04o}): chmod {right_mode} {path}"
+                report.fail("keys", sentence, ExitCode.PORTS)
                 return
-        report.ok("keys", f"{folder}: {len(found)} files that only their owner may open", n_files=len(found))
+        if is_required and not Keyring(folder).owner_path.exists():
+            report.warn("keys", f"{folder / OWNER}.key is missing: programs of this machine need a key of their own")
+            return
+        n_files = sum(path.is_file() for path in found)
+        unused = "" if is_required else "; no key is required, and only programs of this machine reach the daemon"
+        report.ok("keys", f"{folder}: {n_files} files that only their owner may open{unused}", n_files=n_files)
 
 
 def _taken(host: str, port: int) -> str | None:

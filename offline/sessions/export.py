@@ -64,7 +64,7 @@ def export_session(journal_path: Path, out: Path, *, overwrite: bool = False) ->
         out.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     except OSError as error:
-        raise ExportError(f"{out}: cannot be made ({error.strerror}); give another folder") from error
+        raise ExportError(f"{out}: cannot be made ({error.filename}: {error.strerror}); give another folder") from error
     try:
         with Recording(journal_path) as recording:
             _write_session(recording, draft)

@@ -94,7 +94,8 @@ def find_journal(config: Config, session: str) -> Path:
     if path.is_file() and (session.endswith(".sqlite3") or path.parent == journals_path(config)):
         return path
     raise SessionsError(
-        f"{path}: no such session; `braind sessions list` names the sessions of {journals_path(config)}"
+        f"{path}: no such session; `braind sessions list` names the sessions of {journals_path(config)}. A journal "
+        "elsewhere is named by its path, which ends in .sqlite3"
     )
 
 

@@ -1,14 +1,19 @@
 """The files of the keys: who may read them, what is in them, and what happens when they change."""
 
+import os
+import re
 import stat
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
+from msgspec import structs
 
 from braind.cli import main
-from braind.client.key import Key, KeyFileError
+from braind.client.endpoints import Endpoints, write_endpoints
+from braind.client.key import ROLES, Key, KeyFileError
+from braind.config import load_config
 from braind.daemon.access.keyring import Keyring, add_client, make_keys, read_clients, revoke_client
 
 ADD = """
@@ -131,6 +136,65 @@ def test_a_key_is_made_shown_and_revoked_on_the_command_line(keys, folder):
 def test_keys_can_be_made_before_the_first_daemon(keys, tmp_path):
     assert keys("add", "console", "--role", "ingest").exit_code == 0
     assert (tmp_path / "data/keys/server.json").exists()
+
+
+def test_a_new_key_is_printed_with_the_commands_that_its_roles_allow(keys, monkeypatch):
+    monkeypatch.setenv("BRAIND_SERVE__INGEST_PORT", "7001")
+    added = keys("add", "console", "--role", "ingest")
+    assert re.search(r"\n  braind send FILE\.nii\.gz --to \S+:7001 --key console\.key\n", added.stderr)
+    assert "monitor" not in added.stderr
+    assert "--keys required" in added.stderr
+    added = keys("add", "screen", "--role", "view", "--role", "view", "--role", "control")
+    commands = [line.split("CONTROL_PORT=5562 ")[1] for line in added.stderr.splitlines() if line.startswith("  ")]
+    assert commands == ["braind monitor --key screen.key", "braind status --key screen.key"]
+
+
+def test_looking_at_keys_and_revoking_make_none(keys, tmp_path):
+    shown = keys("show")
+    assert (shown.exit_code, "no keys; `braind keys add`" in shown.stdout) == (0, True)
+    revoked = keys("revoke", "console")
+    assert (revoked.exit_code, "No such file or directory; `braind keys add`" in revoked.stderr) == (2, True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_revoked_owner_is_told_how_commands_of_this_machine_get_a_key_again(keys, folder):
+    revoked = keys("revoke", "owner")
+    command = re.search(r"`braind keys (add owner [^`]+)`", revoked.stderr)
+    assert command is not None
+    assert keys(*command[1].split()).exit_code == 0
+    assert Key.load(folder / "owner.key").roles == ROLES
+
+
+@pytest.mark.parametrize("command", [["show"], ["add", "console", "--role", "view"]])
+@pytest.mark.parametrize("lost", ["server.json", "clients.json"])
+@pytest.mark.parametrize("content", [None, b"{}"])
+def test_a_folder_that_lost_its_own_files_is_refused_with_a_remedy_that_helps(keys, folder, command, lost, content):
+    (folder / lost).unlink() if content is None else (folder / lost).write_bytes(content)
+    answer = keys(*command)
+    assert answer.exit_code == 2
+    assert re.search(rf"{lost}.*; stop the daemon, move the whole folder of keys away", answer.stderr)
+    folder.rename(folder.with_name("away"))
+    assert keys("add", "console", "--role", "view").exit_code == 0
+
+
+@pytest.mark.parametrize("command", [["show"], ["add", "console", "--role", "view"]])
+def test_a_folder_that_others_may_enter_gets_no_key(keys, folder, command):
+    folder.chmod(0o755)
+    answer = keys(*command)
+    assert (answer.exit_code, f"chmod 700 {folder}" in answer.stderr) == (2, True)
+    assert not (folder / "console.key").exists()
+
+
+def test_no_new_keys_are_made_under_a_daemon_that_has_keys_of_a_folder_that_is_gone(keys, folder):
+    config = load_config(None, {"paths": {"data": str(folder.parent)}})
+    everywhere = Endpoints.of_host("127.0.0.1", (1, 2, 3), str((folder / "owner.key").resolve()))
+    write_endpoints(config, structs.replace(everywhere, pid=os.getpid()))
+    folder.rename(folder.with_name("away"))
+    answer = keys("add", "console", "--role", "view")
+    assert (answer.exit_code, "put the folder back, or stop the daemon" in answer.stderr) == (2, True)
+    assert not folder.exists()
+    folder.with_name("away").rename(folder)
+    assert keys("add", "console", "--role", "view").exit_code == 0
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import deque
 
+import msgspec
 import pytest
 from keyed_peers import KeyedPeer, address_of, deliveries, make_key, misled, owner_key, stranger
 from running_daemon import RunningDaemon, hello, volume_frames
@@ -14,8 +15,10 @@ from running_daemon import RunningDaemon, hello, volume_frames
 from braind.client import wire
 from braind.client.connection import RefusedByDaemon
 from braind.client.control import ControlClient
+from braind.client.endpoints import Endpoints
 from braind.client.scanner import ScannerClient
 from braind.client.subscriber import DecodeSubscriber
+from braind.client.use import use_weights
 from braind.daemon.access.keyring import revoke_client
 
 N_WRONG_MESSAGES = 1000
@@ -194,6 +197,13 @@ def test_malformed_requests_of_a_known_key_are_answered_as_ever(daemon, sender_k
     with KeyedPeer(daemon, "control", sender_key) as peer:
         peer.send([b"BRD1", b"{"])
         assert [one.code for one in peer.answers()] == ["malformed"]
+
+
+def test_a_key_for_control_alone_can_give_the_daemon_other_weights(daemon, operator_key):
+    where = msgspec.json.decode((daemon.data_path / "serve.json").read_bytes(), type=Endpoints)
+    where = msgspec.structs.replace(where, key=str(daemon.data_path / "keys" / f"{operator_key.name}.key"))
+    status = use_weights(where, daemon.files.weights_path, daemon.files.candidates_path, wait_s=1)
+    assert status.weights == daemon.files.weights.fingerprint
 
 
 # ── revocation ──────────────────────────────────────────────────────────────────────────────────────────────────────

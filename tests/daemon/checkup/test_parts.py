@@ -11,7 +11,9 @@ from msgspec import structs
 from nifti_files import nifti
 from running_daemon import AFFINE, SHAPE, random_weights
 
+from braind.client.key import Key
 from braind.config import load_config
+from braind.daemon.access.keyring import make_keys
 from braind.daemon.checkup import disk
 from braind.daemon.checkup.clock import ClockCheck
 from braind.daemon.checkup.disk import check_disk
@@ -175,20 +177,43 @@ def test_an_address_that_the_daemon_refuses_is_4(plan, report):
 
 
 def test_keys_that_others_can_open_are_4(plan, report, tmp_path):
-    folder = tmp_path / "data" / "keys" / "clients"
-    folder.mkdir(parents=True)
-    for name in ("server", "scanner"):
-        (folder / name).write_text("never printed")
-        (folder / name).chmod(0o600)
+    folder = tmp_path / "data" / "keys"
+    make_keys(folder)
+    secret = Key.load(folder / "owner.key").secret
     check_keys(plan(), report)
     assert of(report, "keys").level == "ok"
-    for mode in (0o640, 0o604, 0o620):
-        report.lines.clear()
-        (folder / "scanner").chmod(mode)
-        check_keys(plan(), report)
-        assert failed(report) == [("keys", 4)]
-        assert "chmod 600" in of(report, "keys").sentence
-        assert "never printed" not in of(report, "keys").sentence
+    for path, right, modes in ((folder, 0o700, (0o755, 0o710)), (folder / "owner.key", 0o600, (0o640, 0o604, 0o620))):
+        for mode in modes:
+            report.lines.clear()
+            path.chmod(mode)
+            check_keys(plan(), report)
+            assert failed(report) == [("keys", 4)]
+            assert f"chmod {right:o} {path}" in of(report, "keys").sentence
+            assert secret not in of(report, "keys").sentence
+        path.chmod(right)
+
+
+@pytest.mark.parametrize("lost", ["server.json", "clients.json"])
+def test_keys_that_the_daemon_would_refuse_are_4(plan, report, tmp_path, lost):
+    folder = tmp_path / "data" / "keys"
+    make_keys(folder)
+    (folder / lost).write_text("{")
+    check_keys(plan(serve={"keys": "required"}), report)
+    assert failed(report) == [("keys", 4)]
+    assert f"{lost} is no key file" in of(report, "keys").sentence
+
+
+def test_what_keys_do_is_said_as_the_daemon_will_use_them(plan, report, tmp_path):
+    check_keys(plan(serve={"keys": "required"}), report)
+    assert "only programs of this machine" not in of(report, "keys").sentence
+    report.lines.clear()
+    make_keys(tmp_path / "data" / "keys")
+    check_keys(plan(), report)
+    assert "no key is required" in of(report, "keys").sentence
+    report.lines.clear()
+    (tmp_path / "data" / "keys" / "owner.key").unlink()
+    check_keys(plan(serve={"keys": "required"}), report)
+    assert of(report, "keys").level == "warn"
 
 
 # ── disk, speed and clock ───────────────────────────────────────────────────────────────────────────────────────────
