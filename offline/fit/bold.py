@@ -1,7 +1,7 @@
 """A subject's recorded BOLD runs: the prior learned from them, and the trials' causal estimates."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from ...arrays import Array
 from ...client.datasets.data_set import BoldDataSet, Trials
 from ...config import Config
 from ...errors import BraindError
-from ...models.bold.fit_prior import FinalEstimates, FinishedRun, estimates_of, final_estimates_of, learn_prior
+from ...models.bold.fit_prior import FinishedRun, estimates_of, final_estimates_of, learn_prior
 from ...models.weights.bold_prior import BoldPrior
 
 log = logging.getLogger(__name__)
@@ -114,8 +114,8 @@ class SubjectRuns:
         signal = self._tree.bold_signal(self._subject, run.session, run.run, self._voxel_index)
         return FinishedRun(signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index)
 
-    def trials_of(self, estimates: Sequence[FinalEstimates]) -> BoldTrials:
-        """Return the runs' final estimates as trials of the subject; onsets without a picture are left out.
+    def estimates(self, prior: BoldPrior, report: Report | None = None) -> Iterator[BoldTrials]:
+        """Yield each run's final estimates; onsets without a picture or a class are left out.
 
         A warning names the trials that have no estimate.
 
@@ -124,38 +124,34 @@ class SubjectRuns:
         BoldError
             If no run goes on long enough for an estimate.
         """
-        shown = [event_number < len(run.rows) for run, (event_number, _) in zip(self.trials, estimates, strict=True)]
-        rows = np.empty(sum(map(np.count_nonzero, shown)), np.int64)
-        if not len(rows):
+        missing: list[int] = []
+        for of_run, run in zip(self.trials, self.read(report), strict=True):
+            event_number, betas = final_estimates_of(run, prior)
+            # Onsets that are no trials come after the trials.
+            is_trial = event_number < len(of_run.rows)
+            rows = of_run.rows[event_number[is_trial]]
+            missing += np.setdiff1d(of_run.rows, rows).tolist()
+            yield BoldTrials(rows, betas[is_trial])
+        self._report_missing(missing)
+
+    def _report_missing(self, rows: list[int]) -> None:
+        n_trials = sum(len(run.rows) for run in self.trials)
+        if len(rows) == n_trials:
             raise BoldError(
                 f"subject {self._subject}: no BOLD series goes on for 4 s after a trial's onset; give longer runs, or "
                 "onsets in seconds after the first volume"
             )
-        voxels = np.empty((len(rows), len(self._voxel_index)), np.float32)
-        start = 0
-        for run, (event_number, betas), chosen in zip(self.trials, estimates, shown, strict=True):
-            stop = start + np.count_nonzero(chosen)
-            rows[start:stop] = run.rows[event_number[chosen]]
-            voxels[start:stop] = betas[chosen]
-            start = stop
-        self._warn_of_missing(rows)
-        return BoldTrials(rows, voxels)
-
-    def _warn_of_missing(self, estimated: Array) -> None:
-        """Warn once of the trials that have no estimate, by session, run and onset."""
-        with_bold = np.concatenate([run.rows for run in self.trials])
-        missing = self._of_subject.of(np.setdiff1d(with_bold, estimated))
-        if not len(missing):
-            return
+        missing = self._of_subject.of(np.array(rows, np.int64))
         named = [
             f"session {session}, run {run}, {onset_s:.1f} s"
             for session, run, onset_s in zip(missing.session, missing.run, missing.onset_s, strict=True)
         ]
-        more = f"; and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
-        log.warning(
-            "subject %d: %d of %d trials are left out, because no volume of the run shows the response from 4 s after "
-            "the onset: %s%s", self._subject, len(named), len(with_bold), "; ".join(named[:MAX_NAMED]), more,
-        )  # fmt: skip
+        if named:
+            more = f"; and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+            log.warning(
+                "subject %d: %d of %d trials are left out, because no volume of the run shows the response from 4 s "
+                "after the onset: %s%s", self._subject, len(named), n_trials, "; ".join(named[:MAX_NAMED]), more,
+            )  # fmt: skip
 
 
 def check_bold(config: Config) -> None:
@@ -212,8 +208,8 @@ def final_estimates(
     BoldError
         If no run goes on long enough for an estimate.
     """
-    runs = SubjectRuns(tree, subject, voxel_index)
-    return runs.trials_of([final_estimates_of(run, prior) for run in runs.read(report)])
+    rows, voxels = zip(*SubjectRuns(tree, subject, voxel_index).estimates(prior, report), strict=True)
+    return BoldTrials(np.concatenate(rows), np.concatenate(voxels))
 
 
 def estimates_after(

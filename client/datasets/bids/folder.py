@@ -91,7 +91,7 @@ class BidsFolder:
         """Say whether the folder was made by `braind simulate`."""
         return SIMULATOR in makers(self.root)
 
-    @cached_property
+    @property
     def estimates(self) -> str:
         """The responses that are read: a `desc` label, or "bold"."""
         has_responses = not self._wanted_estimates and any(self._images(one, SINGLE_TRIALS) for one in self.subjects())
