@@ -267,8 +267,8 @@ class BidsFolder:
         return images_of(self._files_of(subject), self.task, self.space, estimates)
 
     def _no_images(self, subject: int) -> BidsError:
-        has_neither = not self._wanted_estimates and self.estimates == BOLD
-        wanted = f"{SINGLE_TRIALS + ' and no ' if has_neither else ''}{self.estimates} responses of task {self.task}{self._of_space()}"
+        neither = "" if self._wanted_estimates or self.estimates != BOLD else f"{SINGLE_TRIALS} and no "
+        wanted = f"{neither}{self.estimates} responses of task {self.task}{self._of_space()}"
         return BidsError(f"{self._name(subject)} {missing_images(self._files_of(subject), self.task, wanted)}")
 
     def _first_image(self, subject: int) -> Any:
