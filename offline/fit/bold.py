@@ -100,7 +100,7 @@ class SubjectRuns:
         If every run has test trials, as in NSD's split by pictures, they are at most half of all runs. The test trials
         of the other runs can be scored.
         """
-        without = [run for run in self.trials if not run.has_test_trials]
+        without = [run for run in self.trials if len(run.rows) and not run.has_test_trials]
         n_runs = min(N_PRIOR_RUNS, len(without) or max(len(self.trials) // 2, 1))
         among = without or self.trials
         return [among[n] for n in np.unique(np.linspace(0, len(among) - 1, n_runs).round().astype(int))]
