@@ -162,6 +162,8 @@ def decode_trials(
     from ..models.sheets import contact_sheet
 
     def positions(test: Trials) -> Array:
+        if not len(test):
+            raise DecodingError(f"subject {subject} has no held-out trial that shows a picture: no picture is decoded")
         return parse_positions(trials, len(np.unique(test.nsd_id)) if averaged else len(test))
 
     # Wrong trials are refused before the model is loaded.
