@@ -58,8 +58,8 @@ def ensure_tree(config: Config) -> NsdTree:
     root = nsd_path(config)
     if config.dataset.labels:
         raise DataSetError(
-            f"--labels {config.dataset.labels} names a column of a BIDS folder's events, and NSD has none: give --bids, "
-            "or leave --labels out"
+            f"--labels {config.dataset.labels} names a column of a BIDS folder's events, and NSD has none: give --bids "
+            "too, or leave --labels out"
         )
     if not config.paths.nsd and not (root / "simulated.json").is_file():
         simulate_tree([1, 2], root)

@@ -20,6 +20,7 @@ from ..config import Config, weights_path
 from ..errors import BraindError
 from ..models.weights.weights import Weights
 from .data_sets import check_estimates, check_test_runs, data_set_of, kind_of
+from .fit.bold import is_of_runs
 from .fit.subject import fit_subject
 from .fit.trials import read_trials
 from .from_settings import pipeline_settings
@@ -80,7 +81,10 @@ class SubjectDecoder:
 
     @cached_property
     def test_trials(self) -> Trials:
-        """Return the held-out trials that show a picture, in the order of presentation."""
+        """Return the held-out trials that show a picture, in the order of presentation.
+
+        Trials of runs that the BOLD prior was learned from are left out.
+        """
         return self._test[0]
 
     @cached_property
@@ -91,7 +95,7 @@ class SubjectDecoder:
     @cached_property
     def _test(self) -> tuple[Trials, Array]:
         trials, voxels = self.read_trials()
-        held_out = trials.is_shared & trials.has_picture
+        held_out = is_held_out(self.weights, trials) & trials.has_picture
         return trials.of(held_out), voxels[held_out]
 
     def read_trials(self) -> tuple[Trials, Array]:
@@ -113,6 +117,25 @@ class SubjectDecoder:
             "engine": self.reconstructor.engine_words,
             "versions": {"braind": __version__, **{name: version(name) for name in ("torch", "diffusers", "numpy")}},
         }
+
+
+def is_held_out(weights: Weights, trials: Trials) -> Array:
+    """Return which trials are held out, and of no run that the BOLD prior was learned from: (n_trials,) bool.
+
+    Raises
+    ------
+    DecodingError
+        If all held-out trials are of such runs.
+    """
+    held_out = trials.is_shared & ~is_of_runs(trials, weights.card.prior_runs)
+    if not held_out.any():
+        raise DecodingError(
+            "every held-out trial is of a run that the BOLD prior was learned from: hold out runs with --test-runs and "
+            "fit again, or take more runs"
+            if trials.is_shared.any()
+            else "no trial is held out: hold out runs with --test-runs and fit again"
+        )
+    return held_out
 
 
 def decode_trials(
@@ -139,6 +162,8 @@ def decode_trials(
     from ..models.sheets import contact_sheet
 
     def positions(test: Trials) -> Array:
+        if not len(test):
+            raise DecodingError(f"subject {subject} has no held-out trial that shows a picture: no picture is decoded")
         return parse_positions(trials, len(np.unique(test.nsd_id)) if averaged else len(test))
 
     # Wrong trials are refused before the model is loaded.

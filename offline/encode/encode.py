@@ -21,7 +21,7 @@ from .analyses import analyse
 from .features import extract_features
 from .maps import MapFolder, write_maps
 from .models import N_DRAWS, Models
-from .responses import mean_responses, write_mean_responses
+from .responses import mean_responses, trials_with_responses, write_mean_responses
 from .truth import compare_with_truth, ground_truth
 
 JSON_NAME = "encoding.json"
@@ -66,7 +66,14 @@ def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSett
         check_surfaces(settings.surfaces)
     data, ldm = data_set_of(config), load_ldm(config)
     trials = data.trials(subject)
+    trials = trials.of(trials_with_responses(data, subject))
     held_out = np.unique(trials.nsd_id[trials.is_shared])
+    on_both_sides = np.intersect1d(held_out, trials.nsd_id[~trials.is_shared])
+    if len(on_both_sides):
+        raise EncodingError(
+            f"{len(on_both_sides)} pictures are shown in training runs and in test runs, and the encoding analysis "
+            "averages all trials of a picture: leave --test-runs out"
+        )
     chosen = chosen_pictures(trials.nsd_id, held_out, settings)
     maps = MapFolder.create(out, data, subject)
     with progress_bar("encoding") as report:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...arrays import Array
-from ...client.datasets.data_set import DataSet, Trials
+from ...client.datasets.data_set import DataSet
 from ...client.datasets.nsd.tree import NsdTree
 from ...config import Config, weights_path
 from ...errors import BraindError
 from ...models.weights.weights import Weights
 from ..data_sets import check_test_runs
-from ..decoding import SubjectDecoder, kind_captions, kind_in
-from ..fit.bold import BoldError, estimates_after, is_of_runs
+from ..decoding import DecodingError, SubjectDecoder, is_held_out, kind_captions, kind_in
+from ..fit.bold import BoldError, estimates_after
 from ..fit.targets import encode_targets
 from ..progress import progress_bar
 
@@ -77,7 +77,7 @@ def evaluate_subject(
     try:
         bold_weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
         bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
-    except (BoldError, EvaluatingError) as error:
+    except (BoldError, DecodingError, EvaluatingError) as error:
         bold = str(error)
     samples = [decoder.pipeline.with_seed(config.decode.seed + n) for n in range(protocol.n_samples)]
     with progress_bar("evaluating") as report:
@@ -120,7 +120,7 @@ def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tup
 
     Raises
     ------
-    EvaluatingError
+    DecodingError
         If no held-out trial is left.
     """
     from ...models.scores.held_out import HeldOut, Training, average_repeats
@@ -128,7 +128,7 @@ def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tup
     tree = decoder.tree
     card = decoder.weights.card
     trials, voxels = decoder.read_trials()
-    scored = is_scored(decoder.weights, trials) & trials.has_picture
+    scored = is_held_out(decoder.weights, trials) & trials.has_picture
     trained = ~trials.is_shared & trials.has_picture
     picture_ids, picture_of_trial = np.unique(trials.nsd_id[scored], return_inverse=True)
     training_ids, training_picture_of_trial = np.unique(trials.nsd_id[trained], return_inverse=True)
@@ -182,7 +182,7 @@ def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> 
         raise EvaluatingError(f"needs weights of kind bold, {path.name}: braind fit --kind bold --subject {subject}")
     if not isinstance(tree, NsdTree):
         raise EvaluatingError(
-            "needs BOLD series beside betas, as an NSD folder has them; BOLD of a BIDS folder is scored with --betas bold"
+            "needs BOLD series beside betas, as NSD has them; a BIDS folder's BOLD is scored with --betas bold"
         )
     weights = Weights.load(path)
     weights.check_ldm(ldm)
@@ -211,29 +211,12 @@ def bold_rows(
     trials = tree.trials(subject)
     prior = weights.bold_prior
     with progress_bar("estimating trials from BOLD") as report:
-        wanted = is_scored(weights, trials)
+        wanted = is_held_out(weights, trials)
         estimates = estimates_after(tree, subject, weights.voxel_index, prior, delays_s, wanted, report)
     return {
         name: (Row(weights, found.voxels, np.searchsorted(picture_ids, trials.nsd_id[found.rows])), found.rows)
         for name, found in estimates.items()
     }
-
-
-def is_scored(weights: Weights, trials: Trials) -> Array:
-    """Return which trials are held out, and of no run that the BOLD prior was learned from: (n_trials,) bool.
-
-    Raises
-    ------
-    EvaluatingError
-        If all held-out trials are of such runs.
-    """
-    of_prior = is_of_runs(trials, weights.card.prior_runs)
-    if not (trials.is_shared & ~of_prior).any():
-        raise EvaluatingError(
-            "every held-out trial is of a run that the BOLD prior was learned from: hold out runs with --test-runs and "
-            "fit again, or take more sessions"
-        )
-    return trials.is_shared & ~of_prior
 
 
 def _kinds(

@@ -1,7 +1,7 @@
 """A subject's recorded BOLD runs: the prior learned from them, and the trials' causal estimates."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ from ...client.datasets.data_set import BoldDataSet, Trials
 from ...config import Config
 from ...errors import BraindError
 from ...models.bold.finished_run import FinishedRun, estimates_of
-from ...models.bold.fit_prior import FinalEstimates, final_estimates_of, learn_prior
+from ...models.bold.fit_prior import final_estimates_of, learn_prior
 from ...models.weights.bold_prior import BoldPrior
 
 log = logging.getLogger(__name__)
@@ -103,10 +103,13 @@ class SubjectRuns:
         If every run has test trials, as in NSD's split by pictures, they are at most half of all runs. The test trials
         of the other runs can be scored.
         """
-        without = [run for run in self.trials if not run.has_test_trials]
+        without = self._without_test_trials
         n_runs = min(N_PRIOR_RUNS, len(without) or max(len(self.trials) // 2, 1))
-        among = without or self.trials
-        return spread(among, n_runs)
+        return spread(without or self.trials, n_runs)
+
+    @property
+    def _without_test_trials(self) -> list[RunTrials]:
+        return [run for run in self.trials if len(run.rows) and not run.has_test_trials]
 
     @property
     def training_numbers(self) -> tuple[tuple[int, int], ...]:
@@ -122,15 +125,21 @@ class SubjectRuns:
             signal.voxels, signal.onsets_s, signal.tr_s, signal.motion, signal.durations_s, signal.index, labels
         )
 
-    def read_labelled(self, n_runs: int | None = None) -> list[FinishedRun]:
-        """Read the runs with training trials whose class is known: all, or `n_runs` spread evenly over all."""
-        trials = self._of_subject
-        is_labelled = (trials.label != "") & ~trials.is_shared
-        labelled = [run for run in self.trials if is_labelled[run.rows].any()]
-        return [self._read(run) for run in (labelled if n_runs is None else spread(labelled, n_runs))]
+    def read_labelled(self) -> list[FinishedRun]:
+        """Read the runs with training trials whose class is known."""
+        return [self._read(run) for run in self._labelled(self.trials)]
 
-    def trials_of(self, estimates: Sequence[FinalEstimates]) -> BoldTrials:
-        """Return the runs' final estimates as trials of the subject; onsets without a picture are left out.
+    def read_baseline(self) -> list[FinishedRun]:
+        """Read the runs whose classes choose the prior's baseline: no run that may be scored."""
+        labelled = self._labelled(self._without_test_trials or self.training)
+        return [self._read(run) for run in spread(labelled, N_LABELLED_RUNS)]
+
+    def _labelled(self, runs: list[RunTrials]) -> list[RunTrials]:
+        is_labelled = (self._of_subject.label != "") & ~self._of_subject.is_shared
+        return [run for run in runs if is_labelled[run.rows].any()]
+
+    def estimates(self, prior: BoldPrior, report: Report | None = None) -> Iterator[BoldTrials]:
+        """Yield each run's final estimates; onsets without a picture or a class are left out.
 
         A warning names the trials that have no estimate.
 
@@ -139,38 +148,34 @@ class SubjectRuns:
         BoldError
             If no run goes on long enough for an estimate.
         """
-        shown = [event_number < len(run.rows) for run, (event_number, _) in zip(self.trials, estimates, strict=True)]
-        rows = np.empty(sum(map(np.count_nonzero, shown)), np.int64)
-        if not len(rows):
+        missing: list[int] = []
+        for of_run, run in zip(self.trials, self.read(report), strict=True):
+            event_number, betas = final_estimates_of(run, prior)
+            # Onsets that are no trials come after the trials.
+            is_trial = event_number < len(of_run.rows)
+            rows = of_run.rows[event_number[is_trial]]
+            missing += np.setdiff1d(of_run.rows, rows).tolist()
+            yield BoldTrials(rows, betas[is_trial])
+        self._report_missing(missing)
+
+    def _report_missing(self, rows: list[int]) -> None:
+        n_trials = sum(len(run.rows) for run in self.trials)
+        if len(rows) == n_trials:
             raise BoldError(
                 f"subject {self._subject}: no BOLD series goes on for 4 s after a trial's onset; give longer runs, or "
                 "onsets in seconds after the first volume"
             )
-        voxels = np.empty((len(rows), len(self._voxel_index)), np.float32)
-        start = 0
-        for run, (event_number, betas), chosen in zip(self.trials, estimates, shown, strict=True):
-            stop = start + np.count_nonzero(chosen)
-            rows[start:stop] = run.rows[event_number[chosen]]
-            voxels[start:stop] = betas[chosen]
-            start = stop
-        self._warn_of_missing(rows)
-        return BoldTrials(rows, voxels)
-
-    def _warn_of_missing(self, estimated: Array) -> None:
-        """Warn once of the trials that have no estimate, by session, run and onset."""
-        with_bold = np.concatenate([run.rows for run in self.trials])
-        missing = self._of_subject.of(np.setdiff1d(with_bold, estimated))
-        if not len(missing):
-            return
+        missing = self._of_subject.of(np.array(rows, np.int64))
         named = [
             f"session {session}, run {run}, {onset_s:.1f} s"
             for session, run, onset_s in zip(missing.session, missing.run, missing.onset_s, strict=True)
         ]
-        more = f"; and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
-        log.warning(
-            "subject %d: %d of %d trials are left out, because no volume of the run shows the response from 4 s after "
-            "the onset: %s%s", self._subject, len(named), len(with_bold), "; ".join(named[:MAX_NAMED]), more,
-        )  # fmt: skip
+        if named:
+            more = f"; and {len(named) - MAX_NAMED} more" if len(named) > MAX_NAMED else ""
+            log.warning(
+                "subject %d: %d of %d trials are left out, because no volume of the run shows the response from 4 s "
+                "after the onset: %s%s", self._subject, len(named), n_trials, "; ".join(named[:MAX_NAMED]), more,
+            )  # fmt: skip
 
 
 def spread(runs: list[RunTrials], n: int) -> list[RunTrials]:
@@ -202,7 +207,7 @@ def read_prior(tree: BoldDataSet, subject: int, voxel_index: Array, report: Repo
     """Learn a subject's prior from the runs that `SubjectRuns.training` chooses."""
     runs = SubjectRuns(tree, subject, voxel_index)
     training = runs.read_training()
-    prior = learn_prior(training, runs.training_mean(), voxel_index, report, runs.read_labelled(N_LABELLED_RUNS))
+    prior = learn_prior(training, runs.training_mean(), voxel_index, report, runs.read_baseline())
     return LearnedPrior(prior, runs.training_numbers, training[0].tr_s)
 
 
@@ -232,8 +237,8 @@ def final_estimates(
     BoldError
         If no run goes on long enough for an estimate.
     """
-    runs = SubjectRuns(tree, subject, voxel_index)
-    return runs.trials_of([final_estimates_of(run, prior) for run in runs.read(report)])
+    rows, voxels = zip(*SubjectRuns(tree, subject, voxel_index).estimates(prior, report), strict=True)
+    return BoldTrials(np.concatenate(rows), np.concatenate(voxels))
 
 
 def estimates_after(

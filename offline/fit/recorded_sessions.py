@@ -170,11 +170,6 @@ class RecordedSessions:
 
     # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def bold_tr_s(self) -> float:
-        """The TR, in s."""
-        return self._runs[0].hello.tr_s
-
     def bold_runs(self, subject: int, session: int) -> list[int]:
         """List a session's runs of BOLD with trials."""
         self._check_subject(subject)
@@ -193,6 +188,7 @@ class RecordedSessions:
             tr_s=recorded.hello.tr_s,
             durations_s=np.array([event.duration_s for event in events]),
             motion=None if None in motion else np.array(motion),
+            labels=tuple(event.label or "" for event in recorded.shown if isinstance(event, Event)),
         )
 
     def bold_mean(self, subject: int, session: int, run: int) -> Array:

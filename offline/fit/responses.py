@@ -85,7 +85,7 @@ def read_responses(config: Config, tree: DataSet, subject: int, kind: Kind) -> R
 
     if isinstance(tree, RecordedSessions) and config.dataset.test_runs:
         raise DataSetError(
-            f"--test-runs {config.dataset.test_runs} holds out runs of NSD and BIDS folders; of recorded sessions, name "
+            f"--test-runs {config.dataset.test_runs} holds out runs of NSD and BIDS folders; for sessions, name "
             "held-out pictures in the column split of --captions"
         )
     if kind_of(tree, kind) == "bold":

@@ -23,7 +23,7 @@ from ..progress import progress_bar
 from .bold import BoldError
 from .recorded_sessions import RecordedSessions
 from .responses import read_responses, training_responses
-from .targets import Encode, encode_targets, picture_size_of_z
+from .targets import Encode, encode_targets, picture_size_of_z, warn_of_captions
 
 if TYPE_CHECKING:
     from ...models.fit_profiles import FitSettings
@@ -114,6 +114,7 @@ def fit_data_set(
     recorded = read_responses(config, tree, subject, kind)
     z_px = picture_size_of_z(ldm, settings.profile.z_share)
     z, c = encode(tree, ldm, recorded.training_ids, z_px, settings.work)
+    warn_of_captions(ldm, [tree.captions(int(nsd_id)) for nsd_id in recorded.training_ids], c)
     # Without held-out pictures, the training pictures are the candidates.
     candidate_ids, candidate_z, candidate_c = recorded.training_ids, z, c
     if len(recorded.held_out_ids):

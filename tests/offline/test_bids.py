@@ -4,8 +4,10 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import nibabel as nib
 import numpy as np
 import pytest
@@ -16,28 +18,28 @@ from first_trials import FirstTrials
 from braind.cli import main
 from braind.client.datasets.bids.files import BidsError
 from braind.client.datasets.bids.folder import BidsFolder
-from braind.client.datasets.data_set import DataSetError
+from braind.client.datasets.data_set import DataSetError, Trials
 from braind.client.datasets.nsd.tree import NsdTree
 from braind.config import candidates_path, load_config, weights_path
 from braind.daemon.preflight import load_weights
-from braind.models.bold.estimator import CausalEstimator
 from braind.models.demo.subject.anatomy import STREAMS
 from braind.models.demo.subject.nsd_tree import TreeSize, simulate
 from braind.models.scores.clip import PictureClip
 from braind.models.scores.metrics import pixcorr, two_way
 from braind.models.session_scaling import z_score_sessions
 from braind.models.weights.bold_prior import BoldPrior
-from braind.models.weights.weights import WeightsError
+from braind.models.weights.weights import Weights, WeightsError
 from braind.offline import decoding
 from braind.offline.bids_writing import write_bids
-from braind.offline.data_sets import data_set_of, estimate_trials
-from braind.offline.decoding import SubjectDecoder
+from braind.offline.data_sets import data_set_of
+from braind.offline.decoding import DecodingError, SubjectDecoder, is_held_out
 from braind.offline.encode.encode import EncodeSettings, chosen_pictures
 from braind.offline.encode.features import extract_features
 from braind.offline.encode.models import Models
 from braind.offline.encode.responses import mean_responses, write_mean_responses
 from braind.offline.evaluate.evaluate import held_out_of
 from braind.offline.fit import subject as fitting
+from braind.offline.fit.bold import final_estimates
 from braind.offline.fit.targets import encode_targets
 
 N_TRIALS = 180
@@ -190,31 +192,84 @@ def test_z_scores_are_said_by_the_weights_and_honoured_or_refused(fitted, tree):
 
 def test_trials_of_bold_are_estimated_as_during_a_scan(tree, folder):
     voxels = np.flatnonzero(tree.roi_mask(1, ["early"]))
-    own = BidsFolder(folder, "nsd", "T1w", estimates="bold", estimate_trials=estimate_trials)
-    betas = own.masked_betas(1, [1], voxels)
-    assert betas.shape == (750, len(voxels))
-    estimator = CausalEstimator(tree.bold_tr_s, BoldPrior.vague(len(voxels)))
-    for number, (onset_s, _) in enumerate(tree.bold_onsets(1, 1, 2)):
-        estimator.add_event(number, onset_s)
-    of_run = np.flatnonzero(tree.trials(1).run == 2)
-    series = tree.bold_run(1, 1, 2).reshape(-1, 226)[voxels].T.astype(np.float32)
-    n_estimated = 0
-    for index, volume in enumerate(series):
-        estimator.add_volume(index, volume)
-        for estimate in estimator.current_estimates():
-            if not estimate.is_final:
-                continue
-            assert betas[of_run[estimate.event_number]] == pytest.approx(estimate.betas, abs=2e-3)
-            n_estimated += 1
-    assert n_estimated > 55
+    own = BidsFolder(folder, "nsd", "T1w", estimates="bold")
+    of_nsd, of_bids = (final_estimates(data, 1, voxels, BoldPrior.vague(len(voxels))) for data in (tree, own))
+    assert of_bids.voxels.shape == (750, len(voxels))
+    assert (of_bids.rows == of_nsd.rows).all()
+    # onsets have milliseconds in the tables
+    assert of_bids.voxels == pytest.approx(of_nsd.voxels, abs=1e-2)
     published = tree.masked_betas(1, [1], voxels)
-    correlation = [np.corrcoef(betas[:, v], published[:, v])[0, 1] for v in range(len(voxels))]
+    correlation = [np.corrcoef(of_bids.voxels[:, v], published[:, v])[0, 1] for v in range(len(voxels))]
     assert np.median(correlation) > 0.3
 
 
-def test_a_run_that_ends_too_early_is_refused_with_what_to_do():
-    with pytest.raises(ValueError, match=r"picture at 14.0 s .* stim_file of these 1 trials to n/a"):
-        estimate_trials(np.ones((12, 3), np.float32), 4 / 3, np.array([2.0, 14.0]), np.array([3.0, 3.0]))
+@pytest.fixture(scope="module")
+def fitted_on_bold(folder, tmp_path_factory):
+    """The settings of weights that were fitted on BOLD of runs 1 and 3, with run 2 held out."""
+    config = settings(tmp_path_factory.mktemp("bold"), folder=folder)
+    dataset = msgspec.structs.replace(config.dataset, test_runs="2", labels="trial_type")
+    config = msgspec.structs.replace(config, dataset=dataset)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(fitting, "data_set_of", lambda config: FirstTrials(data_set_of(config), N_TRIALS))
+        path = fitting.fit_subject(config, 1, "bold")
+    return msgspec.structs.replace(config, dataset=msgspec.structs.replace(dataset, betas="bold")), path
+
+
+def test_weights_of_a_bids_folders_bold_learn_the_subjects_prior_from_runs_that_are_not_held_out(
+    fitted_on_bold, folder
+):
+    config, path = fitted_on_bold
+    weights = Weights.load(path)
+    assert path == weights_path(config, 1, "bold")
+    assert (weights.card.kind, weights.card.estimates, weights.card.test_runs) == ("bold", "bold", "2")
+    assert weights.card.tr_s == pytest.approx(4 / 3, abs=1e-4)
+    assert weights.card.prior_runs == ((1, 1), (1, 3))
+    own = BidsFolder(folder, "nsd", "T1w", estimates="bold")
+    mean = np.mean([own.bold_mean(1, 1, run) for run in (1, 3)], axis=0).reshape(-1)[weights.voxel_index]
+    assert weights.bold.mean_signal == pytest.approx(mean, rel=1e-5)
+    assert weights.bold.amplitude_variance != BoldPrior.vague(1).amplitude_variance
+
+
+def test_held_out_runs_are_decoded_from_estimates_under_the_weights_prior(fitted_on_bold, folder):
+    config, _ = fitted_on_bold
+    decoder = SubjectDecoder.load(config, 1)
+    trials = decoder.test_trials
+    assert set(trials.run) == {2}
+    own = BidsFolder(folder, "nsd", "T1w", estimates="bold", test_runs=[2])
+    expected = final_estimates(own, 1, decoder.weights.voxel_index, decoder.weights.bold)
+    assert (decoder.test_voxels == expected.voxels[own.trials(1).run == 2]).all()
+    held_out, _, _ = held_out_of(decoder)
+    assert (held_out.voxels == decoder.test_voxels).all()
+
+
+def test_weights_are_not_scored_on_other_runs_than_they_held_out(fitted_on_bold):
+    config, _ = fitted_on_bold
+    other = msgspec.structs.replace(config, dataset=msgspec.structs.replace(config.dataset, test_runs="3"))
+    with pytest.raises(DataSetError, match="fitted with test runs 2, the settings say test runs 3: give --test-runs"):
+        SubjectDecoder.load(other, 1)
+
+
+def test_held_out_trials_of_the_priors_runs_are_not_decoded(fitted_on_bold):
+    _, path = fitted_on_bold
+    weights = Weights.load(path)
+    zeros = np.zeros(3, int)
+    trials = Trials(zeros + 1, np.array([1, 2, 3]), zeros, zeros, np.full(3, True), zeros, zeros, zeros)
+    assert is_held_out(weights, trials).tolist() == [False, True, False]
+    with pytest.raises(DecodingError, match="every held-out trial is of a run that the BOLD prior was learned from"):
+        is_held_out(weights, trials.of(np.array([0, 2])))
+    with pytest.raises(DecodingError, match="no trial is held out"):
+        is_held_out(weights, replace(trials, is_shared=np.full(3, False)))
+
+
+def test_pictures_of_both_sides_are_not_encoded(fitted_on_bold, folder):
+    own = BidsFolder(folder, "nsd", "T1w", test_runs=[2])
+    trials = own.trials(1)
+    assert set(trials.nsd_id[trials.is_shared]) & set(trials.nsd_id[~trials.is_shared])
+    config, _ = fitted_on_bold
+    arguments = ["--bids", folder, "--task", "nsd", "--space", "T1w", "--test-runs", "2", "--data", config.paths.data]
+    answer = CliRunner().invoke(main, ["encode", *map(str, arguments)])
+    assert answer.exit_code == 1
+    assert "shown in training runs and in test runs" in answer.stderr
 
 
 def test_responses_of_another_kind_than_the_weights_are_refused(fitted, tree, tmp_path):

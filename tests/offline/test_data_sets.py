@@ -7,8 +7,8 @@ import pytest
 
 from braind.client.datasets.data_set import DataSetError
 from braind.config import load_config
-from braind.models.bold.hrf import response
-from braind.offline.data_sets import check_estimates, data_set_of, ensure_tree, estimate_trials, read_trials
+from braind.offline.data_sets import check_estimates, check_test_runs, data_set_of, ensure_tree, settings_for
+from braind.offline.fit.trials import read_trials
 
 
 def settings(**sections):
@@ -56,29 +56,49 @@ def test_estimates_of_another_kind_are_refused_with_both_names():
         check_estimates(card, SimpleNamespace(estimates="bold", root="here"))
 
 
-def signal(onsets_s, n_volumes, amplitude=1.5):
-    times_s = np.arange(n_volumes) * 2.0
-    percent = sum(amplitude * response(times_s - onset_s, 3.0) for onset_s in onsets_s)
-    return (800 * (1 + percent[:, None] / 100) * np.ones((1, 6))).astype(np.float32)
+def test_kind_bold_and_betas_bold_mean_the_same_of_a_bids_folder():
+    bids = {"bids": "own"}
+    for config in (settings(paths=bids), settings(paths=bids, dataset={"betas": "bold"})):
+        assert settings_for(config, "bold").dataset.betas == "bold"
+        assert settings_for(config, "beta") == config
+    assert settings_for(settings(), "bold") == settings()
+    with pytest.raises(
+        DataSetError, match="--kind bold estimates .* --betas glmsingle reads responses of own: give one"
+    ):
+        settings_for(settings(paths=bids, dataset={"betas": "glmsingle"}), "bold")
 
 
-def test_trials_of_a_run_are_estimated_in_percent_of_the_signal():
-    onsets_s = np.array([10.0, 16.0, 34.0])
-    betas = estimate_trials(signal(onsets_s, 40), 2.0, onsets_s, np.full(3, 3.0))
-    assert betas.dtype == np.float32
-    assert betas == pytest.approx(np.full((3, 6), 1.5), abs=0.25)
+def test_a_column_of_classes_needs_a_bids_folder(small_data):
+    with pytest.raises(
+        DataSetError, match="--labels trial_type names a column of a BIDS folder's events, and NSD has no"
+    ):
+        ensure_tree(settings(paths={"data": str(small_data)}, dataset={"labels": "trial_type"}))
 
 
-def test_a_dead_voxel_of_a_run_has_a_finite_beta():
-    onsets_s = np.array([10.0, 24.0])
-    volumes = signal(onsets_s, 30)
-    volumes[:, 2] = 0
-    betas = estimate_trials(volumes, 2.0, onsets_s, np.full(2, 3.0))
-    assert betas[:, 2].tolist() == [0, 0]
-    assert np.isfinite(betas).all()
+def test_test_runs_hold_out_nsds_runs_instead_of_its_shared_pictures(small_data):
+    tree = ensure_tree(settings(paths={"data": str(small_data)}, dataset={"test_runs": "11,12"}))
+    trials = tree.trials(1)
+    assert (trials.is_shared == (trials.run > 10)).all()
+    assert tree.novel_kind_ids() == []
+    for wrong, words in (
+        ("13", "has no run 13; it has 1-12"),
+        ("1-12", "none is left for training"),
+        (",", "test runs"),
+    ):
+        with pytest.raises(DataSetError, match=words):
+            ensure_tree(settings(paths={"data": str(small_data)}, dataset={"test_runs": wrong})).trials(1)
 
 
-def test_a_response_that_was_not_recorded_is_named_and_not_taken_for_zero():
-    onsets_s = np.array([10.0, 58.0])
-    with pytest.raises(ValueError, match=r"picture at 58.0 s cannot be told from 30 volumes: .* these 1 trials to n/a"):
-        estimate_trials(signal(onsets_s[:1], 30), 2.0, onsets_s, np.full(2, 3.0))
+@pytest.mark.parametrize(
+    ("fitted", "asked", "words"),
+    [
+        ("11-12", "", "fitted with test runs 11-12, the settings say the split by pictures: give --test-runs 11-12"),
+        ("11-12", "3", "fitted with test runs 11-12, the settings say test runs 3: give --test-runs 11-12"),
+        ("", "3", "fitted with the split by pictures, the settings say test runs 3: leave --test-runs out"),
+    ],
+)
+def test_weights_of_another_split_are_refused(fitted, asked, words):
+    card = SimpleNamespace(test_runs=fitted)
+    check_test_runs(SimpleNamespace(test_runs="11-12"), settings(dataset={"test_runs": "12,11"}))
+    with pytest.raises(DataSetError, match=words):
+        check_test_runs(card, settings(dataset={"test_runs": asked}))

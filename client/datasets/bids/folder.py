@@ -91,7 +91,7 @@ class BidsFolder:
         """Say whether the folder was made by `braind simulate`."""
         return SIMULATOR in makers(self.root)
 
-    @cached_property
+    @property
     def estimates(self) -> str:
         """The responses that are read: a `desc` label, or "bold"."""
         has_responses = not self._wanted_estimates and any(self._images(one, SINGLE_TRIALS) for one in self.subjects())
@@ -254,9 +254,8 @@ class BidsFolder:
     def _bold_series(self, subject: int) -> dict[tuple[int, int], RunSeries]:
         """Return the BOLD series of the chosen sessions' runs, by session and run."""
         if subject not in self._series:
-            runs = [run for run in self.runs(subject) if run.session in self.sessions(subject)]
-            images = self._images(subject, BOLD)
-            series = series_of_runs(runs, images, self.roots, self._of_space())
+            chosen = [run for run in self.runs(subject) if run.session in self.sessions(subject)]
+            series = series_of_runs(chosen, self._images(subject, BOLD), self.roots, self._of_space())
             self._series[subject] = {(one.run.session, one.run.run): one for one in series}
         return self._series[subject]
 
@@ -268,8 +267,8 @@ class BidsFolder:
         return images_of(self._files_of(subject), self.task, self.space, estimates)
 
     def _no_images(self, subject: int) -> BidsError:
-        estimates = f"{SINGLE_TRIALS} and no {BOLD}" if not self._wanted_estimates else self.estimates
-        wanted = f"{estimates} responses of task {self.task}{self._of_space()}"
+        neither = "" if self._wanted_estimates or self.estimates != BOLD else f"{SINGLE_TRIALS} and no "
+        wanted = f"{neither}{self.estimates} responses of task {self.task}{self._of_space()}"
         return BidsError(f"{self._name(subject)} {missing_images(self._files_of(subject), self.task, wanted)}")
 
     def _first_image(self, subject: int) -> Any:

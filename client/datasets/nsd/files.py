@@ -10,6 +10,8 @@ import h5py
 from ..data_set import DataSetError
 
 SPACE = "func1pt8mm"
+N_SERIES_WITH_REST = 14
+"""A session's BOLD series: 12 of the task, or 14 with resting state before and after it."""
 MARKER = "simulated.json"
 """The file that a simulated tree has and the real data set lacks."""
 
@@ -74,8 +76,23 @@ class Layout:
         """Return the folder of a subject's BOLD series and their designs, which need not exist."""
         return self.root / f"nsddata_timeseries/ppdata/subj{subject:02d}/{SPACE}"
 
+    def bold_file(self, subject: int, session: int, run: int) -> str:
+        """Return the part of the file names of a task run's BOLD series and design that names session and run.
+
+        A session with resting state has 14 series. The first and the last are rest, so task run 1 is series 2.
+        """
+        has_rest = N_SERIES_WITH_REST in self.bold_series(subject, session)
+        return f"session{session:02d}_run{run + has_rest:02d}"
+
+    def bold_task_runs(self, subject: int, session: int) -> list[int]:
+        """List a session's task runs that have a BOLD series on disk, from 1, without resting state."""
+        series = self.bold_series(subject, session)
+        if N_SERIES_WITH_REST not in series:
+            return series
+        return [number - 1 for number in series if 1 < number < N_SERIES_WITH_REST]
+
     def bold_series(self, subject: int, session: int) -> list[int]:
-        """List the run numbers of a session's BOLD series on disk, resting state included."""
+        """List the numbers of a session's BOLD series on disk, resting state included."""
         names = [
             path.name for path in self.bold(subject).glob(f"timeseries/timeseries_session{session:02d}_run*.nii.gz")
         ]

@@ -205,16 +205,14 @@ class NsdTree:
     # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def bold_runs(self, subject: int, session: int) -> list[int]:
-        """List a session's task runs that have a BOLD series on disk, by the number in the file name.
-
-        A session with resting state has 14 files. The first and the last are rest and are not listed.
-        """
-        runs = self._files.bold_series(subject, session)
-        return [run for run in runs if not (14 in runs and run in (1, 14)) and self.bold_onsets(subject, session, run)]
+        """List a session's task runs that have a BOLD series on disk, by the numbers of `Trials.run`."""
+        runs = self._files.bold_task_runs(subject, session)
+        return [run for run in runs if self.bold_onsets(subject, session, run)]
 
     def bold_run(self, subject: int, session: int, run: int) -> Array:
         """Return a run's preprocessed volumes: (X, Y, Z, n_volumes) int16, scanner units, one per `bold_tr_s`."""
-        path = self._files.bold(subject) / f"timeseries/timeseries_session{session:02d}_run{run:02d}.nii.gz"
+        name = f"timeseries/timeseries_{self._files.bold_file(subject, session, run)}.nii.gz"
+        path = self._files.bold(subject) / name
         return stored(load_nifti(existing(path, "a run's BOLD series", "download nsddata_timeseries of this session")))
 
     def bold_signal(self, subject: int, session: int, run: int, voxel_index: Array) -> BoldSignal:
@@ -231,7 +229,7 @@ class NsdTree:
 
     def bold_onsets(self, subject: int, session: int, run: int) -> list[tuple[float, int]]:
         """Return the run's trials: seconds since the first volume, and 0-based 73k id."""
-        path = self._files.bold(subject) / f"design/design_session{session:02d}_run{run:02d}.tsv"
+        path = self._files.bold(subject) / f"design/design_{self._files.bold_file(subject, session, run)}.tsv"
         return read_onsets(path, BOLD_TR_S)
 
     # ── pictures ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -52,20 +52,22 @@ def test_responses_are_those_of_the_files_and_come_from_the_cache_the_second_tim
         own(raw, sessions=[2, 3]).trials(1)
 
 
-def test_bold_is_given_to_the_estimator_with_the_sidecars_times(raw):
-    heard = []
-
-    def estimate(signal, tr_s, onsets_s, durations_s):
-        heard.append((signal, tr_s, onsets_s, durations_s))
-        return np.zeros((len(onsets_s), signal.shape[1]), np.float32)
-
-    folder = own(raw, estimates="bold", estimate_trials=estimate)
-    assert folder.masked_betas(2, [1], np.array([5, 6])).shape == (2 * PER_RUN, 2)
-    signal, tr_s, onsets_s, durations_s = heard[0]
-    assert signal.shape == (30, 2)
-    assert tr_s == 1.5
-    assert onsets_s[:2].tolist() == [1.5, 5.5]
-    assert set(durations_s) == {3.0}
+def test_bold_runs_are_read_with_the_sidecars_times(raw):
+    folder = own(raw, estimates="bold")
+    assert folder.bold_runs(2, 1) == [1, 2]
+    signal = folder.bold_signal(2, 1, 2, np.array([5, 6]))
+    path = raw / "derivatives/fmriprep/sub-S02/ses-01/func/sub-S02_ses-01_task-look_run-2_space-MNI_desc-preproc_bold"
+    volumes = nib.load(f"{path}.nii.gz").get_fdata()
+    assert signal.voxels == pytest.approx(volumes.reshape(-1, 30)[[5, 6]].T)
+    assert signal.index.tolist() == list(range(30))
+    assert signal.tr_s == 1.5
+    # the first volume is half a second after the time that onsets count from
+    assert signal.onsets_s[:2].tolist() == [1.5, 5.5]
+    assert set(signal.durations_s) == {3.0}
+    assert signal.labels == ("",) * PER_RUN
+    assert folder.bold_mean(2, 1, 2) == pytest.approx(volumes.mean(3), rel=1e-5)
+    with pytest.raises(BidsError, match="is read for its BOLD: responses are estimated, not read"):
+        folder.masked_betas(2, [1], np.array([5]))
 
 
 def test_regions_are_segmentations_masks_and_files(raw, tmp_path):
@@ -163,7 +165,7 @@ def nothing(raw):
             lambda raw: own(raw).trials(1),
             "events.tsv has no column stim_file.*name each",
         ),
-        (no_seconds, lambda raw: own(raw).trials(1), "trial of set/p0.jpg: onset is 'soon'; give seconds"),
+        (no_seconds, lambda raw: own(raw).trials(1), r"run-1_events.tsv, row 1: onset is 'soon'; give seconds"),
         (
             unknown_picture,
             lambda raw: own(raw).trials(1),
@@ -172,7 +174,7 @@ def nothing(raw):
         (no_split, lambda raw: own(raw).trials(1), r"captions.tsv has no column split.*\(train\) or held out \(test\)"),
         (odd_split, lambda raw: own(raw).trials(1), "split of set/p0.jpg is 'valid'"),
         (no_caption, lambda raw: own(raw).trials(1), "no caption for set/p0.jpg"),
-        (one_volume_short, lambda raw: own(raw).masked_betas(1, [1], [0]), "has 5 volumes, but .* show 6 pictures"),
+        (one_volume_short, lambda raw: own(raw).masked_betas(1, [1], [0]), "has 5 volumes, but .* show 6 trials"),
         (moved_image, lambda raw: own(raw).masked_betas(1, [1], [0]), "lies up to 7.0 mm away.*resample"),
         (no_image_of_a_run, lambda raw: own(raw).masked_betas(1, [1], [0]), "belongs to 0 files of singletrial"),
     ],

@@ -1,7 +1,6 @@
 """BIDS as other laboratories lay it out: what the standard allows is read, what it does not is a sentence."""
 
 import json
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -9,13 +8,12 @@ import pytest
 from bids_study import AFFINE, PER_RUN, SHAPE, events, nifti, study, table, text
 
 from braind.client.datasets.bids.files import BidsError, bids_file, read_tsv, seconds_in, sidecar
-from braind.client.datasets.bids.folder import BOLD, BidsFolder
+from braind.client.datasets.bids.folder import BidsFolder
 from braind.client.datasets.data_set import DataSetError
 
 PREP = "derivatives/fmriprep/sub-S01"
 STEM = "ses-01/func/sub-S01_ses-01_task-look_run-1"
 IMAGE = f"{PREP}/{STEM}_space-MNI_desc-singletrial_statmap.nii.gz"
-HAXBY = Path(__file__).parents[3] / "../shared/data/haxby-slice/func"
 
 
 @pytest.fixture
@@ -27,14 +25,10 @@ def own(root, **more):
     return BidsFolder(root, "look", "MNI", **more)
 
 
-def estimate(signal, tr_s, onsets_s, durations_s):
-    """The TR and the onsets, where a test can see them."""
-    return np.repeat(np.array([[tr_s, onsets_s[0]]], np.float32), len(onsets_s), 0)
-
-
 def bold_times(root):
-    """The TR and the first onset that an estimator of run 1 gets."""
-    return own(root, estimates="bold", estimate_trials=estimate).masked_betas(1, [1], np.array([0, 1]))[0].tolist()
+    """The TR and the first onset of session 1, run 1."""
+    signal = own(root, estimates="bold", sessions=[1]).bold_signal(1, 1, 1, np.array([0, 1]))
+    return [signal.tr_s, signal.onsets_s[0]]
 
 
 def test_one_file_of_a_whole_session_is_cut_by_its_events(raw):
@@ -64,7 +58,8 @@ def test_a_runs_own_json_goes_before_the_inherited_ones(raw):
     assert bold_times(raw) == [3.0, 1.0]
     text(raw / PREP / "ses-01/func/sub-S01_ses-01_task-look_bold.json", '{"RepetitionTime": 2.5}')
     assert bold_times(raw) == [2.5, 1.0]
-    text(raw / f"{PREP}/{STEM}_space-MNI_desc-preproc_bold.json", '{"StartTime": 0.25}')
+    for path in (raw / PREP / "ses-01").rglob("*_desc-preproc_bold.nii.gz"):
+        text(path.with_name(path.name.replace(".nii.gz", ".json")), '{"StartTime": 0.25}')
     assert bold_times(raw) == [2.5, 1.75]
 
 
@@ -86,19 +81,6 @@ def test_without_any_json_the_tr_is_the_headers_and_without_that_it_is_asked_for
         nib.save(nib.Nifti1Image(np.zeros((*SHAPE, 9), np.float32), AFFINE, header), path)
         with pytest.raises(BidsError, match="neither its JSON nor its header says the RepetitionTime: add it, in sec"):
             bold_times(raw)
-
-
-def test_bold_without_an_estimator_says_what_to_give(raw):
-    with pytest.raises(BidsError, match="is BOLD, of which nothing here makes responses"):
-        own(raw, estimates=BOLD).masked_betas(1, [1], np.array([0]))
-
-
-def test_what_an_estimator_cannot_do_is_said_with_the_events_table(raw):
-    def refuse(*_):
-        raise ValueError("two trials at the same time")
-
-    with pytest.raises(BidsError, match=r"run-1_events\.tsv: two trials at the same time"):
-        own(raw, estimates=BOLD, estimate_trials=refuse).masked_betas(1, [1], np.array([0]))
 
 
 def test_a_derivatives_own_events_replace_those_of_the_raw_data_above_it(raw):
@@ -237,7 +219,7 @@ def masks_of_two(raw):
         (no_rows, trials_of_one, r"captions\.tsv has no rows"),
         (no_pictures_in_events, trials_of_one, "name no stim_file: name each trial's picture"),
         (no_events, trials_of_one, r"no events of task look; add …_events\.tsv of each run"),
-        (events_of_another_session, trials_of_one, "no events of task look show pictures in its session: add them"),
+        (events_of_another_session, trials_of_one, "no events of task look have trials in its session: add them"),
         (two_images_of_a_run, responses, "belongs to 2 files of singletrial in space MNI, .*: there must be one"),
         (no_brain_mask, lambda raw: own(raw).brainmask(1), r"has no …_desc-brain_mask\.nii\.gz in space MNI: add it"),
         (no_label_table, masks_of_two, r"has no table of labels: add sub-S02_space-MNI_desc-aparc_dseg\.tsv"),
@@ -277,40 +259,3 @@ def test_the_table_marks_pictures_of_kinds_that_training_lacks(raw):
     rows = [("a.png", "a", "test", "1"), ("b.png", "b", "test", "0"), ("c.png", "c", "train", "n/a")]
     table(raw / "stimuli/captions.tsv", ("stim_file", "caption", "split", "novel"), *rows)
     assert own(raw).novel_kind_ids() == [0]
-
-
-@pytest.mark.skipif(not HAXBY.is_dir(), reason="shared/data/haxby-slice is not here")
-def test_real_human_bold_with_its_events_is_read_as_a_laboratorys_folder(tmp_path):
-    text(tmp_path / "dataset_description.json", json.dumps({"Name": "haxby", "BIDSVersion": "1.10.0"}))
-    kinds = set()
-    for run in ("01", "02"):
-        source = HAXBY / f"sub-01_task-objects_run-{run}"
-        image = nib.load(f"{source}_bold.nii.gz")
-        (tmp_path / "sub-01/func").mkdir(parents=True, exist_ok=True)
-        nib.save(image, tmp_path / f"sub-01/func/sub-01_task-objects_run-{run}_desc-preproc_bold.nii.gz")
-        rows = read_tsv(Path(f"{source}_events.tsv"), ("onset", "duration", "trial_type"), "")
-        kinds |= {row["trial_type"] for row in rows}
-        shown = [(row["onset"], row["duration"], f"{row['trial_type']}.png") for row in rows]
-        table(
-            tmp_path / f"sub-01/func/sub-01_task-objects_run-{run}_events.tsv",
-            ("onset", "duration", "stim_file"),
-            *shown,
-        )
-    captions = [(f"{kind}.png", kind, "test" if kind == "cat" else "train") for kind in sorted(kinds)]
-    table(tmp_path / "stimuli/captions.tsv", ("stim_file", "caption", "split"), *captions)
-    heard = []
-
-    def noted(signal, tr_s, onsets_s, durations_s):
-        heard.append((signal, tr_s, onsets_s, durations_s))
-        return np.zeros((len(onsets_s), signal.shape[1]), np.float32)
-
-    folder = BidsFolder(tmp_path, "objects", "", estimate_trials=noted)
-    trials = folder.trials(1)
-    assert (folder.estimates, len(trials), trials.is_shared.sum()) == ("bold", 16, 2)
-    voxels = np.flatnonzero(np.asarray(image.dataobj).mean(3) > 500)[:7]
-    assert folder.masked_betas(1, [1], voxels).shape == (16, 7)
-    signal, tr_s, onsets_s, durations_s = heard[1]
-    assert tr_s == pytest.approx(2.5)
-    assert signal == pytest.approx(np.asarray(image.dataobj).reshape(-1, 121)[voxels].T)
-    assert len(onsets_s) == 8
-    assert durations_s == pytest.approx(22.5)

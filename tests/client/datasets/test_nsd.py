@@ -123,7 +123,7 @@ def test_a_bold_run_is_the_files_volumes(tree):
     assert tree.bold_tr_s == pytest.approx(4 / 3)
 
 
-def test_resting_state_runs_of_sessions_with_fourteen_files_are_not_listed(broken):
+def test_runs_of_sessions_with_resting_state_have_the_trials_numbers(tree, broken):
     names = {folder: broken / SERIES / folder for folder in ("timeseries", "design")}
     for run in range(12, 0, -1):
         for folder, path in names.items():
@@ -136,7 +136,12 @@ def test_resting_state_runs_of_sessions_with_fourteen_files_are_not_listed(broke
             names["timeseries"] / "timeseries_session02_run02.nii.gz",
             names["timeseries"] / f"timeseries_session02_run{run:02d}.nii.gz",
         )
-    assert NsdTree(broken).bold_runs(1, 2) == list(range(2, 14))
+    with_rest, trials = NsdTree(broken), tree.trials(1, 2)
+    assert with_rest.bold_runs(1, 2) == list(range(1, 13))
+    for run in (1, 12):
+        shown = [nsd_id for _, nsd_id in with_rest.bold_onsets(1, 2, run)]
+        assert shown == trials.nsd_id[trials.run == run].tolist()
+        assert (with_rest.bold_run(1, 2, run) == tree.bold_run(1, 2, run)).all()
 
 
 def test_labels_come_from_any_atlas_or_a_named_one(tree):

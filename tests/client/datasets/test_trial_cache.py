@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from braind.client.datasets.data_set import DataSetError, parse_sessions, span
+from braind.client.datasets.data_set import DataSetError, parse_numbers, span
 from braind.client.datasets.trial_cache import TrialCache
 
 VOXELS = np.array([3, 5, 8])
@@ -82,10 +82,10 @@ def test_a_folder_that_cannot_be_written_is_said(source, tmp_path):
 
 
 def test_sessions_are_named_by_numbers_and_ranges():
-    assert parse_sessions("") is None
-    assert parse_sessions("3") == [3]
-    assert parse_sessions("1-3, 7,2") == [1, 2, 3, 7]
+    assert parse_numbers("", "sessions") is None
+    assert parse_numbers("3", "sessions") == [3]
+    assert parse_numbers("1-3, 7,2", "sessions") == [1, 2, 3, 7]
     assert span([1, 2, 3, 7]) == "1-3, 7"
     for wrong in ("0", "3-1", "a", "1-", "-2", "1,,2"):
         with pytest.raises(DataSetError, match="such as 1-12,14"):
-            parse_sessions(wrong)
+            parse_numbers(wrong, "sessions")
