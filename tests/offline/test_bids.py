@@ -207,7 +207,7 @@ def test_trials_of_bold_are_estimated_as_during_a_scan(tree, folder):
 def fitted_on_bold(folder, tmp_path_factory):
     """The settings of weights that were fitted on BOLD of runs 1 and 3, with run 2 held out."""
     config = settings(tmp_path_factory.mktemp("bold"), folder=folder)
-    dataset = msgspec.structs.replace(config.dataset, test_runs="2", labels="trial_type")
+    dataset = msgspec.structs.replace(config.dataset, test_runs="2")
     config = msgspec.structs.replace(config, dataset=dataset)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(fitting, "data_set_of", lambda config: FirstTrials(data_set_of(config), N_TRIALS))

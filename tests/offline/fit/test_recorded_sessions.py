@@ -216,7 +216,7 @@ def test_bold_runs_come_back_as_they_were_recorded(tree, bold_session, names, mo
     assert (~in_first).sum() > 50
     # what later volumes are compared with is known from the recorded voxels alone
     vague = BoldPrior.vague(len(voxel_index))
-    monkeypatch.setattr("braind.models.bold.fit_prior.fit_prior", lambda runs, progress: vague)
+    monkeypatch.setattr("braind.models.bold.fit_prior.fit_prior", lambda runs, progress, labelled: vague)
     prior = bold.read_bold(data, 1, voxel_index)[0].prior
     assert 0 < prior.misaligned_below < 1
     data.close()
