@@ -49,3 +49,9 @@ class Connection:
         if stalled_s is not None:
             return f"{state}, no volume for {stalled_s:.1f} s"
         return {"waiting": "no daemon", "starting": "daemon starting"}.get(state, state)
+
+
+def without_signal_words(n_voxels: int) -> str:
+    """Return the sentence on voxels of the weights that have no signal in this run."""
+    have = "has" if n_voxels == 1 else "have"
+    return f"{n_voxels:,} of the weights' voxels {have} no signal in this run; they count as the training mean"

@@ -7,25 +7,45 @@ from collections.abc import Callable
 from typing import TextIO
 
 from ..client.endpoints import Endpoints
-from ..client.wire import Heartbeat, Skipped
+from ..client.wire import Decode, Heartbeat, Skipped
 from ..printable import printable
+from .connection import without_signal_words
 from .feed import Notice, Stage, follow
 from .recent import DecodedVolume, RecentDecodes
 
-HEADER = ("run", "volume", "retrieved", "score", "latency_ms")
+HEADER = (
+    "run",
+    "volume",
+    "retrieved",
+    "score",
+    "latency_ms",
+    "event",
+    "since_onset_s",
+    "is_final",
+    "sent_class",
+    "classes",
+)
 
 
 def write_lines(where: Endpoints, is_stopped: Callable[[], bool] = lambda: False) -> int:
-    """Write `HEADER`, then one tab-separated line per decode, until interrupted or stopped; return the exit status."""
-    recent, is_stalled = RecentDecodes(), False
+    """Write `HEADER`, then one tab-separated line per decode, until interrupted or stopped; return the exit status.
+
+    A provisional decode has a line if it has classes.
+    """
+    recent, is_stalled, alarmed_run = RecentDecodes(), False, ("", "")
     try:
         _write(sys.stderr, f"listening at {where.decodes}")
         _write(sys.stdout, "\t".join(HEADER))
         for heard in follow(where, is_stopped):
+            message = heard.decode if isinstance(heard, Stage) else heard
+            if isinstance(message, Decode | Heartbeat) and message.n_without_signal:
+                if alarmed_run != (message.session, message.run):
+                    alarmed_run = message.session, message.run
+                    _write(sys.stderr, f"run {message.run}: {without_signal_words(message.n_without_signal)}")
             match heard:
                 case Stage(decode, picture):
                     volume = recent.take_decode(decode, picture, time.monotonic())
-                    if decode.stage == volume.final_stage:
+                    if decode.stage == volume.final_stage or (decode.labels and not decode.is_final):
                         _write(sys.stdout, line(volume))
                 case Skipped():
                     outcome = "failed" if heard.failed else "skipped"
@@ -56,6 +76,12 @@ def line(volume: DecodedVolume) -> str:
         best.label if best else "",
         f"{best.score:.3f}" if best else "",
         f"{1e3 * latency_s:.0f}" if latency_s is not None else "",
+        str(volume.event) if volume.event is not None else "",
+        f"{volume.since_onset_s:.3f}" if volume.since_onset_s is not None else "",
+        str(int(volume.is_final)),
+        volume.label or "",
+        # The most probable class is first. A name may contain spaces and equals signs: the last equals sign counts.
+        "; ".join(f"{one.label}={one.probability:.4f}" for one in volume.labels),
     )
     # A label may contain tabs.
     return "\t".join(map(printable, fields))
