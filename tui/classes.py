@@ -12,6 +12,8 @@ from .retrieval import BAR, bar
 NO_PICTURE = "no picture: these weights decode classes"
 LINE_BAR_CELLS = 8
 TABLE_BAR_CELLS = 60
+WIDE_CELLS = 100
+"""A line of so many cells has room for all the words."""
 SEPARATOR = " · "
 
 
@@ -51,7 +53,7 @@ class Classes(Widget):
     def _line(self, volume: DecodedVolume, labels: tuple[LabelProbability, ...], width: int) -> Text:
         name_cells = max(6, width // 6)
         best = labels[0]
-        lead = when_words(volume)
+        lead = when_words(volume) if width >= WIDE_CELLS else short_when_words(volume)
         head = Text.assemble(
             self._styled(f"{lead}: " if lead else "", "other"),
             self._styled(_class_words(best, name_cells) + " ", "best"),
@@ -110,6 +112,13 @@ def when_words(volume: DecodedVolume) -> str:
     return f"event {volume.event}{since}, {'final' if volume.is_final else 'provisional'}"
 
 
+def short_when_words(volume: DecodedVolume) -> str:
+    """Return when a BOLD trial's estimate was made; empty for a volume of betas."""
+    if volume.since_onset_s is None:
+        return ""
+    return f"{volume.since_onset_s:.1f} s" if volume.is_final else f"so far {volume.since_onset_s:.1f} s"
+
+
 def chance_words(labels: tuple[LabelProbability, ...]) -> str:
     """Return the probability of each class by chance."""
     return f"chance {1 / len(labels):.3g}"
@@ -121,11 +130,11 @@ def verdict_words(volume: DecodedVolume, name_cells: int) -> str:
         return ""
     sent = shortened(volume.label, name_cells)
     if volume.is_right is None:
-        return f"sent class {sent} is no class of these weights"
+        return f"sent {sent}, no class of these weights"
     if volume.is_right:
-        return f"✓ right, sent class {sent}"
+        return f"✓ right, sent {sent}"
     probability = next(one.probability for one in volume.labels if one.label == volume.label)
-    return f"✗ wrong, sent class {sent} {probability:.2f}"
+    return f"✗ wrong, sent {sent} {probability:.2f}"
 
 
 def _class_words(one: LabelProbability, name_cells: int) -> str:

@@ -54,4 +54,4 @@ class Connection:
 def without_signal_words(n_voxels: int) -> str:
     """Return the sentence on voxels of the weights that have no signal in this run."""
     have = "has" if n_voxels == 1 else "have"
-    return f"{n_voxels:,} of the weights' voxels {have} no signal in this run; they count as the training mean"
+    return f"{n_voxels:,} of the weights' voxels {have} no signal; they count as the training mean"

@@ -13,6 +13,10 @@ Xz         z alone, from early visual cortex: layout, no meaning
 Xzc        z and c together: z noised, denoised under c, decoded
 scores     known pictures nearest to the decoded z and c, with
            their correlation
+classes    of weights with classes: the probability of each, at
+           every TR of a running block (provisional), then final;
+           chance is 1 / number of classes, sent is the sender's
+no signal  voxels of the weights that are dead in this run
 ms         from a volume's arrival to ack, scores, Xz and Xzc;
            median and p99 over the volumes kept here
 skipped    no picture in time; the voxels are in the journal

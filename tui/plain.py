@@ -23,6 +23,8 @@ HEADER = (
     "since_onset_s",
     "is_final",
     "sent_class",
+    "class",
+    "probability",
     "classes",
 )
 
@@ -69,6 +71,7 @@ def write_lines(where: Endpoints, is_stopped: Callable[[], bool] = lambda: False
 def line(volume: DecodedVolume) -> str:
     """Return a finished decode's fields in the order of `HEADER`; a field without a value is empty."""
     best = volume.retrieved[0] if volume.retrieved else None
+    likely = volume.labels[0] if volume.labels else None
     latency_s = volume.timings_s.get(volume.final_stage)
     fields = (
         volume.run,
@@ -80,8 +83,9 @@ def line(volume: DecodedVolume) -> str:
         f"{volume.since_onset_s:.3f}" if volume.since_onset_s is not None else "",
         str(int(volume.is_final)),
         volume.label or "",
-        # The most probable class is first. A name may contain spaces and equals signs: the last equals sign counts.
-        "; ".join(f"{one.label}={one.probability:.4f}" for one in volume.labels),
+        likely.label if likely else "",
+        f"{likely.probability:.4f}" if likely else "",
+        "; ".join(f"{one.label} {one.probability:.4f}" for one in volume.labels),
     )
     # A label may contain tabs.
     return "\t".join(map(printable, fields))

@@ -16,7 +16,7 @@ from .recent import DecodedVolume
 class RecentStrip(Widget):
     """Small pictures, or classes in mode `labels`. The current volume's index is marked; a click chooses a volume."""
 
-    COMPONENT_CLASSES = {"strip--well", "strip--index", "strip--shown", "strip--skipped"}
+    COMPONENT_CLASSES = {"strip--well", "strip--class", "strip--index", "strip--shown", "strip--skipped"}
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -79,7 +79,8 @@ class RecentStrip(Widget):
             texts = [Text(shortened(line, columns)) for line in (lines + [""] * rows)[:rows]]
             for text in texts:
                 text.align("center", columns)
-            return [Strip([Segment(text.plain, well)], columns) for text in texts]
+            style = self.get_component_rich_style("strip--class") if volume.labels else well
+            return [Strip([Segment(text.plain, style)], columns) for text in texts]
         fitting = fitting_cells(picture, columns, rows)
         drawn = half_blocks(picture, *fitting, palette_size(self.app.console))
         drawn += [Strip.blank(columns, well)] * (rows - len(drawn))
