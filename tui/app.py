@@ -244,7 +244,8 @@ class Monitor(App[None]):
         n_without_signal = self._n_without_signal()
         alarm = screen.query_one("#alarm", TextView)
         alarm.display = n_without_signal > 0
-        alarm.show(without_signal_words(n_without_signal))
+        is_decoded = self.connection.heartbeat is None or self.connection.heartbeat.state != "recording"
+        alarm.show(without_signal_words(n_without_signal, is_decoded=is_decoded))
         screen.query_one(Latency).show(volume, self.recent, following)
         screen.query_one(RecentStrip).show(self.recent.newest_first(), volume)
 

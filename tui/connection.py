@@ -51,7 +51,9 @@ class Connection:
         return {"waiting": "no daemon", "starting": "daemon starting"}.get(state, state)
 
 
-def without_signal_words(n_voxels: int) -> str:
-    """Return the sentence on voxels of the weights that have no signal in this run."""
+def without_signal_words(n_voxels: int, *, is_decoded: bool = True) -> str:
+    """Return the sentence on voxels without signal in a run, which is decoded or only recorded."""
+    of_weights = " of the weights'" if is_decoded else ""
     have = "has" if n_voxels == 1 else "have"
-    return f"{n_voxels:,} of the weights' voxels {have} no signal; they count as the training mean"
+    effect = "; they count as the training mean" if is_decoded else ""
+    return f"{n_voxels:,}{of_weights} voxels {have} no signal{effect}"

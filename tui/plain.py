@@ -43,7 +43,9 @@ def write_lines(where: Endpoints, is_stopped: Callable[[], bool] = lambda: False
             if isinstance(message, Decode | Heartbeat) and message.n_without_signal:
                 if alarmed_run != (message.session, message.run):
                     alarmed_run = message.session, message.run
-                    _write(sys.stderr, f"run {message.run}: {without_signal_words(message.n_without_signal)}")
+                    is_decoded = isinstance(message, Decode) or message.state != "recording"
+                    words = without_signal_words(message.n_without_signal, is_decoded=is_decoded)
+                    _write(sys.stderr, f"run {message.run}: {words}")
             match heard:
                 case Stage(decode, picture):
                     volume = recent.take_decode(decode, picture, time.monotonic())

@@ -8,6 +8,8 @@ from ..address import Address, AddressError
 from .scores import OutletError, ScoreSample
 
 MISSING = "n/a"
+MOST_BYTES = 65_507
+"""The longest datagram over IPv4."""
 DIGITS = {"since_onset_s": 3}
 OTHER_DIGITS = 4
 
@@ -53,11 +55,20 @@ class UdpOutlet:
 def line(sample: ScoreSample) -> bytes:
     """Return the sample's fields in their order, separated by tabs: UTF-8 text with a newline.
 
-    The last fields are each class and its probability, in the order of the classes' names.
+    The last fields are each class and its probability, in the order of the classes' names. A line with more than
+    `MOST_BYTES` bytes ends before them.
     """
     fields = [_field(name, value) for name, value in vars(sample).items() if name != "classes"]
-    for one in sample.classes:
-        fields += [_field("class", one.label), _field("probability", one.probability)]
+    classes = [
+        field
+        for one in sample.classes
+        for field in (_field("class", one.label), _field("probability", one.probability))
+    ]
+    whole = _line([*fields, *classes])
+    return whole if len(whole) <= MOST_BYTES else _line(fields)
+
+
+def _line(fields: list[str]) -> bytes:
     return ("\t".join(fields) + "\n").encode()
 
 
