@@ -39,7 +39,9 @@ IGNORED = "*_statmap.*\n*_decodes.json\ndecodes\n"
 """BIDS has no names for these files yet."""
 EVENT_COLUMNS = ("onset", "duration", "trial_type", "event", "trial", "nsd_id", "stimulus")
 COLUMNS = {
-    "trial_type": {"Description": "the class that the sender named; else `picture`, or n/a if no picture was shown"},
+    "trial_type": {
+        "Description": "the trial's class by its sender; if it named none, `picture`, or n/a without a picture"
+    },
     "trial": {"Description": "the trial, as the sender numbered it"},
     "nsd_id": {"Description": "the picture, as the sender numbered it"},
     "stimulus": {"Description": "the picture, as the sender named it"},
