@@ -114,14 +114,24 @@ class RecentDecodes:
         """
         not_skipped = [volume for volume in reversed(self.volumes) if volume.is_finished or not volume.skipped]
         ripe = (v for v in not_skipped if v.is_finished or (v.is_final and now_s - v.heard_s > PATIENCE_S))
-        return next(ripe, not_skipped[0] if not_skipped else None)
+        newest = next(ripe, not_skipped[0] if not_skipped else None)
+        return newest if newest is None or newest.has_pictures else self.newest_classified or newest
 
     @property
     def newest_classified(self) -> DecodedVolume | None:
-        """The newest volume or trial with classes of the newest run, provisional or final."""
-        return next(
-            (volume for volume in reversed(self.volumes) if volume.labels and self._is_of_newest_run(volume)), None
-        )
+        """The volume or trial of the newest run whose classes a monitor shows.
+
+        Of the trials that still unfold, it is the trial with the latest onset. A trial that is final does not replace a
+        longer trial around it.
+        """
+        run = self._place_of(self.volumes[-1]) if self.volumes else None
+        of_run = [volume for volume in reversed(self.volumes) if volume.labels and self._place_of(volume) == run]
+        if not of_run or of_run[0].event is None:
+            return of_run[0] if of_run else None
+        newest = max(of_run, key=lambda volume: volume.index)
+        # The estimates of one volume come one after another. A trial may lag the newest by one volume.
+        running = [volume for volume in of_run if not volume.is_final and volume.index >= newest.index - 1]
+        return running[0] if running else newest
 
     def take_decode(self, decode: Decode, picture: Array | None, now_s: float) -> DecodedVolume:
         """Add one stage of a decode; the same message twice changes nothing."""
@@ -149,9 +159,9 @@ class RecentDecodes:
         """Return the seconds from each volume's arrival to the end of a step, oldest volume first."""
         return [volume.timings_s[step] for volume in self.volumes if step in volume.timings_s]
 
-    def _is_of_newest_run(self, volume: DecodedVolume) -> bool:
-        newest = self.volumes[-1]
-        return (volume.count, volume.session, volume.run) == (newest.count, newest.session, newest.run)
+    @staticmethod
+    def _place_of(volume: DecodedVolume) -> tuple[int, str, str]:
+        return volume.count, volume.session, volume.run
 
     def _volume_of(self, message: Decode | Skipped, now_s: float) -> DecodedVolume:
         # Numbers grow while one daemon counts. A smaller number begins another count, with other volumes.
@@ -160,7 +170,7 @@ class RecentDecodes:
         self._last_seq = message.seq
         event = message.event if isinstance(message, Decode) else None
         for volume in reversed(self.volumes):
-            if (volume.count, volume.session, volume.run) != (self._count, message.session, message.run):
+            if self._place_of(volume) != (self._count, message.session, message.run):
                 continue
             # Every decode of a trial supersedes the decode before.
             if (volume.event, event) == (None, None) and volume.index == message.index:
