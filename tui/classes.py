@@ -7,7 +7,7 @@ from textual.widget import Widget
 from ..client.wire import LabelProbability
 from .fitted import shortened
 from .recent import DecodedVolume
-from .retrieval import BAR, bar
+from .retrieval import bar
 
 NO_PICTURE = "no picture: these weights decode classes"
 LINE_BAR_CELLS = 8
@@ -24,7 +24,6 @@ class Classes(Widget):
         "classes--best",
         "classes--other",
         "classes--bar",
-        "classes--track",
         "classes--right",
         "classes--wrong",
     }
@@ -92,7 +91,7 @@ class Classes(Widget):
             self._styled(name.plain, style),
             self._styled(f" {one.probability:.2f} ", style),
             self._styled(filled, "bar"),
-            self._styled(BAR * (bar_cells - len(filled)), "track"),
+            " " * (bar_cells - len(filled)),
             self._styled(" sent" if one.label == sent else "", style),
         )
 

