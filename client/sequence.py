@@ -47,6 +47,12 @@ class Received(NamedTuple):
         """The best candidates' labels, in the order of `scores`."""
         return [one.label for one in self.message.retrieved] if isinstance(self.message, wire.Decode) else []
 
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Each class's probability by its name, the most probable first; empty without classes."""
+        labels = self.message.labels if isinstance(self.message, wire.Decode) else ()
+        return {one.label: one.probability for one in labels}
+
 
 class PublishedSequence:
     """Merges the stream of published messages with fetched messages.

@@ -3,8 +3,9 @@
     python examples/feedback.py [--terminal] [--host HOST --decodes 5561 --control 5562 --key FILE]
 
 Run `braind serve`, then this, then whatever sends volumes. The score is right minus foil, where the sender names two
-pictures (`right` and `foil` of docs/protocol.md); else the most similar picture is named. A window is opened where
-tkinter and a screen are there, else the picture is drawn in the terminal. It needs no torch.
+pictures (`right` and `foil` of docs/protocol.md); else the most similar picture is named. Weights with classes give a
+probability of each class, at every TR of a running block. A window is opened where tkinter and a screen are there, else
+the picture is drawn in the terminal. It needs no torch.
 """
 
 # %% Options
@@ -33,9 +34,16 @@ options = parser.parse_args()
 
 # %% The score: it comes some ms after the volume, long before the picture
 def score_words(received: Received, decode: Decode) -> str:
+    words = []
     if decode.feedback is not None:
-        return f"feedback {decode.feedback:+.3f} (right: {decode.right}, foil: {decode.foil})"
-    return f"most like {received.labels[0]}, {received.scores[0]:.2f}" if received.labels else "no candidates"
+        words.append(f"feedback {decode.feedback:+.3f} (right: {decode.right}, foil: {decode.foil})")
+    elif received.labels:
+        words.append(f"most like {received.labels[0]}, {received.scores[0]:.2f}")
+    # A target class of your own serves as well as the sender's: received.probabilities["face"].
+    if decode.label in received.probabilities:
+        words.append(f"P({decode.label}) = {received.probabilities[decode.label]:.2f}")
+    words += [f"{name} {probability:.2f}" for name, probability in received.probabilities.items()]
+    return ", ".join(words) or "no candidates"
 
 
 # %% The picture, in a terminal of 24-bit colours: two pixels a character
@@ -98,6 +106,7 @@ with DecodeSubscriber(
         decode = received.message
         if decode.stage == "scores":
             age = "" if decode.since_onset_s is None else f", {decode.since_onset_s:.1f} s after onset"
+            age += "" if decode.is_final else ", provisional"
             print(f"volume {decode.index}{age}: {score_words(received, decode)}", flush=True)
         elif received.picture is not None:
             draw(received.picture)

@@ -15,7 +15,7 @@ import numpy as np
 
 from braind.client.scanner import ScannerClient
 from braind.client.subscriber import DecodeSubscriber
-from braind.client.wire import Decode, Hello, Skipped
+from braind.client.wire import Decode, Hello, Skipped, last_stage
 
 parser = argparse.ArgumentParser()
 parser.add_argument("betas", type=Path)
@@ -58,6 +58,7 @@ with (
     client.end_run(len(volumes))
 
     # %% Each volume is decoded in stages: scores, then a coarse picture from z (xz), then the picture (xzc)
+    # Weights that decode classes and no pictures (mode "labels") end with the scores.
     waiting = set(range(welcome.next_index, len(volumes)))
     while waiting and (received := subscriber.receive(timeout_s=60)):
         message = received.message
@@ -67,10 +68,14 @@ with (
             print(f"volume {message.index} has no picture: {message.reason}")
             waiting.discard(message.index)
         elif message.stage == "scores":
-            best = message.retrieved[0].label if message.retrieved else "nothing"
-            print(f"volume {message.index} is most like: {best}")
+            if message.retrieved:
+                print(f"volume {message.index} is most like: {message.retrieved[0].label}")
+            if message.labels:
+                classes = ", ".join(f"{name} {probability:.2f}" for name, probability in received.probabilities.items())
+                print(f"volume {message.index}: {classes}")
         elif message.stage == "xzc":
             path = options.pictures / f"volume-{message.index:03d}.png"
             path.write_bytes(received.png or b"")
             print(f"{path}, {1000 * message.timings_s['xzc']:.0f} ms after the volume came")
+        if isinstance(message, Decode) and message.stage == last_stage(message.provenance.mode):
             waiting.discard(message.index)

@@ -77,7 +77,7 @@ def test_each_decode_is_a_line_in_a_datagram(daemon, run):
         best = decode.retrieved[0]
         assert datagram.decode() == (
             f"{decode.seq}\tses\t{run.hello.run}\t{number}\t{40 + number}\tn/a\tn/a\t1\t{decode.feedback:.4f}\t"
-            f"{best.score:.4f}\t{best.nsd_id}\t{best.label}\n"
+            f"{best.score:.4f}\t{best.nsd_id}\t{best.label}\tn/a\tn/a\tn/a\tn/a\n"
         )
         assert decode.feedback != 0
 
@@ -102,7 +102,7 @@ def test_each_decode_is_a_sample_of_an_lsl_stream(daemon, run):
         inlet.close_stream()
     (decode,) = scores_of(daemon, run.hello.run)
     best = decode.retrieved[0]
-    expected = [decode.seq, 0, np.nan, np.nan, np.nan, 1, decode.feedback, best.score, best.nsd_id]
+    expected = [decode.seq, 0, np.nan, np.nan, np.nan, 1, decode.feedback, best.score, best.nsd_id, np.nan, np.nan]
     np.testing.assert_array_equal(sample, expected)
 
 

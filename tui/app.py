@@ -15,7 +15,8 @@ from ..client.connection import RefusedByDaemon
 from ..client.endpoints import SOCKETS, Endpoints
 from ..client.wire import Heartbeat, Skipped
 from ..errors import BraindError, ExitCode
-from .connection import Connection
+from .classes import Classes
+from .connection import Connection, without_signal_words
 from .decode_view import DecodeView
 from .dialogs import ConfirmPause, Help
 from .feed import Notice, Stage, follow, set_paused
@@ -33,6 +34,7 @@ from .recent import N_KEPT, DecodedVolume, RecentDecodes
 from .retrieval import Retrieval
 from .state_bar import StateBar
 from .strip import RecentStrip
+from .text_view import TextView
 from .theme import CONTROL_ROOM
 
 TICK_S = 0.5
@@ -70,7 +72,9 @@ class Monitor(App[None]):
 
     def compose(self) -> ComposeResult:
         yield StateBar()
+        yield TextView(id="alarm")
         yield DecodeView()
+        yield Classes(id="class-line")
         with Horizontal(id="figures"):
             yield Retrieval()
             yield Latency()
@@ -229,9 +233,30 @@ class Monitor(App[None]):
         screen = self.screen_stack[0]
         screen.query_one(StateBar).show(self.connection, volume, following, self.n_notices, now_s)
         screen.query_one(DecodeView).show(volume, self._hint(now_s))
+        has_pictures = volume is None or volume.has_pictures
+        screen.query_one(Retrieval).display = has_pictures
         screen.query_one(Retrieval).show(volume.retrieved if volume else ())
+        # The classes of a running block are newer than the newest picture.
+        classified = self.held or self.recent.newest_classified
+        class_line = screen.query_one("#class-line", Classes)
+        class_line.display = has_pictures and classified is not None and bool(classified.labels)
+        class_line.show(classified)
+        n_without_signal = self._n_without_signal()
+        alarm = screen.query_one("#alarm", TextView)
+        alarm.display = n_without_signal > 0
+        is_decoded = self.connection.heartbeat is None or self.connection.heartbeat.state != "recording"
+        alarm.show(without_signal_words(n_without_signal, is_decoded=is_decoded))
         screen.query_one(Latency).show(volume, self.recent, following)
         screen.query_one(RecentStrip).show(self.recent.newest_first(), volume)
+
+    def _n_without_signal(self) -> int:
+        """Return how many of the weights' voxels have no signal in the current run, 0 while that is not known."""
+        heartbeat, newest = self.connection.heartbeat, self.recent.volumes[-1] if self.recent.volumes else None
+        if heartbeat is not None and heartbeat.n_without_signal is not None:
+            return heartbeat.n_without_signal
+        if newest is None or (heartbeat is not None and heartbeat.run not in ("", newest.run)):
+            return 0
+        return newest.n_without_signal or 0
 
     def _hint(self, now_s: float) -> str:
         match self.connection.state(now_s):

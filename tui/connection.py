@@ -49,3 +49,11 @@ class Connection:
         if stalled_s is not None:
             return f"{state}, no volume for {stalled_s:.1f} s"
         return {"waiting": "no daemon", "starting": "daemon starting"}.get(state, state)
+
+
+def without_signal_words(n_voxels: int, *, is_decoded: bool = True) -> str:
+    """Return the sentence on voxels without signal in a run, which is decoded or only recorded."""
+    of_weights = " of the weights'" if is_decoded else ""
+    have = "has" if n_voxels == 1 else "have"
+    effect = "; they count as the training mean" if is_decoded else ""
+    return f"{n_voxels:,}{of_weights} voxels {have} no signal{effect}"

@@ -1,9 +1,10 @@
-"""The current decode: the seen picture, Xz and Xzc side by side."""
+"""The current decode: the seen picture, Xz and Xzc side by side, or classes from weights that decode no pictures."""
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
+from .classes import Classes
 from .picture_view import PictureView
 from .recent import DecodedVolume
 from .text_view import TextView
@@ -13,13 +14,14 @@ CAPTION_ROWS = 1
 
 
 class DecodeView(Widget):
-    """Three captioned pictures, or a hint while there is nothing to show."""
+    """Three captioned pictures, or a table of classes in mode `labels`, or a hint while there is nothing to show."""
 
     def __init__(self) -> None:
         super().__init__(classes="-empty")
 
     def compose(self) -> ComposeResult:
         yield TextView(id="hint")
+        yield Classes(id="class-table")
         with Horizontal(id="pictures"):
             for name, caption in (("seen", "seen"), ("xz", "Xz (z only)"), ("xzc", "Xzc")):
                 with Vertical(id=f"{name}-column", classes="picture-column"):
@@ -27,10 +29,14 @@ class DecodeView(Widget):
                     yield PictureView(id=name)
 
     def show(self, volume: DecodedVolume | None, hint: str) -> None:
-        """Show the pictures of a volume that have come; without a volume, show `hint`."""
+        """Show a volume's pictures that have come, or its classes in mode `labels`; without a volume, show `hint`."""
         self.set_class(volume is None, "-empty")
+        self.set_class(volume is not None and not volume.has_pictures, "-classes")
         if volume is None:
             self.query_one("#hint", TextView).show(hint)
+            return
+        if not volume.has_pictures:
+            self.query_one("#class-table", Classes).show(volume)
             return
         # 9. viewers draw it
         pending = volume.skipped or "decoding …"

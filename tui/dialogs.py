@@ -11,8 +11,9 @@ HELP = """\
 seen       what was on the subject's screen, if the sender gave it
 Xz         z alone, from early visual cortex: layout, no meaning
 Xzc        z and c together: z noised, denoised under c, decoded
-scores     known pictures nearest to the decoded z and c, with
-           their correlation
+scores     known pictures nearest to z and c, by correlation
+classes    probability of each class, at every TR of a running
+           block (provisional), then final; chance: 1 / classes
 ms         from a volume's arrival to ack, scores, Xz and Xzc;
            median and p99 over the volumes kept here
 skipped    no picture in time; the voxels are in the journal
@@ -21,8 +22,7 @@ calibration  trials fitted on so far; share of other left-out
 
 → ←        hold an older or a newer decode of the strip
 f  esc     follow the newest decode again
-p          pause decoding, or go on
-q          quit the monitor; the daemon goes on"""
+p  q       pause decoding or go on; quit, the daemon goes on"""
 
 PAUSE = """\
 Pause decoding for everybody?

@@ -7,15 +7,16 @@ from textual.widget import Widget
 from textual.widgets import Sparkline
 
 from ..client.wire import last_stage
-from .recent import TIMED_STEPS, DecodedVolume, RecentDecodes, median_and_p99_ms
+from .recent import DecodedVolume, RecentDecodes, median_and_p99_ms
 from .text_view import TextView
 
 NAMES = {"ack": "ack", "scores": "scores", "xz": "Xz", "xzc": "Xzc"}
+STEPS, STEPS_WITHOUT_PICTURES = tuple(NAMES), ("ack", "scores")
 N_IN_CURVE = 60
 
 
 class Latency(Widget):
-    """A table of times by step, and a curve of the last picture's latency over the recent volumes."""
+    """A table of times by step, and a curve of the last stage's latency over the recent volumes."""
 
     COMPONENT_CLASSES = {"latency--head", "latency--newest", "latency--other"}
 
@@ -30,7 +31,8 @@ class Latency(Widget):
         head = self.get_component_rich_style("latency--head", partial=True)
         column = "newest" if following else "held"
         rows = [Text(f"{'ms':<7}{column:>6}{'median':>8}{'p99':>7}", head)]
-        rows += [self._row(step, volume, recent.stage_times_s(step)) for step in TIMED_STEPS]
+        steps = STEPS if volume is None or volume.has_pictures else STEPS_WITHOUT_PICTURES
+        rows += [self._row(step, volume, recent.stage_times_s(step)) for step in steps]
         self.query_one("#latency-table", TextView).show(Text("\n").join(rows))
         final_step = last_stage("zc") if volume is None else volume.final_stage
         self.query_one("#latency-curve-name", TextView).show(NAMES[final_step])

@@ -4,13 +4,12 @@ import statistics
 from dataclasses import dataclass, field
 
 from ..arrays import Array
-from ..client.wire import Decode, Retrieved, Skipped, last_stage
+from ..client.wire import Decode, LabelProbability, Retrieved, Skipped, last_stage
 
 N_KEPT = 120
 """How many volumes are kept: eight minutes at one volume every four seconds."""
 PATIENCE_S = 1.0
 """How long the last finished decode stays on the screen while the next one is made."""
-TIMED_STEPS = ("ack", "scores", "xz", "xzc")
 
 
 @dataclass(eq=False)
@@ -29,6 +28,11 @@ class DecodedVolume:
     xzc: Array | None = None
     retrieved: tuple[Retrieved, ...] = ()
     feedback: float | None = None
+    labels: tuple[LabelProbability, ...] = ()
+    """Every class of the weights, the most probable first."""
+    label: str | None = None
+    """The class by the sender."""
+    n_without_signal: int | None = None
     timings_s: dict[str, float] = field(default_factory=dict)
     trial: int | None = None
     nsd_id: int | None = None
@@ -41,25 +45,39 @@ class DecodedVolume:
     mode: str = "zc"
     preset: str = ""
     simulated: bool = False
+    is_finished: bool = False
+    """Whether the final stage has come."""
     skipped: str = ""
-    """Why there is no picture; empty if there is a picture or one may come."""
+    """Why there is no decode; empty if there is one or one may come."""
     failed: bool = False
     """The volume cannot be decoded."""
 
     @property
     def final_stage(self) -> str:
-        """The stage whose picture ends the decode: `xz` in mode `z`, else `xzc`."""
+        """The stage that ends the decode: `xz` in mode `z`, `scores` in mode `labels`, else `xzc`."""
         return last_stage(self.mode)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the weights decode pictures; weights of mode `labels` decode only classes."""
+        return self.final_stage != "scores"
 
     @property
     def final_picture(self) -> Array | None:
         """The picture of the final stage, if it is there."""
         return self.xz if self.final_stage == "xz" else self.xzc
 
+    @property
+    def is_right(self) -> bool | None:
+        """Whether the most probable class is the sender's; None if the sender names no class of the weights."""
+        if all(one.label != self.label for one in self.labels):
+            return None
+        return self.labels[0].label == self.label
+
     def take(self, decode: Decode, picture: Array | None) -> None:
         """Add a stage; `picture` is the seen picture at stage `scores`, else the decoded picture."""
         if decode.stage == "scores":
-            self.feedback = decode.feedback
+            self.feedback, self.labels = decode.feedback, decode.labels
             self.seen = picture if picture is not None else self.seen
         else:
             # A refined picture replaces Xzc.
@@ -67,6 +85,7 @@ class DecodedVolume:
         self.retrieved = decode.retrieved or self.retrieved
         self.timings_s |= decode.timings_s
         self.trial, self.nsd_id, self.n_averaged = decode.trial, decode.nsd_id, decode.n_averaged
+        self.label, self.n_without_signal = decode.label, decode.n_without_signal
         self.index, self.event = decode.index, decode.event
         self.is_final, self.since_onset_s = decode.is_final, decode.since_onset_s
         self.flags = tuple(flag for flag in ("spike", "misaligned") if getattr(decode, flag))
@@ -74,7 +93,7 @@ class DecodedVolume:
         self.simulated = decode.provenance.simulated
         if decode.stage == self.final_stage:
             # A skipped volume may be decoded later.
-            self.skipped, self.failed = "", False
+            self.is_finished, self.skipped, self.failed = True, "", False
 
 
 class RecentDecodes:
@@ -88,17 +107,31 @@ class RecentDecodes:
     def newest(self, now_s: float) -> DecodedVolume | None:
         """Return the volume that a monitor following the stream shows.
 
-        A volume is shown when its last picture is there, or when `PATIENCE_S` have passed since its first message. So
+        A volume is shown when its last stage is there, or when `PATIENCE_S` have passed since its first message. So
         pictures of two volumes are never shown together, and a fast stream does not flicker. A skipped volume or a
-        provisional trial does not replace the last picture.
+        provisional trial does not replace the last picture. In mode `labels` every estimate of a trial is finished, so
+        a provisional trial is shown.
         """
-        not_skipped = [
-            volume for volume in reversed(self.volumes) if volume.final_picture is not None or not volume.skipped
-        ]
-        ripe = (
-            v for v in not_skipped if v.final_picture is not None or (v.is_final and now_s - v.heard_s > PATIENCE_S)
-        )
-        return next(ripe, not_skipped[0] if not_skipped else None)
+        not_skipped = [volume for volume in reversed(self.volumes) if volume.is_finished or not volume.skipped]
+        ripe = (v for v in not_skipped if v.is_finished or (v.is_final and now_s - v.heard_s > PATIENCE_S))
+        newest = next(ripe, not_skipped[0] if not_skipped else None)
+        return newest if newest is None or newest.has_pictures else self.newest_classified or newest
+
+    @property
+    def newest_classified(self) -> DecodedVolume | None:
+        """The volume or trial of the newest run whose classes a monitor shows.
+
+        Of the trials that still unfold, it is the trial with the latest onset. A trial that is final does not replace a
+        longer trial around it.
+        """
+        run = self._place_of(self.volumes[-1]) if self.volumes else None
+        of_run = [volume for volume in reversed(self.volumes) if volume.labels and self._place_of(volume) == run]
+        if not of_run or of_run[0].event is None:
+            return of_run[0] if of_run else None
+        newest = max(of_run, key=lambda volume: volume.index)
+        # The estimates of one volume come one after another. A trial may lag the newest by one volume.
+        running = [volume for volume in of_run if not volume.is_final and volume.index >= newest.index - 1]
+        return running[0] if running else newest
 
     def take_decode(self, decode: Decode, picture: Array | None, now_s: float) -> DecodedVolume:
         """Add one stage of a decode; the same message twice changes nothing."""
@@ -109,14 +142,14 @@ class RecentDecodes:
     def take_skipped(self, skipped: Skipped, now_s: float) -> DecodedVolume:
         """Mark a volume as skipped."""
         volume = self._volume_of(skipped, now_s)
-        if volume.final_picture is None:
+        if not volume.is_finished:
             volume.skipped, volume.failed = skipped.reason or "skipped", skipped.failed
         return volume
 
     @property
     def n_finished(self) -> int:
-        """How many of the kept volumes have their last picture."""
-        return sum(volume.final_picture is not None for volume in self.volumes)
+        """How many of the kept volumes have their last stage."""
+        return sum(volume.is_finished for volume in self.volumes)
 
     def newest_first(self) -> list[DecodedVolume]:
         """Return all kept volumes, newest first."""
@@ -126,6 +159,10 @@ class RecentDecodes:
         """Return the seconds from each volume's arrival to the end of a step, oldest volume first."""
         return [volume.timings_s[step] for volume in self.volumes if step in volume.timings_s]
 
+    @staticmethod
+    def _place_of(volume: DecodedVolume) -> tuple[int, str, str]:
+        return volume.count, volume.session, volume.run
+
     def _volume_of(self, message: Decode | Skipped, now_s: float) -> DecodedVolume:
         # Numbers grow while one daemon counts. A smaller number begins another count, with other volumes.
         if message.seq < self._last_seq:
@@ -133,7 +170,7 @@ class RecentDecodes:
         self._last_seq = message.seq
         event = message.event if isinstance(message, Decode) else None
         for volume in reversed(self.volumes):
-            if (volume.count, volume.session, volume.run) != (self._count, message.session, message.run):
+            if self._place_of(volume) != (self._count, message.session, message.run):
                 continue
             # Every decode of a trial supersedes the decode before.
             if (volume.event, event) == (None, None) and volume.index == message.index:

@@ -1,6 +1,7 @@
 """Recent decodes side by side, the newest left, each above its volume's index."""
 
 from rich.segment import Segment
+from rich.text import Text
 from textual.events import Click
 from textual.geometry import Size
 from textual.strip import Strip
@@ -13,22 +14,25 @@ from .recent import DecodedVolume
 
 
 class RecentStrip(Widget):
-    """Small pictures. The current volume's index is marked; a click chooses a volume."""
+    """Small pictures, or classes in mode `labels`. The current volume's index is marked; a click chooses a volume."""
 
-    COMPONENT_CLASSES = {"strip--well", "strip--index", "strip--shown", "strip--skipped"}
+    COMPONENT_CLASSES = {"strip--well", "strip--class", "strip--index", "strip--shown", "strip--skipped"}
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
         self.volumes: list[DecodedVolume] = []
         self.shown: DecodedVolume | None = None
         self._lines: list[Strip] = []
-        self._looks: list[tuple[DecodedVolume, bool, str, bool]] = []
+        self._looks: list[tuple[object, ...]] = []
         self._drawn_size = Size(0, 0)
 
     def show(self, volumes: list[DecodedVolume], shown: DecodedVolume | None) -> None:
         """Show the volumes, newest first, scrolled so that `shown` is visible."""
         self.volumes, self.shown = volumes, shown
-        looks = [(volume, volume.final_picture is None, volume.skipped, volume is shown) for volume in self._visible()]
+        looks: list[tuple[object, ...]] = [
+            (volume, volume.is_finished, volume.skipped, volume is shown, volume.index, *_class_words(volume))
+            for volume in self._visible()
+        ]
         if looks != self._looks:
             self._looks, self._lines = looks, []
             self.refresh()
@@ -71,9 +75,22 @@ class RecentStrip(Widget):
         well = self.get_component_rich_style("strip--well")
         if picture is None:
             words = "fail" if volume.failed else "skip" if volume.skipped else "…"
-            lines = [""] * (rows // 2) + [shortened(words, columns)]
-            return [Strip([Segment(line.center(columns), well)], columns) for line in (lines + [""] * rows)[:rows]]
+            lines = _class_words(volume) or [""] * (rows // 2) + [words]
+            texts = [Text(shortened(line, columns)) for line in (lines + [""] * rows)[:rows]]
+            for text in texts:
+                text.align("center", columns)
+            style = self.get_component_rich_style("strip--class") if volume.labels else well
+            return [Strip([Segment(text.plain, style)], columns) for text in texts]
         fitting = fitting_cells(picture, columns, rows)
         drawn = half_blocks(picture, *fitting, palette_size(self.app.console))
         drawn += [Strip.blank(columns, well)] * (rows - len(drawn))
         return [strip.adjust_cell_length(columns, well) for strip in drawn]
+
+
+def _class_words(volume: DecodedVolume) -> list[str]:
+    """Return the most probable class, its probability and whether it is right, of weights without pictures."""
+    if volume.has_pictures or not volume.labels:
+        return []
+    best = volume.labels[0]
+    verdict = {True: "right", False: "wrong", None: ""}[volume.is_right] if volume.is_final else "so far"
+    return [best.label, f"{best.probability:.2f}", verdict]

@@ -10,7 +10,7 @@ from typing import Self
 from ...errors import BraindError
 from ..endpoints import Endpoints
 from ..subscriber import DecodeSubscriber
-from ..wire import Decode
+from ..wire import Decode, LabelProbability
 
 SILENCE_S = 3.0
 """Three heartbeats."""
@@ -26,7 +26,9 @@ class OutletError(BraindError):
 class ScoreSample:
     """The fields of a decode that an outlet sends, in this order; None if a decode lacks the value.
 
-    `score`, `nsd_id` and `label` belong to the best candidate. `wire.Decode` describes the other fields.
+    `score`, `nsd_id` and `label` belong to the best candidate. `top_class` is the most probable class, `sent_class` the
+    class by the sender. `classes` has every class of the weights, sorted by name, so that a class keeps its place.
+    `wire.Decode` describes the other fields.
     """
 
     seq: int
@@ -41,11 +43,17 @@ class ScoreSample:
     score: float | None
     nsd_id: int | None
     label: str | None
+    top_class: str | None
+    top_probability: float | None
+    sent_class: str | None
+    sent_probability: float | None
+    classes: tuple[LabelProbability, ...]
 
     @classmethod
     def of(cls, decode: Decode) -> Self:
         """Return the sample of a decode of stage `scores`."""
         best = decode.retrieved[0] if decode.retrieved else None
+        likely = decode.labels[0] if decode.labels else None
         return cls(
             seq=decode.seq,
             session=decode.session,
@@ -59,6 +67,11 @@ class ScoreSample:
             score=best.score if best else None,
             nsd_id=best.nsd_id if best else None,
             label=best.label if best else None,
+            top_class=likely.label if likely else None,
+            top_probability=likely.probability if likely else None,
+            sent_class=decode.label,
+            sent_probability=next((one.probability for one in decode.labels if one.label == decode.label), None),
+            classes=tuple(sorted(decode.labels, key=lambda one: one.label)),
         )
 
 

@@ -8,7 +8,10 @@ from ..address import Address, AddressError
 from .scores import OutletError, ScoreSample
 
 MISSING = "n/a"
-DIGITS = {"since_onset_s": 3, "feedback": 4, "score": 4}
+MOST_BYTES = 65_507
+"""The longest datagram over IPv4."""
+DIGITS = {"since_onset_s": 3}
+OTHER_DIGITS = 4
 
 
 class UdpOutlet:
@@ -50,8 +53,23 @@ class UdpOutlet:
 
 
 def line(sample: ScoreSample) -> bytes:
-    """Return the sample's fields in their order, separated by tabs: UTF-8 text with a newline."""
-    return ("\t".join(_field(name, value) for name, value in vars(sample).items()) + "\n").encode()
+    """Return the sample's fields in their order, separated by tabs: UTF-8 text with a newline.
+
+    The last fields are each class and its probability, in the order of the classes' names. A line with more than
+    `MOST_BYTES` bytes ends before them.
+    """
+    fields = [_field(name, value) for name, value in vars(sample).items() if name != "classes"]
+    classes = [
+        field
+        for one in sample.classes
+        for field in (_field("class", one.label), _field("probability", one.probability))
+    ]
+    whole = _line([*fields, *classes])
+    return whole if len(whole) <= MOST_BYTES else _line(fields)
+
+
+def _line(fields: list[str]) -> bytes:
+    return ("\t".join(fields) + "\n").encode()
 
 
 def _field(name: str, value: object) -> str:
@@ -60,6 +78,6 @@ def _field(name: str, value: object) -> str:
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, float):
-        return f"{value:.{DIGITS[name]}f}"
+        return f"{value:.{DIGITS.get(name, OTHER_DIGITS)}f}"
     # A label may contain tabs, line ends and a terminal's control sequences.
     return " ".join(printable(str(value)).split()) or MISSING

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from ...config import Config, journals_path
 from ...daemon.journal.database import JournalError
 from ...daemon.journal.recording import Recording
 from ...errors import BraindError
+from .live_classes import LiveClasses, live_classes
 
 SAME = ("subject", "weights", "ldm", "denoiser", "preset", "seed")  # of the scores and of the galleries
 STEPS = {"ack": "volume on disk", "scores": "scores", "xz": "coarse picture Xz", "xzc": "picture Xzc"}
@@ -99,6 +100,8 @@ class Session:
         By step, each decode's time since its volume arrived.
     provenances : list of Provenance
         The distinct provenances, in the order of their first decodes.
+    classes : LiveClasses, optional
+        Of weights with classes.
     """
 
     name: str
@@ -107,6 +110,7 @@ class Session:
     runs: list[str] = field(default_factory=list)
     times_s: dict[str, list[float]] = field(default_factory=dict)
     provenances: list[Provenance] = field(default_factory=list)
+    classes: LiveClasses | None = None
 
     @property
     def final_step(self) -> str:
@@ -189,19 +193,22 @@ def _opened_unix_s(path: Path, subject: int) -> float | None:
 def _read_journal(path: Path) -> Session:
     with Recording(path) as recording:
         session = Session(recording.session, recording.hello(recording.newest_run()), recording.counts())
+        classified: list[Decode] = []
         by_volume: dict[tuple[str, int, int | None], dict[str, float]] = {}
         for message, _ in recording.messages():
             if not isinstance(message, Decode):
                 continue
             times_s = by_volume.setdefault((message.run, message.index, message.trial), {})
             times_s |= message.timings_s
+            if message.labels:
+                classified.append(message)
             if message.run not in session.runs:
                 session.runs.append(message.run)
             if message.provenance not in session.provenances:
                 session.provenances.append(message.provenance)
     for step in STEPS:
         session.times_s[step] = [times_s[step] for times_s in by_volume.values() if step in times_s]
-    return session
+    return replace(session, classes=live_classes(classified))
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:

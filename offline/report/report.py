@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ... import __version__
 from ...arrays import Array
 from ...config import Config
+from ...printable import printable
 from ...whole_file import write_whole
 from ..decoding import SubjectDecoder
 from ..evaluate.tables import not_measured, score_tables
@@ -104,6 +105,7 @@ def render(
     )
     environment.filters["picture"] = lambda picture: picture_uri(picture, PICTURE_PX)
     environment.filters["parts"] = lambda cell: cell.split(" ", 1) if cell[:1] in "0123456789+-−" else [cell]
+    environment.filters["one_line"] = printable
     return environment.get_template("report.html.j2").render(
         subject=decoder.subject,
         simulated=weights.card.simulated,

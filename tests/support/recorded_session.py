@@ -33,14 +33,16 @@ def record_session(files: Files, folder: Path) -> None:
         with daemon.connect("ingest") as scanner, daemon.watch() as viewer:
             scanner.ask(hello(run="betas"))
             for index in BETAS:
-                seen = {"seen_png": PNG, "stimulus": "a\tpicture"} if index == 1 else {}
+                seen = {"seen_png": PNG, "stimulus": "a\tpicture", "label": "a\tclass"} if index == 1 else {}
                 frames = volume_frames(index, run="betas", trial=10 + index, nsd_id=100 + index, **seen)
                 assert isinstance(scanner.ask_frames(frames), wire.Ack)
             scanner.ask(wire.EndRun(session="ses", run="betas", n_volumes=4))
             viewer.until(lambda message: (message.index, getattr(message, "stage", "")) == (BETAS[-1], "refined"))
             scanner.ask(hello(run="bold", kind="bold", tr_s=TR_S, dtype="float32"))
             for event, onset_s in TRIALS:
-                scanner.ask(wire.Event(session="ses", run="bold", event=event, onset_s=onset_s, duration_s=2.0))
+                label = "house" if event == 1 else None
+                onset = wire.Event(session="ses", run="bold", event=event, onset_s=onset_s, duration_s=2.0, label=label)
+                scanner.ask(onset)
             for index in range(N_BOLD):
                 frames = volume_frames(index, stored=bold(index), run="bold", scale=1.0)
                 assert isinstance(scanner.ask_frames(frames), wire.Ack)

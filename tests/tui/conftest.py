@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import zmq
@@ -94,6 +95,25 @@ class PlayedDaemon:
             )
             png = seen if stage == "scores" else png_of(*colour)
             self.publish(message, *([png] if png is not None else []))
+
+    def classify(
+        self, index: int, probabilities: dict[str, float], sent: str | None = None, mode: str = "labels", **fields: Any
+    ) -> None:
+        """Publish the scores of a decode with classes, the most probable first."""
+        ranked = sorted(probabilities.items(), key=lambda one: -one[1])
+        message = wire.Decode(
+            seq=self.last_seq + 1,
+            session=SESSION,
+            run=RUN,
+            index=index,
+            stage="scores",
+            provenance=msgspec.structs.replace(PROVENANCE, mode=mode),
+            timings_s={"ack": 0.003, "scores": 0.009},
+            labels=tuple(wire.LabelProbability(label=name, probability=p) for name, p in ranked),
+            label=sent,
+            **fields,
+        )
+        self.publish(message)
 
     def skip(self, index: int, reason: str = "behind", *, failed: bool = False) -> None:
         """Publish that a volume's picture was not made."""

@@ -1,9 +1,8 @@
 import asyncio
-import functools
-import inspect
 
 import msgspec
 import pytest
+from monitor_screens import in_event_loop, until, words_of
 
 from braind.client import wire
 from braind.tui import connection as connection_words
@@ -17,40 +16,11 @@ from braind.tui.screenshot import ScreenshotError, screenshot
 from braind.tui.state_bar import StateBar, clock_words
 from braind.tui.strip import RecentStrip
 
-TIMEOUT_S = 20.0
 SIZES = pytest.mark.parametrize("size", [(80, 24), (140, 45)], ids=lambda size: f"{size[0]}x{size[1]}")
-
-
-def in_event_loop(test):
-    """Run an async test in an event loop of its own."""
-
-    @functools.wraps(test)
-    def run(**fixtures):
-        asyncio.run(test(**fixtures))
-
-    run.__signature__ = inspect.signature(test)
-    return run
-
-
-async def until(pilot, condition):
-    """Let the monitor work until the condition holds."""
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            while not condition():
-                await pilot.pause(0.01)
-    except TimeoutError:
-        pytest.fail(f"never so: {inspect.getsource(condition).strip()}\n{screen_words(pilot.app)}")
 
 
 def monitor_of(daemon):
     return Monitor(daemon.endpoints)
-
-
-def words_of(widget):
-    """The text a widget draws, line by line; of a widget with children, theirs."""
-    leaves = [leaf for leaf in widget.query("*") if leaf.display and not leaf.children] or [widget]
-    lines = [leaf.render_line(y).text.rstrip() for leaf in leaves for y in range(leaf.size.height)]
-    return "\n".join(lines)
 
 
 def screen_words(app):

@@ -119,3 +119,47 @@ def test_a_later_decode_of_a_trial_supersedes_and_an_unfinished_one_takes_no_scr
         recent.take_decode(stage(8, name, event=0, since_onset_s=11.2, spike=True), PICTURE, 61.0)
     assert len(recent.volumes) == 3
     assert (recent.newest(61.0).event, recent.newest(61.0).flags) == (0, ("spike",))
+
+
+LABELS = (wire.LabelProbability(label="face", probability=0.7), wire.LabelProbability(label="cat", probability=0.3))
+
+
+def classified(index, event, is_final, mode, seq):
+    provenance = msgspec.structs.replace(PROVENANCE, mode=mode)
+    fields = {"labels": LABELS, "event": event, "is_final": is_final, "provenance": provenance}
+    return stage(index, "scores", seq, **fields)
+
+
+@pytest.mark.parametrize("mode", ["labels", "zc"])
+def test_the_classes_are_of_the_running_trial_with_the_latest_onset_and_a_short_trial_hides_no_block(recent, mode):
+    shown = []
+    for seq, (index, event, is_final) in enumerate([
+        (2, 0, False), (8, 0, False), (9, 0, False), (9, 1, False), (10, 0, False), (10, 1, False),
+        (11, 1, True), (11, 0, False), (12, 0, False), (15, 0, True),
+    ], 1):  # fmt: skip
+        recent.take_decode(classified(index, event, is_final, mode, seq), None, 0.0)
+        shown.append((recent.newest_classified.event, recent.newest_classified.index))
+        if mode == "labels":
+            assert recent.newest(0.0) is recent.newest_classified
+    assert shown == [(0, 2), (0, 8), (0, 9), (1, 9), (1, 9), (1, 10), (0, 10), (0, 11), (0, 12), (0, 15)]
+
+
+def test_a_trial_that_never_became_final_does_not_hide_later_trials(recent):
+    recent.take_decode(classified(4, 0, False, "labels", 1), None, 0.0)
+    recent.take_decode(classified(30, 1, True, "labels", 2), None, 0.0)
+    assert recent.newest(0.0).event == 1
+
+
+def test_of_betas_the_classes_are_the_last_volumes_that_came(recent):
+    for seq, index in enumerate((0, 5, 3), 1):
+        recent.take_decode(classified(index, None, True, "labels", seq), None, 0.0)
+    assert recent.newest(0.0).index == 3
+    recent.take_skipped(skipped(6, 4), 0.0)
+    assert recent.newest(0.0).index == 3
+
+
+def test_classes_of_the_last_run_stay_until_the_next_run_has_some(recent):
+    recent.take_decode(classified(4, 0, True, "labels", 1), None, 0.0)
+    recent.take_skipped(wire.Skipped(seq=2, session="s", run="next", index=0, reason="behind"), 0.0)
+    assert recent.newest(0.0).run == "r"
+    assert recent.newest_classified is None

@@ -156,10 +156,10 @@ def test_plain_writes_a_line_when_the_last_picture_of_the_mode_is_there(daemon, 
 
 def test_a_line_has_every_field_even_if_nothing_was_retrieved_or_timed():
     volume = DecodedVolume("s", "r", 7, 0, 0.0)
-    assert line(volume) == "r\t7\t\t\t"
+    assert line(volume) == "r\t7\t\t\t\t\t\t1\t\t\t\t"
     volume.retrieved = (wire.Retrieved(label="a\tb\nc", score=-0.25),)
     volume.timings_s = {"xzc": 0.0314}
-    assert line(volume) == "r\t7\ta b c\t-0.250\t31"
+    assert line(volume) == "r\t7\ta b c\t-0.250\t31\t\t\t1\t\t\t\t"
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -2,8 +2,10 @@
 
 import os
 import socket
+import sys
 import threading
 import types
+import weakref
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from braind.client.connection import NoDaemonError, RefusedByDaemon
 from braind.client.control import ControlClient
 from braind.client.endpoints import Endpoints, endpoints, endpoints_path, write_endpoints
 from braind.client.outlets import scores as outlet
-from braind.client.outlets.lsl import CHANNELS, LslOutlet, values_of
+from braind.client.outlets.lsl import CHANNELS, LslOutlet
 from braind.client.outlets.scores import ScoreSample, follow_scores
 from braind.client.outlets.udp import UdpOutlet, line
 from braind.client.replays.command import replay_subject
@@ -88,9 +90,9 @@ def test_a_datagram_is_one_line_of_utf8_whatever_the_label(daemon, host):
         if udp._socket.family == socket.AF_INET:
             udp.give(ScoreSample.of(decode(daemon, retrieved=best, feedback=0.0)))
             datagram = listener.recv(65536)
-            assert datagram.endswith("\t0.0000\t0.3333\tn/a\tun crabe « rouge » [2Jü\n".encode())
+            assert "\t0.0000\t0.3333\tn/a\tun crabe « rouge » [2Jü\t".encode() in datagram
             assert datagram.count(b"\n") == 1
-            assert len(datagram.split(b"\t")) == len(ScoreSample.__dataclass_fields__)
+            assert len(datagram.split(b"\t")) == len(ScoreSample.__dataclass_fields__) - len(["classes"])
         udp.close()
 
 
@@ -106,36 +108,81 @@ def test_a_network_that_is_away_costs_a_line_and_not_the_outlet(daemon):
 
 def test_a_label_of_spaces_is_a_label_that_is_not_there(daemon):
     best = (wire.Retrieved(label=" \t\n ", score=0.5),)
-    assert line(ScoreSample.of(decode(daemon, retrieved=best))).endswith(b"\t0.5000\tn/a\tn/a\n")
+    assert line(ScoreSample.of(decode(daemon, retrieved=best))).split(b"\t")[9:12] == [b"0.5000", b"n/a", b"n/a"]
 
 
-def test_an_lsl_sample_has_a_number_for_each_channel_and_nan_for_none(daemon, monkeypatch):
-    pushed = []
+class PlayedOutlet:
+    """An outlet of pylsl. Its stream ends when nobody holds it."""
 
-    class StreamInfo:
-        def __init__(self, *description):
-            self.description = description
 
-        def set_channel_labels(self, labels):
-            self.labels = labels
+class PlayedLsl:
+    """The part of pylsl that the outlet uses; keeps what is opened, closed and pushed."""
 
-    def stream_outlet(info):
-        assert info.labels == list(CHANNELS)
-        assert info.description[2] == len(CHANNELS)
-        return types.SimpleNamespace(push_sample=pushed.append)
+    IRREGULAR_RATE, cf_double64 = 0.0, "double64"
 
-    library = types.SimpleNamespace(
-        StreamInfo=StreamInfo, StreamOutlet=stream_outlet, IRREGULAR_RATE=0.0, cf_double64="double64"
+    def __init__(self):
+        self.opened, self.closed, self.pushed = [], [], []
+
+    def StreamInfo(self, name, kind, n_channels, rate, dtype, source):  # noqa: N802
+        info = types.SimpleNamespace(name=name, kind=kind, n_channels=n_channels, source=source, labels=[])
+        info.set_channel_labels = info.labels.extend
+        return info
+
+    def StreamOutlet(self, info):  # noqa: N802
+        assert len(info.labels) == info.n_channels
+        self.opened.append(info)
+        outlet = PlayedOutlet()
+        outlet.push_sample = lambda values: self.pushed.append((info.name, dict(zip(info.labels, values, strict=True))))
+        weakref.finalize(outlet, self.closed.append, info)
+        return outlet
+
+
+@pytest.fixture
+def played_lsl(monkeypatch):
+    library = PlayedLsl()
+    monkeypatch.setitem(sys.modules, "pylsl", library)
+    return library
+
+
+def classified(daemon, probabilities, sent, **fields):
+    labels = tuple(wire.LabelProbability(label=name, probability=p) for name, p in probabilities.items())
+    return ScoreSample.of(decode(daemon, labels=labels, label=sent, **fields))
+
+
+def test_an_lsl_sample_has_a_number_for_each_channel_and_nan_for_none(daemon, played_lsl):
+    LslOutlet("braind", addresses(daemon)).give(
+        ScoreSample.of(decode(daemon, 5, event=3, since_onset_s=4.5, is_final=False))
     )
-    monkeypatch.setitem(__import__("sys").modules, "pylsl", library)
+    ((name, values),) = played_lsl.pushed
+    assert (name, tuple(values)) == ("braind", CHANNELS)
+    assert (values["seq"], values["event"], values["since_onset_s"], values["is_final"]) == (5.0, 3.0, 4.5, 0.0)
+    missing = ("trial", "feedback", "score", "nsd_id", "top_probability", "sent_probability")
+    assert np.isnan([values[name] for name in missing]).all()
+
+
+def test_lsl_has_a_channel_for_each_class_by_name_that_stays_while_the_weights_stay(daemon, played_lsl):
     lsl = LslOutlet("braind", addresses(daemon))
-    sample = ScoreSample.of(decode(daemon, 5, event=3, since_onset_s=4.5, is_final=False))
-    lsl.give(sample)
-    by_channel = dict(zip(CHANNELS, pushed[0], strict=True))
-    assert (by_channel["seq"], by_channel["event"], by_channel["since_onset_s"]) == (5.0, 3.0, 4.5)
-    assert by_channel["is_final"] == 0.0
-    assert np.isnan([by_channel[name] for name in ("trial", "feedback", "score", "nsd_id")]).all()
-    assert values_of(sample) == pytest.approx(pushed[0], nan_ok=True)
+    lsl.give(classified(daemon, {"house": 0.7, "face\x1b[2J": 0.3}, "house", event=1, since_onset_s=5.0))
+    lsl.give(classified(daemon, {"face\x1b[2J": 0.6, "house": 0.4}, "dog", event=1, since_onset_s=7.5))
+    (first, second) = [values for name, values in played_lsl.pushed if name == "braind-classes"]
+    assert list(first) == list(second) == ["seq", "event", "since_onset_s", "is_final", "face [2J", "house"]
+    assert (first["face [2J"], first["house"], second["face [2J"], second["house"]) == (0.3, 0.7, 0.6, 0.4)
+    of_sender = [values["sent_probability"] for name, values in played_lsl.pushed if name == "braind"]
+    assert of_sender == pytest.approx([0.7, np.nan], nan_ok=True)
+    assert [(info.name, info.kind) for info in played_lsl.opened] == [
+        ("braind", "Decode"),
+        ("braind-classes", "Classes"),
+    ]
+
+
+def test_weights_with_other_classes_have_another_lsl_stream_of_another_source(daemon, played_lsl):
+    lsl = LslOutlet("braind", addresses(daemon))
+    lsl.give(classified(daemon, {"house": 0.7, "face": 0.3}, None))
+    assert played_lsl.closed == []
+    lsl.give(classified(daemon, {"cat": 0.5, "house": 0.3, "face": 0.2}, None))
+    _, first, second = played_lsl.opened
+    assert [info.source for info in played_lsl.closed] == [first.source] != [second.source]
+    assert played_lsl.pushed[-1][1]["cat"] == 0.5
 
 
 # ── other weights ───────────────────────────────────────────────────────────────────────────────────────────────────

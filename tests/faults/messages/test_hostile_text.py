@@ -23,6 +23,7 @@ from braind.client.endpoints import Endpoints
 from braind.client.outlets.scores import follow_scores
 from braind.client.outlets.udp import UdpOutlet
 from braind.tui.app import Monitor
+from braind.tui.plain import HEADER
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -80,8 +81,11 @@ def messages_with(text, run):
     ingest = [
         *({**header(opening), name: text} for name in ("type", "session", "run", "kind", "dtype", "space", "producer")),
         {**header(opening), "right": text, "foil": LABELS[0]},
-        *({**header(volume, **captions), name: text} for name in ("session", "run", "dtype", "right", "stimulus")),
-        *({**header(event, **captions), name: text} for name in ("session", "run", "stimulus", "foil")),
+        *(
+            {**header(volume, **captions), name: text}
+            for name in ("session", "run", "dtype", "right", "stimulus", "label")
+        ),
+        *({**header(event, **captions), name: text} for name in ("session", "run", "stimulus", "foil", "label")),
         *({**header(ending), name: text} for name in ("session", "run")),
         {text: text, "type": "hello"},
     ]
@@ -103,7 +107,13 @@ def send_hostile(daemon, run):
     with daemon.connect("ingest") as peer, daemon.watch() as viewer:
         assert isinstance(peer.ask(hello(run=run, producer="\n".join(HOSTILE))), wire.Welcome)
         for index, text in enumerate(HOSTILE):
-            fields = {"stimulus": text, "captions": (text,), "right": LABELS[index], "foil": LABELS[-1]}
+            fields = {
+                "stimulus": text,
+                "captions": (text,),
+                "label": text[:200] or None,
+                "right": LABELS[index],
+                "foil": LABELS[-1],
+            }
             answer = peer.ask_frames(volume_frames(index, run=run, **fields))
             assert isinstance(answer, wire.Ack), answer
         viewer.until(lambda message: (message.run, message.index) == (run, len(HOSTILE) - 1))
@@ -162,7 +172,7 @@ def plain_monitor(command):
             monitor.kill()
 
 
-def test_plain_lines_have_their_five_fields_and_no_controls(daemon):
+def test_plain_lines_have_all_their_fields_and_no_controls(daemon):
     command = [sys.executable, "-c", PLAIN, daemon.addresses["decodes"], daemon.addresses["control"]]
     with plain_monitor(command) as monitor:
         monitor.stderr.readline()
@@ -176,7 +186,7 @@ def test_plain_lines_have_their_five_fields_and_no_controls(daemon):
         lines += monitor.stderr.readlines()
     for line in lines:
         assert_printable(line.removesuffix("\n").replace("\t", ""))
-    assert {line.count("\t") for line in lines if line.startswith("plain\t")} == {4}
+    assert {line.count("\t") for line in lines if line.startswith("plain\t")} == {len(HEADER) - 1}
 
 
 def test_the_monitor_shows_markup_as_text(daemon):
@@ -199,11 +209,11 @@ def test_the_monitor_shows_markup_as_text(daemon):
     assert any("[red]" in line for line in words), words
 
 
-def test_an_outlet_sends_one_line_of_twelve_fields(daemon):
+def test_an_outlet_sends_one_line_of_sixteen_fields(daemon):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         lines = outlet_lines(daemon, receiver)
-    assert {len(fields) for fields in lines} == {12}
+    assert {len(fields) for fields in lines} == {16}
 
 
 def outlet_lines(daemon, receiver):

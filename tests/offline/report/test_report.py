@@ -145,14 +145,19 @@ def encoding_path(provenance, tmp_path_factory):
     return folder
 
 
+MARKUP = "<script>alert(1)</script>\x1b[2J"
+
+
 def journal_of(config, session, subject, made=0, **provenance):
-    """Journal a session whose volume n was decoded in 100 + n ms."""
+    """Journal a session whose volume n was decoded in 100 + n ms, with classes; volume 0 is wrong."""
     folder = weights_path(config, 1).parent.parent / "journals"
     folder.mkdir(exist_ok=True)
     journal = Journal(folder / f"{session}.sqlite3")
     journal.open_run(hello(session=session, subject=subject), "weights")
     by = {"preset": "live-1", "mode": "zc", "seed": 42, "engine": "torch-cpu", "weights": "", "ldm": "",
           "simulated": True, "version": "0.1.0", **provenance}  # fmt: skip
+    probabilities = {"face": 0.75, MARKUP: 0.25}.items()
+    labels = tuple(wire.LabelProbability(label=name, probability=p) for name, p in probabilities)
     for n in range(made):
         volume = wire.Volume(session=session, run="run-01", index=n, dtype="int16", shape=(1, 1, 1), crc32=0)
         journal.add_volume(volume, np.zeros(N_VOXELS, np.float32), seen=None, whole=None)
@@ -161,6 +166,7 @@ def journal_of(config, session, subject, made=0, **provenance):
         ):
             message = wire.Decode(
                 seq=1 + 2 * n + k, session=session, run="run-01", index=n, stage=stage, timings_s=times_s,
+                labels=labels if stage == "scores" else (), label=MARKUP if n == 0 else "face",
                 provenance=wire.Provenance(subject=subject, **by),
             )  # fmt: skip
             journal.add_decode(message, b"png", outcome="decoded" if stage == "xzc" else None)
@@ -239,6 +245,16 @@ def test_the_page_says_what_was_run_and_that_it_was_simulated(report, weights):
 
 def test_the_page_names_a_session_that_cannot_be_read(report):
     assert "<li><b>broken</b>: broken.sqlite3: damaged or no braind journal (file is not a database)" in report.text
+
+
+def test_the_page_counts_the_classes_of_the_live_decodes_and_names_are_only_text(report):
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", report.text))
+    assert "5 final decodes with classes; chance 0.5." in text
+    assert "sender’s in 4 of the 5 decodes whose class the sender named (0.80)" in text
+    assert "face 4 4 0.75 face: 4" in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; [2J 1 0 0.25 face: 1" in text
+    assert "<script>alert" not in report.text
+    assert "\x1b" not in report.text
 
 
 def test_galleries_are_filled_by_rank(report):

@@ -8,9 +8,11 @@ import sys
 import pytest
 from journal_files import Writer, damage, journal_of, snapshot
 
+from braind.client import wire
 from braind.config import load_config
 from braind.daemon.journal.database import JournalError
 from braind.offline.report.inputs import read_session
+from braind.offline.report.live_classes import live_classes
 
 
 @pytest.fixture
@@ -79,3 +81,44 @@ def test_whoever_asks_for_a_report_reads_on_stderr_which_session_is_damaged(conf
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr.startswith("session broken is not in the report: ")
     assert "file is not a database" in ran.stderr
+
+
+def decoded(provenance, index, event, probabilities, sent, *, is_final=True):
+    ranked = sorted(probabilities.items(), key=lambda one: -one[1])
+    return wire.Decode(
+        seq=1, session="s", run="r", index=index, stage="scores", provenance=provenance, timings_s={}, event=event,
+        is_final=is_final, label=sent, labels=tuple(wire.LabelProbability(label=n, probability=p) for n, p in ranked),
+    )  # fmt: skip
+
+
+def test_classes_are_counted_once_a_trial_and_a_class_that_the_weights_lack_is_not_compared():
+    made = wire.Provenance(
+        subject=1,
+        preset="none",
+        mode="labels",
+        seed=0,
+        engine="none",
+        weights="w",
+        ldm="",
+        simulated=False,
+        version="0",
+    )
+    counts = live_classes(
+        [
+            decoded(made, 4, 0, {"face": 0.4, "house": 0.6}, "face", is_final=False),
+            decoded(made, 9, 0, {"face": 0.7, "house": 0.3}, "face"),
+            decoded(made, 9, 1, {"face": 0.7, "house": 0.3}, "house"),
+            decoded(made, 12, 2, {"face": 0.9, "house": 0.1}, "dog"),
+            decoded(made, 15, 3, {"face": 0.9, "house": 0.1}, None),
+            decoded(made, 15, 4, {"face": 0.2, "house": 0.8}, "face", is_final=False),
+            decoded(made, 16, 0, {"face": 0.8, "house": 0.2}, "face"),
+        ]
+    )
+    assert (counts.n_decodes, counts.n_compared, counts.n_right, counts.chance) == (4, 2, 1, 0.5)
+    face, house = counts.by_sent
+    assert (face.sent, face.n, face.n_right, face.probability, face.decoded) == ("face", 1, 1, 0.8, [("face", 1)])
+    assert (house.sent, house.n, house.n_right, house.probability) == ("house", 1, 0, 0.3)
+
+
+def test_a_session_without_classes_has_none_to_report():
+    assert live_classes([]) is None

@@ -67,6 +67,7 @@ def test_betas_lie_on_the_grid_of_the_run_in_the_order_of_their_table(exported, 
     assert [row["onset"] for row in table] == ["0.0", "4.0", "12.0"]
     # A tab in a sender's text makes no further cell.
     assert [row["stimulus"] for row in table] == ["n/a", "a picture", "n/a"]
+    assert [row["trial_type"] for row in table] == ["picture", "a class", "picture"]
     mask = nib.load(exported / f"{STEM}_run-01_{SPACE}_desc-decoder_mask.nii.gz")
     assert np.flatnonzero(mask.get_fdata()).tolist() == inside.tolist()
 
@@ -88,6 +89,7 @@ def test_bold_keeps_its_time_axis_and_a_missing_volume_is_not_zero(data, files, 
     assert (sidecar["RepetitionTime"], sidecar["MissingVolumes"], sidecar["Run"]) == (TR_S, [5], "bold")
     table = rows(tmp_path / "out" / f"{STEM}_run-02_events.tsv")
     assert [(int(row["event"]), float(row["onset"])) for row in table] == list(TRIALS)
+    assert [row["trial_type"] for row in table] == ["picture", "house", "picture"]
 
 
 def test_each_message_is_written_with_its_provenance_and_each_picture_byte_by_byte(exported, recorded):
