@@ -19,7 +19,7 @@ def model_card(weights: Weights) -> str:
         + f", {card.nsd or 'unnamed data'}",
         f"- responses: {card.estimates or 'unnamed'}, sessions {card.sessions or 'unnamed'}, "
         + ("as they are" if card.z_score == "none" else f"z-scored within the session ({card.z_score})"),
-        *([f"- for BOLD, fitted on {card.fitted_on}"] if card.kind == "bold" else []),
+        *([f"- for BOLD, fitted on {card.fitted_on}"] if card.kind == "bold" and card.fitted_on else []),
         *([f"- captions written by {card.captioner}"] if card.captioner else []),
         *([f"- for runs of a TR of {card.tr_s:g} s"] if card.tr_s else []),
         *([f"- held out: runs {card.test_runs}"] if card.test_runs else []),
@@ -52,7 +52,7 @@ def _class_lines(card: WeightsCard) -> list[str]:
     return [
         f"- classes: {', '.join(printable(label) for label in card.labels)}",
         f"- classes of left-out runs: top-1 {card.scores['labels_top1']:.3f}, "
-        f"log loss {card.scores['labels_log_loss']:.3f} nats; each estimate of a trial counts, from 4 s after onset on",
+        f"log loss {card.scores['labels_log_loss']:.3f} nats; a trial's estimates count together as one trial",
     ]
 
 

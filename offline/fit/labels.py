@@ -20,6 +20,9 @@ from .bold import SubjectRuns
 from .responses import RecordedResponses, read_responses
 
 
+ESTIMATES_OF_BLOCKS = "causal estimates from BOLD, at every volume from 4 s after onset on"
+
+
 class SubjectLabels(NamedTuple):
     """A subject's classes, the fit of the map to them, and the number of training trials."""
 
@@ -104,6 +107,7 @@ def fit_label_weights(config: Config, tree: DataSet, subject: int, kind: Kind) -
                 kind="bold" if recorded.learned else kind,
                 sessions=span(np.unique(recorded.trials.session).tolist()),
                 z_score=config.fit.z_score,
+                fitted_on=ESTIMATES_OF_BLOCKS if recorded.learned else "",
                 n_trials=labels.n_trials,
                 tr_s=recorded.learned.tr_s if recorded.learned else None,
                 prior_runs=recorded.learned.runs if recorded.learned else (),
