@@ -97,7 +97,12 @@ class BoldPrior:
 
 
 def without_signal(voxels: Array) -> Array:
-    """Return which voxels of a raw volume have no signal, (n_voxels,) bool: drop-out, air, or outside a brain mask."""
+    """Return which voxels of a raw volume have no signal, (n_voxels,) bool: drop-out, air, or outside a brain mask.
+
+    Equal voxels have none: a volume of one number is a placeholder.
+    """
+    if len(voxels) > 1 and (voxels == voxels[0]).all():
+        return np.ones(len(voxels), bool)
     return voxels <= NO_SIGNAL_SHARE * max(float(np.percentile(voxels, 90)), 0.0)
 
 
