@@ -1,12 +1,16 @@
-"""Simulated BOLD runs of blocks: known responses, noise, a baseline, and a class for each block."""
+"""Simulated BOLD runs of blocks: known responses, noise, a baseline, and a class for each block; and a BIDS folder."""
+
+import json
 
 import numpy as np
+from bids_study import AFFINE, SHAPE, nifti, table, text
 
 from braind.models.bold.finished_run import FinishedRun, estimates_of
 from braind.models.bold.hrf import response
 from braind.models.weights.bold_prior import CANONICAL, BoldPrior
 
 TR_S = 2.5
+CLASSES = ("animal", "house", "tool")
 
 
 def prior_of(n_voxels, **settings):
@@ -49,3 +53,31 @@ def finals_of(run, prior):
     by_event = {final.event_number: final for final in finals}
     assert len(by_event) == len(finals)
     return by_event
+
+
+def block_study(root, n_runs=3, classes=CLASSES, change=None):
+    """Write a BIDS folder of raw BOLD, without pictures and derivatives. A run has one block of each class.
+
+    `change(run, rows, volumes)` returns other rows and volumes of a run. A row is onset and duration in s, and a class.
+    """
+    text(root / "dataset_description.json", json.dumps({"Name": "blocks", "BIDSVersion": "1.10.0"}))
+    nifti(root / "mask.nii.gz", np.ones(SHAPE, np.uint8))
+    patterns = np.random.default_rng(1).normal(1, 0.8, (len(classes), np.prod(SHAPE)))
+    for number, run in enumerate(class_runs(n_runs, patterns, seed=2, duration_s=15.0, rest_s=10.0, tail_s=12.5), 1):
+        names = [classes[int(label.removeprefix("class-"))] for label in run.labels]
+        rows, volumes = list(zip(run.onsets_s, run.durations_s, names, strict=True)), run.volumes
+        if change:
+            rows, volumes = change(number, rows, volumes)
+        stem = root / f"sub-01/func/sub-01_task-blocks_run-{number}"
+        nifti(stem.with_name(f"{stem.name}_bold.nii.gz"), volumes.T.reshape(*SHAPE, -1), AFFINE, TR_S)
+        table(stem.with_name(f"{stem.name}_events.tsv"), ("onset", "duration", "trial_type"), *rows)
+    return root
+
+
+def block_options(root, data):
+    """Return the options of a command that reads the study."""
+    mask = str(root / "mask.nii.gz")
+    return [
+        "--data", str(data), "--bids", str(root), "--task", "blocks", "--labels", "trial_type",
+        "--z-rois", mask, "--c-rois", mask,
+    ]  # fmt: skip

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from block_runs import TR_S
-from block_study import CLASSES, block_options, block_study
+from block_runs import CLASSES, TR_S, block_options, block_study
 from click.testing import CliRunner
 
 from braind.cli import main
