@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ...arrays import Array
-from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior, spatial_correlation
+from ..weights.bold_prior import CANONICAL, HRF_SHIFTS_S, BoldPrior, spatial_correlation
 from .baseline import can_choose_baseline, choose_baseline
 from .estimator import FIRST_ESTIMATE_S, CausalEstimator, StreamingError
 from .finished_run import FinishedRun, estimates_of
@@ -78,7 +78,8 @@ def fit_prior(
     )
     # 2. each voxel's HRF
     deviances = [fit_of(replace(prior, hrf_of_voxel=np.full(n_voxels, n))).deviance for n in range(len(HRF_SHIFTS_S))]
-    prior = replace(prior, hrf_of_voxel=np.argmin(deviances, axis=0))
+    has_signal = np.ptp(deviances, axis=0) > 0
+    prior = replace(prior, hrf_of_voxel=np.where(has_signal, np.argmin(deviances, axis=0), CANONICAL))
     # 3. the values that all voxels share
     for name, values in searched.items():
         variants = [replace(prior, **{name: value}) for value in values]
@@ -100,7 +101,7 @@ def _has_long_events(runs: Sequence[FinishedRun]) -> bool:
 class _PriorFit:
     """How well a prior fits runs, for each voxel.
 
-    `deviance`: minus twice the mean log likelihood of a volume, up to a constant.
+    `deviance`: minus twice the mean log likelihood of a volume, up to a constant; 0 for a voxel without signal.
     """
 
     deviance: Array
@@ -109,27 +110,30 @@ class _PriorFit:
 
 
 def _fit_of(runs: Sequence[FinishedRun], prior: BoldPrior) -> _PriorFit:
-    terms, amplitudes, n_volumes, n_trials = np.zeros((2, len(prior.noise_std))), np.zeros(len(prior.noise_std)), 0, 0
+    n_voxels, is_scored = len(prior.noise_std), False
+    terms, amplitudes, n_volumes, n_trials = np.zeros((2, n_voxels)), *np.zeros((3, n_voxels))
     for run in runs:
         estimator = CausalEstimator(run.tr_s, prior)
         run.add_events(estimator)
         for index in run.add_volumes(estimator):
             if index >= SETTLING_VOLUMES:
-                terms += estimator.likelihood_terms
-                n_volumes += 1
+                # A voxel without signal, or a constant one, says nothing.
+                has_signal = estimator.likelihood_terms[0] > 0
+                terms += estimator.likelihood_terms * has_signal
+                n_volumes += has_signal
+                is_scored = True
         for event in range(len(run.onsets_s)):
             estimate = estimator.estimate(event)
             if estimate and estimate.since_onset_s > FIRST_ESTIMATE_S:
-                amplitudes += estimate.betas
-                n_trials += 1
-    if not n_volumes:
+                amplitudes += np.where(estimate.has_signal, estimate.betas, 0)
+                n_trials += estimate.has_signal
+    if not is_scored:
         raise StreamingError(f"no BOLD run has more than {SETTLING_VOLUMES} volumes; give longer runs")
-    squares, logs = terms / n_volumes
+    squares, logs = terms / np.maximum(n_volumes, 1)
     # at the voxel's maximum-likelihood noise variance
-    deviance = np.log(np.maximum(squares, 1e-12)) + logs
-    # a constant voxel says nothing about its noise
+    deviance = np.where(squares > 0, np.log(np.maximum(squares, 1e-12)) + logs, 0)
     noise_std = np.where(squares > 0, np.sqrt(squares), 1).astype(np.float32)
-    return _PriorFit(deviance, noise_std, (amplitudes / max(n_trials, 1)).astype(np.float32))
+    return _PriorFit(deviance, noise_std, (amplitudes / np.maximum(n_trials, 1)).astype(np.float32))
 
 
 def with_reference(prior: BoldPrior, mean_volume: Array, voxel_index: Array, lowest_correlation: float) -> BoldPrior:
