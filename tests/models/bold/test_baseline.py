@@ -1,5 +1,7 @@
 """The prior's adaptation and drift, chosen from simulated runs whose truth is known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from block_runs import class_runs, finals_of, prior_of, run_of
@@ -124,6 +126,10 @@ def test_dead_voxels_in_a_decoded_run_cost_little():
     assert accuracy(0) > 0.9
     assert accuracy(10) > accuracy(0) - 0.1
     assert accuracy(N_VOXELS) < 0.5
+    estimate = next(iter(finals_of(class_runs(1, patterns)[0], decoder.prior).values()))
+    unseen = replace(estimate, betas=estimate.betas + 9, has_signal=np.zeros(N_VOXELS, bool))
+    # four classes with equally many blocks: without voxels, each is as probable as the others
+    assert decoder.probabilities(unseen) == pytest.approx(np.full(4, 0.25), abs=1e-3)
 
 
 @pytest.mark.parametrize(

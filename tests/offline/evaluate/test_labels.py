@@ -101,6 +101,18 @@ def test_runs_with_rest_without_a_class_cut_off_and_with_dead_voxels_are_decoded
     assert scores["labels"]["classes"] == list(CLASSES)
 
 
+def test_a_class_that_only_the_test_run_shows_is_counted_as_wrong(tmp_path):
+    def change(number, rows, volumes):
+        return ([*rows[:-1], (*rows[-1][:2], "zebra")] if number == 3 else rows), volumes
+
+    root = block_study(tmp_path / "study", change=change)
+    labels = scores_of(root, tmp_path / "data", "--test-runs", "3")["labels"]
+    assert labels["classes"] == [*CLASSES, "zebra"]
+    assert sum(labels["confusion"][3]) == 1
+    assert labels["confusion"][3][3] == 0
+    assert labels["n_trials"] == 3
+
+
 def test_one_class_is_refused(tmp_path):
     root = block_study(tmp_path / "study", classes=("house",))
     for command, more in (("evaluate", ["--leave-one-run-out"]), ("fit", [])):
