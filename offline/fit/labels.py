@@ -19,7 +19,6 @@ from ..data_sets import held_out_runs
 from .bold import SubjectRuns
 from .responses import RecordedResponses, read_responses
 
-
 ESTIMATES_OF_BLOCKS = "causal estimates from BOLD, at every volume from 4 s after onset on"
 
 
