@@ -42,14 +42,14 @@ def test_what_a_held_out_run_recorded_changes_no_weight(tmp_path, subject, betas
         }
         return fit_subject(load_config(None, sections), subject)
 
-    before, of_all = fit("before", "2"), fit("of all", "1")
-    spoil(root, subject, 2)
-    after = fit("after", "2")
+    before, of_others = fit("before", "1"), fit("other", "2")
+    spoil(root, subject, 1)
+    after = fit("after", "1")
     one, other = tensors(before), tensors(after)
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         assert np.array_equal(tensor, other[name]), name
     assert Weights.load(before).card == Weights.load(after).card
-    assert not np.array_equal(one["voxel_mean"], tensors(of_all)["voxel_mean"])
-    assert Weights.load(before).card.test_runs == "2"
-    assert all(run == 1 for _, run in Weights.load(before).card.prior_runs)
+    assert not np.array_equal(one["voxel_mean"], tensors(of_others)["voxel_mean"])
+    assert Weights.load(before).card.test_runs == "1"
+    assert all(run == 2 for _, run in Weights.load(before).card.prior_runs)
