@@ -15,7 +15,7 @@ from threadpoolctl import ThreadpoolController
 
 from ...arrays import Array
 from ...errors import BraindError
-from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior
+from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior, without_signal
 from .head_motion import HeadMotion
 from .hrf import response
 from .kalman_filter import N_NUISANCE, N_TRIAL_SLOTS, Prediction, VoxelGroup
@@ -58,6 +58,8 @@ class Estimate:
         Posterior over prior variance, mean over voxels, 0-1.
     is_final : bool
         `FINAL_ESTIMATE_S` have passed.
+    has_signal : array of shape (n_voxels,), bool
+        False for a voxel without signal in the run's first volume.
     """
 
     event_number: int
@@ -66,6 +68,7 @@ class Estimate:
     since_onset_s: float
     uncertainty: float
     is_final: bool
+    has_signal: Array
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,7 @@ class CausalEstimator:
         self._last_index = -1
         self._n_volumes = 0
         self._first = np.zeros(0, np.float32)
+        self._has_signal = np.ones(len(self._order), bool)
         self._motion = HeadMotion()
         # products of a few rows: sharing them out among threads costs more than doing them, a hundredfold under load
         self._blas = ThreadpoolController()
@@ -179,6 +183,8 @@ class CausalEstimator:
             raise StreamingError(f"volume {index} after volume {self._last_index}; volumes must come in order")
         if voxels.shape != self._order.shape:
             raise StreamingError(f"volume {index}: {len(voxels)} voxels, but the prior is of {len(self._order)}")
+        if not self._n_volumes:
+            self._has_signal = ~without_signal(voxels)
         voxels = voxels[self._order]
         if not self._n_volumes:
             self._first = np.zeros(len(voxels), np.float32)
@@ -254,7 +260,7 @@ class CausalEstimator:
         is_final = since_onset_s >= FINAL_ESTIMATE_S
         uncertainty = total_variance / (len(self._order) * self.prior.amplitude_variance)
         back = self._inverse_order
-        return Estimate(trial.number, betas[back], std[back], since_onset_s, uncertainty, is_final)
+        return Estimate(trial.number, betas[back], std[back], since_onset_s, uncertainty, is_final, self._has_signal)
 
     def _start_trials(self, now_s: float) -> None:
         """Give every trial that has begun a free slot, or else the slot of the oldest trial."""

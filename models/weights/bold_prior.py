@@ -83,6 +83,11 @@ class BoldPrior:
         return bool(self.mean_signal.size and spatial_correlation(voxels, self.mean_signal) < self.misaligned_below)
 
 
+def without_signal(voxels: Array) -> Array:
+    """Return which voxels of a raw volume, (n_voxels,), have no signal: at most 5 % of its 90th percentile; bool."""
+    return voxels <= 0.05 * np.percentile(voxels, 90)
+
+
 def spatial_correlation(voxels: Array, mean_signal: Array) -> float:
     """Return the correlation over voxels of two raw volumes, both (n_voxels,); 0 if either is constant."""
     one, other = (volume - volume.mean(dtype=np.float64) for volume in (voxels, mean_signal))
