@@ -39,7 +39,9 @@ IGNORED = "*_statmap.*\n*_decodes.json\ndecodes\n"
 """BIDS has no names for these files yet."""
 EVENT_COLUMNS = ("onset", "duration", "trial_type", "event", "trial", "nsd_id", "stimulus")
 COLUMNS = {
-    "trial_type": {"Description": "`picture`, or n/a if no picture was shown"},
+    "trial_type": {
+        "Description": "the trial's class by its sender; if it named none, `picture`, or n/a without a picture"
+    },
     "trial": {"Description": "the trial, as the sender numbered it"},
     "nsd_id": {"Description": "the picture, as the sender numbered it"},
     "stimulus": {"Description": "the picture, as the sender named it"},
@@ -245,10 +247,19 @@ def _sidecar(record: RunRecord) -> dict[str, Any]:
 
 
 def _event_row(event: Event) -> tuple[Any, ...]:
-    shown = None if event.stimulus == "n/a" else "picture"
+    shown = event.label or (None if event.stimulus == "n/a" else "picture")
     return event.onset_s, event.duration_s, shown, event.event, event.trial, event.nsd_id, event.stimulus
 
 
 def _volume_row(volume: Volume, tr_s: float) -> tuple[Any, ...]:
     onset_s = round(volume.index * tr_s, 6)
-    return onset_s, tr_s, "picture", volume.index, volume.trial, volume.nsd_id, volume.stimulus, volume.n_averaged
+    return (
+        onset_s,
+        tr_s,
+        volume.label or "picture",
+        volume.index,
+        volume.trial,
+        volume.nsd_id,
+        volume.stimulus,
+        volume.n_averaged,
+    )
