@@ -2,7 +2,6 @@
 
 import random
 import time
-from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -24,7 +23,7 @@ TR_S = 4 / 3
 N_VOLUMES = 48
 N_EVENTS = 6
 PRIOR = BoldPrior.vague(20)
-WEIGHTS = replace(blank_weights(1, np.ones((1, 1, 20), bool), np.eye(4), "bold"), bold=PRIOR)
+WEIGHTS = blank_weights(1, np.ones((1, 1, 20), bool), np.eye(4), "bold")
 HELLO = hello(kind="bold", tr_s=TR_S)
 
 
