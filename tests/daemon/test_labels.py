@@ -4,19 +4,20 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 from label_weights import CLASSES, expected_labels, label_files, label_map, label_weights, labels_of
-from running_daemon import SHAPE, RunningDaemon, hello, serve_command, values, volume_frames
+from running_daemon import AFFINE, SHAPE, RunningDaemon, hello, serve_command, values, volume_frames
 from scans import Scan, Watch, all_of, decodes_of, free_ports, restart, sent, undisturbed
 from scans import Sender as ScanSender
 
 from braind.client import wire
 from braind.daemon.decoder.label_stages import LabelStages, StagesError, ranked_classes
 from braind.models.weights import roi
-from braind.models.weights.weights import Weights
+from braind.models.weights.blank import blank_weights
 
 HOSTILE = (
     "[bold red]face[/]", "\x1b[31mhouse\x07", "two\nlines\r\n", "\ttab", "\u202egnihtemos", "ö" * 200, "\x00", " ",
@@ -250,7 +251,7 @@ def test_damaged_classes_are_refused_at_the_start_and_by_use(daemon, labels, tmp
     assert isinstance(refused, wire.Refused)
     assert words in refused.sentence
     if words.startswith("labels.intercept"):
-        files = replace_path(labels, path)
+        files = SimpleNamespace(**{**vars(labels), "weights_path": path})
         done = subprocess.run(
             serve_command(files, tmp_path / "data", {}), capture_output=True, text=True, timeout=120, check=False
         )
@@ -258,8 +259,10 @@ def test_damaged_classes_are_refused_at_the_start_and_by_use(daemon, labels, tmp
         assert words in done.stderr
 
 
-def replace_path(files, path):
-    return type(files)(**{**vars(files), "weights_path": path})
+def test_weights_that_decode_nothing_are_refused(daemon, tmp_path):
+    blank_weights(1, np.ones(SHAPE, bool), np.array(AFFINE), "beta").save(tmp_path / "blank.safetensors")
+    refused = daemon.ask(wire.Use(weights=str(tmp_path / "blank.safetensors"), candidates=""))[0]
+    assert (refused.code, "decode neither pictures nor classes" in refused.sentence) == ("weights", True)
 
 
 def test_a_thousand_hostile_classes_arrive_whole(tmp_path):
@@ -296,8 +299,7 @@ def test_weights_with_pictures_and_classes_give_classes_with_the_scores(files, t
         fingerprint="",
     )
     both.save(tmp_path / "both.safetensors")
-    changed = type(files).__new__(type(files))
-    changed.__dict__.update(vars(files) | {"weights": both, "weights_path": tmp_path / "both.safetensors"})
+    changed = SimpleNamespace(**{**vars(files), "weights_path": tmp_path / "both.safetensors"})
     daemon = RunningDaemon(changed, tmp_path / "data", decode={"mode": "z"}).start()
     try:
         heard = sent(daemon, Scan("beta", 2))
@@ -320,12 +322,6 @@ def test_equally_probable_classes_keep_the_order_of_the_weights():
     weights = label_weights()
     found = ranked_classes(weights, np.zeros(len(weights.voxel_index), np.float32))
     assert [one.label for one in found] == list(CLASSES)
-    assert ranked_classes(Weights_without_classes(weights), weights.voxel_mean) == ()
-
-
-def Weights_without_classes(weights: Weights) -> Weights:  # noqa: N802
-    card = msgspec.structs.replace(weights.card, labels=())
-    return replace(weights, labels=None, card=card, fingerprint="")
 
 
 @pytest.mark.parametrize("number", [np.inf, np.nan, 3e38])
