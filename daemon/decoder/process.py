@@ -80,7 +80,8 @@ def _stages(settings: link.DecoderSettings) -> "Stages | LabelStages":
         from .stages import Stages  # imports torch for seconds, and weights without pictures need no torch
 
         return Stages(settings, weights)
-    logger.info("no latent diffusion model is loaded: %s", no_pictures(weights))
+    unrefined = "; --refine has no picture to refine" if settings.refine else ""
+    logger.info("no latent diffusion model is loaded: %s%s", no_pictures(weights), unrefined)
     return LabelStages(weights, settings.pipeline.seed)
 
 

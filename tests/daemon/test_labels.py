@@ -86,6 +86,7 @@ def test_the_decoder_loads_no_torch_and_everybody_is_told_that_no_picture_is_mad
         beat = viewer.receive()
     assert (beat.no_pictures, daemon.status().no_pictures) == (why, why)
     assert f"ready: subject 1, {why}" in daemon.words()
+    assert f"no latent diffusion model is loaded: {why}; --refine has no picture to refine" in daemon.words()
     assert why in command(daemon, "status").stdout
     assert why in command(daemon, "doctor").stdout
 
