@@ -21,8 +21,8 @@ from .weights.low_rank import low_rank_map
 
 PENALTIES = tuple(float(penalty) for penalty in np.logspace(0, 6, 13))
 MOST_FOLDS = 12
-SLOPES = (0.1, 100.0)
-"""Limits of the slope: scores differ by at most about 1 between classes."""
+SLOPES = (0.1, 1000.0)
+"""Limits of the slope. Scores differ by about 1 between two classes, and by about 0.01 between hundreds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,17 +50,24 @@ class LabelledEstimates:
         Raises
         ------
         FitError
-            If there is only one run or one class, or all trials of a class are in one run: no cross-validation can
-            score that class.
+            If no trial has an estimate, there is only one run or one class, or all trials of a class are in one run:
+            no cross-validation can score that class.
         """
+        if not len(self.class_of):
+            raise FitError(
+                "no trial with a class has an estimate: give runs that go on for 4 s after the onsets, and onsets in "
+                "seconds after the first volume"
+            )
         if len(np.unique(self.run_of)) < 2:
             raise FitError("the classes occur in one run only; labels are cross-validated over runs: give two or more")
         if len(self.classes) < 2:
             raise FitError(f"the trials are of one class, {', '.join(self.classes)}; give trials of two or more")
         for number, name in enumerate(self.classes):
-            if len(np.unique(self.run_of[self.class_of == number])) < 2:
+            n_runs = len(np.unique(self.run_of[self.class_of == number]))
+            if n_runs < 2:
+                where = "one training run only" if n_runs else "no training run that goes on for 4 s after the onset"
                 raise FitError(
-                    f"class {name!r} occurs in one training run only; show it in two or more runs, or leave its trials "
+                    f"class {name!r} occurs in {where}; show it in two or more runs, or leave its trials "
                     "out (n/a in the events table)"
                 )
 

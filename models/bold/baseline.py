@@ -28,13 +28,19 @@ BASELINES = (
 """From a constant to a free random walk. Of equally good ones, the first is taken."""
 
 
+def can_choose_baseline(runs: Sequence[FinishedRun], n_voxels: int) -> bool:
+    """Return whether at least two runs and two classes have final estimates: the run's end may cut trials off."""
+    estimates = labelled_estimates(runs, BoldPrior.vague(n_voxels), finals_only=True)
+    return min(len(np.unique(estimates.run_of)), len(np.unique(estimates.class_of))) > 1
+
+
 def choose_baseline(runs: Sequence[FinishedRun], prior: BoldPrior) -> BoldPrior:
     """Return the prior with the baseline that decodes the classes of left-out runs best.
 
     Parameters
     ----------
     runs : sequence of FinishedRun
-        At least two, with labels.
+        With labels, and accepted by `can_choose_baseline`.
     """
     candidates = [replace(prior, **baseline) for baseline in BASELINES]
     errors = [_held_out_error(labelled_estimates(runs, candidate, finals_only=True)) for candidate in candidates]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...arrays import Array
 from ..weights.bold_prior import HRF_SHIFTS_S, BoldPrior, spatial_correlation
-from .baseline import choose_baseline
+from .baseline import can_choose_baseline, choose_baseline
 from .estimator import FIRST_ESTIMATE_S, CausalEstimator, StreamingError
 from .finished_run import FinishedRun, estimates_of
 
@@ -42,8 +42,8 @@ def fit_prior(
     runs : sequence of FinishedRun
     progress : called with words, the number of finished steps, and the number of steps
     labelled : sequence of FinishedRun
-        Training runs whose classes choose the baseline's freedom. With fewer than two labelled runs or two classes, the
-        likelihood of `runs` chooses it.
+        Training runs whose classes choose the baseline's freedom. Without final estimates of two runs and two classes,
+        the likelihood of `runs` chooses it.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def fit_prior(
     if not runs:
         raise StreamingError("no BOLD run to learn the prior from; give runs with volumes and onsets")
     n_voxels = runs[0].volumes.shape[1]
-    is_labelled = _can_choose_baseline(labelled)
+    is_labelled = can_choose_baseline(labelled, n_voxels)
     searched = {name: values for name, values in SHARED.items() if not (is_labelled and name in DRIFT)}
     if not _has_long_events(runs):
         del searched["adaptation_rate"]
@@ -94,11 +94,6 @@ def _with_responses(prior: BoldPrior, fit: "_PriorFit") -> BoldPrior:
 
 def _has_long_events(runs: Sequence[FinishedRun]) -> bool:
     return any(run.durations_s is not None and (run.durations_s > BRIEF_S).any() for run in runs)
-
-
-def _can_choose_baseline(labelled: Sequence[FinishedRun]) -> bool:
-    classes = {label for run in labelled for label in run.labels if label}
-    return len(classes) > 1 and sum(any(run.labels) for run in labelled) > 1
 
 
 @dataclass(frozen=True, eq=False)

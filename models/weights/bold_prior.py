@@ -21,6 +21,8 @@ SHARED_VALUES = (
     "amplitude_variance", "drift_variance", "slope_variance", "motion_variance", "misaligned_below", "adaptation_rate",
     "first_slope_variance",
 )  # fmt: skip
+N_EARLIER_SHARED = 5
+"""Files of braind before neural adaptation hold only the first shared values."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,10 @@ class BoldPrior:
 
     @classmethod
     def of_tensors(cls, tensors: dict[str, Array]) -> "BoldPrior":
-        """Return the prior that a file stores as `tensors`."""
+        """Return the prior that a file stores as `tensors`. Raises ValueError for too few or too many shared values."""
+        if tensors["shared"].shape not in ((N_EARLIER_SHARED,), (len(SHARED_VALUES),)):
+            shape = tensors["shared"].shape
+            raise ValueError(f"bold.shared has shape {shape}, expected ({len(SHARED_VALUES)},)")
         shared = dict(zip(SHARED_VALUES, tensors["shared"].tolist(), strict=False))
         return cls(**{name: tensors[name] for name in VOXEL_TENSORS}, **shared)
 
@@ -97,7 +102,12 @@ class BoldPrior:
 
 
 def without_signal(voxels: Array) -> Array:
-    """Return which voxels of a raw volume have no signal, (n_voxels,) bool: drop-out, air, or outside a brain mask."""
+    """Return which voxels of a raw volume have no signal, (n_voxels,) bool: drop-out, air, or outside a brain mask.
+
+    Equal voxels have none: a volume of one number is a placeholder.
+    """
+    if len(voxels) > 1 and (voxels == voxels[0]).all():
+        return np.ones(len(voxels), bool)
     return voxels <= NO_SIGNAL_SHARE * max(float(np.percentile(voxels, 90)), 0.0)
 
 

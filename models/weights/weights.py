@@ -264,7 +264,8 @@ def _check_tensors(weights: Weights) -> None:
     if weights.voxel_mean.shape != (n_voxels,) or weights.voxel_std.shape != (n_voxels,):
         raise WeightsError(f"voxel_mean and voxel_std must hold {n_voxels} numbers, as voxel_index does")
     weights.maps.check(n_voxels, card)
-    if len(card.labels) != len(set(card.labels)) or bool(card.labels) != (weights.labels is not None):
+    has_names = all(card.labels) and len(card.labels) == len(set(card.labels))
+    if not has_names or bool(card.labels) != (weights.labels is not None):
         raise WeightsError("the card's classes are not those of the label map; fit again with braind fit --labels")
     if weights.labels:
         check_map("labels", weights.labels.scores, len(card.labels), n_voxels)

@@ -20,6 +20,9 @@ from ..fit.bold import SubjectRuns, is_of_runs
 from ..fit.subject import fit_subject
 from ..progress import progress_bar
 
+FEWEST_RUNS = 3
+"""One run that is left out, and two that the fit is cross-validated over."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Decoded:
@@ -49,7 +52,7 @@ def evaluate_labels(config: Config, subject: int, *, leave_one_run_out: bool = F
     Raises
     ------
     DataSetError
-        If the data set has no BOLD, no class, or no held-out trial with a class.
+        If the data set has no BOLD, no class, no held-out trial with a class, or too few runs to leave one out.
     FitError
         If a class occurs in one training run only, or there are too few runs or classes.
     """
@@ -84,6 +87,11 @@ def _left_out(config: Config, tree: BoldDataSet, subject: int) -> tuple[list[_De
     runs = SubjectRuns(tree, subject, voxel_index).read_labelled()
     if not runs:
         raise DataSetError(f"subject {subject} of {tree.root} has no trial with a class: name the column with --labels")
+    if len(runs) < FEWEST_RUNS:
+        raise DataSetError(
+            f"subject {subject} of {tree.root}: the number of runs with a class is {len(runs)}; --leave-one-run-out "
+            f"cross-validates a fit on all runs but one: give {FEWEST_RUNS} or more"
+        )
     decoded: list[_Decoded] = []
     with progress_bar("leaving out runs") as report:
         for left_out, run in enumerate(runs):

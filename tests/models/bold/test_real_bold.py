@@ -1,5 +1,6 @@
 """The estimator on BOLD of a person (Haxby et al. 2001), with its dead voxels, motion and drift."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -9,6 +10,7 @@ import pytest
 from braind.models.bold.estimator import CausalEstimator
 from braind.models.bold.finished_run import FinishedRun, estimates_of
 from braind.models.bold.fit_prior import fit_prior
+from braind.models.bold.label_decoder import fit_label_decoder
 
 FOLDER = Path(__file__).resolve().parents[3].parent / "shared/data/haxby-slice/func"
 
@@ -101,3 +103,42 @@ def test_motion_estimates_of_a_calm_run_flag_few_volumes(run, prior):
     wanted = np.abs(np.diff(run.motion, axis=0) * [1, 1, 1, 50, 50, 50]).sum(axis=1)
     assert displacements_mm == pytest.approx([0, *wanted])
     assert flagged < len(run.volumes) / 10
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    """Return all twelve runs with the classes of their blocks."""
+    return [run.with_labels(tuple(labels)) for run, labels in map(read_run, range(1, 13))]
+
+
+@pytest.fixture(scope="module")
+def decoder(labelled):
+    return fit_label_decoder(labelled[:8])
+
+
+def accuracy(decoder, runs, delay_s=None):
+    """Return the number of blocks, and the share that is decoded at a delay after onset or finally."""
+    right = {}
+    for number, run in enumerate(runs):
+        for estimate in estimates_of(run, decoder.prior):
+            is_meant = estimate.is_final if delay_s is None else estimate.since_onset_s >= delay_s - 1e-6
+            if is_meant and (number, estimate.event_number) not in right:
+                decoded = decoder.classes[decoder.probabilities(estimate).argmax()]
+                right[number, estimate.event_number] = decoded == run.label(estimate.event_number)
+    return len(right), np.mean(list(right.values()))
+
+
+@pytest.mark.parametrize("delay_s", [12.5, None], ids=["at 12.5 s", "finally"])
+def test_classes_of_new_runs_are_decoded(decoder, labelled, delay_s):
+    n_blocks, share = accuracy(decoder, labelled[8:], delay_s)
+    assert n_blocks == 32
+    assert share > 0.5  # chance is 0.125
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_37_voxels_that_die_in_the_test_runs_cost_little(decoder, labelled, seed):
+    brain = np.flatnonzero(labelled[0].volumes.mean(axis=0) > 0.3 * labelled[0].volumes.mean(axis=0).max())
+    dead = np.random.default_rng(seed).choice(brain, 37, replace=False)
+    spoiled = [replace(run, volumes=np.where(np.isin(np.arange(800), dead), 0, run.volumes)) for run in labelled[8:]]
+    for delay_s in (12.5, None):
+        assert accuracy(decoder, spoiled, delay_s)[1] >= accuracy(decoder, labelled[8:], delay_s)[1] - 0.1
