@@ -203,6 +203,8 @@ def test_a_trial_of_any_duration_from_an_impulse_on_is_decoded(journal, duration
     record_run(journal, n_events=0)
     run = estimates_of(journal)
     run.advance()
+    journal.end_run(wire.EndRun(session="ses", run="run-01", n_volumes=N_VOLUMES), has_estimates=True)
+    run.finish()
     trials = [trial for place in run.ready() for trial in run.trials(place)]
     assert {trial.event for trial in trials} == {9}
     assert trials[-1].is_final
