@@ -142,7 +142,7 @@ def _receive(socket: zmq.Socket) -> Any:
 def _voxels(frames: list[bytes], weights: Weights) -> Any:
     volume, payload = wire.decode(frames)
     voxels = roi.gather(wire.volume_array(volume, payload), weights.voxel_index, volume.scale)
-    roi.check_finite(voxels)
+    roi.check_finite(voxels, "beta")
     return voxels
 
 

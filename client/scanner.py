@@ -39,7 +39,7 @@ class Onset:
     duration_s : how long the picture was on screen, s
     seen_png : the picture that was on screen, as a PNG file's bytes, for viewers
     shown : other fields of `wire.Event`, where they are known: `trial`, `nsd_id`, `stimulus`, `captions`, `right`,
-        `foil`
+        `foil`, `label`
     """
 
     event: int

@@ -17,7 +17,8 @@ from ..errors import BraindError
 
 MAGIC = b"BRD1"
 PROTOCOL_VERSION = 1
-MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 1024 * 1024
+"""A decode names every class of the weights, and there may be thousands."""
 VOLUME_DTYPES = ("int16", "uint16", "int32", "float32", "float64")
 
 Motion = tuple[float, float, float, float, float, float]
@@ -37,6 +38,8 @@ LONGEST_DURATION_S = 3600.0
 """The longest stimulus of an onset."""
 LATEST_ONSET_S = 86400.0
 """Onsets lie within a day of the run's first volume."""
+LONGEST_LABEL = 256
+"""The longest name of a class, in characters."""
 
 
 class WireError(BraindError):
@@ -243,8 +246,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """The origin of a decode, enough to make it again.
 
     `ldm` is a fingerprint of the autoencoder and the text encoder, which define z and c. `denoiser` is a fingerprint of
-    the denoiser, which makes zc from them. `mode` is z, c or zc. `torch` is torch's version and `threads` its number of
-    CPU threads: both can change a picture's last bits. Journals of an earlier braind have neither.
+    the denoiser, which makes zc from them. `mode` is z, c or zc; or labels, for weights that decode classes and no
+    pictures: `preset` and `engine` are "none" then, and `ldm` is empty. `torch` is torch's version and `threads` its
+    number of CPU threads: both can change a picture's last bits. Journals of an earlier braind have neither.
     """
 
     subject: int
@@ -326,6 +330,11 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     labels: tuple[LabelProbability, ...] = ()
     label: str | None = None
     n_without_signal: int | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Return whether no later stage of this trial follows, except a refined picture."""
+        return self.is_final and self.stage == last_stage(self.provenance.mode)
 
 
 class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
@@ -411,6 +420,7 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     durability: Durability = "full"
     stalled_s: float | None = None
     n_without_signal: int | None = None
+    no_pictures: str = ""
 
 
 # ── control: status, history, other weights, shutdown ───────────────────────────────────────────────────────────────
@@ -426,7 +436,9 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     In state `recording` there are no weights, and volumes are kept for a fit. In state `ready` the decoder is warmed
     up. `clock_offset_s` is how far the daemon's clock is ahead of the scanner client's, as measured by the client.
     A number of volumes is None while a journal cannot be read. `stalled_s` is the time since the current run's last
-    volume while volumes fail to come (for 2 TR and 1 s), else None.
+    volume while volumes fail to come (for 2 TR and 1 s), else None. `n_without_signal` is the number of the weights'
+    voxels without signal in the first volume of the open BOLD run, None before it. `no_pictures` says why no picture is
+    made; it is empty if pictures are made.
     """
 
     state: str
@@ -457,6 +469,7 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     durability: Durability = "full"
     stalled_s: float | None = None
     n_without_signal: int | None = None
+    no_pictures: str = ""
 
 
 class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):

@@ -64,7 +64,10 @@ def use(
     candidates: Path | None,
     wait_s: float,
 ) -> None:
-    """Decode with other weights from the next run on, without a restart of the daemon."""
+    """Decode with other weights from the next run on, without a restart of the daemon.
+
+    Weights that decode classes and no pictures need no candidates.
+    """
     from ..client.endpoints import endpoints
     from ..client.use import use_weights
     from ..config import candidates_beside

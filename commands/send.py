@@ -23,6 +23,7 @@ from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_o
 @click.option(
     "--trigger-at", "trigger_at_s", type=FiniteRange(), help="Time of the first volume, on the clock of --events."
 )
+@click.option("--labels", help="Column of --events that names each trial's class; trial_type by default.")
 @click.option("--stimuli", type=FOLDER, help="Folder of the pictures in --events' stim_file; viewers show them.")
 @click.option(
     "--flat-out", is_flag=True, help="Send a file's volumes as fast as they are acknowledged, not one per TR."
@@ -59,16 +60,17 @@ def send(
     from ..client.scanner import ScannerClient
     from ..client.sending.folder_watch import FolderWatch
     from ..client.sending.run_feed import RunPlan
-    from ..client.sending.send import FolderSender, candidate, read_onsets, send_file, stale
+    from ..client.sending.send import TRIAL_TYPE, FolderSender, candidate, read_onsets, send_file, stale
     from ..client.stderr import say
     from ..daemon.names import wrong_name
 
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")
-    if options["events"] is None and (options["trigger_at_s"] is not None or options["stimuli"]):
-        raise click.UsageError("--trigger-at and --stimuli are of --events: give that too")
+    if options["events"] is None and (options["trigger_at_s"] is not None or options["stimuli"] or options["labels"]):
+        raise click.UsageError("--trigger-at, --stimuli and --labels are of --events: give that too")
     if nifti and run is None and (problem := wrong_name("run", nifti.name.split(".")[0])):
         raise click.UsageError(f"{problem}. The run has the name of its file: give it another with --run")
+    config = config_of(config_path, data, paths={"key": key})
     plan = RunPlan(
         session=session or time.strftime("%Y-%m-%d"),
         run=run or (nifti.name.split(".")[0] if nifti else time.strftime("%H%M%S")),
@@ -81,8 +83,9 @@ def send(
     )
     onsets = []
     if options["events"]:
-        onsets = read_onsets(options["events"], options["trigger_at_s"] or 0.0, options["stimuli"])
-    with ScannerClient(*ingest_address(config_of(config_path, data, paths={"key": key}), address)) as client:
+        labels = options["labels"] or config.dataset.labels or TRIAL_TYPE
+        onsets = read_onsets(options["events"], options["trigger_at_s"] or 0.0, options["stimuli"], labels)
+    with ScannerClient(*ingest_address(config, address)) as client:
         if nifti:
             pace_s = None if options["flat_out"] else plan.tr_s or 1.0
             n_acked, n_refused = send_file(nifti, client, plan, say, onsets, pace_s=pace_s), 0

@@ -18,7 +18,7 @@ from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
 from .active_run import ActiveRun
 from .journal.records import RunRecord
-from .names import wrong_name
+from .names import wrong_label, wrong_name
 from .sockets import LARGEST_PICTURE_BYTES
 
 HIGHEST_INDEX = 2**31 - 1
@@ -64,12 +64,24 @@ def check_pair(where: str, message: Hello | Volume | Event, names: CandidateName
         return
     if message.right is None or message.foil is None:
         raise Refusal(f"{where}: right {message.right}, foil {message.foil}; name both or neither", code="candidate")
+    if not len(names):
+        raise Refusal(
+            f"{where}: right {message.right!r:.80}, foil {message.foil!r:.80}; this daemon has no candidate pictures, "
+            "because its weights make no pictures: name neither",
+            code="candidate",
+        )
     try:
         positions = [names.position(name) for name in (message.right, message.foil)]
     except BraindError as error:
         raise Refusal(f"{where}: {error}", code=error.code) from error
     if positions[0] == positions[1]:
         raise Refusal(f"{where}: right and foil are the same picture, {message.right!r:.80}", code="candidate")
+
+
+def check_label(where: str, message: Volume | Event) -> None:
+    """Refuse a class's name that is empty or too long (`code` name)."""
+    if message.label is not None and (problem := wrong_label(message.label)):
+        raise Refusal(f"{where}: {problem}; null if the class is not known", code="name")
 
 
 def check_same_run(hello: Hello, record: RunRecord) -> None:
@@ -127,7 +139,7 @@ def check_volume(volume: Volume, payload: list[bytes], run: ActiveRun) -> None:
     Raises
     ------
     BraindError
-        `code` index, run_ended, shape, scale, seen or candidate.
+        `code` index, run_ended, shape, scale, seen, candidate or name.
     """
     where = f"run {volume.run}, volume {volume.index}"
     if not 0 <= volume.index <= HIGHEST_INDEX:
@@ -148,10 +160,11 @@ def check_volume(volume: Volume, payload: list[bytes], run: ActiveRun) -> None:
     if volume.seen:
         check_picture(where, payload)
     check_pair(where, volume, run.candidates)
+    check_label(where, volume)
 
 
 def check_event(event: Event, payload: list[bytes], run: ActiveRun) -> None:
-    """Refuse an onset that cannot be used (`code` kind, index, onset, length, seen or candidate)."""
+    """Refuse an onset that cannot be used (`code` kind, index, onset, length, seen, candidate or name)."""
     where = f"run {event.run}, event {event.event}"
     if run.hello.kind != "bold":
         raise Refusal(f"{where}: the run's volumes are betas, one a trial; only BOLD runs have onsets", code="kind")
@@ -168,6 +181,7 @@ def check_event(event: Event, payload: list[bytes], run: ActiveRun) -> None:
     if event.seen:
         check_picture(where, payload)
     check_pair(where, event, run.candidates)
+    check_label(where, event)
 
 
 def check_picture(where: str, payload: list[bytes]) -> None:

@@ -13,12 +13,11 @@ import msgspec
 from ..choices import Kind
 from ..config import Config, data_path, weights_path
 from ..errors import BraindError
-from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
 from ..whole_file import write_on_disk
 from .checks import check_same_grid
 from .link import DecoderSettings
-from .preflight import load_weights, record_only
+from .preflight import candidate_names, load_weights, record_only
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ class WeightsInUse:
             self._start.decoder, weights_path=in_use.weights_path, candidates_path=in_use.candidates_path
         )
         weights = load_for(self._start.subject, decoder)
-        CandidateNames.load(Path(decoder.candidates_path))
+        candidate_names(weights, Path(decoder.candidates_path))
         if self._blank:
             check_same_grid(weights, self._blank)
         logger.info(

@@ -140,7 +140,7 @@ class Ingest:
         run = self._find_run(volume)
         checks.check_volume(volume, payload, run)
         values = wire.volume_array(volume, payload)
-        voxels = _keep_voxels(volume, values, run.weights)  # 2. keep the decoder's voxels
+        voxels = _keep_voxels(volume, values, run)  # 2. keep the decoder's voxels
         same = run.same_volume(volume, voxels)
         if same is False:
             raise Refusal(
@@ -154,6 +154,7 @@ class Ingest:
             with self._state.metrics.commit.time():
                 run.add_volume(volume, voxels, seen=seen, whole=whole, state=state)  # 3. on disk from here
             self._state.stall.add_volume(run.hello)
+            self._state.signal_check.add_volume(run.hello, voxels, is_decoded=not run.weights.is_blank)
         self._last_active_s = time.monotonic()
         return self._ack(volume, volume.index, "volume", is_new=same is None)
 
@@ -195,6 +196,7 @@ class Ingest:
         self._hold(ActiveRun.of_record(journal, record, self._weights, self._candidates))
         self._last_active_s = time.monotonic()
         self._state.stall.open(hello)
+        self._state.signal_check.open(journal, record)
         simulated = self._weights.card.simulated or hello.simulated
         self._state.session, self._state.run, self._state.simulated = hello.session, hello.run, simulated
         # Another machine with another clock may send this run.
@@ -220,6 +222,7 @@ class Ingest:
             run.end(message)
             self._hold(run)
             self._state.stall.end(message.session, message.run)
+            self._state.signal_check.end(message.session, message.run)
             self._wake(link.EndOfRun(session=message.session, run=message.run))
             n_missing, missing = run.journal.missing(message.run, message.n_volumes, MANY_MISSING)
             which = ": " + ", ".join(map(str, missing)) + (", …" if n_missing > len(missing) else "") if missing else ""
@@ -279,11 +282,11 @@ class Ingest:
         )
 
 
-def _keep_voxels(volume: Volume, values: wire.Array, weights: Weights) -> wire.Array:
+def _keep_voxels(volume: Volume, values: wire.Array, run: ActiveRun) -> wire.Array:
     with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
-        voxels = roi.gather(values, weights.voxel_index, volume.scale)
+        voxels = roi.gather(values, run.weights.voxel_index, volume.scale)
     try:
-        roi.check_finite(voxels)
+        roi.check_finite(voxels, run.hello.kind)
         roi.check_range(voxels)
     except roi.RoiError as error:
         raise Refusal(f"run {volume.run}, volume {volume.index}: {error}", code=error.code) from error

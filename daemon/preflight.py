@@ -4,33 +4,98 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from ..choices import Kind
+from ..client.wire import MAX_HEADER_BYTES, LabelProbability
 from ..errors import BraindError
 from ..models.weights.blank import blank_weights
+from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.candidates import check_shapes
 from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
 from ..models.weights.weights import Weights
 from .logs import escape
+from .names import wrong_label
+
+MOST_LABEL_BYTES = MAX_HEADER_BYTES // 2
+"""The classes of one decode in its JSON header. The other half is for the other fields."""
+LONGEST_PROBABILITY = 1.2345678901234567e-100
+"""A number of as many digits as a probability can have."""
 
 
 def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:
     """Load the weights and check that they fit the subject, the candidates and the LDM (None: the embedded LDM).
+
+    Weights that decode classes and no pictures need neither candidates nor an LDM: nothing of them is read.
 
     Raises
     ------
     BraindError
         Names the missing or unfit file, and what to do.
     """
-    for path in (weights_path, candidates_path):
-        check_present(path, subject)
+    check_present(weights_path, subject)
     weights = Weights.load(weights_path)
     weights.check_subject(subject)
     weights.check_live()
-    check_ldm(weights, ldm_path)
-    check_shapes(candidates_path, weights.card.latent_shape, weights.card.text_shape)
+    check_classes(weights)
+    if weights.has_pictures:
+        check_present(candidates_path, subject)
+        check_ldm(weights, ldm_path)
+        check_shapes(candidates_path, weights.card.latent_shape, weights.card.text_shape)
     return weights
+
+
+def check_classes(weights: Weights) -> None:
+    """Refuse weights that decode nothing, and classes that a decode cannot carry.
+
+    Raises
+    ------
+    BraindError
+        `code` weights.
+    """
+    if weights.is_blank:
+        raise BraindError(
+            f"weights {weights.fingerprint} decode neither pictures nor classes; fit weights with braind fit, or "
+            "record without weights: braind serve --mask FILE",
+            code="weights",
+        )
+    labels = weights.card.labels
+    for label in labels:
+        if problem := wrong_label(label):
+            raise BraindError(
+                f"weights {weights.fingerprint}: {problem}; rename the class and fit again", code="weights"
+            )
+    of_one_decode = [LabelProbability(label=label, probability=LONGEST_PROBABILITY) for label in labels]
+    n_bytes = len(msgspec.json.encode(of_one_decode))
+    if n_bytes > MOST_LABEL_BYTES:
+        raise BraindError(
+            f"weights {weights.fingerprint}: {len(labels)} classes take {n_bytes} bytes of each decode, and at most "
+            f"{MOST_LABEL_BYTES} are sent; fit fewer classes, or classes with shorter names",
+            code="weights",
+        )
+
+
+def no_pictures(weights: Weights) -> str:
+    """Return why these weights make no picture; "" if they make pictures."""
+    if weights.has_pictures:
+        return ""
+    if weights.is_blank:
+        return "without weights, volumes are only recorded"
+    return f"the weights decode {len(weights.card.labels)} classes and no pictures"
+
+
+def candidate_names(weights: Weights, candidates_path: Path) -> CandidateNames:
+    """Return the pictures that trials can be compared with; none if the weights make no pictures.
+
+    Raises
+    ------
+    CandidatesError
+        If the file cannot be read.
+    """
+    if not weights.has_pictures:
+        return CandidateNames(np.empty(0, np.int64), ())
+    return CandidateNames.load(candidates_path)
 
 
 def check_present(path: Path, subject: int) -> None:

@@ -102,5 +102,5 @@ def frames(published: Published) -> list[bytes]:
 
 
 def is_last(message: wire.Decode | wire.Skipped) -> bool:
-    """Return whether the message is a volume's last: it was skipped, or its last picture was made."""
-    return isinstance(message, wire.Skipped) or message.stage == wire.last_stage(message.provenance.mode)
+    """Return whether the message is a volume's last: it was skipped, or a trial's last stage was made."""
+    return isinstance(message, wire.Skipped) or message.is_last

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
 from ..client import wire
 from ..client.endpoints import remove_endpoints, write_endpoints
@@ -30,6 +29,7 @@ from .ingest import Ingest
 from .logs import configure_logging
 from .outcomes import Outcomes
 from .pages import Pages
+from .preflight import candidate_names
 from .publish import Publisher
 from .sessions import Sessions
 from .sockets import Sockets, bind_sockets
@@ -117,7 +117,7 @@ class Daemon:
             If a port is in use, or the decoder cannot use the weights, the candidates or the LDM.
         """
         self._resume()
-        candidates = self._candidates()
+        candidates = candidate_names(self._weights, Path(self._decoder.candidates_path))
         sockets = bind_sockets(self._config.serve, self._weights.card.shape, self._authentication)
         pages = Pages(self._state, self._sessions.journals_path, lambda: self._supervisor.pid)
         self._addresses = msgspec.structs.replace(sockets.endpoints, metrics=pages.serve(self._config.serve))
@@ -162,6 +162,9 @@ class Daemon:
         if newest:
             with self._sessions.without_if_damaged(newest.session):
                 self._state.session, self._state.run = newest.session, newest.newest_run()
+                record = newest.run(self._state.run)
+                if record:
+                    self._state.signal_check.open(newest, record)
         self._sessions.log_waiting(self._weights.fingerprint)
 
     def _connect(self, sockets: Sockets, candidates: CandidateNames) -> Control:
@@ -178,11 +181,6 @@ class Daemon:
             use=self._use,
             shut_down=self._stop_asked.set,
         )  # fmt: skip
-
-    def _candidates(self) -> CandidateNames:
-        if self._weights.is_blank:
-            return CandidateNames(np.empty(0, np.int64), ())
-        return CandidateNames.load(Path(self._decoder.candidates_path))
 
     def _setup(self) -> link.Setup:
         return link.Setup(
@@ -230,10 +228,13 @@ class Daemon:
         check_idle(in_use, self._ingest.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
         weights = load_for(in_use.card.subject, decoder)
         check_same_grid(weights, in_use)
-        candidates = Candidates.load(Path(decoder.candidates_path))
+        candidates_path = Path(decoder.candidates_path)
+        if weights.has_pictures:
+            Candidates.load(candidates_path)  # the new decoder must be able to read the features too
+        candidates = candidate_names(weights, candidates_path)
         self._in_use.keep(weights, decoder)
         self._weights, self._decoder = weights, decoder
-        self._ingest.use(weights, CandidateNames(candidates.nsd_id, candidates.labels))
+        self._ingest.use(weights, candidates)
         self._state.use(weights)
         self._outcomes.clear()
         self._supervisor.renew()
@@ -257,7 +258,8 @@ class Daemon:
             self._supervisor.send(wake)
         logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
         if is_first:
-            logger.info("ready: subject %d, %s, %s", self._weights.card.subject, ready.engine, ready.preset)
+            made_with = self._state.no_pictures or f"{ready.engine}, {ready.preset}"
+            logger.info("ready: subject %d, %s", self._weights.card.subject, made_with)
             if not self._is_announced:
                 self._announce_ready()
 

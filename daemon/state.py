@@ -13,7 +13,9 @@ from ..models.weights.weights import Weights
 from .journal.database import JournalError
 from .logs import Outage
 from .observing.metrics import Metrics
+from .preflight import no_pictures
 from .sessions import Sessions
+from .signal_check import SignalCheck
 from .stall import Stall
 
 N_LATENCIES = 1000
@@ -57,6 +59,7 @@ class DaemonState:
         self.clock_offset_s: float | None = None
         self.clock_uncertainty_s: float | None = None
         self.stall = Stall()
+        self.signal_check = SignalCheck()
 
     def use(self, weights: Weights) -> None:
         """Take over the facts of other weights. No decoder is ready for these weights yet."""
@@ -79,6 +82,11 @@ class DaemonState:
         if not self.decoder_ready:
             return "starting"
         return "paused" if self.paused else "ready"
+
+    @property
+    def no_pictures(self) -> str:
+        """Return why no picture is made; "" if pictures are made."""
+        return no_pictures(self._weights)
 
     def words(self) -> str:
         """Return the state in one line, for people."""
@@ -143,6 +151,8 @@ class DaemonState:
             clock_uncertainty_s=self.clock_uncertainty_s,
             durability=self._sessions.durability,
             stalled_s=self.stall.seconds(),
+            n_without_signal=self.signal_check.n_without_signal,
+            no_pictures=self.no_pictures,
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -167,6 +177,8 @@ class DaemonState:
             clock_uncertainty_s=self.clock_uncertainty_s,
             durability=self._sessions.durability,
             stalled_s=self.stalled_s,
+            n_without_signal=self.signal_check.n_without_signal,
+            no_pictures=self.no_pictures,
         )
 
     def _counts(self) -> dict[str, int] | None:

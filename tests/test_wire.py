@@ -133,8 +133,8 @@ def test_deep_nesting_is_an_answer():
 
 
 def test_a_header_that_is_too_long_is_an_answer():
-    with pytest.raises(wire.WireError, match="65537 bytes"):
-        wire.decode([b"BRD1", b" " * 65_537])
+    with pytest.raises(wire.WireError, match="1048577 bytes"):
+        wire.decode([b"BRD1", b" " * 1_048_577])
 
 
 def test_shapes_whose_product_overflows_are_refused_before_anything_is_allocated():
@@ -247,3 +247,17 @@ def test_fields_that_a_client_leaves_out_have_the_values_that_the_document_names
 def test_a_gap_names_its_first_and_last_volume():
     assert "31–33" in wire.Gap(seq=1, session="s", run="r", index=31, n_missing=3).sentence
     assert "31" in wire.Gap(seq=1, session="s", run="r", index=31, n_missing=1).sentence
+
+
+def test_a_message_of_another_writer_that_leaves_out_optional_fields_says_nothing_more():
+    provenance = {"subject": 1, "preset": "p", "mode": "zc", "seed": 0, "engine": "e", "weights": "w", "ldm": "l",
+                  "simulated": False, "version": "0"}  # fmt: skip
+    header = {"type": "decode", "seq": 1, "session": "s", "run": "r", "index": 0, "stage": "xz",
+              "provenance": provenance, "timings_s": {}}  # fmt: skip
+    decode, _ = wire.decode([wire.MAGIC, json.dumps(header).encode()])
+    assert (decode.seen, decode.spike, decode.misaligned) == (False, False, False)
+    assert (decode.is_final, decode.n_averaged, decode.labels) == (True, 1, ())
+    assert {decode.trial, decode.nsd_id, decode.event, decode.uncertainty, decode.n_without_signal} == {None}
+    event = {"type": "event", "session": "s", "run": "r", "event": 0, "onset_s": 1.5}
+    assert wire.decode([wire.MAGIC, json.dumps(event).encode()])[0].duration_s == 3.0
+    assert wire.Welcome(session="s", run="r", next_index=0, weights="w", simulated=True).protocol == 1

@@ -270,6 +270,8 @@ class Monitor(App[None]):
                 return "volumes are recorded; there are no weights yet\nwhen there are: braind use WEIGHTS"
             case "paused":
                 return "decoding is paused; p goes on"
+            case _ if self.connection.heartbeat and self.connection.heartbeat.no_pictures:
+                return "no volume decoded yet: send a run with braind send"
             case _:
                 return "no volume decoded yet\nsend some with: braind replay --subject 1"
 

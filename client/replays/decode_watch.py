@@ -9,7 +9,7 @@ from typing import Self
 
 from ..connection import NoDaemonError
 from ..subscriber import DecodeSubscriber, Received
-from ..wire import Decode, Skipped, last_stage
+from ..wire import Decode, Skipped
 
 POLL_S = 0.1
 HEARTBEAT_WAIT_S = 5.0
@@ -38,7 +38,7 @@ class DecodeWatch:
 
     @property
     def n_decoded(self) -> int:
-        """How many sent volumes have their last picture."""
+        """How many sent volumes have their last stage."""
         return len(self._decoded_s)
 
     @property
@@ -52,7 +52,7 @@ class DecodeWatch:
         self._changed_s = time.monotonic()
 
     def latencies_s(self) -> list[float]:
-        """Return the seconds from sending to the last picture for each decoded volume."""
+        """Return the seconds from sending to the last stage for each decoded volume."""
         return [decoded_s - self._sent_s[volume] for volume, decoded_s in self._decoded_s.items()]
 
     def wait_until_settled(self, n_acked: int | None, settle_s: float, report: Callable[[], None]) -> None:
@@ -110,6 +110,6 @@ class DecodeWatch:
             return
         if isinstance(message, Skipped):
             self._skipped.add(volume)
-        elif message.stage == last_stage(message.provenance.mode):
+        elif message.is_last:
             self._decoded_s.setdefault(volume, time.monotonic())
         self._changed_s = time.monotonic()

@@ -36,13 +36,14 @@ class ReplayError(BraindError):
 class ReplayTrial(NamedTuple):
     """The picture on screen. `trial` counts a subject's trials over all sessions, from 0.
 
-    `stimulus` and `captions` have the meaning that they have in `wire.Event`.
+    `stimulus`, `captions` and `label` have the meaning that they have in `wire.Event`.
     """
 
     trial: int
     nsd_id: int
     stimulus: str | None = None
     captions: tuple[str, ...] = ()
+    label: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class ReplayedTrials(NamedTuple):
     """The trials that a replay sends; each field is an array of shape (n_trials,).
 
     `session` counts from 1; `row` counts from 0 within the session, `trial` from 0 over all sessions. `nsd_id` is the
-    0-based 73k id. `is_last` marks a picture's last repeat.
+    0-based 73k id. `is_last` marks a picture's last repeat. `label` (str) is the trial's class, "" if it is not known.
     """
 
     session: Array
@@ -85,6 +86,7 @@ class ReplayedTrials(NamedTuple):
     trial: Array
     nsd_id: Array
     is_last: Array
+    label: Array
 
     @classmethod
     def of(cls, tree: "NsdTree", subject: int, session: int | None, *, all_pictures: bool = False) -> Self:
@@ -108,7 +110,7 @@ class ReplayedTrials(NamedTuple):
         _, from_the_end = np.unique(nsd_id[::-1], return_index=True)
         is_last = np.zeros(len(trial), bool)
         is_last[len(trial) - 1 - from_the_end] = True
-        return cls(trials.session[trial], row, trial, nsd_id, is_last)
+        return cls(trials.session[trial], row, trial, nsd_id, is_last, trials.label[trial])
 
     def of_session(self, session: int) -> Self:
         """Return the trials of one session."""
@@ -165,7 +167,11 @@ def bold_runs(
             rows = np.nonzero((all_trials.session == number) & (all_trials.run == run))[0]
             onsets = tree.bold_onsets(subject, number, run)
             events = [
-                ReplayEvent(event, float(onset_s), _shown(tree, int(row), nsd_id, repeats == "calibration"))
+                ReplayEvent(
+                    event,
+                    float(onset_s),
+                    _shown(tree, int(row), nsd_id, all_trials.label[row], repeats == "calibration"),
+                )
                 for event, (row, (onset_s, nsd_id)) in enumerate(zip(rows, onsets, strict=True))
             ]
             hello = recording.hello(f"ses-{number:02d}_run-{run:02d}", bold.dtype.name, bold.shape[3])
@@ -197,10 +203,11 @@ def picture_file(nsd_id: int) -> str:
     return f"picture-{int(nsd_id):05d}.png"
 
 
-def _shown(tree: "NsdTree", trial: int, nsd_id: int, is_calibration: bool) -> ReplayTrial:
+def _shown(tree: "NsdTree", trial: int, nsd_id: int, label: str, is_calibration: bool) -> ReplayTrial:
+    shown = ReplayTrial(int(trial), int(nsd_id), label=str(label) or None)
     if not is_calibration:
-        return ReplayTrial(int(trial), int(nsd_id))
-    return ReplayTrial(int(trial), int(nsd_id), picture_file(nsd_id), tuple(tree.captions(int(nsd_id))))
+        return shown
+    return shown._replace(stimulus=picture_file(nsd_id), captions=tuple(tree.captions(int(nsd_id))))
 
 
 @dataclass(frozen=True)
@@ -262,7 +269,7 @@ def _single_betas(
         return
     volumes = tree.beta_volumes(subject, int(trials.session[0]), trials.row[next_index:])
     for index, volume in enumerate(volumes, next_index):
-        shown = _shown(tree, trials.trial[index], trials.nsd_id[index], is_calibration)
+        shown = _shown(tree, trials.trial[index], trials.nsd_id[index], trials.label[index], is_calibration)
         yield ReplayVolume(index, volume, BETA_SCALE, shown)
 
 
@@ -273,12 +280,13 @@ def _mean_betas(
 
     volumes = tree.beta_volumes(subject, int(trials.session[0]), trials.row)
     index = 0
-    for volume, trial, nsd_id, is_last in zip(volumes, trials.trial, trials.nsd_id, trials.is_last, strict=True):
+    columns = (trials.trial, trials.nsd_id, trials.label, trials.is_last)
+    for volume, trial, nsd_id, label, is_last in zip(volumes, *columns, strict=True):
         # Means after a restart must include the repeats that were sent before it.
         mean, n_averaged = means.add(int(nsd_id), volume, BETA_SCALE, is_last=bool(is_last))
         if repeats == "running" or is_last:
             if index >= next_index:
-                yield ReplayVolume(index, mean, 1.0, ReplayTrial(int(trial), int(nsd_id)), n_averaged)
+                yield ReplayVolume(index, mean, 1.0, _shown(tree, trial, nsd_id, label, False), n_averaged)
             index += 1
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..connection import RefusedByDaemon
 from ..datasets.bids.files import NOT_AVAILABLE, BidsError, read_tsv, seconds_in
 from ..scanner import Onset, ScannerClient
-from ..wire import LONGEST_DURATION_S
+from ..wire import LONGEST_DURATION_S, LONGEST_LABEL
 from .folder_watch import POLL_S, FolderWatch
 from .incoming import Incoming, IncomingError
 from .nifti import n_volumes, read_nifti
@@ -18,17 +18,23 @@ from .run_feed import RunFeed, RunPlan
 
 Say = Callable[[str], None]
 
+TRIAL_TYPE = "trial_type"
+"""The BIDS column of each trial's class."""
 
-def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = None) -> list[Onset]:
+
+def read_onsets(
+    path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = None, labels: str = TRIAL_TYPE
+) -> list[Onset]:
     """Return the onsets of a BIDS events.tsv, sorted by time.
 
-    The columns `onset` and `duration` are required. `trial`, `nsd_id`, `right`, `foil` and `stim_file` are optional;
-    `stim_file` becomes the onset's `stimulus`.
+    The columns `onset` and `duration` are required. `trial`, `nsd_id`, `right`, `foil`, `stim_file` and `trial_type`
+    are optional; `stim_file` becomes the onset's `stimulus`, and `trial_type` its `label`.
 
     Parameters
     ----------
     trigger_at_s : the time of the run's first volume, by the clock of the file's onsets; 0 in BIDS
     stimuli : folder of the pictures that `stim_file` names, which viewers show beside the decodes
+    labels : the column of each trial's class; required if it is not `trial_type`
 
     Raises
     ------
@@ -37,12 +43,15 @@ def read_onsets(path: Path, trigger_at_s: float = 0.0, stimuli: Path | None = No
     """
     try:
         rows = read_tsv(path, ("onset", "duration"), "give both in seconds, with tabs between")
+        if labels != TRIAL_TYPE:
+            read_tsv(path, (labels,), "name in --labels the column of each trial's class")
     except BidsError as error:
         raise IncomingError(str(error), code="events") from error
     onsets = []
     for event, row in enumerate(rows):
         try:
-            onsets.append(_onset(event, row, trigger_at_s, stimuli))
+            onset = _onset(event, row, trigger_at_s, stimuli)
+            onsets.append(replace(onset, shown=(onset.shown or {}) | _label(row, labels)))
         except (ValueError, OSError) as error:
             raise IncomingError(f"{path}, row {event + 1}: {error}", code="events") from error
     onsets.sort(key=lambda onset: onset.onset_s)
@@ -73,6 +82,16 @@ def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path |
         shown["stimulus"] = row["stim_file"]  # "n/a" too: it means that no picture was shown
     seen_png = _png(stimuli / given["stim_file"]) if stimuli and "stim_file" in given else None
     return Onset(event, onset_s - trigger_at_s, duration_s, seen_png, shown)
+
+
+def _label(row: dict[str, str], column: str) -> dict[str, str]:
+    """Return a row's class as a field of an onset; no field if the row names none."""
+    label = row.get(column, NOT_AVAILABLE)
+    if label in ("", NOT_AVAILABLE):
+        return {}
+    if len(label) > LONGEST_LABEL:
+        raise ValueError(f"{column} {label[:40]!r}… has {len(label)} characters; give at most {LONGEST_LABEL}")
+    return {"label": label}
 
 
 def _png(path: Path) -> bytes:

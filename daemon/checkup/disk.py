@@ -75,7 +75,7 @@ def _sizes(plan: CheckPlan, weights: Weights | None) -> tuple[int, int]:
         return 4 * TYPICAL_VOXELS, 0
     n_stored = len(weights.voxel_index) + math.prod(weights.card.shape) * plan.config.serve.store_volumes
     side = PICTURE_SIDE_OF_LATENT * weights.card.latent_shape[-1]
-    return 4 * n_stored, 0 if weights.is_blank else 2 * 3 * side**2
+    return 4 * n_stored, 2 * 3 * side**2 if weights.has_pictures else 0
 
 
 def _commit_times_s(folder: Path, n_voxels: int, *, wait_for_disk: bool) -> list[float]:

@@ -9,7 +9,7 @@ from ...errors import BraindError, ExitCode
 from ...models.weights.candidate_names import CandidateNames
 from ...models.weights.candidates import check_shapes
 from ...models.weights.weights import Weights
-from ..preflight import check_ldm, check_present, record_only
+from ..preflight import check_classes, check_ldm, check_present, no_pictures, record_only
 from .plan import CheckPlan
 from .report import Report
 
@@ -43,6 +43,7 @@ def _weights(plan: CheckPlan, report: Report) -> Weights | None:
         found = Weights.load(weights_path)
         found.check_subject(plan.subject)
         found.check_live()
+        check_classes(found)
         if plan.tr_s is not None and plan.scan_kind(found) == "bold":
             found.check_tr(plan.tr_s)
         weights = found
@@ -59,6 +60,10 @@ def _weights(plan: CheckPlan, report: Report) -> Weights | None:
             f"{len(found.voxel_index)} voxels of {_grid_words(found)}, fitted on {found.card.n_trials} trials{remark}",
             n_voxels=len(found.voxel_index),
         )
+    if weights and not weights.has_pictures:
+        report.ok("candidates", f"not needed: {no_pictures(weights)}")
+        report.ok("ldm", f"not needed: {no_pictures(weights)}")
+        return weights
     with report.failing("candidates", ExitCode.USAGE):
         check_present(candidates_path, plan.subject)
         n = len(CandidateNames.load(candidates_path))

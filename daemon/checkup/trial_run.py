@@ -14,7 +14,7 @@ from ...client.control import ControlClient
 from ...client.endpoints import Endpoints
 from ...client.scanner import Onset, OpenRun, ScannerClient
 from ...client.subscriber import DecodeSubscriber
-from ...client.wire import Decode, Skipped, last_stage
+from ...client.wire import Decode, Skipped
 from ...config import data_path
 from ...errors import BraindError, ExitCode
 from ...models.weights.weights import Weights
@@ -53,7 +53,7 @@ class Measured:
     ----------
     start_s : from the daemon's start until it was ready: loading and warm-up
     ack_s : each volume's time from sending to ack
-    decode_s : each pictured volume's time from arrival to its last stage
+    decode_s : each decoded trial's time from arrival to its last stage
     step_s : the times from arrival to each step, by step
     """
 
@@ -132,8 +132,7 @@ class _TrialRun:
         self._subscriber = subscriber
         self._tr_s = run.hello.tr_s
         self._is_bold = run.hello.kind == "bold"
-        self._last_stage = last_stage(plan.config.decode.mode)
-        self._n_pictures = 0
+        self._n_decoded = 0
         self._noise = np.random.default_rng(0)
 
     def record(self) -> None:
@@ -145,7 +144,7 @@ class _TrialRun:
             raise TrialRunError(f"{N_TRIALS} volumes were acked, but the journal counts {n_acked}; see the disk")
 
     def decode(self) -> None:
-        """Send volumes until every trial has its picture."""
+        """Send volumes until every trial has its last stage."""
         began_s = time.monotonic()
         n_trials = index = 0
         last_onset_s = 0.0
@@ -159,11 +158,11 @@ class _TrialRun:
                 onsets = [Onset(n_trials, now_s)] if self._is_bold else []
                 last_onset_s = now_s
                 n_trials += 1
-            elif is_over and self._n_pictures >= n_trials:
+            elif is_over and self._n_decoded >= n_trials:
                 return
             elif now_s - last_onset_s > ESTIMATE_WITHIN_S:
                 raise TrialRunError(
-                    f"{n_trials} trials gave {self._n_pictures} pictures within {ESTIMATE_WITHIN_S:.0f} s of scan time"
+                    f"{n_trials} trials gave {self._n_decoded} decodes within {ESTIMATE_WITHIN_S:.0f} s of scan time"
                 )
             self._send(index, onsets)
             self._wait(index)
@@ -189,14 +188,14 @@ class _TrialRun:
         return volume
 
     def _wait(self, index: int) -> None:
-        """Wait until the volume is decoded: a beta has its last picture, and no BOLD volume waits."""
+        """Wait until the volume is decoded: a beta has its last stage, and no BOLD volume waits."""
         deadline = time.monotonic() + DECODED_WITHIN_S
         while time.monotonic() < deadline:
             received = self._subscriber.receive(0.02 if self._is_bold else 1.0)
             message = received.message if received else None
             if isinstance(message, Skipped):
-                raise TrialRunError(f"volume {message.index} has no picture: {message.reason}")
-            if isinstance(message, Decode) and message.is_final and message.stage == self._last_stage:
+                raise TrialRunError(f"volume {message.index} is not decoded: {message.reason}")
+            if isinstance(message, Decode) and message.is_last:
                 self._note(message, received.png if received else None)
                 if not self._is_bold and message.index == index:
                     return
@@ -205,9 +204,11 @@ class _TrialRun:
         raise TrialRunError(f"volume {index} was not decoded within {DECODED_WITHIN_S:.0f} s; see the daemon's log")
 
     def _note(self, decode: Decode, png: bytes | None) -> None:
-        if not png:
+        if self._weights.has_pictures and not png:
             raise TrialRunError(f"volume {decode.index}: stage {decode.stage} came without a picture")
-        self._n_pictures += 1
+        if not self._weights.has_pictures and not decode.labels:
+            raise TrialRunError(f"volume {decode.index}: stage {decode.stage} came without classes")
+        self._n_decoded += 1
         self._measured.decode_s.append(max(decode.timings_s.values()))
         for step, taken_s in decode.timings_s.items():
             self._measured.step_s.setdefault(step, []).append(taken_s)
@@ -215,11 +216,12 @@ class _TrialRun:
 
 def _report(plan: CheckPlan, weights: Weights, measured: Measured, report: Report) -> None:
     ack_s = median(measured.ack_s)
-    words = "" if weights.is_blank else f" with {measured.engine}, {measured.preset}, warmed up"
+    words = f" with {measured.engine}, {measured.preset}, warmed up" if weights.has_pictures else ""
+    came = f"{len(measured.decode_s)} {'pictures' if weights.has_pictures else 'decodes of classes'} received"
     report.ok(
         "daemon",
         f"ready{words} after {measured.start_s:.1f} s; {len(measured.ack_s)} volumes sent, acked after "
-        f"{in_ms(ack_s)}" + ("" if weights.is_blank else f", {len(measured.decode_s)} pictures received"),
+        f"{in_ms(ack_s)}" + ("" if weights.is_blank else f", {came}"),
         start_s=measured.start_s,
         ack_s=ack_s,
     )

@@ -25,6 +25,7 @@ from .pending import PendingTrials, choose_latest
 from .trials import FrontLink, Trial
 
 if TYPE_CHECKING:
+    from .label_stages import LabelStages
     from .stages import Stages
 
 logger = logging.getLogger("braind.daemon.decoder")
@@ -40,15 +41,17 @@ class Decoder:
     Parameters
     ----------
     setup : link.Setup
-    stages : Stages
-        Makes scores and pictures.
+    stages : Stages or LabelStages
+        Makes scores and pictures, or scores alone.
     send : function
         Sends a line to the front.
     warm_up_s : float
         How long the first picture took.
     """
 
-    def __init__(self, setup: link.Setup, stages: "Stages", send: Send, *, warm_up_s: float = 0.0) -> None:
+    def __init__(
+        self, setup: link.Setup, stages: "Stages | LabelStages", send: Send, *, warm_up_s: float = 0.0
+    ) -> None:
         self.paused = setup.paused
         self._policy = setup.policy
         self._stages, self._send = stages, send
@@ -208,7 +211,7 @@ class Decoder:
         try:
             trials = self._pending.trials(pending)
             steps_s: dict[int, dict[str, float]] = {}
-            if len(trials) > 1:
+            if len(trials) > 1 and self._stages.weights.has_pictures:
                 # Viewers wait most for final estimates: their scores come first. Their pictures, which take long, come
                 # last.
                 for trial in trials:
@@ -286,6 +289,9 @@ class Decoder:
                 spike=trial.spike,
                 misaligned=trial.misaligned,
                 latents=result.latents,
+                labels=result.labels,
+                label=trial.label,
+                n_without_signal=trial.n_without_signal,
             )
             # 8. the decode is journaled, and the front publishes it
             outcome = "decoded" if result.is_last and is_last_trial and not pending.is_end else None

@@ -132,7 +132,7 @@ class PendingTrials:
         if hello.kind != "bold":
             return False
         if (journal.session, run) not in self._bold_runs:
-            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, self._weights.bold_prior, self._front)
+            self._bold_runs[journal.session, run] = RunEstimates(journal, hello, self._weights, self._front)
         return True
 
     def _bold_run(self, pending: Pending) -> RunEstimates | None:

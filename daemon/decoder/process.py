@@ -12,14 +12,21 @@ import signal
 import sys
 import threading
 import time
-from typing import BinaryIO, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ...errors import BraindError
+from ...models.weights.weights import Weights
 from .. import link
 from ..journal.database import JournalError
 from ..logs import Outage, Throttle, configure_logging
+from ..preflight import no_pictures
 from .decoder import Decoder
+from .label_stages import LabelStages
 from .liveness import SIGN_S
+
+if TYPE_CHECKING:
+    from .stages import Stages
 
 STORAGE_RETRY_S = 1.0
 SHOWN_BYTES = 80
@@ -42,9 +49,7 @@ def main() -> None:
 
     try:
         started_s = time.monotonic()
-        from .stages import Stages  # imports torch for seconds, so lines are read before
-
-        stages = Stages(setup.decoder)
+        stages = _stages(setup.decoder)
         loaded_s = time.monotonic()
         stages.warm_up()
         warm_up_s = time.monotonic() - loaded_s
@@ -66,6 +71,18 @@ def main() -> None:
     _work(decoder, lines)
     decoder.close()
     _leave(0)
+
+
+def _stages(settings: link.DecoderSettings) -> "Stages | LabelStages":
+    """Load the weights and what they need; raise BraindError if files do not fit each other."""
+    weights = Weights.load(Path(settings.weights_path))
+    if weights.has_pictures:
+        from .stages import Stages  # imports torch for seconds, and weights without pictures need no torch
+
+        return Stages(settings, weights)
+    unrefined = "; --refine has no picture to refine" if settings.refine else ""
+    logger.info("no latent diffusion model is loaded: %s%s", no_pictures(weights), unrefined)
+    return LabelStages(weights, settings.pipeline.seed)
 
 
 def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:

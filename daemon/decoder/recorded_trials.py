@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ...client.wire import Gap, Numbered
-from ...models.weights.bold_prior import BoldPrior
+from ...models.weights.weights import Weights
 from ..journal.database import RecordError
 from ..journal.recording import Recording
 from ..journal.records import NO_EVENT, JournaledEvent, JournaledVolume, Pending, RunRecord, VolumeState
@@ -76,7 +76,7 @@ class TrialsAtVolume(NamedTuple):
     problem: str = ""
 
 
-def recorded_trials(recording: Recording, record: RunRecord, prior: BoldPrior) -> Iterator[TrialsAtVolume]:
+def recorded_trials(recording: Recording, record: RunRecord, weights: Weights) -> Iterator[TrialsAtVolume]:
     """Yield the trials of each volume again, in the order of arrival.
 
     In a BOLD run the estimator logs a damaged volume and passes over it, as the decoder does.
@@ -87,7 +87,7 @@ def recorded_trials(recording: Recording, record: RunRecord, prior: BoldPrior) -
         If more than a single record is damaged.
     """
     if record.hello.kind == "bold":
-        yield from _estimates(recording, record, prior)
+        yield from _estimates(recording, record, weights)
         return
     for volume in recording.arrivals(record):
         try:
@@ -99,10 +99,10 @@ def recorded_trials(recording: Recording, record: RunRecord, prior: BoldPrior) -
         yield TrialsAtVolume(volume.volume_index, [trial])
 
 
-def _estimates(recording: Recording, record: RunRecord, prior: BoldPrior) -> Iterator[TrialsAtVolume]:
+def _estimates(recording: Recording, record: RunRecord, weights: Weights) -> Iterator[TrialsAtVolume]:
     run = RecordedRun(recording, record)
     front = FrontLink({}, lambda *_: None, Outbox(0, lambda _: None))
-    estimates = RunEstimates(run, record.hello, prior, front)
+    estimates = RunEstimates(run, record.hello, weights, front)
     while run.arrive():
         estimates.advance()
         yield from _taken(estimates)

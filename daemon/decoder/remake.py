@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import msgspec
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from ... import __version__
 from ...arrays import Array
 from ...choices import EngineName, Mode
-from ...client.wire import STAGES_OF_MODE, Provenance, Stage
+from ...client.wire import STAGES_OF_MODE, LabelProbability, Provenance, Stage
 from ...errors import BraindError
 from ...models.ldm.model import LatentDiffusionModel
 from ...models.pipeline.decoding_pipeline import DecodingPipeline, load_model, use_threads
@@ -19,6 +19,7 @@ from ...models.pipeline_settings import PipelineSettings
 from ...models.presets import Preset
 from ...models.weights.file import fingerprint
 from ...models.weights.weights import Weights
+from .label_stages import LABELS_MODE, ranked_classes
 from .stages import latents_sha256
 
 
@@ -28,26 +29,51 @@ class RemakeError(BraindError):
     code = "remake"
 
 
+class MadeScores(NamedTuple):
+    """The stage `scores` made again: `Decode.latents` and `Decode.labels`."""
+
+    latents: str
+    labels: tuple[LabelProbability, ...]
+
+
+class LabelRemaker:
+    """Makes the classes of weights without pictures again. `differs` has the meaning that it has in `Remaker`."""
+
+    def __init__(self, weights: Weights, provenance: Provenance) -> None:
+        self._weights = weights
+        self.differs = _words({"braind": (provenance.version, __version__)})
+
+    def remake(self, voxels: Array, stages: Iterable[Stage]) -> dict[Stage, MadeScores | Array]:
+        """Return the stage `scores`. Raises StagesError for numbers that are not finite."""
+        return {"scores": MadeScores("", ranked_classes(self._weights, voxels))}
+
+
 class Remaker:
-    """Makes z, c and pictures of one provenance again.
+    """Makes z, c, classes and pictures of one provenance again.
 
     `differs` says what is not as it was: with the same voxels another engine may give other bits.
     """
 
     def __init__(self, weights: Weights, pipeline: DecodingPipeline, provenance: Provenance) -> None:
-        self._pipeline, self._threads = pipeline, provenance.threads or 0
+        self._weights, self._pipeline, self._threads = weights, pipeline, provenance.threads or 0
         self._volume = pipeline.volume_graph(weights)
         self.differs = _differences(provenance, pipeline)
 
-    def remake(self, voxels: Array, stages: Iterable[Stage]) -> dict[Stage, str | Array]:
-        """Return the hash of z and c for the stage `scores`, and a picture, (px, px, 3) uint8, for any other stage."""
+    def remake(self, voxels: Array, stages: Iterable[Stage]) -> dict[Stage, MadeScores | Array]:
+        """Return the stage `scores`, and a picture, (px, px, 3) uint8, for any other stage.
+
+        Raises
+        ------
+        StagesError
+            If the probability of a class is not finite.
+        """
         wanted, mode = set(stages), self._pipeline.settings.mode
-        made: dict[Stage, str | Array] = {}
+        made: dict[Stage, MadeScores | Array] = {}
         use_threads(self._threads)
         with np.errstate(all="ignore"):  # damaged voxels may be huge
             arrays = self._volume.run(voxels)
             z, c = next(arrays)
-            made["scores"] = latents_sha256(z, c)
+            made["scores"] = MadeScores(latents_sha256(z, c), ranked_classes(self._weights, voxels))
             # The generator decodes a picture when it is asked for.
             for stage in STAGES_OF_MODE[mode][1:]:
                 if wanted - made.keys() - {"refined"}:
@@ -75,7 +101,7 @@ class Remakers:
         self._unread = list(weights_paths)
         self._paths: dict[str, Path] = {}
         self._weights: dict[str, Weights] = {}
-        self._made: dict[Provenance, Remaker | RemakeError] = {}
+        self._made: dict[Provenance, Remaker | LabelRemaker | RemakeError] = {}
         self._model: LatentDiffusionModel | None = None
 
     def weights(self, wanted: str) -> Weights:
@@ -103,7 +129,7 @@ class Remakers:
                 raise RemakeError(str(error)) from error
         return self._weights[wanted]
 
-    def of(self, provenance: Provenance) -> Remaker:
+    def of(self, provenance: Provenance) -> Remaker | LabelRemaker:
         """Return what makes this provenance's decodes again.
 
         Raises
@@ -122,8 +148,13 @@ class Remakers:
             raise made
         return made
 
-    def _load(self, provenance: Provenance) -> Remaker:
+    def _load(self, provenance: Provenance) -> Remaker | LabelRemaker:
         weights = self.weights(provenance.weights)
+        if weights.has_pictures == (provenance.mode == LABELS_MODE):
+            made = "pictures" if weights.has_pictures else "only classes"
+            raise RemakeError(f"mode {provenance.mode!r:.80}, but weights {weights.fingerprint} decode {made}")
+        if not weights.has_pictures:
+            return LabelRemaker(weights, provenance)
         engine = provenance.engine.partition("-")[0]
         if provenance.preset not in self._presets:
             raise RemakeError(f"no preset named {provenance.preset!r:.80}: give the settings that it was made with")
@@ -147,13 +178,19 @@ class Remakers:
 def _differences(provenance: Provenance, pipeline: DecodingPipeline) -> str:
     """Return what is not as the provenance says; "" if nothing is known to differ."""
     reconstructor = pipeline.reconstructor
-    there_and_here = {
-        "engine": (provenance.engine, reconstructor.engine_words),
-        "denoiser": (provenance.denoiser, reconstructor.networks.fingerprint),
-        "torch": (provenance.torch or "unknown", str(torch.__version__)),
-        "threads": (provenance.threads or "unknown", torch.get_num_threads()),
-        "braind": (provenance.version, __version__),
-    }
+    return _words(
+        {
+            "engine": (provenance.engine, reconstructor.engine_words),
+            "denoiser": (provenance.denoiser, reconstructor.networks.fingerprint),
+            "torch": (provenance.torch or "unknown", str(torch.__version__)),
+            "threads": (provenance.threads or "unknown", torch.get_num_threads()),
+            "braind": (provenance.version, __version__),
+        }
+    )
+
+
+def _words(there_and_here: Mapping[str, tuple[object, object]]) -> str:
+    """Return in words what is there otherwise than here."""
     return "; ".join(
         f"{what} {there!s:.80} made it, here is {here}"
         for what, (there, here) in there_and_here.items()

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,14 +15,14 @@ from PIL import Image
 from ... import __version__
 from ...arrays import Array
 from ...choices import Mode
-from ...client.wire import STAGES_OF_MODE, Provenance, Retrieved, Stage, last_stage
-from ...errors import BraindError
+from ...client.wire import STAGES_OF_MODE, Provenance, Retrieved, last_stage
 from ...models.pipeline.decoding_pipeline import DecodingPipeline
 from ...models.weights.candidate_names import CandidateNames
 from ...models.weights.candidates import Candidates, CandidatesError
 from ...models.weights.weights import Weights
 from .. import link
 from ..journal.records import Pair
+from .label_stages import StageResult, StagesError, ranked_classes
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -31,31 +30,14 @@ N_RETRIEVED = 5
 PNG_COMPRESS_LEVEL = 1  # higher levels take several times as long and save few bytes
 
 
-class StagesError(BraindError):
-    """A volume that decodes into numbers that are not finite."""
-
-    code = "not_finite"
-
-
-class StageResult(NamedTuple):
-    """One stage: the best candidates for `scores`, a PNG for every other stage.
-
-    `steps_s` holds the monotonic time of each step so far. `is_last`: the mode has no further stage. `feedback` is the
-    field of `wire.Decode`: the stage `scores` has it if the sender named two candidates. `latents` is
-    `latents_sha256` of z and c; the stage `scores` has it.
-    """
-
-    stage: Stage
-    retrieved: tuple[Retrieved, ...]
-    png: bytes | None
-    steps_s: dict[str, float]
-    is_last: bool
-    feedback: float | None = None
-    latents: str = ""
-
-
 class Stages:
-    """Turns voxels into scores and pictures. Weights, candidates and pipeline are loaded once.
+    """Turns voxels into scores and pictures. Candidates and pipeline are loaded once.
+
+    Parameters
+    ----------
+    settings : link.DecoderSettings
+    weights : Weights
+        They decode pictures; `LabelStages` is for weights that decode only classes.
 
     Raises
     ------
@@ -63,8 +45,8 @@ class Stages:
         If a file is missing or damaged, or the weights were fitted for another LDM.
     """
 
-    def __init__(self, settings: link.DecoderSettings) -> None:
-        self.weights = Weights.load(Path(settings.weights_path))
+    def __init__(self, settings: link.DecoderSettings, weights: Weights) -> None:
+        self.weights = weights
         self._candidates = Candidates.load(Path(settings.candidates_path))
         self._names = CandidateNames(self._candidates.nsd_id, self._candidates.labels)
         pipeline = DecodingPipeline.load(settings.pipeline, self.weights)
@@ -112,6 +94,7 @@ class Stages:
                 "the voxels give a z or c that is not finite; check the units and the scale of the volumes, "
                 "and the weights"
             )
+        labels = ranked_classes(self.weights, voxels)
         steps_s["ridge"] = time.monotonic()
         retrieved = tuple(
             Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))
@@ -124,6 +107,7 @@ class Stages:
             is_last=False,
             feedback=feedback,
             latents=latents_sha256(z, c),
+            labels=labels,
         )  # fmt: skip
         if not has_pictures:
             return

@@ -17,7 +17,7 @@ from ...arrays import Array
 from ...client.wire import Event, Gap, Hello, Skipped
 from ...errors import BraindError
 from ...models.bold.estimator import CausalEstimator, Estimate
-from ...models.weights.bold_prior import BoldPrior
+from ...models.weights.weights import Weights
 from .. import link
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
@@ -49,6 +49,8 @@ class Trial:
     uncertainty: float | None = None
     spike: bool = False
     misaligned: bool = False
+    label: str | None = None
+    n_without_signal: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,18 @@ class RunEstimates:
     """The estimator of one BOLD run, the volumes that wait for their turn, and the estimates that wait to be decoded.
 
     After a JournalError this object must not be used any more.
+
+    Parameters
+    ----------
+    weights : Weights
+        They give the prior, and the mean that stands for a voxel without signal.
     """
 
-    def __init__(self, journal: RunJournal, hello: Hello, prior: BoldPrior, front: FrontLink) -> None:
+    def __init__(self, journal: RunJournal, hello: Hello, weights: Weights, front: FrontLink) -> None:
         self.journal = journal
         self._hello, self._run, self._tr_s = hello, hello.run, hello.tr_s
-        self._prior, self._front = prior, front
-        self._estimator = CausalEstimator(hello.tr_s, prior)
+        self._prior, self._voxel_mean, self._front = weights.bold_prior, weights.voxel_mean, front
+        self._estimator = CausalEstimator(hello.tr_s, self._prior)
         self._order = VolumeOrder(hello.tr_s, (Hole(gap.index, gap.n_missing) for gap in journal.gaps(hello.run)))
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
@@ -229,13 +236,16 @@ class RunEstimates:
             header, seen, _ = self.journal.event(self._run, estimate.event_number)
             trials.append(
                 Trial(
-                    estimate.betas, header.event, header.trial, header.nsd_id, 1, seen,
+                    np.where(estimate.has_signal, estimate.betas, self._voxel_mean),
+                    header.event, header.trial, header.nsd_id, 1, seen,
                     pair=Pair.named_by(header, self._hello),
                     is_final=estimate.is_final,
                     since_onset_s=round(estimate.since_onset_s, 3),
                     uncertainty=round(estimate.uncertainty, 4),
                     spike=self._last_spike_s >= header.onset_s,
                     misaligned=self._last_misaligned_s >= header.onset_s,
+                    label=header.label,
+                    n_without_signal=int(np.count_nonzero(~estimate.has_signal)),
                 )
             )  # fmt: skip
         return trials
@@ -245,4 +255,4 @@ def beta_trial(journal: Journal, pending: Pending) -> Trial:
     """Return a beta volume's trial."""
     header, voxels, seen = journal.volume(pending.arrival)
     pair = Pair.named_by(header, journal.hello(pending.run))
-    return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair)
+    return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair, label=header.label)

@@ -1,7 +1,8 @@
 """Makes the decodes of a recorded session again and compares them with the journal, bit for bit.
 
-z and c are compared by the hash in `Decode.latents`, pictures by their decoded pixels: another version of the PNG
-library may write other bytes of the same picture. Scores are not compared: the journal does not name the candidates.
+z and c are compared by the hash in `Decode.latents`, classes by their probabilities, and pictures by their decoded
+pixels: another version of the PNG library may write other bytes of the same picture. Scores of candidates are not
+compared: the journal does not name the candidates.
 """
 
 from collections import Counter
@@ -18,8 +19,9 @@ from ...arrays import Array
 from ...client.wire import Decode
 from ..journal.recording import Recording
 from ..journal.records import NO_EVENT, RunRecord
+from .label_stages import LABELS_MODE, StagesError
 from .recorded_trials import TrialsAtVolume, recorded_trials
-from .remake import RemakeError, Remakers
+from .remake import MadeScores, RemakeError, Remakers
 from .trials import Trial
 
 NO_HASH = "an older braind made it and journaled no hash of z and c"
@@ -69,11 +71,11 @@ class _Verifying:
         """Compare the decodes of the run."""
         if decodes:
             try:
-                prior = self._remakers.weights(self._record.weights).bold_prior
+                weights = self._remakers.weights(self._record.weights)
             except RemakeError as error:
                 self._unchecked[str(error)] += len(decodes)
             else:
-                self._compare(decodes, recorded_trials(self._recording, self._record, prior))
+                self._compare(decodes, recorded_trials(self._recording, self._record, weights))
         return RunVerification(
             run=self._record.name,
             n_equal=self._n_equal,
@@ -105,16 +107,21 @@ class _Verifying:
             except RemakeError as error:
                 self._unchecked[str(error)] += len(of_provenance)
                 continue
-            made = remaker.remake(trial.voxels, [decode.stage for decode in of_provenance])
+            try:
+                made = remaker.remake(trial.voxels, [decode.stage for decode in of_provenance])
+            except StagesError as error:
+                self._different += [f"{_where(decode)}: made again, {error}" for decode in of_provenance]
+                continue
             for decode in of_provenance:
                 self._count(decode, made.get(decode.stage), remaker.differs)
 
-    def _count(self, decode: Decode, made: str | Array | None, doubt: str) -> None:
-        if decode.stage == "scores" and not decode.latents:
+    def _count(self, decode: Decode, made: MadeScores | Array | None, doubt: str) -> None:
+        if decode.stage == "scores" and not decode.latents and decode.provenance.mode != LABELS_MODE:
             self._unchecked[NO_HASH] += 1
             return
-        if isinstance(made, str):
-            is_equal, what = made == decode.latents, "z and c"
+        if isinstance(made, MadeScores):
+            is_equal = made == MadeScores(decode.latents, decode.labels)
+            what = "z and c" if made.latents != decode.latents else "the probabilities of the classes"
         else:
             is_equal, what = made is not None and _shows(self._picture(decode), made), "the picture"
         if is_equal:

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 
+from ...arrays import Array
 from ...client.wire import Event, Gap, Hello, Volume
 from . import checksums
 from .database import DatabaseReader, JournalError, RecordError
@@ -154,6 +155,11 @@ class JournalReader:
         header, masked, seen, is_whole = row
         volume = self._parsed(header, Volume, f"arrival {arrival}", is_whole)
         return JournaledVolume(volume, np.frombuffer(masked, np.float32), seen)
+
+    def first_voxels(self, run: str) -> Array | None:
+        """Return the voxels of a run's volume that arrived first, (n_voxels,) float32; None before any volume."""
+        row = self._database.row("SELECT min(arrival) FROM volumes WHERE run = ?", run)
+        return None if row is None or row[0] is None else self.volume(row[0]).voxels
 
     def events_between(self, run: str, from_arrival: int, before_arrival: int) -> list[JournaledEvent]:
         """Return a run's onsets with from_arrival ≤ after_arrival < before_arrival, in the order of arrival."""

@@ -8,6 +8,7 @@ from hashlib import sha256
 import numpy as np
 
 from ...arrays import Array
+from ...choices import Kind
 from ...errors import BraindError
 
 LARGEST_VOXEL = 1e7
@@ -72,8 +73,8 @@ def gather(volume: Array, voxel_index: Array, scale: float = 1.0) -> Array:
     return voxels
 
 
-def check_finite(voxels: Array) -> None:
-    """Refuse NaN and infinity among the decoder's voxels.
+def check_finite(voxels: Array, kind: Kind) -> None:
+    """Refuse NaN and infinity among the decoder's voxels of a volume of this kind.
 
     Raises
     ------
@@ -82,8 +83,13 @@ def check_finite(voxels: Array) -> None:
     """
     n_bad = int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
     if n_bad:
+        advice = (
+            "send 0 for a voxel without signal: it counts as its training mean"
+            if kind == "bold"
+            else "send the voxel's mean over trials instead: a beta of 0 means that the voxel did not respond"
+        )
         raise RoiError(
-            f"{n_bad} of the decoder's {voxels.size} voxels are NaN or infinite; send 0 where a voxel has no signal",
+            f"{n_bad} of the decoder's {voxels.size} voxels are NaN or infinite; {advice}",
             code="not_finite",
         )
 

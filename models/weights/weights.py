@@ -181,7 +181,13 @@ class Weights:
             )
 
     def check_ldm(self, fingerprint: str) -> None:
-        """Raise WeightsError (`code` ldm) if the weights were fitted for another latent diffusion model."""
+        """Raise WeightsError (`code` ldm) if the weights were fitted for another model, or decode no pictures."""
+        if not self.has_pictures:
+            raise WeightsError(
+                "the weights decode no pictures: fit on trials with pictures (stim_file), or score their classes with "
+                "braind evaluate --labels",
+                code="ldm",
+            )
         if fingerprint != self.card.ldm:
             raise WeightsError(
                 f"the weights were fitted for the LDM {self.card.ldm}, this one is {fingerprint}; "

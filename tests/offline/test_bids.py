@@ -37,7 +37,7 @@ from braind.offline.encode.encode import EncodeSettings, chosen_pictures
 from braind.offline.encode.features import extract_features
 from braind.offline.encode.models import Models
 from braind.offline.encode.responses import mean_responses, write_mean_responses
-from braind.offline.evaluate.evaluate import held_out_of
+from braind.offline.evaluate.evaluate import bold_rows, held_out_of
 from braind.offline.fit import subject as fitting
 from braind.offline.fit.bold import final_estimates
 from braind.offline.fit.targets import encode_targets
@@ -259,6 +259,16 @@ def test_held_out_trials_of_the_priors_runs_are_not_decoded(fitted_on_bold):
         is_held_out(weights, trials.of(np.array([0, 2])))
     with pytest.raises(DecodingError, match="no trial is held out"):
         is_held_out(weights, replace(trials, is_shared=np.full(3, False)))
+
+
+def test_bold_of_nsd_is_not_scored_on_runs_that_the_prior_was_learned_on(fitted_on_bold, tree):
+    _, path = fitted_on_bold
+    trials = tree.trials(1)
+    picture_ids = np.unique(trials.nsd_id[trials.is_shared])
+    row, rows = bold_rows(tree, 1, Weights.load(path), picture_ids)["final"]
+    assert trials.is_shared[rows].all()
+    assert set(trials.run[rows]) == set(trials.run[trials.is_shared]) - {1, 3}
+    assert (picture_ids[row.picture_of_row] == trials.nsd_id[rows]).all()
 
 
 def test_pictures_of_both_sides_are_not_encoded(fitted_on_bold, folder):

@@ -67,12 +67,16 @@ class KeyedPeer:
     def send(self, frames: list[Any], n_times: int = 1) -> None:
         """Send, or leave to ZeroMQ to send as soon as it is let in."""
         for _ in range(n_times):
-            try:
-                self.socket.send_multipart(frames, zmq.NOBLOCK)
-            except zmq.Again:
+            while not self._is_queued(frames):
                 # ZeroMQ gave the connection up when the daemon refused its handshake.
                 self.socket.connect(self._endpoint)
-                self.socket.send_multipart(frames, zmq.NOBLOCK)
+
+    def _is_queued(self, frames: list[Any]) -> bool:
+        try:
+            self.socket.send_multipart(frames, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
 
     def ask(self, message: wire.Message) -> Any:
         self.send(wire.encode(message))

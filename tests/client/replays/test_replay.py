@@ -1,6 +1,7 @@
 """Replays of a small simulated dataset."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -211,6 +212,18 @@ def test_onsets_name_the_trial_and_its_picture(tree):
     trials = tree.trials(1)
     for event in next(bold_runs(tree, 1, "name", 2)).events:
         assert trials.nsd_id[event.shown.trial] == event.shown.nsd_id
+
+
+@pytest.mark.parametrize("plan", [{}, {"repeats": "mean"}, {"repeats": "calibration"}, {"kind": "bold"}], ids=str)
+def test_each_trial_names_its_class_if_the_data_set_has_classes(daemon, run, tree, monkeypatch, plan):
+    known = tree.trials(1)
+    names = np.array([f"class {nsd_id}" if nsd_id % 2 else "" for nsd_id in known.nsd_id])
+    monkeypatch.setattr(tree, "trials", lambda subject: replace(known, label=names))
+    run(session=2, max_volumes=24, settle_s=0.1, **plan)
+    sent = daemon.events.values() if plan.get("kind") == "bold" else [header for header, _ in sent_volumes(daemon)]
+    labels = [(one.label, f"class {one.nsd_id}" if one.nsd_id % 2 else None) for one in sent]
+    assert labels
+    assert all(label == expected for label, expected in labels)
 
 
 def test_what_the_dataset_does_not_have_is_said(run):

@@ -121,6 +121,27 @@ def test_a_bids_table_names_the_pictures_of_a_calibration(tmp_path):
     ]
 
 
+def test_a_bids_table_names_each_trials_class_as_text(tmp_path, daemon, client, said):
+    table = "onset\tduration\ttrial_type\tcategory\n0\t3\tface\tA\n1\t3\tn/a\tB\n2\t3\t7\tn/a\n3\t3\t\tC\n"
+    (tmp_path / "events.tsv").write_text(table)
+    onsets = read_onsets(tmp_path / "events.tsv")
+    send_file(
+        nifti(tmp_path / "a.nii", np.stack([volume(n) for n in range(4)], axis=3)), client, PLAN, said.append, onsets
+    )
+    assert [daemon.events["s", "r", event].label for event in range(4)] == ["face", None, "7", None]
+    chosen = read_onsets(tmp_path / "events.tsv", labels="category")
+    assert [(onset.shown or {}).get("label") for onset in chosen] == ["A", "B", None, "C"]
+
+
+def test_a_class_that_the_daemon_would_refuse_and_a_column_that_is_not_there_are_said_before_the_scan(tmp_path):
+    table = tmp_path / "events.tsv"
+    table.write_text(f"onset\tduration\ttrial_type\n0\t3\t{'x' * 256}\n1\t3\t{'y' * 257}\n")
+    with pytest.raises(IncomingError, match="row 2: trial_type 'yyy.* has 257 characters; give at most 256"):
+        read_onsets(table)
+    with pytest.raises(IncomingError, match="has no column category; it has onset, duration, trial_type"):
+        read_onsets(table, labels="category")
+
+
 def test_onsets_of_a_bids_table_come_before_their_volumes(tmp_path, daemon, client, said):
     (tmp_path / "events.tsv").write_text("onset\tduration\tnsd_id\ttrial_type\n1.5\t3\t17\tx\n0\t3\tn/a\ty\n")
     onsets = read_onsets(tmp_path / "events.tsv")

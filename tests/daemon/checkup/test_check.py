@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import pytest
+from label_weights import label_files, label_weights
 from msgspec import structs
 from nifti_files import nifti
 from running_daemon import N_VOXELS, SHAPE, RunningDaemon
@@ -96,6 +97,19 @@ def test_bold_weights_get_volumes_and_onsets_until_every_trial_has_its_picture(f
     figures = report.of("speed")["figures"]
     assert 0 < figures["ack_s"] < figures["ridge_s"] < figures["xzc_s"] <= figures["p95_s"]
     assert "TR of 1 s" in report.of("speed")["sentence"]
+
+
+@pytest.mark.parametrize("kind", ["beta", "bold"])
+def test_weights_that_decode_classes_need_neither_candidates_nor_a_model(tmp_path, kind):
+    card = {"tr_s": 1.0} if kind == "bold" else {}
+    files = label_files(label_weights(kind, **card), tmp_path)
+    report = checked(tmp_path / "data", "--weights", files.weights_path, "--tr", 1, "--refine", "quality-20")
+    assert not report.failed()
+    assert report.names() == LINES
+    for line in ("candidates", "ldm"):
+        assert report.of(line)["sentence"] == "not needed: the weights decode 8 classes and no pictures"
+    assert "8 decodes of classes received" in report.of("daemon")["sentence"]
+    assert "none" not in report.of("daemon")["sentence"]
 
 
 def test_recording_with_a_mask_is_checked_without_weights(mask, tmp_path):

@@ -16,12 +16,14 @@ from braind.daemon.decoder.trials import FrontLink, RunEstimates
 from braind.daemon.journal.journal import Journal
 from braind.daemon.journal.records import Pending
 from braind.models.bold.estimator import CausalEstimator
+from braind.models.weights.blank import blank_weights
 from braind.models.weights.bold_prior import BoldPrior
 
 TR_S = 4 / 3
 N_VOLUMES = 48
 N_EVENTS = 6
 PRIOR = BoldPrior.vague(20)
+WEIGHTS = blank_weights(1, np.ones((1, 1, 20), bool), np.eye(4), "bold")
 HELLO = hello(kind="bold", tr_s=TR_S)
 
 
@@ -42,7 +44,7 @@ class Run:
             self.arrivals, lambda pending, state: self.settled.append(pending.index),
             Outbox(self.journal.last_seq() + 1, lambda line: None),
         )  # fmt: skip
-        self.estimates = RunEstimates(self.journal, HELLO, PRIOR, front)
+        self.estimates = RunEstimates(self.journal, HELLO, WEIGHTS, front)
         self.given = given_to(self.estimates)
 
     def add(self, index, *, seconds_ago=-1000.0):

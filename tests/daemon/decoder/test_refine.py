@@ -68,7 +68,7 @@ def journal(small, tmp_path):
 
 @pytest.fixture
 def stages(small):
-    return Stages(decoder_settings(small, refine="live-8", ldm_path=str(small.ldm_path)))
+    return Stages(decoder_settings(small, refine="live-8", ldm_path=str(small.ldm_path)), small.weights)
 
 
 def add_volume(journal, small, index):

@@ -26,7 +26,7 @@ def small(tmp_path_factory):
 def test_a_volume_gets_the_stages_of_its_mode_with_the_offline_pictures(small, mode):
     settings = decoder_settings(small, ldm_path=str(small.ldm_path), mode=mode)
     voxels = np.random.default_rng(1).normal(size=len(small.weights.voxel_index)).astype(np.float32)
-    results = list(Stages(settings).run(voxels))
+    results = list(Stages(settings, small.weights).run(voxels))
     assert [result.stage for result in results] == list(STAGES_OF_MODE[mode])
     assert [result.is_last for result in results] == [False] * (len(results) - 1) + [True]
     (z,), (c,) = small.weights.predict(voxels[None])
@@ -36,7 +36,7 @@ def test_a_volume_gets_the_stages_of_its_mode_with_the_offline_pictures(small, m
 
 @pytest.mark.parametrize("number", [np.inf, np.nan])
 def test_voxels_that_give_no_finite_latent_get_no_stage(small, number):
-    stages = Stages(decoder_settings(small, ldm_path=str(small.ldm_path), mode="z"))
+    stages = Stages(decoder_settings(small, ldm_path=str(small.ldm_path), mode="z"), small.weights)
     voxels = np.full(len(small.weights.voxel_index), number, np.float32)
     with (
         np.errstate(invalid="ignore"),

@@ -12,12 +12,20 @@ from braind.daemon.decoder.outbox import Outbox
 from braind.daemon.decoder.trials import FrontLink, RunEstimates
 from braind.daemon.journal.journal import Journal
 from braind.models.bold.estimator import CausalEstimator
+from braind.models.weights.blank import blank_weights
 from braind.models.weights.bold_prior import BoldPrior
 
 TR_S = 4 / 3
 N_VOLUMES = 40
 PRIOR = BoldPrior.vague(20)
 HELLO = hello(kind="bold", tr_s=TR_S)
+
+
+def weights_of(prior):
+    """Return weights of 20 voxels with this prior. A training mean of 0.5 % stands for a voxel without signal."""
+    blank = blank_weights(1, np.ones((1, 1, 20), bool), np.eye(4), "bold")
+    own = prior if prior.mean_signal.size else None  # without a prior of their own, weights have the vague one
+    return replace(blank, bold=own, voxel_mean=np.full(20, 0.5, np.float32))
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def estimates_of(journal, prior=PRIOR, *, settled=None, arrivals=None):
     """Return the run's estimates. `settled` gets what becomes of volumes without an estimate."""
     on_settled = lambda pending, state: None if settled is None else settled.append((pending, state))  # noqa: E731
     outbox = Outbox(journal.last_seq() + 1, lambda line: None)
-    return RunEstimates(journal, HELLO, prior, FrontLink(arrivals or {}, on_settled, outbox))
+    return RunEstimates(journal, HELLO, weights_of(prior), FrontLink(arrivals or {}, on_settled, outbox))
 
 
 def ready_trials(run):
@@ -84,7 +92,7 @@ def test_a_start_that_reads_a_long_run_again_gives_a_sign_of_life_before_each_vo
     record_run(journal)
     signs = []
     front = replace(estimates_of(journal)._front, goes_on=lambda: signs.append(1))
-    RunEstimates(journal, HELLO, PRIOR, front).advance()
+    RunEstimates(journal, HELLO, weights_of(PRIOR), front).advance()
     assert len(signs) == N_VOLUMES
 
 
@@ -195,6 +203,8 @@ def test_a_trial_of_any_duration_from_an_impulse_on_is_decoded(journal, duration
     record_run(journal, n_events=0)
     run = estimates_of(journal)
     run.advance()
+    journal.end_run(wire.EndRun(session="ses", run="run-01", n_volumes=N_VOLUMES), has_estimates=True)
+    run.finish()
     trials = [trial for place in run.ready() for trial in run.trials(place)]
     assert {trial.event for trial in trials} == {9}
     assert trials[-1].is_final == (duration_s < 3600)  # an hour-long trial goes on at the last volume

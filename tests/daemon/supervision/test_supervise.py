@@ -123,7 +123,7 @@ liveness.QUIET_S = 0.3
 process.SIGN_S = 0.05
 provenance = types.SimpleNamespace(engine="e", ldm="l", preset="p")
 stages = types.SimpleNamespace(weights=None, provenance=provenance, warm_up=lambda: None)
-sys.modules["braind.daemon.decoder.stages"] = types.SimpleNamespace(Stages=lambda _: stages)
+process._stages = lambda _: stages
 decoder.Decoder.step = lambda self: threading.Event().wait()
 process.main()
 """

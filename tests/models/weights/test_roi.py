@@ -52,9 +52,9 @@ def test_voxels_are_gathered_in_c_order_whatever_the_memory_layout(order):
 
 
 def test_the_number_of_voxels_that_are_not_finite_is_said():
-    check_finite(np.zeros(4, np.float32))
+    check_finite(np.zeros(4, np.float32), "bold")
     with pytest.raises(RoiError, match="2 of the decoder's 4 voxels are NaN or infinite") as refused:
-        check_finite(np.array([1, np.nan, -np.inf, 0], np.float32))
+        check_finite(np.array([1, np.nan, -np.inf, 0], np.float32), "bold")
     assert refused.value.code == "not_finite"
 
 
