@@ -101,7 +101,7 @@ def test_candidates_are_refused_by_name_because_there_are_none(daemon, scanner):
     ("label", "code", "words"),
     [
         ("x" * 257, "name", "volume 9: label 'xxx"),
-        ("", "name", "label '' of 0 characters"),
+        ("", "name", "the card's classes are not those of the label map"),
         (7, "malformed", "$.label"),
         (["face"], "malformed", "$.label"),
     ],
@@ -242,7 +242,7 @@ def damaged(labels, path, **change):
         ({"card": {"labels": [*CLASSES[:7], "face"]}}, "the card's classes are not those of the label map"),
         ({"card": {"labels": CLASSES[:7]}}, "labels"),
         ({"card": {"labels": [*CLASSES[:7], "x" * 257]}}, "of 257 characters"),
-        ({"card": {"labels": [*CLASSES[:7], ""]}}, "label '' of 0 characters"),
+        ({"card": {"labels": [*CLASSES[:7], ""]}}, "the card's classes are not those of the label map"),
     ],
     ids=["NaN", "slope NaN", "slope 0", "repeated", "missing", "long", "empty"],
 )
