@@ -1,4 +1,4 @@
-"""Geometry of DICOM planes: affines, and planes stacked into a volume. Axes are DICOM's (LPS)."""
+"""DICOM planes: affines, rescaling, and planes stacked into a volume. Axes are DICOM's (LPS)."""
 
 from typing import Any
 
@@ -56,3 +56,48 @@ def tr_of(dataset: Any) -> float | None:
     """Return the repetition time in seconds, or None."""
     tr_ms = dataset.get("RepetitionTime")
     return float(tr_ms) / 1000 if tr_ms else None
+
+
+def volume_number(dataset: Any, source: str, content: Any = None) -> int:
+    """Return the number of an image's volume, which all its slices, echoes and parts share.
+
+    Parameters
+    ----------
+    content : the frame content of an enhanced file's frame
+
+    Raises
+    ------
+    IncomingError
+        No element numbers the volumes.
+    """
+    for holder, name in (
+        (dataset, "TemporalPositionIdentifier"),
+        (content, "TemporalPositionIndex"),
+        (content, "FrameAcquisitionNumber"),
+        (dataset, "AcquisitionNumber"),
+    ):
+        number = holder.get(name) if holder is not None else None
+        if number is not None:
+            return int(number)
+    raise IncomingError(
+        f"{source}: neither TemporalPositionIdentifier nor AcquisitionNumber says which volume it belongs to; export "
+        "as enhanced (multi-frame) DICOM, or with private elements",
+        code="partial",
+    )
+
+
+def rescale_of(dataset: Any) -> tuple[float, float]:
+    """Return the slope and the intercept of an image's stored numbers."""
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    return 1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)
+
+
+def scaled_alike(planes: list[Array], rescales: list[tuple[float, float]]) -> tuple[list[Array], tuple[float, float]]:
+    """Return planes with one slope and intercept. Planes that differ in them are scaled, each by its own, to float32."""
+    if len(set(rescales)) == 1:
+        return planes, rescales[0]
+    scaled = [
+        (plane * slope + intercept).astype(np.float32)
+        for plane, (slope, intercept) in zip(planes, rescales, strict=True)
+    ]
+    return scaled, (1.0, 0.0)

@@ -8,6 +8,7 @@ import numpy as np
 from ...arrays import Array
 from ...errors import BraindError
 from ..wire import VOLUME_DTYPES, Grid, Motion
+from .entities import Entities
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -33,6 +34,7 @@ class Incoming:
     source : the name of the file or of the peer
     tr_s : the TR that the source gives, or None
     scale : factor of the stored numbers
+    entities : what the image is; used to choose a series
 
     Raises
     ------
@@ -49,6 +51,7 @@ class Incoming:
     scale: float = 1.0
     motion: Motion | None = None
     roi_values: tuple[float, ...] = ()
+    entities: Entities = Entities()
 
     def __post_init__(self) -> None:
         # NaN is neither above nor below any limit: it would pass every later comparison.
