@@ -1,6 +1,7 @@
 """Read NIfTI series: one 4-D file, or numbered 3-D files."""
 
 import re
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -77,7 +78,9 @@ def _load(path: Path) -> Any:
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        image: Any = load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nibabel warns about odd headers, which it reads nevertheless
+            image: Any = load(path)
     except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
         raise _unreadable(path, error) from error
     # nibabel also opens other formats, and CIFTI-2 surfaces have names that end in .nii
