@@ -36,13 +36,14 @@ def read_enhanced(dataset: Any, source: str, first_number: int, *, by_acquisitio
     volumes = []
     for of in distinct:
         planes = [number for number, image in enumerate(images) if image == of]
-        # A file with one volume has the volume's number in InstanceNumber.
         index, counts_volumes = of.time - 1, True
-        if n_times == 1 and (by_acquisition or len(distinct) > 1):
+        if n_times == 1 and by_acquisition and len(distinct) == 1:
             content = groups[planes[0]].get("FrameContentSequence")
             index = volume_number(dataset, source, content[0] if content else None) - first_number
         elif n_times == 1:
-            index, counts_volumes = int(dataset.InstanceNumber) - first_number, False
+            # A file with one volume has the volume's number in InstanceNumber. If it lacks a volume's other echoes and
+            # parts, they are files too, and count.
+            index, counts_volumes = int(dataset.InstanceNumber) - first_number, len(distinct) > 1
         entities = replace(
             file,
             echo=echo_times.index(of.echo_time_ms) + 1 if len(echo_times) > 1 and of.echo_time_ms else file.echo,

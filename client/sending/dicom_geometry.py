@@ -22,7 +22,10 @@ def stack_planes(planes: list[Array], affines: list[Array], source: str) -> tupl
     order = np.argsort(along_mm)
     gaps_mm = np.diff(along_mm[order])
     if len(gaps_mm) and gaps_mm.min() < 0.01:
-        raise IncomingError(f"{source}: two slices of one volume at the same place; send the magnitude series alone")
+        raise IncomingError(
+            f"{source}: two slices of one volume at the same place; nothing in the file tells volumes, echoes or parts "
+            "apart. Export one file a slice, or the magnitude series alone"
+        )
     if len(gaps_mm) and np.ptp(gaps_mm) > 0.1:
         raise IncomingError(
             f"{source}: slices {gaps_mm.min():.2f} to {gaps_mm.max():.2f} mm apart: one is missing", code="partial"
@@ -72,8 +75,8 @@ def volume_number(dataset: Any, source: str, content: Any = None) -> int:
     """
     for holder, name in (
         (dataset, "TemporalPositionIdentifier"),
-        (content, "TemporalPositionIndex"),
         (content, "FrameAcquisitionNumber"),
+        (content, "TemporalPositionIndex"),
         (dataset, "AcquisitionNumber"),
     ):
         number = holder.get(name) if holder is not None else None

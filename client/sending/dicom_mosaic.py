@@ -103,5 +103,8 @@ def _csa(dataset: Any) -> Any:
 def _csa_value(csa: Any, source: str) -> int:
     items = csa["tags"].get("NumberOfImagesInMosaic", {}).get("items") if csa else None
     if not items:
-        raise IncomingError(f"{source}: a mosaic that does not say how many slices it has; was it anonymised?")
+        raise IncomingError(
+            f"{source}: a mosaic that does not say how many slices it has; was it anonymised? From Siemens XA, export "
+            "enhanced DICOM"
+        )
     return int(items[0])

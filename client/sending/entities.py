@@ -12,9 +12,9 @@ SAME_ECHO_MS = 0.05
 REFERENCE = re.compile(r"sb[-_ ]?ref|single[-_ ]?band ref", re.IGNORECASE)
 ECHO_IN_NAME = re.compile(r"_echo-(\d+)|_e(\d+)$")
 PARTS_IN_NAME: tuple[tuple[Part, re.Pattern[str]], ...] = (
-    ("phase", re.compile(r"_part-phase|_ph(?:ase)?(?:_|\d*$)", re.IGNORECASE)),
-    ("real", re.compile(r"_part-real|_real(?:_|$)", re.IGNORECASE)),
-    ("imaginary", re.compile(r"_part-imag|_imaginary(?:_|$)", re.IGNORECASE)),
+    ("phase", re.compile(r"_part-phase|_ph(?:ase)?$")),
+    ("real", re.compile(r"_part-real|_real$")),
+    ("imaginary", re.compile(r"_part-imag|_imaginary$")),
 )
 
 

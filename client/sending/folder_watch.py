@@ -33,9 +33,9 @@ NO_VOLUMES = (
 )  # fmt: skip
 OTHER_FORMATS = {
     (".dtseries.nii", ".dscalar.nii", ".dlabel.nii", ".dconn.nii", ".ptseries.nii", ".pscalar.nii", ".pconn.nii"): (
-        "CIFTI, which holds surfaces"
+        "CIFTI (surfaces)"
     ),
-    (".gii", ".gii.gz"): "GIFTI, which holds surfaces",
+    (".gii", ".gii.gz"): "GIFTI (surfaces)",
     (".mgz", ".mgh"): "FreeSurfer's format",
     (".mnc", ".mnc.gz"): "MINC",
     (".head", ".brik", ".brik.gz"): "AFNI's format",
@@ -85,6 +85,8 @@ class FolderWatch:
         self._done: dict[str, _Seen] = {}
         self._blank_of: dict[str, int] = {}  # series → the most blank blocks of a file that was taken
         self._other_formats: set[str] = set()
+        self._closed: dict[str, str] = {}  # what may not be read: name → the error
+        self._n_closed_named = 0
         if not folder.is_dir():
             raise IncomingError(f"{folder} is no folder; give the one that the scanner's export writes to")
         if not existing:
@@ -95,7 +97,11 @@ class FolderWatch:
         """Look once; yield an error for each unreadable file, then the complete volumes by series and number."""
         now_s = time.monotonic()
         volumes: list[Incoming] = []
-        for name, seen in sorted(self._look().items()):
+        files = sorted(self._look().items())
+        for name, problem in list(self._closed.items())[self._n_closed_named :]:
+            yield IncomingError(f"{self.folder / name} cannot be read ({problem}); it is left")
+        self._n_closed_named = len(self._closed)
+        for name, seen in files:
             if self._done.get(name) == seen:
                 continue
             pending = self._pending.get(name)
@@ -107,8 +113,7 @@ class FolderWatch:
                 if format_name not in self._other_formats:
                     self._other_formats.add(format_name)
                     yield IncomingError(
-                        f"{name} is {format_name}, which is not sent from a folder; it and all like it are left. "
-                        "Convert the run to NIfTI, or export DICOM"
+                        f"{name} is {format_name}; it and all like it are left. Convert the run to NIfTI, or export DICOM"
                     )
                 continue
             try:
@@ -196,6 +201,8 @@ class FolderWatch:
                         found[name] = _Seen(status.st_size, status.st_mtime_ns)
                 except FileNotFoundError:
                     continue
+                except PermissionError as error:
+                    self._closed.setdefault(name, str(error))
 
 
 def _other_format(name: str) -> str | None:
