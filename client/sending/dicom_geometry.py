@@ -96,7 +96,7 @@ def rescale_of(dataset: Any) -> tuple[float, float]:
 
 
 def scaled_alike(planes: list[Array], rescales: list[tuple[float, float]]) -> tuple[list[Array], tuple[float, float]]:
-    """Return planes with one slope and intercept. Planes that differ in them are scaled, each by its own, to float32."""
+    """Return planes with one slope and intercept; if they differ, each plane is scaled by its own, to float32."""
     if len(set(rescales)) == 1:
         return planes, rescales[0]
     scaled = [

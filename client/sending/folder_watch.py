@@ -113,7 +113,8 @@ class FolderWatch:
                 if format_name not in self._other_formats:
                     self._other_formats.add(format_name)
                     yield IncomingError(
-                        f"{name} is {format_name}; it and all like it are left. Convert the run to NIfTI, or export DICOM"
+                        f"{name} is {format_name}; it and all like it are left. "
+                        "Convert the run to NIfTI, or export DICOM"
                     )
                 continue
             try:

@@ -13,8 +13,8 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
 from braind.client.sending.dicom import read_dicom
-from braind.client.sending.dicom_slices import Slice, SliceCollector
 from braind.client.sending.dicom_mosaic import untile
+from braind.client.sending.dicom_slices import Slice, SliceCollector
 from braind.client.sending.incoming import IncomingError
 
 PYDICOMS = Path(pydicom.__file__).parent / "data/test_files"
