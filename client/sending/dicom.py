@@ -76,5 +76,5 @@ def _check_decodable(dataset: Any, source: str) -> None:
     if not is_decodable:
         raise IncomingError(
             f"{source}: its pixels are compressed ({syntax.name}), and nothing here decompresses them; export "
-            "uncompressed (Explicit VR Little Endian), or install pydicom's plug-in, which braind[dicom] names"
+            "uncompressed (Explicit VR Little Endian), or install pydicom's plug-in: pip install 'braind[dicom]'"
         )

@@ -50,17 +50,6 @@ def plane_affine(place: Any, position: Any = None, measures: Any = None) -> Arra
     return affine
 
 
-def series_of(dataset: Any) -> str:
-    """Return the series' UID."""
-    return str(dataset.SeriesInstanceUID)
-
-
-def tr_of(dataset: Any) -> float | None:
-    """Return the repetition time in seconds, or None."""
-    tr_ms = dataset.get("RepetitionTime")
-    return float(tr_ms) / 1000 if tr_ms else None
-
-
 def volume_number(dataset: Any, source: str, content: Any = None) -> int:
     """Return the number of an image's volume, which all its slices, echoes and parts share.
 
@@ -104,3 +93,14 @@ def scaled_alike(planes: list[Array], rescales: list[tuple[float, float]]) -> tu
         for plane, (slope, intercept) in zip(planes, rescales, strict=True)
     ]
     return scaled, (1.0, 0.0)
+
+
+def series_of(dataset: Any) -> str:
+    """Return the series' UID."""
+    return str(dataset.SeriesInstanceUID)
+
+
+def tr_of(dataset: Any) -> float | None:
+    """Return the repetition time in seconds, or None."""
+    tr_ms = dataset.get("RepetitionTime")
+    return float(tr_ms) / 1000 if tr_ms else None

@@ -2,13 +2,17 @@
 
 import os
 import shutil
+import subprocess
+import sys
 
 import dicom_files
 import nibabel as nib
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from dicom_files import AFFINE, save, volume
 
+from braind.cli import main
 from braind.client.scanner import ScannerClient
 from braind.client.sending.folder_watch import FolderWatch
 from braind.client.sending.incoming import IncomingError
@@ -283,6 +287,25 @@ def test_the_echoes_of_one_enhanced_file_are_told_apart(folder, daemon, client):
     _, n_refused = send_all(folder, client, Wanted(echo=parse_echo("2")))
     assert_arrived(daemon, [volume(20), volume(21)])
     assert n_refused == 0
+
+
+def test_the_command_sends_the_echo_and_the_series_that_it_is_told(folder, daemon):
+    echoes(folder)
+    save(described(dicom_files.mosaic(volume(9), 0, series="1.1"), "localiser"), folder / "0.dcm")
+    command = [
+        sys.executable, "-m", "braind", "send", "--watch", folder, "--session", "s", "--run", "r", "--existing",
+        "--to", f"tcp://127.0.0.1:{daemon.ingest_port}", "--series-description", "bold", "--echo", "25ms",
+        "--volumes", "3",
+    ]  # fmt: skip
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stdout) == (0, "session s, run r: 3 volumes acked, 0 not sent\n"), ran.stderr
+    assert_arrived(daemon, [volume(20 + n) for n in range(3)])
+
+
+def test_the_command_asks_for_an_echo_that_is_a_number_or_a_time(folder):
+    ran = CliRunner().invoke(main, ["send", "--watch", str(folder), "--echo", "second"])
+    assert ran.exit_code == 2
+    assert "'second' is neither an echo's number, as 2, nor its time, as 28.5ms" in " ".join(ran.output.split())
 
 
 # ── names ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
