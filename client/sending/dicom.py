@@ -3,7 +3,6 @@
 Geometry stays DICOM's (LPS, row and column directions); the last step turns it into RAS+.
 """
 
-import struct
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,7 @@ from typing import Any
 from .dicom_enhanced import read_enhanced
 from .dicom_mosaic import is_mosaic, read_mosaic
 from .dicom_slices import Slice, read_slice
-from .incoming import Incoming, IncomingError
-
-CANNOT_READ = (
-    OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, ArithmeticError, RuntimeError,
-)  # fmt: skip
+from .incoming import CANNOT_READ, Incoming, IncomingError
 
 
 def read_dicom(path: Path, *, first_number: int = 1, by_acquisition: bool = False) -> list[Incoming] | Slice:
@@ -32,7 +27,7 @@ def read_dicom(path: Path, *, first_number: int = 1, by_acquisition: bool = Fals
         The file is cut short, is no DICOM file, is compressed without a plug-in, or lacks elements of its geometry.
     """
     import pydicom
-    from pydicom.errors import InvalidDicomError
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
     try:
         with warnings.catch_warnings():
@@ -43,8 +38,7 @@ def read_dicom(path: Path, *, first_number: int = 1, by_acquisition: bool = Fals
         raise
     except InvalidDicomError as error:
         raise IncomingError(f"{path} is no DICOM file, or only its beginning is there") from error
-    except (*CANNOT_READ, struct.error) as error:
-        # pydicom has no class of its own for truncated files and missing elements.
+    except (*CANNOT_READ, BytesLengthException) as error:
         raise IncomingError(
             f"{path} cannot be read as DICOM ({error}): cut short, or without what is needed"
         ) from error

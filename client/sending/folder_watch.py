@@ -133,6 +133,11 @@ class FolderWatch:
             del self._pending[name]
         yield from sorted(volumes, key=lambda volume: (volume.series, volume.index))
 
+    @property
+    def is_filling(self) -> bool:
+        """Return whether a readable file waits for its blank parts to be filled."""
+        return any(pending.n_blank for pending in self._pending.values())
+
     def unfinished(self) -> list[str]:
         """Return a sentence for each half-written file and each incomplete volume."""
         half = [

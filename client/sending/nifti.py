@@ -2,7 +2,6 @@
 
 import re
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from ..datasets.compressed import check_compressed
 from .entities import Entities, entities_of_name
-from .incoming import Incoming, IncomingError, sendable
+from .incoming import CANNOT_READ, Incoming, IncomingError, sendable
 
 EXTENSION = re.compile(r"\.(?:nii|img)(?:\.gz)?$", re.IGNORECASE)
 NUMBERED = (
@@ -52,6 +51,8 @@ def read_nifti(
             voxels = np.asarray(image.dataobj.get_unscaled()).reshape(shape[:3])
             yield replace(_volume(voxels, image, affine, index, series, path.name), entities=entities)
         elif len(shape) == 4:
+            if not shape[3]:
+                raise IncomingError(f"{path} holds no volume; its fourth axis has length 0")
             stored = _stored(image)
             entities = replace(entities_of_name(EXTENSION.sub("", path.name)), is_alone=shape[3] == 1)
             for index in range(start, shape[3]):
@@ -60,8 +61,7 @@ def read_nifti(
                 yield replace(volume, entities=entities)
         else:
             raise IncomingError(f"{path}: {len(shape)} axes; a series is one 4-D file or several 3-D files")
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error) as error:
-        # KeyError: a unit that NIfTI does not have; TypeError: voxels that are not numbers, such as RGB
+    except CANNOT_READ as error:
         raise _unreadable(path, error) from error
 
 
@@ -72,6 +72,8 @@ def n_volumes(path: Path) -> int:
 
 
 def _load(path: Path) -> Any:
+    from xml.parsers.expat import ExpatError  # of CIFTI's and GIFTI's headers
+
     from nibabel.filebasedimages import ImageFileError
     from nibabel.loadsave import load
     from nibabel.nifti1 import Nifti1Pair
@@ -81,7 +83,7 @@ def _load(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nibabel warns about odd headers, which it reads nevertheless
             image: Any = load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+    except (*CANNOT_READ, ImageFileError, HeaderDataError, ExpatError) as error:
         raise _unreadable(path, error) from error
     # nibabel also opens other formats, and CIFTI-2 surfaces have names that end in .nii
     if not isinstance(image, Nifti1Pair):

@@ -193,6 +193,8 @@ class FolderSender:
             for found in self._watch.poll():
                 came_s = time.monotonic()
                 self._take(found)
+            if self._watch.is_filling:
+                came_s = time.monotonic()
             if quiet_s is not None and time.monotonic() - came_s > quiet_s:
                 break
             time.sleep(max(0.0, began_s + POLL_S - time.monotonic()))

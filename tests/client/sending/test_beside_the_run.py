@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import struct
 import subprocess
 import sys
 
@@ -433,6 +434,59 @@ def test_complex_voxels_are_refused_by_name_and_the_run_is_sent(folder, daemon, 
     assert n_refused == 1
 
 
+def without_length(path):
+    image = nib.Nifti1Image(volume(0), np.eye(4))
+    image.set_qform(None, 0)
+    image.set_sform(np.diag([1.8, 0, 1.8, 1]), 1)
+    nib.save(image, path)
+
+
+def with_bytes(at, content):
+    def write(path):
+        whole = bytearray(nifti(path, volume(0)).read_bytes())
+        whole[at : at + len(content)] = content
+        path.write_bytes(whole)
+
+    return write
+
+
+def with_damaged_csa(path):
+    dataset = dicom_files.mosaic(volume(0), 0)
+    header = bytearray(dataset[0x0029, 0x1010].value)
+    header[16 + 84 :] = b"\xff" * len(header[16 + 84 :])
+    dataset[0x0029, 0x1010].value = bytes(header)
+    save(dataset, path)
+
+
+def with_odd_length(path):
+    whole = save(dicom_files.mosaic(volume(0), 0), path).read_bytes()
+    rows = whole.index(b"\x28\x00\x10\x00US\x02\x00")
+    path.write_bytes(whole[: rows + 6] + b"\x03\x00" + whole[rows + 8 :])
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "sentence"),
+    [
+        ("a_1.nii", without_length, "its affine gives an axis no length"),
+        ("a_1.nii", with_bytes(108, struct.pack("<f", np.inf)), "cannot be read as NIfTI"),  # where the voxels begin
+        ("a_1.nii", with_bytes(42, b"\0\0"), "has shape (0, 5, 6)"),
+        ("a_1.nii", with_bytes(40, b"\4\0\4\0\5\0\6\0\0\0"), "holds no volume"),
+        ("a_20261129120000123456.nii", lambda path: nifti(path, volume(0)), "is no volume's number"),
+        ("a.dcm", with_damaged_csa, "a.dcm"),
+        ("a.dcm", with_odd_length, "cannot be read as DICOM"),
+    ],
+)
+def test_a_damaged_file_is_named_and_the_run_is_sent(folder, daemon, client, monkeypatch, name, write, sentence):
+    monkeypatch.setattr("braind.client.sending.folder_watch.PARSE_PATIENCE_S", 0)
+    write(folder / name)
+    for n in range(2):
+        nifti(folder / f"vol_{n + 1}.nii", volume(n))
+    said, n_refused = send_all(folder, client)
+    assert_arrived(daemon, [volume(0), volume(1)])
+    assert any(name in one and sentence in one for one in said)
+    assert n_refused == 1
+
+
 # ── files that are still being filled ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -518,3 +572,11 @@ def test_a_compressed_file_of_its_final_size_is_not_taken_before_it_is_filled(fi
     filling.put("vol_1.nii.gz", 0)
     (one,) = filling.look()
     assert one.voxels.min() > 0
+
+
+def test_a_sender_does_not_end_while_a_file_may_still_be_filled(folder, daemon, client, monkeypatch):
+    monkeypatch.setattr("braind.client.sending.folder_watch.FILL_PATIENCE_S", 0.4)
+    save(dicom_files.mosaic(volume(0), 0), folder / "a.dcm")  # its last tiles are blank
+    _, n_refused = send_all(folder, client)  # ends when it is quiet for 0.15 s
+    assert_arrived(daemon, [volume(0)])
+    assert n_refused == 0
