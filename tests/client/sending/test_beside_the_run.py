@@ -461,7 +461,7 @@ def with_damaged_csa(path):
 def with_odd_length(path):
     whole = save(dicom_files.mosaic(volume(0), 0), path).read_bytes()
     rows = whole.index(b"\x28\x00\x10\x00US\x02\x00")
-    path.write_bytes(whole[: rows + 6] + b"\x03\x00" + whole[rows + 8 :])
+    path.write_bytes(whole[: rows + 6] + b"\x03\x00" + whole[rows + 8 : rows + 10] + b"\0" + whole[rows + 10 :])
 
 
 @pytest.mark.parametrize(
