@@ -27,9 +27,9 @@ MOST_NEWLY_BLANK = 0.1
 """A volume's file with so many more blank blocks than earlier files, as a fraction of its blocks, is not filled yet."""
 NIFTI = (".nii", ".nii.gz", ".img", ".img.gz")
 NO_VOLUMES = (
-    ".json", ".txt", ".tsv", ".csv", ".bval", ".bvec", ".log", ".xml", ".tmp", ".part", ".partial", ".hdr", ".hdr.gz",
-    ".pdf", ".png", ".jpg", ".jpeg", ".html", ".md", ".rst", ".py", ".m", ".mat", ".zip", ".lnk", ".ini",
-    "thumbs.db", "dicomdir",
+    ".json", ".txt", ".tsv", ".csv", ".bval", ".bvec", ".log", ".xml", ".mat", ".tmp", ".part", ".partial",
+    ".hdr", ".hdr.gz",  # read with their .img
+    ".pdf", ".png", ".jpg", ".jpeg", ".html", ".lnk", ".ini", "thumbs.db", "dicomdir",
 )  # fmt: skip
 OTHER_FORMATS = {
     (".dtseries.nii", ".dscalar.nii", ".dlabel.nii", ".dconn.nii", ".ptseries.nii", ".pscalar.nii", ".pconn.nii"): (
@@ -39,7 +39,6 @@ OTHER_FORMATS = {
     (".mgz", ".mgh"): "FreeSurfer's format",
     (".mnc", ".mnc.gz"): "MINC",
     (".head", ".brik", ".brik.gz"): "AFNI's format",
-    (".par", ".rec"): "Philips PAR/REC",
     (".trk", ".tck"): "tractography",
 }
 """Endings of names of image files that a watched folder does not give to the run."""

@@ -408,7 +408,6 @@ def test_what_systems_leave_in_folders_is_passed_over_in_silence(folder, daemon,
         (("a+orig.HEAD", "a+orig.BRIK"), "AFNI's format"),
         (("a.dtseries.nii",), "CIFTI (surfaces)"),
         (("a.surf.gii",), "GIFTI (surfaces)"),
-        (("a.PAR", "a.REC"), "Philips PAR/REC"),
     ],
 )
 def test_files_of_another_format_are_named_once_and_the_run_is_sent(folder, daemon, client, names, format_name):
