@@ -9,6 +9,15 @@ from ..errors import ExitCode
 from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_options, key_option, pair_options
 
 
+def _echo(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+    from ..client.sending.series_choice import parse_echo
+
+    try:
+        return None if text is None else parse_echo(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r} is neither an echo's number, as 2, nor its time, as 28.5ms") from error
+
+
 @click.command()
 @config_options
 @click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -30,6 +39,8 @@ from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_o
 )
 @click.option("--existing", is_flag=True, help="With --watch: also send files that are already there.")
 @click.option("--series", help="With --watch: the series to send, by UID or by file name before the number.")
+@click.option("--series-description", help="With --watch: send only series whose description contains this.")
+@click.option("--echo", callback=_echo, help="With --watch: the echo to send, by number (2) or time (28.5ms).")
 @click.option("--each-series", is_flag=True, help="With --watch: a new series is a new run, RUN-2, RUN-3, …")
 @click.option(
     "--first-number", type=click.IntRange(0), default=1, show_default=True, help="Number of a series' first volume."
@@ -61,6 +72,7 @@ def send(
     from ..client.sending.folder_watch import FolderWatch
     from ..client.sending.run_feed import RunPlan
     from ..client.sending.send import TRIAL_TYPE, FolderSender, candidate, read_onsets, send_file, stale
+    from ..client.sending.series_choice import Wanted
     from ..client.stderr import say
     from ..daemon.names import wrong_name
 
@@ -91,12 +103,16 @@ def send(
             n_acked, n_refused = send_file(nifti, client, plan, say, onsets, pace_s=pace_s), 0
         else:
             assert watch is not None
-            folder = FolderWatch(watch, existing=options["existing"], first_number=options["first_number"])
+            wanted = Wanted(options["series"], options["series_description"], options["echo"])
+            folder = FolderWatch(
+                watch,
+                existing=options["existing"],
+                first_number=options["first_number"],
+                by_acquisition=wanted.echo is not None,
+            )
             for sentence in stale(folder):
                 say(sentence)
-            sender = FolderSender(
-                folder, client, plan, say, onsets, series=options["series"], each_series=options["each_series"]
-            )
+            sender = FolderSender(folder, client, plan, say, onsets, wanted=wanted, each_series=options["each_series"])
             sender.run(max_volumes=options["max_volumes"], quiet_s=options["quiet_s"])
             n_acked, n_refused = sender.n_acked, sender.n_refused
     click.echo(f"session {plan.session}, run {plan.run}: {n_acked} volumes acked, {n_refused} not sent")

@@ -1,6 +1,8 @@
 """An incoming volume, from a file or another program, and its reorientation to the weights' grid."""
 
 import math
+import struct
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +10,14 @@ import numpy as np
 from ...arrays import Array
 from ...errors import BraindError
 from ..wire import VOLUME_DTYPES, Grid, Motion
+from .entities import Entities
 
+CANNOT_READ = (
+    OSError, EOFError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, NameError,
+    AssertionError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What nibabel and pydicom raise for damaged files, NameError included; most of it has no class of its own."""
+LARGEST_INDEX = 10_000_000
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -33,11 +42,13 @@ class Incoming:
     source : the name of the file or of the peer
     tr_s : the TR that the source gives, or None
     scale : factor of the stored numbers
+    entities : what the image is; used to choose a series
 
     Raises
     ------
     IncomingError
-        The affine, the scale or the TR is not finite; `code` is affine, unreadable or tr.
+        The affine, the scale or the TR is not finite, the affine has no inverse, or the index is no volume's; `code`
+        is affine, unreadable, tr or index.
     """
 
     voxels: Array
@@ -49,11 +60,19 @@ class Incoming:
     scale: float = 1.0
     motion: Motion | None = None
     roi_values: tuple[float, ...] = ()
+    entities: Entities = Entities()
 
     def __post_init__(self) -> None:
         # NaN is neither above nor below any limit: it would pass every later comparison.
         if not np.isfinite(self.affine).all():
             raise IncomingError(f"{self.source}: its affine holds numbers that are not finite; not sent", code="affine")
+        if np.linalg.matrix_rank(self.affine[:3, :3]) < 3:
+            raise IncomingError(f"{self.source}: its affine gives an axis no length; not sent", code="affine")
+        if self.index > LARGEST_INDEX:
+            raise IncomingError(
+                f"{self.source}: {self.index} is no volume's number; name the files of a series by numbers from 1",
+                code="index",
+            )
         if not math.isfinite(self.scale):
             raise IncomingError(f"{self.source}: its voxels are scaled by {self.scale}; not sent")
         if self.tr_s is not None and not 0 < self.tr_s < math.inf:

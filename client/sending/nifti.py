@@ -1,48 +1,67 @@
 """Read NIfTI series: one 4-D file, or numbered 3-D files."""
 
 import re
-import zlib
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..datasets.compressed import check_compressed
-from .incoming import Incoming, IncomingError, sendable
+from .entities import Entities, entities_of_name
+from .incoming import CANNOT_READ, Incoming, IncomingError, sendable
 
-NUMBERED = re.compile(r"(.*?)(\d+)\.nii(?:\.gz)?$")
+EXTENSION = re.compile(r"\.(?:nii|img)(?:\.gz)?$", re.IGNORECASE)
+NUMBERED = (
+    # SPM: series, acquisition and instance number, echo
+    re.compile(r"(?P<series>.*-\d{4}-)(?P<acquisition>\d{5})-(?P<number>\d{6})(?:-(?P<echo>\d{2}))?$"),
+    re.compile(r"(?P<series>.*?)(?P<number>\d{6})-(?P<echo>\d{2})$"),
+    # dcm2niix appends the echo and the part
+    re.compile(r"(?P<series>.*?)(?P<number>\d+)(?:_e(?P<echo>\d+))?(?:_(?:ph|real|imaginary))?$"),
+)
+ZERO_PADDED = re.compile(r"0\d{2,}")
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 
 
-def read_nifti(path: Path, start: int = 0, *, first_number: int = 1) -> Iterator[Incoming]:
+def read_nifti(
+    path: Path, start: int = 0, *, first_number: int = 1, by_acquisition: bool = False
+) -> Iterator[Incoming]:
     """Yield a file's volumes; a 4-D file is read from volume `start` on, one volume at a time.
 
     Parameters
     ----------
     first_number : the number in the name of a series' first 3-D file
+    by_acquisition : number SPM's files by acquisition, so that the echoes of a volume share its number
 
     Raises
     ------
     IncomingError
-        The file is cut short, is not NIfTI, does not have 3 or 4 axes, or is a 3-D file without a number.
+        The file is cut short, is not NIfTI, does not have 3 or 4 axes, is a 3-D file without a number, or its voxels
+        are complex or colours.
     """
     image = _load(path)
     try:
         check_compressed(path)
         shape, affine = image.shape, np.array(image.affine, np.float64)
-        if len(shape) == 3:
-            series, index = _number(path, first_number)
-            yield _volume(image.dataobj.get_unscaled(), image, affine, index, series, path.name)
+        _check_real(image, path)
+        if len(shape) == 3 or (shape[3:] == (1,) and _is_one_of_many(path)):
+            series, index, entities = _number(path, first_number, by_acquisition)
+            voxels = np.asarray(image.dataobj.get_unscaled()).reshape(shape[:3])
+            yield replace(_volume(voxels, image, affine, index, series, path.name), entities=entities)
         elif len(shape) == 4:
+            if not shape[3]:
+                raise IncomingError(f"{path} holds no volume; its fourth axis has length 0")
             stored = _stored(image)
+            entities = replace(entities_of_name(EXTENSION.sub("", path.name)), is_alone=shape[3] == 1)
             for index in range(start, shape[3]):
                 voxels = np.asarray(stored[..., index])
-                yield _volume(voxels, image, affine, index, path.name, f"{path.name}[{index}]")
+                volume = _volume(voxels, image, affine, index, path.name, f"{path.name}[{index}]")
+                yield replace(volume, entities=entities)
         else:
             raise IncomingError(f"{path}: {len(shape)} axes; a series is one 4-D file or several 3-D files")
-    except (OSError, EOFError, ValueError, TypeError, KeyError, zlib.error) as error:
-        # KeyError: a unit that NIfTI does not have; TypeError: voxels that are not numbers, such as RGB
+    except CANNOT_READ as error:
         raise _unreadable(path, error) from error
 
 
@@ -53,14 +72,18 @@ def n_volumes(path: Path) -> int:
 
 
 def _load(path: Path) -> Any:
+    from xml.parsers.expat import ExpatError  # of CIFTI's and GIFTI's headers
+
     from nibabel.filebasedimages import ImageFileError
     from nibabel.loadsave import load
     from nibabel.nifti1 import Nifti1Pair
     from nibabel.spatialimages import HeaderDataError
 
     try:
-        image: Any = load(path)
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # nibabel warns about odd headers, which it reads nevertheless
+            image: Any = load(path)
+    except (*CANNOT_READ, ImageFileError, HeaderDataError, ExpatError) as error:
         raise _unreadable(path, error) from error
     # nibabel also opens other formats, and CIFTI-2 surfaces have names that end in .nii
     if not isinstance(image, Nifti1Pair):
@@ -88,14 +111,42 @@ def _volume(voxels: Any, image: Any, affine: Any, index: int, series: str, sourc
     return Incoming(stored, affine, index, series, source, tr_s=round(tr_s, 6) if tr_s else None, scale=scale)
 
 
-def _number(path: Path, first_number: int) -> tuple[str, int]:
-    named = NUMBERED.match(path.name)
+def _check_real(image: Any, path: Path) -> None:
+    """Raise IncomingError for complex numbers and for colours: a cast would drop the imaginary part."""
+    if image.dataobj.dtype.kind not in "iuf":
+        kind = "complex numbers" if image.dataobj.dtype.kind == "c" else "colours or other records"
+        raise IncomingError(f"{path} holds {kind}, no magnitudes; export the magnitude as whole or real numbers")
+
+
+def _is_one_of_many(path: Path) -> bool:
+    """Return whether a name has a zero-padded number, as a file of a series has that holds one volume."""
+    named = _named(path)
+    return named is not None and ZERO_PADDED.fullmatch(named["number"]) is not None
+
+
+def _named(path: Path) -> re.Match[str] | None:
+    stem = EXTENSION.sub("", path.name)
+    return next((named for pattern in NUMBERED if (named := pattern.match(stem))), None)
+
+
+def _number(path: Path, first_number: int, by_acquisition: bool) -> tuple[str, int, Entities]:
+    """Return a 3-D file's series, its index, and what its name says."""
+    named = _named(path)
     if named is None:
+        alone = entities_of_name(EXTENSION.sub("", path.name))
+        if alone.is_reference:
+            return path.name, 0, alone
         raise IncomingError(f"{path}: a 3-D file of a series has its number before .nii, as vol_0001.nii", code="index")
-    index = int(named[2]) - first_number
+    parts = named.groupdict()
+    number = parts["acquisition"] if by_acquisition and parts.get("acquisition") else parts["number"]
+    index = int(number) - first_number
     if index < 0:
         raise IncomingError(
-            f"{path.name}: number {named[2]}, but counting begins at {first_number}; give --first-number 0",
+            f"{path.name}: number {number}, but counting begins at {first_number}; give --first-number 0",
             code="index",
         )
-    return named[1] or "numbered files", index
+    series = parts["series"] or "numbered files"
+    entities = entities_of_name(EXTENSION.sub("", path.name), int(parts["echo"]) if parts["echo"] else None)
+    # The instance number in SPM's names counts the files of all echoes.
+    counts_volumes = "acquisition" not in parts or by_acquisition
+    return series, index, replace(entities, description=series, counts_volumes=counts_volumes)

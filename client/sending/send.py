@@ -15,6 +15,7 @@ from .folder_watch import POLL_S, FolderWatch
 from .incoming import Incoming, IncomingError
 from .nifti import n_volumes, read_nifti
 from .run_feed import RunFeed, RunPlan
+from .series_choice import SeriesChoice, Wanted
 
 Say = Callable[[str], None]
 
@@ -143,8 +144,15 @@ def send_file(
     return feed.n_acked
 
 
+N_TO_TAKE_OVER = 3
+"""A series with so many volumes takes over from a series that stayed at one volume."""
+
+
 class FolderSender:
     """Sends a watched folder's volumes: one series, or with `each_series` every new series as a run of its own.
+
+    A series that stays at one volume is no run: the first series that reaches `N_TO_TAKE_OVER` volumes meanwhile is
+    sent as the next run.
 
     Parameters
     ----------
@@ -152,7 +160,7 @@ class FolderSender:
     plan : the run; with `each_series` later runs are named RUN-2, RUN-3, …
     say : called with sentences for the operator
     onsets : the run's trials, sorted by time
-    series : the only series to take; None takes the first series that comes
+    wanted : the series to take; by default the first series of magnitude images on the weights' grid
     """
 
     def __init__(
@@ -163,12 +171,14 @@ class FolderSender:
         say: Say,
         onsets: list[Onset],
         *,
-        series: str | None = None,
+        wanted: Wanted | None = None,
         each_series: bool = False,
     ) -> None:
         self._watch, self._client, self._plan, self._say = watch, client, plan, say
-        self._onsets, self._series, self._each_series = onsets, series, each_series
+        self._onsets, self._each_series = onsets, each_series
         self._grid = client.grid()
+        self._choice = SeriesChoice(wanted or Wanted(), self._grid)
+        self._held: dict[str, list[Incoming]] = {}
         self._feed = self._new_feed(plan)
         self._n_runs = 1
         self._strangers: set[str] = set()
@@ -183,6 +193,8 @@ class FolderSender:
             for found in self._watch.poll():
                 came_s = time.monotonic()
                 self._take(found)
+            if self._watch.is_filling:
+                came_s = time.monotonic()
             if quiet_s is not None and time.monotonic() - came_s > quiet_s:
                 break
             time.sleep(max(0.0, began_s + POLL_S - time.monotonic()))
@@ -199,37 +211,64 @@ class FolderSender:
         try:
             if isinstance(found, IncomingError):
                 raise found
-            self._choose_series(found)
-            self._feed.take(found)
+            chosen = self._chosen(found)
+        except IncomingError as error:
+            self._name(str(error))
+            chosen = []
+        for sentence in self._choice.left:
+            self._say(sentence)
+        self._choice.left.clear()
+        for volume in chosen:
+            self._send(volume)
+
+    def _send(self, volume: Incoming) -> None:
+        try:
+            self._feed.take(volume)
             self.n_acked += 1
-        except _KnownStranger:
-            return
         except RefusedByDaemon as error:
             if self._feed.series is None:
                 raise  # the daemon refuses the run
-            self._name(f"{found.source if isinstance(found, Incoming) else ''}: {error}")
+            self._name(f"{volume.source}: {error}")
         except IncomingError as error:
             self._name(str(error))
 
-    def _choose_series(self, found: Incoming) -> None:
-        bound = self._feed.series or self._series
+    def _chosen(self, found: Incoming) -> list[Incoming]:
+        """Return the volumes to send now. Raises IncomingError for the first volume of a series that is not sent."""
+        bound = self._feed.series
+        if not self._choice.takes(found, is_bound=found.series == bound):
+            return []
         if bound is None or found.series == bound:
-            return
+            return [found]
         if self._each_series and found.series not in self._strangers:
             self._strangers.add(bound)
-            self._end_feed()
-            self._n_runs += 1
-            self._feed = self._new_feed(replace(self._plan, run=f"{self._plan.run}-{self._n_runs}"))
-            return
+            self._next_run()
+            return [found]
+        if self._feed.n_acked == 1:
+            held = self._held.setdefault(found.series, [])
+            held.append(found)
+            if len(held) == N_TO_TAKE_OVER:
+                self._say(f"series {bound} stayed at one volume; series {found.series} is sent from its beginning")
+                self._strangers.add(bound)
+                self._strangers.discard(found.series)
+                self._held.clear()
+                self._next_run()
+                return held
+        else:
+            self._held.clear()
         if found.series in self._strangers:
-            raise _KnownStranger
+            return []
         self._strangers.add(found.series)
         raise IncomingError(
             f"{found.source} is of another series, {found.series}, than run {self._plan.run}'s, {bound}: this and what "
-            "follows of it are not sent. If the scan was started again, send the new series as a run of its own: "
-            f"--series {found.series} --run NAME, or --each-series",
+            "follows of it are not sent. If the scan was started again, or this is the run: stop, and start again with "
+            f"--existing --series {found.series} --run NAME; --each-series makes every series a run",
             code="series",
         )
+
+    def _next_run(self) -> None:
+        self._end_feed()
+        self._n_runs += 1
+        self._feed = self._new_feed(replace(self._plan, run=f"{self._plan.run}-{self._n_runs}"))
 
     def _end_feed(self) -> None:
         self._feed.end()
@@ -241,10 +280,6 @@ class FolderSender:
     def _name(self, sentence: str) -> None:
         self.n_refused += 1
         self._say(sentence)
-
-
-class _KnownStranger(Exception):
-    """The file belongs to a series that was reported already."""
 
 
 def stale(watch: FolderWatch) -> Iterator[str]:

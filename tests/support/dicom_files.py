@@ -91,6 +91,28 @@ def mosaic(voxels, number, *, shift_mm=0.0, **fields):
     return with_pixels(dataset, picture)
 
 
+def uih_grid(voxels, number, **fields):
+    """A grid has fewer rows of tiles than a mosaic, the first slice's position, and a list of all positions."""
+    slices = planes(voxels)
+    rows, columns = slices[0].shape
+    across = math.ceil(math.sqrt(len(slices)))
+    picture = np.zeros((math.ceil(len(slices) / across) * rows, across * columns), np.int16)
+    for k, plane in enumerate(slices):
+        picture[k // across * rows :][:rows, k % across * columns :][:, :columns] = plane
+    dataset = base(number, vendor="UIH", **fields)
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "M", "VFRAME"]
+    dataset.ImageOrientationPatient, dataset.ImagePositionPatient = (
+        [1, 0, 0, 0, 1, 0],
+        np.round(position(0), 6).tolist(),
+    )
+    dataset.PixelSpacing, dataset.SliceThickness = [MM, MM], MM
+    block = dataset.private_block(0x0065, "Image Private Header", create=True)
+    block.add_new(0x50, "DS", str(len(slices)))
+    frames = [_item(ImagePositionPatient=np.round(position(k), 6).tolist()) for k in range(len(slices))]
+    block.add_new(0x51, "SQ", Sequence(frames))
+    return with_pixels(dataset, picture)
+
+
 def enhanced(volumes, number, *, shift_mm=0.0, shuffle=False, vendor="Siemens Healthineers", slope=None, **fields):
     """Multi-frame: Siemens XA with one volume, Philips with several by temporal position."""
     dataset = base(number, storage=EnhancedMRImageStorage, vendor=vendor, **{"tr_ms": None, **fields})

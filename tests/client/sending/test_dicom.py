@@ -11,7 +11,8 @@ import pytest
 from dicom_files import AFFINE, SERIES, SHAPE, save, volume
 
 from braind.client import wire
-from braind.client.sending.dicom import SliceCollector, read_dicom
+from braind.client.sending.dicom import read_dicom
+from braind.client.sending.dicom_slices import SliceCollector
 from braind.client.sending.incoming import IncomingError, onto_grid
 
 GRID = wire.Grid(subject=1, kind="bold", shape=SHAPE, affine=AFFINE.tolist(), weights="w")
@@ -28,8 +29,8 @@ def assert_same(incoming, voxels, index, scale=1.0):
 def read_slices(datasets, folder):
     collector, whole = SliceCollector(), []
     for number, dataset in enumerate(datasets):
-        whole.append(collector.add(read_dicom(save(dataset, folder / f"{number}.dcm"))))
-    return collector, [one for one in whole if one]
+        whole += collector.add(read_dicom(save(dataset, folder / f"{number}.dcm")))
+    return collector, whole
 
 
 def test_a_siemens_mosaic(tmp_path):
@@ -116,7 +117,7 @@ def test_dcm2niix_reads_the_same_volume(tmp_path, kind):
     collector, whole = SliceCollector(), None
     for number, dataset in enumerate(datasets):
         read = read_dicom(save(dataset, tmp_path / f"{number}.dcm"))
-        whole = read[0] if isinstance(read, list) else collector.add(read) or whole
+        whole = read[0] if isinstance(read, list) else next(iter(collector.add(read)), whole)
     ran = subprocess.run(
         ["dcm2niix", "-b", "n", "-z", "n", "-f", "made", "-o", tmp_path, tmp_path], capture_output=True, text=True
     )

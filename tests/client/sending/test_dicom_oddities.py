@@ -8,10 +8,13 @@ import numpy as np
 import pydicom
 import pytest
 from dicom_files import SHAPE, save, volume
-from pydicom.uid import ImplicitVRLittleEndian
+from pydicom.encaps import encapsulate
+from pydicom.pixels import get_decoder
+from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
-from braind.client.sending.dicom import Slice, SliceCollector, read_dicom
+from braind.client.sending.dicom import read_dicom
 from braind.client.sending.dicom_mosaic import untile
+from braind.client.sending.dicom_slices import Slice, SliceCollector
 from braind.client.sending.incoming import IncomingError
 
 PYDICOMS = Path(pydicom.__file__).parent / "data/test_files"
@@ -130,15 +133,45 @@ def slices_of(number=0, vendor="Philips"):
 def collect(datasets, folder):
     collector = SliceCollector()
     found = [collector.add(read_dicom(save(one, folder / f"{n}.dcm"))) for n, one in enumerate(datasets)]
-    return collector, [one for one in found if one is not None]
+    return collector, [volume for volumes in found for volume in volumes]
 
 
-def test_a_slice_file_that_does_not_say_how_many_slices_there_are_is_refused(tmp_path):
-    dataset = slices_of()[0]
-    del dataset[0x2001, 0x1018]
-    error = refused(dataset, tmp_path / "a.dcm")
-    assert error.code == "partial"
-    assert "export with private elements, or as enhanced (multi-frame) DICOM" in str(error)
+def without_count(number, vendor="CANON_MEC"):
+    """One-slice files as Canon and Siemens XA's interoperability export write them: no slice count."""
+    datasets = slices_of(number)
+    for dataset in datasets:
+        del dataset[0x2001, 0x1018]
+        dataset.Manufacturer, dataset.AcquisitionNumber = vendor, number + 1
+    return datasets
+
+
+def test_slice_files_without_a_slice_count_become_volumes_once_two_volumes_are_there(tmp_path):
+    collector, found = collect([*without_count(0), *without_count(1), *without_count(2)], tmp_path)
+    _, wanted = collect([*slices_of(0), *slices_of(1), *slices_of(2)], tmp_path)
+    assert [one.index for one in found] == [0, 1, 2]
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.voxels, other.voxels)
+    assert not collector.unfinished()
+
+
+def test_slice_files_of_siemens_xa_are_numbered_by_their_acquisition(tmp_path):
+    datasets = [*without_count(0, "Siemens Healthineers"), *without_count(1, "Siemens Healthineers")]
+    for dataset in datasets:
+        del dataset.TemporalPositionIdentifier
+    _, found = collect(datasets, tmp_path)
+    assert [one.index for one in found] == [0, 1]
+
+
+def test_slice_files_that_nothing_tells_apart_are_refused_with_what_to_export(tmp_path):
+    datasets = [*without_count(0), *without_count(1)]
+    for dataset in datasets:
+        del dataset.TemporalPositionIdentifier
+        dataset.AcquisitionNumber = 1
+    with pytest.raises(IncomingError, match="two slices at one place in volume 0: .*export as enhanced") as error:
+        collect(datasets, tmp_path)
+    assert error.value.code == "partial"
+    del datasets[0].AcquisitionNumber
+    assert "says which volume it belongs to; export as enhanced" in str(refused(datasets[0], tmp_path / "a.dcm"))
 
 
 def test_the_standard_counts_stand_in_for_the_private_slice_count(tmp_path):
@@ -184,3 +217,55 @@ def test_a_mosaic_whose_tiles_do_not_fit_is_refused(n_slices, shape):
 def test_a_mosaic_of_one_slice_is_a_volume_of_one_slice():
     picture = np.arange(12, dtype=np.int16).reshape(3, 4)
     np.testing.assert_array_equal(untile(picture, 1, "a.dcm")[:, :, 0], picture.T)
+
+
+@pytest.mark.parametrize("vendor", ["Philips", "GE MEDICAL SYSTEMS"])
+def test_each_slice_is_scaled_by_its_own_slope(tmp_path, vendor):
+    datasets = slices_of(vendor=vendor)
+    for k, dataset in enumerate(datasets):
+        dataset.RescaleSlope, dataset.RescaleIntercept = 0.5 + k, -k
+    _, (one,) = collect(datasets, tmp_path)
+    _, (plain,) = collect(slices_of(vendor=vendor), tmp_path)
+    assert (one.voxels.dtype, one.scale) == (np.float32, 1.0)
+    for k in range(SHAPE[2]):
+        np.testing.assert_array_equal(one.voxels[..., k], plain.voxels[..., k] * (0.5 + k) - k)
+
+
+def test_each_frame_of_an_enhanced_file_is_scaled_by_its_own_slope(tmp_path):
+    dataset = dicom_files.enhanced([volume(0)], 0, vendor="Philips", slope=1.0)
+    for k, group in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        group.PixelValueTransformationSequence[0].RescaleSlope = 1 + k
+    (one,) = read_dicom(save(dataset, tmp_path / "a.dcm"))
+    (plain,) = read_dicom(save(dicom_files.enhanced([volume(0)], 0), tmp_path / "b.dcm"))
+    np.testing.assert_array_equal(one.voxels, plain.voxels * np.arange(1, 1 + SHAPE[2], dtype=np.float32))
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless])
+def test_compressed_pixels_without_a_plug_in_say_what_to_export(tmp_path, syntax):
+    if get_decoder(syntax).is_available:
+        pytest.skip(f"a plug-in for {syntax.name} is installed")
+    dataset = dicom_files.mosaic(volume(0), 0)
+    dataset.PixelData = encapsulate([b"compressed"])
+    dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    dataset.file_meta.TransferSyntaxUID = syntax
+    sentence = str(refused(dataset, tmp_path / "a.dcm"))
+    assert f"its pixels are compressed ({syntax.name})" in sentence
+    assert (
+        "export uncompressed (Explicit VR Little Endian), or install pydicom's plug-in: pip install 'braind[dicom]'"
+        in sentence
+    )
+
+
+def test_a_grid_of_uih_is_read_with_the_positions_of_its_slices(tmp_path):
+    path = save(dicom_files.uih_grid(volume(3), 3), tmp_path / "a.dcm")
+    (one,) = read_dicom(path)
+    (mosaic,) = read_dicom(save(dicom_files.mosaic(volume(3), 3), tmp_path / "b.dcm"))
+    np.testing.assert_array_equal(one.voxels, mosaic.voxels)
+    np.testing.assert_allclose(one.affine, mosaic.affine, atol=1e-5)
+    assert one.index == 3
+
+
+def test_a_grid_of_uih_without_positions_says_what_to_export(tmp_path):
+    dataset = dicom_files.uih_grid(volume(3), 3)
+    del dataset[0x0065, 0x1051]
+    assert "a UIH grid without the positions of its slices" in str(refused(dataset, tmp_path / "a.dcm"))

@@ -277,7 +277,7 @@ def test_a_new_series_number_in_nifti_files_names_is_another_series(daemon, watc
     np.testing.assert_array_equal(daemon.volumes["s", "r", 0], volume(1))
     (sentence,) = watched.said[1:]
     assert "is of another series, 001_000014_, than run r's, 001_000013_" in sentence
-    assert "--series 001_000014_ --run NAME, or --each-series" in sentence
+    assert "--existing --series 001_000014_ --run NAME" in sentence
 
 
 def test_a_half_written_file_waits_and_is_sent_once_whole(daemon, watched):

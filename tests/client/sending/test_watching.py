@@ -16,6 +16,7 @@ from braind.client.sending.folder_watch import FolderWatch
 from braind.client.sending.incoming import Incoming, IncomingError
 from braind.client.sending.run_feed import RunPlan
 from braind.client.sending.send import FolderSender, candidate, stale
+from braind.client.sending.series_choice import Wanted
 
 PLAN = RunPlan(session="s", run="r", tr_s=1.333)
 
@@ -202,7 +203,9 @@ def test_the_series_that_is_named_is_the_only_one_sent(folder, daemon, client):
     said, wanted = [], generate_uid()
     save(dicom_files.mosaic(volume(7), 0), folder / "0.dcm")
     save(dicom_files.mosaic(volume(8), 0, series=wanted), folder / "1.dcm")
-    sender = FolderSender(FolderWatch(folder, existing=True), client, PLAN, said.append, [], series=wanted)
+    sender = FolderSender(
+        FolderWatch(folder, existing=True), client, PLAN, said.append, [], wanted=Wanted(series=wanted)
+    )
     sender.run(quiet_s=0.15)
     np.testing.assert_array_equal(daemon.volumes["s", "r", 0], volume(8))
     assert len(daemon.volumes) == 1
