@@ -100,5 +100,7 @@ def send(
             sender.run(max_volumes=options["max_volumes"], quiet_s=options["quiet_s"])
             n_acked, n_refused = sender.n_acked, sender.n_refused
     click.echo(f"session {plan.session}, run {plan.run}: {n_acked} volumes acked, {n_refused} not sent")
-    if n_refused:
+    if not n_acked:
+        say("nothing was sent; if files lie in the folder already, --existing sends them")
+    if n_refused or not n_acked:
         raise SystemExit(ExitCode.FAILED)

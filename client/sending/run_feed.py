@@ -68,6 +68,8 @@ class RunFeed:
         self._run: OpenRun | None = None
         self._crc_of: dict[int, int] = {}  # acked volumes: index → CRC-32
         self._tr_s = 0.0
+        self._resumed_at = 0
+        self._is_other_scan = False
         self.n_onsets_refused = 0
         """Number of onsets that the daemon refused; all onsets, if none was due within the run."""
 
@@ -75,6 +77,11 @@ class RunFeed:
     def n_acked(self) -> int:
         """Return the number of distinct acked volumes."""
         return len(self._crc_of)
+
+    @property
+    def n_sent(self) -> int:
+        """Return the number of acked volumes that the daemon did not have when the run was opened."""
+        return sum(index >= self._resumed_at for index in self._crc_of)
 
     @property
     def n_volumes(self) -> int:
@@ -115,7 +122,7 @@ class RunFeed:
                 foil=self.plan.foil,
             )
         )
-        self._tr_s = tr_s
+        self._tr_s, self._resumed_at = tr_s, self._run.next_index
         self._first = _First(incoming.series, incoming.source, incoming.voxels.shape, incoming.affine)
         came, wanted = axis_codes(incoming.affine), axis_codes(np.array(self._grid.affine))
         turned = "" if came == wanted else f"; its axes, {came}, are turned to the weights' {wanted}"
@@ -124,6 +131,9 @@ class RunFeed:
 
     def take(self, incoming: Incoming) -> Ack:
         """Check, reorient and send one volume.
+
+        A volume that the daemon has already is compared there. If its voxels differ, the run holds another scan: no
+        further volume is taken.
 
         Raises
         ------
@@ -134,26 +144,56 @@ class RunFeed:
         if self._run is None:
             self.open(incoming)
         assert self._run is not None
+        if self._is_other_scan:
+            raise IncomingError(
+                f"{incoming.source}: volume {incoming.index} is of another scan than run {self.plan.run}; not sent",
+                code="index",
+            )
         self._check_like_first(incoming)
         self._check_tr(incoming, self._tr_s)
         voxels, _ = onto_grid(incoming, self._grid)
         crc = crc32(voxels.tobytes())
         self._check_index(incoming, crc)
-        self._send_onsets_before(incoming.index)
-        ack = self._run.send(
-            voxels,
-            index=incoming.index,
-            scale=incoming.scale,
-            motion=incoming.motion,
-            roi_values=incoming.roi_values,
-        )
+        if not self._crc_of and 0 < self._resumed_at <= incoming.index:
+            self._say(
+                f"{incoming.source}: volume {incoming.index} comes first, and run {self.plan.run} has only the volumes "
+                f"before {self._resumed_at}: nothing shows that both are of the same scan"
+            )
+        is_known = incoming.index < self._resumed_at
+        if not is_known:
+            self._send_onsets_before(incoming.index)
+        ack = self._send(incoming, voxels)
         self._crc_of[incoming.index] = crc
+        if is_known:  # its onsets follow it: they may be of another scan too
+            self._send_onsets_before(incoming.index)
         return ack
 
+    def _send(self, incoming: Incoming, voxels: Array) -> Ack:
+        assert self._run is not None
+        try:
+            return self._run.send(
+                voxels,
+                index=incoming.index,
+                scale=incoming.scale,
+                motion=incoming.motion,
+                roi_values=incoming.roi_values,
+            )
+        except RefusedByDaemon as error:
+            if error.code != "conflict":
+                raise
+            # Only another process can have sent these voxels: what this process sent was compared already.
+            self._is_other_scan = True
+            raise IncomingError(
+                f"{incoming.source}: session {self.plan.session} has a run {self.plan.run} with other voxels as volume "
+                f"{incoming.index}. It is another scan, so nothing is sent into it; send this scan as another run: "
+                "--run NAME",
+                code="conflict",
+            ) from error
+
     def end(self) -> None:
-        """End the run; report missing volumes and unsent onsets."""
-        if self._run is None:
-            return
+        """End the run, unless it holds another scan; report missing volumes and unsent onsets."""
+        if self._run is None or (self._is_other_scan and not self._crc_of):
+            return  # the run is another scan's, which may not be over
         n_volumes = max(self.n_volumes, self._run.next_index)
         start = min(self._crc_of, default=n_volumes)
         n_missing = n_volumes - start - len(self._crc_of)
@@ -223,6 +263,8 @@ class RunFeed:
     def _check_index(self, incoming: Incoming, crc: int) -> None:
         before = self._crc_of.get(incoming.index)
         if incoming.index < 0 or (before is not None and before != crc):
+            # A scan that was started again would go on with its later volumes where this run ends.
+            self._is_other_scan = incoming.index == 0
             raise IncomingError(
                 f"{incoming.source}: the index goes back to {incoming.index} with other voxels than were acked under "
                 "it; not sent. If the scan was started again, send it as another run",

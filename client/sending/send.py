@@ -111,7 +111,10 @@ def candidate(name: str) -> int | str:
 def send_file(
     path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, pace_s: float | None = None
 ) -> int:
-    """Send the volumes of a NIfTI file that the daemon does not have; return how many were acked.
+    """Send the volumes of a NIfTI file that the daemon does not have; return how many these are.
+
+    If the run was begun earlier, its last volume is sent again first: the daemon refuses it if the file is of another
+    scan.
 
     Parameters
     ----------
@@ -123,14 +126,17 @@ def send_file(
     Raises
     ------
     IncomingError
-        A volume cannot be sent, or the daemon did not take an onset.
+        A volume cannot be sent, the file is of another scan than the run, the daemon has all volumes already, or it
+        did not take an onset.
     RefusedByDaemon, NoDaemonError
     """
-    feed = RunFeed(client, client.grid(), replace(plan, n_volumes=n_volumes(path)), say, onsets)
+    n_in_file = n_volumes(path)
+    feed = RunFeed(client, client.grid(), replace(plan, n_volumes=n_in_file), say, onsets)
     first = next(read_nifti(path))
     feed.open(first)
     due_s = time.monotonic()
-    for incoming in read_nifti(path, feed.next_index):
+    last_known = max(0, min(feed.next_index, n_in_file) - 1)
+    for incoming in read_nifti(path, last_known):
         if pace_s is not None:
             time.sleep(max(0.0, due_s - time.monotonic()))
             due_s += pace_s
@@ -140,7 +146,13 @@ def send_file(
         raise IncomingError(
             f"run {plan.run}: {feed.n_onsets_refused} onsets were not taken, as named; its volumes were", code="events"
         )
-    return feed.n_acked
+    if not feed.n_sent:
+        raise IncomingError(
+            f"{path}: session {plan.session}, run {plan.run} has all {n_in_file} volumes of this file already; nothing "
+            "is sent. To send them once more, give another --run NAME",
+            code="nothing_sent",
+        )
+    return feed.n_sent
 
 
 class FolderSender:

@@ -140,6 +140,8 @@ class ProtocolDaemon:
             return refused
         key = (message.session, message.run, message.index)
         duplicate = key in self.volumes
+        if duplicate and self.headers[key].crc32 != message.crc32:
+            return wire.Refused(code="conflict", sentence="other bytes were acked", index=message.index, **place)
         if not duplicate:
             self.volumes[key] = wire.volume_array(message, payload)
             self.headers[key] = message

@@ -79,7 +79,7 @@ def nifti(path, voxels, affine=AFFINE, tr_s=1.333, slope=None):
 
 
 @pytest.mark.parametrize("name", ["run.nii", "run.nii.gz"])
-def test_a_4d_file_arrives_volume_by_volume_and_again_costs_nothing(tmp_path, daemon, client, said, name):
+def test_a_4d_file_arrives_volume_by_volume_and_is_not_sent_twice(tmp_path, daemon, client, said, name):
     volumes = [volume(n) for n in range(4)]
     # written with its axes the other way: left and back
     turned = np.stack([v[::-1, ::-1] for v in volumes], axis=3)
@@ -91,9 +91,54 @@ def test_a_4d_file_arrives_volume_by_volume_and_again_costs_nothing(tmp_path, da
     assert daemon.headers["s", "r", 0].scale == 0.5
     assert daemon.ended == {"r": 4}
     assert "its axes, LPS, are turned to the weights' RAS" in said[0]
-    n_messages = daemon.n_volume_messages
-    assert send_file(path, client, PLAN, said.append, []) == 0
-    assert daemon.n_volume_messages == n_messages
+    with pytest.raises(IncomingError, match="run r has all 4 volumes of this file already; nothing is sent") as refused:
+        send_file(path, client, PLAN, said.append, [])
+    assert refused.value.code == "nothing_sent"
+
+
+def four_d(path, numbers, **header):
+    return nifti(path, np.stack([volume(number) for number in numbers], axis=3), **header)
+
+
+@pytest.mark.parametrize("n_first", [3, 4, 6])
+def test_another_scan_is_never_sent_into_a_run_that_was_begun(tmp_path, daemon, client, said, n_first):
+    send_file(four_d(tmp_path / "run-1.nii", range(n_first)), client, PLAN, said.append, [Onset(0, 0.5)])
+    before = dict(daemon.volumes), dict(daemon.ended), dict(daemon.events)
+    repeated = four_d(tmp_path / "run-2.nii", range(20, 24))
+    with pytest.raises(IncomingError, match="It is another scan, so nothing is sent into it.*--run NAME") as refused:
+        send_file(repeated, client, PLAN, said.append, [Onset(0, 0.2)])
+    assert refused.value.code == "conflict"
+    assert "run-2.nii[" in str(refused.value)
+    assert (daemon.volumes, daemon.ended, daemon.events) == before
+
+
+def test_a_file_that_was_cut_off_goes_on_after_its_last_volume_was_compared(tmp_path, daemon, client, said):
+    onsets = [Onset(0, 0.5), Onset(1, 4.5)]
+    send_file(four_d(tmp_path / "begun.nii", range(2)), client, PLAN, said.append, onsets)
+    assert send_file(four_d(tmp_path / "whole.nii", range(5)), client, PLAN, said.append, onsets) == 3
+    assert daemon.n_volume_messages == 2 + 1 + 3
+    assert sorted(daemon.events) == [("s", "r", 0), ("s", "r", 1)]
+
+
+def test_the_command_says_that_nothing_was_sent_and_fails(tmp_path, daemon):
+    for name, number in (("run1", 0), ("run2", 10)):
+        (tmp_path / name).mkdir()
+        four_d(tmp_path / name / "func.nii", range(number, number + 3))
+    (tmp_path / "empty").mkdir()
+
+    def ran(*options):
+        command = [sys.executable, "-m", "braind", "send", *options, "--session", "s", "--flat-out"]
+        command += ["--to", f"tcp://127.0.0.1:{daemon.ingest_port}"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    first = ran(tmp_path / "run1/func.nii")
+    assert (first.returncode, first.stdout) == (0, "session s, run func: 3 volumes acked, 0 not sent\n"), first.stderr
+    again = ran(tmp_path / "run1/func.nii")
+    assert (again.returncode, "has all 3 volumes of this file already" in again.stderr) == (1, True), again.stderr
+    second = ran(tmp_path / "run2/func.nii")
+    assert (second.returncode, "It is another scan" in second.stderr) == (1, True), second.stderr
+    nothing = ran("--watch", tmp_path / "empty", "--quiet", "0")
+    assert (nothing.returncode, "nothing was sent" in nothing.stderr) == (1, True), nothing.stderr
 
 
 def test_a_file_whose_tr_differs_is_refused_before_anything_is_sent(tmp_path, daemon, client, said):
@@ -251,6 +296,41 @@ def test_a_sender_started_again_goes_on_with_the_files_that_lie_there(tmp_path, 
     save(dicom_files.mosaic(volume(2), 2), watched.folder / "2.dcm")
     Watched(watched.folder, client, said, existing=True).look()
     assert arrived(daemon) == [0, 1, 2]
+
+
+def test_a_repeated_scan_is_not_sent_into_the_run_of_the_aborted_scan(tmp_path, daemon, client, said, watched):
+    for number in range(2):
+        watched.put(dicom_files.mosaic(volume(number), number), f"{number}.dcm")
+    (tmp_path / "again").mkdir()
+    series = generate_uid()
+    again = Watched(tmp_path / "again", client, said)
+    for number in range(4):
+        again.put(dicom_files.mosaic(volume(10 + number), number, series=series), f"{number}.dcm")
+    again.sender.end()
+    assert arrived(daemon) == [0, 1]
+    assert again.sender.n_refused == 4
+    assert any("0.dcm: session s has a run r with other voxels as volume 0" in sentence for sentence in said)
+    assert not daemon.ended
+
+
+def test_files_that_are_overwritten_by_a_repeated_scan_do_not_go_on_after_the_aborted_scan(daemon, watched):
+    for number in range(6):
+        nifti(watched.folder / f"vol_{number % 4 + 1:04d}.nii", volume(number))
+        watched.look()
+    nifti(watched.folder / "vol_0005.nii", volume(11))
+    watched.look()
+    assert arrived(daemon) == [0, 1, 2, 3]
+    assert "volume 4 is of another scan than run r; not sent" in watched.said[-1]
+
+
+def test_a_sender_started_again_without_the_earlier_files_says_that_the_scan_cannot_be_compared(
+    tmp_path, daemon, client, said, watched
+):
+    watched.put(dicom_files.mosaic(volume(0), 0), "0.dcm")
+    later = Watched(watched.folder, client, said)
+    later.put(dicom_files.mosaic(volume(3), 3), "3.dcm")
+    assert arrived(daemon) == [0, 3]
+    assert "volume 3 comes first, and run r has only the volumes before 1: nothing shows" in said[-1]
 
 
 def test_numbered_nifti_files(daemon, watched, monkeypatch):
