@@ -13,7 +13,7 @@ from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_o
 @config_options
 @click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, Siemens, Philips or GE DICOM.")
-@click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds.")
+@click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds; it overrules the files' headers.")
 @click.option("--to", "address", help="HOST[:PORT] of the daemon's ingest socket.")
 @key_option
 @click.option("--session", help="Name of the session; today's date by default.")
@@ -87,8 +87,8 @@ def send(
         onsets = read_onsets(options["events"], options["trigger_at_s"] or 0.0, options["stimuli"], labels)
     with ScannerClient(*ingest_address(config, address)) as client:
         if nifti:
-            pace_s = None if options["flat_out"] else plan.tr_s or 1.0
-            n_acked, n_refused = send_file(nifti, client, plan, say, onsets, pace_s=pace_s), 0
+            n_acked = send_file(nifti, client, plan, say, onsets, is_paced=not options["flat_out"])
+            n_refused = 0
         else:
             assert watch is not None
             folder = FolderWatch(watch, existing=options["existing"], first_number=options["first_number"])

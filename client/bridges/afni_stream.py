@@ -19,7 +19,10 @@ DIRECTION = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "I": (2, -1),
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """The fields of the header that are used; `affine` is (4, 4), RAS+, `slice_order` the index of each sent slice."""
+    """The fields of the header that are used.
+
+    `affine` is (4, 4), RAS+; `tr_s` is 0 if the header does not say it; `slice_order` is the index of each sent slice.
+    """
 
     shape: tuple[int, int, int]
     dtype: Any
@@ -89,7 +92,7 @@ def _header(fields: dict[str, list[str]]) -> StreamHeader:
     )
     slices = list(range(shape[2]))
     return StreamHeader(
-        shape, dtype, LPS_TO_RAS @ _affine(fields, shape), float(fields.get("TR", ["1"])[0]),
+        shape, dtype, LPS_TO_RAS @ _affine(fields, shape), float(fields.get("TR", ["0"])[0]),
         slices[::2] + slices[1::2] if is_alternating else slices,
     )  # fmt: skip
 

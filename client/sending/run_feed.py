@@ -13,14 +13,12 @@ from ..connection import RefusedByDaemon
 from ..scanner import Onset, OpenRun, ScannerClient
 from ..wire import Ack, Candidate, Grid, Hello
 from .incoming import Array, Incoming, IncomingError, axis_codes, onto_grid
-
-# Headers round the TR to milliseconds.
-MAX_TR_DIFFERENCE_S = 0.0006
+from .repetition_time import is_other_tr, run_tr_s
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The operator's description of a run. With `tr_s` None the volumes give the TR."""
+    """The operator's description of a run. With `tr_s` None the volumes give the TR; else `tr_s` overrules them."""
 
     session: str
     run: str
@@ -41,6 +39,7 @@ class _First:
     source: str
     shape: tuple[int, ...]
     affine: Array
+    tr_s: float | None
 
 
 class RunFeed:
@@ -67,7 +66,8 @@ class RunFeed:
         self._first: _First | None = None
         self._run: OpenRun | None = None
         self._crc_of: dict[int, int] = {}  # acked volumes: index → CRC-32
-        self._tr_s = 0.0
+        self.tr_s = 0.0
+        """The run's TR, s; 0 before the run is open."""
         self._resumed_at = 0
         self._is_other_scan = False
         self.n_onsets_refused = 0
@@ -101,10 +101,7 @@ class RunFeed:
     def open(self, incoming: Incoming) -> None:
         """Open the run; this volume defines its series, shape and affine."""
         voxels, affine = onto_grid(incoming, self._grid)
-        self._check_tr(incoming, self.plan.tr_s)
-        tr_s = self.plan.tr_s or incoming.tr_s
-        if tr_s is None:
-            raise IncomingError(f"{incoming.source}: nothing says the TR; give it with --tr SECONDS", code="tr")
+        tr_s = run_tr_s(self.plan.tr_s, incoming, self._say)
         self._run = self._client.open_run(
             Hello(
                 session=self.plan.session,
@@ -122,8 +119,8 @@ class RunFeed:
                 foil=self.plan.foil,
             )
         )
-        self._tr_s, self._resumed_at = tr_s, self._run.next_index
-        self._first = _First(incoming.series, incoming.source, incoming.voxels.shape, incoming.affine)
+        self.tr_s, self._resumed_at = tr_s, self._run.next_index
+        self._first = _First(incoming.series, incoming.source, incoming.voxels.shape, incoming.affine, incoming.tr_s)
         came, wanted = axis_codes(incoming.affine), axis_codes(np.array(self._grid.affine))
         turned = "" if came == wanted else f"; its axes, {came}, are turned to the weights' {wanted}"
         resumed = f", from volume {self._run.next_index} on" if self._run.next_index else ""
@@ -150,7 +147,6 @@ class RunFeed:
                 code="index",
             )
         self._check_like_first(incoming)
-        self._check_tr(incoming, self._tr_s)
         voxels, _ = onto_grid(incoming, self._grid)
         crc = crc32(voxels.tobytes())
         self._check_index(incoming, crc)
@@ -214,21 +210,13 @@ class RunFeed:
     def _send_onsets_before(self, index: int) -> None:
         """Send the onsets that are due. A refused onset is reported; the volume is still sent."""
         assert self._run is not None
-        while self._onsets and self._onsets[0].onset_s < (index + 1) * self._tr_s:
+        while self._onsets and self._onsets[0].onset_s < (index + 1) * self.tr_s:
             onset = self._onsets.pop(0)
             try:
                 self._run.send_onset(onset)
             except RefusedByDaemon as error:
                 self.n_onsets_refused += 1
                 self._say(f"the onset at {onset.onset_s:g} s: {error}")
-
-    def _check_tr(self, incoming: Incoming, tr_s: float | None) -> None:
-        if tr_s and incoming.tr_s and not abs(incoming.tr_s - tr_s) <= MAX_TR_DIFFERENCE_S:
-            raise IncomingError(
-                f"{incoming.source}: it says a TR of {incoming.tr_s:g} s, the run has {tr_s:g} s; "
-                "give the one that is true with --tr and scan with the one the weights were fitted for",
-                code="tr",
-            )
 
     def _check_like_first(self, incoming: Incoming) -> None:
         first = self._first
@@ -238,6 +226,12 @@ class RunFeed:
                 f"{incoming.source} is of series {incoming.series}, run {self.plan.run} of series {first.series}; "
                 "not sent. If the scan was started again, end this run and send the new series as a run of its own",
                 code="series",
+            )
+        if is_other_tr(incoming.tr_s, first.tr_s):
+            raise IncomingError(
+                f"{incoming.source}: it says a TR of {incoming.tr_s:g} s, {first.source} says {first.tr_s:g} s; not "
+                "sent. Send a scan of another TR as another run",
+                code="tr",
             )
         if incoming.voxels.shape != first.shape:
             n, n_first = incoming.voxels.shape, first.shape

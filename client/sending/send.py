@@ -109,7 +109,7 @@ def candidate(name: str) -> int | str:
 
 
 def send_file(
-    path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, pace_s: float | None = None
+    path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, is_paced: bool = False
 ) -> int:
     """Send the volumes of a NIfTI file that the daemon does not have; return how many these are.
 
@@ -121,7 +121,7 @@ def send_file(
     plan : the run
     say : called with sentences for the operator
     onsets : the run's trials, sorted by time
-    pace_s : seconds from volume to volume; None sends as fast as volumes are acked
+    is_paced : send one volume a TR; False sends as fast as volumes are acked
 
     Raises
     ------
@@ -137,9 +137,9 @@ def send_file(
     due_s = time.monotonic()
     last_known = max(0, min(feed.next_index, n_in_file) - 1)
     for incoming in read_nifti(path, last_known):
-        if pace_s is not None:
+        if is_paced:
             time.sleep(max(0.0, due_s - time.monotonic()))
-            due_s += pace_s
+            due_s += feed.tr_s
         feed.take(incoming)
     feed.end()
     if feed.n_onsets_refused:

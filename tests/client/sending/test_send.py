@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import dicom_files
 import nibabel as nib
@@ -16,6 +17,7 @@ from pydicom.uid import generate_uid
 from braind.client import wire
 from braind.client.pictures import read_picture
 from braind.client.scanner import Onset, ScannerClient
+from braind.client.sending import send
 from braind.client.sending.folder_watch import FolderWatch
 from braind.client.sending.incoming import IncomingError
 from braind.client.sending.run_feed import RunPlan
@@ -64,15 +66,19 @@ def arrived(daemon, run="r"):
     return sorted(index for _, name, index in daemon.volumes if name == run)
 
 
-def nifti(path, voxels, affine=AFFINE, tr_s=1.333, slope=None):
+def nifti(path, voxels, affine=AFFINE, tr_s=1.333, slope=None, unit="sec"):
     image = nib.Nifti1Image(voxels, affine)
-    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_xyzt_units("mm", unit)
     if voxels.ndim == 4:
         image.header["pixdim"][4] = tr_s
     if slope:
         image.header.set_slope_inter(slope, 0)
     nib.save(image, path)
     return path
+
+
+def four_d(path, numbers, **header):
+    return nifti(path, np.stack([volume(number) for number in numbers], axis=3), **header)
 
 
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -94,10 +100,6 @@ def test_a_4d_file_arrives_volume_by_volume_and_is_not_sent_twice(tmp_path, daem
     with pytest.raises(IncomingError, match="run r has all 4 volumes of this file already; nothing is sent") as refused:
         send_file(path, client, PLAN, said.append, [])
     assert refused.value.code == "nothing_sent"
-
-
-def four_d(path, numbers, **header):
-    return nifti(path, np.stack([volume(number) for number in numbers], axis=3), **header)
 
 
 @pytest.mark.parametrize("n_first", [3, 4, 6])
@@ -141,11 +143,50 @@ def test_the_command_says_that_nothing_was_sent_and_fails(tmp_path, daemon):
     assert (nothing.returncode, "nothing was sent" in nothing.stderr) == (1, True), nothing.stderr
 
 
-def test_a_file_whose_tr_differs_is_refused_before_anything_is_sent(tmp_path, daemon, client, said):
-    path = nifti(tmp_path / "a.nii", np.stack([volume(0)] * 2, axis=3), tr_s=2.0)
-    with pytest.raises(IncomingError, match="a TR of 2 s, the run has 1.333 s"):
-        send_file(path, client, PLAN, said.append, [])
+UNTIMED = {"session": "s", "run": "r"}
+
+
+@pytest.mark.parametrize(("tr_s", "unit"), [(1.0, "sec"), (1.0, "unknown"), (2000.0, "unknown"), (2000.0, "sec")])
+def test_a_tr_that_the_user_gives_goes_over_a_wrong_header_with_a_warning(tmp_path, daemon, client, said, tr_s, unit):
+    path = four_d(tmp_path / "a.nii", range(2), tr_s=tr_s, unit=unit)
+    assert send_file(path, client, RunPlan(**UNTIMED, tr_s=2.0), said.append, []) == 2
+    assert daemon.hellos["s", "r"].tr_s == 2.0
+    warned = [sentence for sentence in said if "the 2 s of --tr are taken" in sentence]
+    assert len(warned) == ((tr_s, unit) != (1.0, "unknown"))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"tr_s": 2000.0}, "a TR of 2000 s, which is not plausible; give the true one in seconds, --tr 2 if"),
+        ({"tr_s": 2000.0, "unit": "unknown"}, "--tr 2 if the header has another unit than it says"),
+        ({"tr_s": 2.0, "unit": "msec"}, "a TR of 0.002 s, which is not plausible.*--tr 2 if"),
+        ({"tr_s": 1.0, "unit": "unknown"}, "nothing says the TR; give it with --tr SECONDS"),
+        ({"tr_s": 2.0, "unit": "hz"}, "nothing says the TR"),
+    ],
+)
+def test_a_tr_that_cannot_be_is_asked_about_and_never_taken(tmp_path, daemon, client, said, header, words):
+    path = four_d(tmp_path / "a.nii", range(2), **header)
+    with pytest.raises(IncomingError, match=words) as refused:
+        send_file(path, client, RunPlan(**UNTIMED), said.append, [])
+    assert refused.value.code == "tr"
     assert not daemon.runs
+
+
+def test_a_tr_that_the_user_gives_in_milliseconds_is_asked_about(tmp_path, daemon, client, said):
+    path = four_d(tmp_path / "a.nii", range(2))
+    with pytest.raises(IncomingError, match="--tr 1333: no scan has a TR above 30 s; give seconds, 1.333 if"):
+        send_file(path, client, RunPlan(**UNTIMED, tr_s=1333), said.append, [])
+    assert not daemon.runs
+
+
+@pytest.mark.parametrize(("header_s", "given_s", "pace_s"), [(1.333, None, 1.333), (1.333, 2.0, 2.0)])
+def test_a_file_is_sent_at_the_pace_of_its_run(tmp_path, daemon, client, said, monkeypatch, header_s, given_s, pace_s):
+    slept = []
+    monkeypatch.setattr(send, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=slept.append))
+    path = four_d(tmp_path / "a.nii", range(3), tr_s=header_s)
+    send_file(path, client, RunPlan(**UNTIMED, tr_s=given_s), said.append, [], is_paced=True)
+    assert slept == pytest.approx([0, pace_s, 2 * pace_s])
 
 
 @pytest.mark.parametrize("name", ["run.nii", "run.nii.gz"])
@@ -443,7 +484,7 @@ def test_a_tr_that_changes_in_a_run_is_named(daemon, watched):
     watched.put(dicom_files.mosaic(volume(0), 0), "0.dcm")
     watched.put(dicom_files.mosaic(volume(1), 1, tr_ms=2000), "1.dcm")
     assert arrived(daemon) == [0]
-    assert "a TR of 2 s, the run has 1.333 s" in watched.said[-1]
+    assert "1.dcm: it says a TR of 2 s, 0.dcm says 1.333 s; not sent" in watched.said[-1]
 
 
 def test_the_command_sends_what_comes_and_says_how_it_ended(tmp_path, daemon):
