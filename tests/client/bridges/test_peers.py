@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import struct
 
 import numpy as np
@@ -284,7 +285,7 @@ def test_an_image_of_any_shape_arrives_as_sent(voxels, mosaic):
         (464, "<3i", [4, -5, 6], "shape"),
         (464, "<3i", [2**20, 2**20, 6], "shape"),
         (476, "<f", [float("nan")], "not an image's"),
-        (540, "<i", [0], "0 ms"),
+        (540, "<i", [-1], "-1 ms"),
         (548, "<i", [0], "TR number 0"),
     ],
 )
@@ -313,6 +314,15 @@ def test_motion_that_is_not_finite_is_no_motion():
     assert image(vsend(0, volume(0), moved=moved)).motion is None
 
 
+def test_murfis_angles_are_degrees_and_its_shifts_are_mm():
+    one = image(vsend(0, volume(0), moved=[0.5, -0.25, 2.0, 1.0, -2.0, 90.0]))
+    assert one.motion == pytest.approx((0.5, -0.25, 2.0, math.pi / 180, -math.pi / 90, math.pi / 2))
+
+
+def test_a_tr_of_0_is_not_said():
+    assert image(vsend(0, volume(0), tr_ms=0)).tr_s is None
+
+
 def test_a_series_without_a_name_is_a_series():
     assert image(vsend(0, volume(0), series="")).series == "no series UID"
 
@@ -328,7 +338,7 @@ def pyneal(**changed):
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"TR": "0"}, "TR 0.0"),
+        ({"TR": "-1"}, "TR -1.0"),
         ({"TR": "nan"}, "TR nan"),
         ({"TR": "two"}, "not Pyneal's"),
         ({"shape": [4, 5]}, "not Pyneal's"),
@@ -346,8 +356,8 @@ def test_a_pyneal_header_that_cannot_be_is_refused(changed, named):
         bridge_pyneal.read_pyneal(pyneal(**changed))
 
 
-@pytest.mark.parametrize(("tr", "tr_s"), [("1.333", 1.333), ("1333.0", 1.333), (2, 2.0), ("20", 20.0)])
+@pytest.mark.parametrize(("tr", "tr_s"), [("1.333", 1.333), ("1333.0", 1.333), (2, 2.0), ("20", 20.0), ("0", None)])
 def test_pyneals_tr_is_in_seconds_whether_it_came_so_or_in_milliseconds(tr, tr_s):
     one = bridge_pyneal.read_pyneal(pyneal(TR=tr))
-    assert (one.index, one.tr_s) == (3, pytest.approx(tr_s))
+    assert (one.index, one.tr_s) == (3, tr_s)
     np.testing.assert_array_equal(one.voxels, volume(0))
