@@ -12,7 +12,7 @@ from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_o
 @click.command()
 @config_options
 @click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, Siemens, Philips or GE DICOM.")
+@click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, PAR/REC, or DICOM.")
 @click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds; it overrules the files' headers.")
 @click.option("--to", "address", help="HOST[:PORT] of the daemon's ingest socket.")
 @key_option
@@ -53,7 +53,7 @@ def send(
     run: str | None,
     **options: Any,
 ) -> None:
-    """Send a NIfTI file, or the new files of a folder, to the daemon."""
+    """Send a NIfTI file, a PAR/REC pair, or the new files of a folder, to the daemon."""
     import time
 
     from ..client.endpoints import ingest_address

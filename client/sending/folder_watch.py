@@ -14,12 +14,14 @@ from typing import NamedTuple
 from .dicom import SliceCollector, read_dicom
 from .incoming import Incoming, IncomingError
 from .nifti import read_nifti
+from .parrec import is_parrec, lacks_par, read_parrec
 
 POLL_S = 0.04
 PARSE_PATIENCE_S = 2.0
 """An unreadable file is reported when it has not grown for this long. It is read again if it grows."""
 NIFTI = (".nii", ".nii.gz")
-NO_VOLUMES = (".json", ".txt", ".tsv", ".bval", ".bvec", ".log", ".xml", ".tmp", ".part", ".partial")
+NO_VOLUMES = (".json", ".txt", ".tsv", ".bval", ".bvec", ".log", ".xml", ".tmp", ".part", ".partial", ".par")
+"""A PAR file is read with its REC file."""
 
 
 class _Seen(NamedTuple):
@@ -96,6 +98,8 @@ class FolderWatch:
     def _read(self, path: Path) -> list[Incoming]:
         if path.name.endswith(NIFTI):
             return list(read_nifti(path, first_number=self.first_number))
+        if is_parrec(path):
+            return list(read_parrec(path, first_number=self.first_number))
         read = read_dicom(path, first_number=self.first_number)
         if isinstance(read, list):
             return read
@@ -109,6 +113,8 @@ class FolderWatch:
             with os.scandir(self.folder) as entries:
                 for entry in entries:
                     if entry.name.startswith(".") or entry.name.lower().endswith(NO_VOLUMES):
+                        continue
+                    if entry.name.lower().endswith(".rec") and lacks_par(Path(entry.path)):
                         continue
                     try:
                         if entry.is_file():

@@ -11,9 +11,9 @@ from ..connection import RefusedByDaemon
 from ..datasets.bids.files import NOT_AVAILABLE, BidsError, read_tsv, seconds_in
 from ..scanner import Onset, ScannerClient
 from ..wire import LONGEST_DURATION_S, LONGEST_LABEL
+from . import nifti, parrec
 from .folder_watch import POLL_S, FolderWatch
 from .incoming import Incoming, IncomingError
-from .nifti import n_volumes, read_nifti
 from .run_feed import RunFeed, RunPlan
 
 Say = Callable[[str], None]
@@ -111,7 +111,7 @@ def candidate(name: str) -> int | str:
 def send_file(
     path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, is_paced: bool = False
 ) -> int:
-    """Send the volumes of a NIfTI file that the daemon does not have; return how many these are.
+    """Send the volumes of a NIfTI file or a PAR/REC pair that the daemon does not have; return how many these are.
 
     If the run was begun earlier, its last volume is sent again first: the daemon refuses it if the file is of another
     scan.
@@ -130,13 +130,14 @@ def send_file(
         did not take an onset.
     RefusedByDaemon, NoDaemonError
     """
-    n_in_file = n_volumes(path)
+    read = parrec.read_parrec if parrec.is_parrec(path) else nifti.read_nifti
+    n_in_file = parrec.n_volumes(path) if parrec.is_parrec(path) else nifti.n_volumes(path)
     feed = RunFeed(client, client.grid(), replace(plan, n_volumes=n_in_file), say, onsets)
-    first = next(read_nifti(path))
+    first = next(read(path))
     feed.open(first)
     due_s = time.monotonic()
     last_known = max(0, min(feed.next_index, n_in_file) - 1)
-    for incoming in read_nifti(path, last_known):
+    for incoming in read(path, last_known):
         if is_paced:
             time.sleep(max(0.0, due_s - time.monotonic()))
             due_s += feed.tr_s
