@@ -70,6 +70,7 @@ class RunFeed:
         """The run's TR, s; 0 before the run is open."""
         self._resumed_at = 0
         self._is_other_scan = False
+        self._said_not_finite = False
         self.n_onsets_refused = 0
         """Number of onsets that the daemon refused; all onsets, if none was due within the run."""
 
@@ -160,6 +161,7 @@ class RunFeed:
             self._send_onsets_before(incoming.index)
         ack = self._send(incoming, voxels)
         self._crc_of[incoming.index] = crc
+        self._say_not_finite(incoming)
         if is_known:  # its onsets follow it: they may be of another scan too
             self._send_onsets_before(incoming.index)
         return ack
@@ -185,6 +187,18 @@ class RunFeed:
                 "--run NAME",
                 code="conflict",
             ) from error
+
+    def _say_not_finite(self, incoming: Incoming) -> None:
+        """Say once that acked volumes have voxels without a number; the daemon refuses them among its own voxels."""
+        voxels = incoming.voxels
+        if self._said_not_finite or voxels.dtype.kind != "f" or np.isfinite(voxels).all():
+            return
+        self._said_not_finite = True
+        n_bad = int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
+        self._say(
+            f"{incoming.source}: {n_bad} of {voxels.size} voxels are NaN or infinite, none of them the decoder's; sent "
+            "as they are"
+        )
 
     def end(self) -> None:
         """End the run, unless it holds another scan; report missing volumes and unsent onsets."""

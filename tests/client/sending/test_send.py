@@ -16,7 +16,7 @@ from pydicom.uid import generate_uid
 
 from braind.client import wire
 from braind.client.pictures import read_picture
-from braind.client.scanner import Onset, ScannerClient
+from braind.client.scanner import Onset, RefusedByDaemon, ScannerClient
 from braind.client.sending import send
 from braind.client.sending.folder_watch import FolderWatch
 from braind.client.sending.incoming import IncomingError
@@ -112,6 +112,25 @@ def test_another_scan_is_never_sent_into_a_run_that_was_begun(tmp_path, daemon, 
     assert refused.value.code == "conflict"
     assert "run-2.nii[" in str(refused.value)
     assert (daemon.volumes, daemon.ended, daemon.events) == before
+
+
+def test_a_file_with_nan_outside_the_decoders_voxels_is_sent_as_it_is_and_that_is_said_once(
+    tmp_path, daemon, client, said
+):
+    voxels = np.stack([volume(number) for number in range(3)], axis=3).astype(np.float32)
+    voxels[0, :2] = np.nan
+    send_file(nifti(tmp_path / "a.nii", voxels), client, PLAN, said.append, [])
+    for number in range(3):
+        np.testing.assert_array_equal(daemon.volumes["s", "r", number], voxels[..., number])
+    (sentence,) = [sentence for sentence in said if "NaN" in sentence]
+    assert "a.nii[0]: 12 of 120 voxels are NaN or infinite, none of them the decoder's" in sentence
+
+
+def test_a_file_with_nan_among_the_decoders_voxels_is_refused_in_the_daemons_words(tmp_path, daemon, client, said):
+    sentence = "3 of the decoder's 60 voxels are NaN or infinite; send 0"
+    daemon.refuse[1] = wire.Refused(code="not_finite", sentence=sentence, session="s", run="r", index=1)
+    with pytest.raises(RefusedByDaemon, match=sentence):
+        send_file(four_d(tmp_path / "a.nii", range(2)), client, PLAN, said.append, [])
 
 
 def test_a_file_that_was_cut_off_goes_on_after_its_last_volume_was_compared(tmp_path, daemon, client, said):
