@@ -141,6 +141,15 @@ def test_a_file_that_was_cut_off_goes_on_after_its_last_volume_was_compared(tmp_
     assert sorted(daemon.events) == [("s", "r", 0), ("s", "r", 1)]
 
 
+def test_the_command_names_a_run_as_fmriprep_names_its_file(tmp_path, daemon):
+    name = "sub-01_ses-02_task-objectviewing_acq-mb4_dir-AP_run-01_space-MNI152NLin2009cAsym_res-2_desc-preproc_bold"
+    path = four_d(tmp_path / f"{name}.nii.gz", range(2))
+    command = [sys.executable, "-m", "braind", "send", path, "--session", "s", "--flat-out"]
+    command += ["--to", f"tcp://127.0.0.1:{daemon.ingest_port}"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, daemon.ended) == (0, {name: 2}), ran.stderr
+
+
 def test_the_command_says_that_nothing_was_sent_and_fails(tmp_path, daemon):
     for name, number in (("run1", 0), ("run2", 10)):
         (tmp_path / name).mkdir()
