@@ -508,12 +508,30 @@ AnyMessage = (
     | StatusRequest | Status | FetchRequest | Pause | Use | Calibration | Shutdown | Done
 )  # fmt: skip
 
-_encoder = msgspec.json.Encoder()
+
+def _plain(value: Any) -> Any:
+    """Return a numpy array, number or dtype as JSON can hold it. Raises WireError for anything else."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, np.dtype):
+        return value.name
+    if isinstance(value, type) and issubclass(value, np.generic):
+        return np.dtype(value).name
+    raise WireError(f"a header field holds {value!r:.80}, a {type(value).__name__}; give numbers, text or numpy arrays")
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_plain)
 _decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(AnyMessage)
 
 
 def encode(message: Message, *payload: bytes | memoryview) -> list[bytes | memoryview]:
-    """Return the multipart frames of a message."""
+    """Return the multipart frames of a message, whose fields may be numpy arrays, numbers and dtypes.
+
+    Raises
+    ------
+    WireError
+        A field holds something that JSON has no word for.
+    """
     return [MAGIC, _encoder.encode(message), *payload]
 
 

@@ -32,7 +32,7 @@ from .options import SECONDS, FiniteRange, config_of, config_options, key_option
 @click.option("--session", help="Name of the session; today's date by default.")
 @click.option("--run", help="Runs are RUN-1, RUN-2, …; RUN is the time of the start by default.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
-@click.option("--tr", "tr_s", type=SECONDS, help="Refuse peers with another TR.")
+@click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds; it overrules the peer's.")
 @pair_options
 @click.option("--simulated", is_flag=True, help="No brain was measured.")
 def bridge(

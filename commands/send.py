@@ -21,8 +21,8 @@ def _echo(context: click.Context, option: click.Parameter, text: str | None) -> 
 @click.command()
 @config_options
 @click.argument("nifti", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, Siemens, Philips or GE DICOM.")
-@click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds.")
+@click.option("--watch", type=FOLDER, help="Send the new files of a folder: NIfTI, PAR/REC, or DICOM.")
+@click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds; it overrules the files' headers.")
 @click.option("--to", "address", help="HOST[:PORT] of the daemon's ingest socket.")
 @key_option
 @click.option("--session", help="Name of the session; today's date by default.")
@@ -64,7 +64,7 @@ def send(
     run: str | None,
     **options: Any,
 ) -> None:
-    """Send a NIfTI file, or the new files of a folder, to the daemon."""
+    """Send a NIfTI file, a PAR/REC pair, or the new files of a folder, to the daemon."""
     import time
 
     from ..client.endpoints import ingest_address
@@ -99,8 +99,8 @@ def send(
         onsets = read_onsets(options["events"], options["trigger_at_s"] or 0.0, options["stimuli"], labels)
     with ScannerClient(*ingest_address(config, address)) as client:
         if nifti:
-            pace_s = None if options["flat_out"] else plan.tr_s or 1.0
-            n_acked, n_refused = send_file(nifti, client, plan, say, onsets, pace_s=pace_s), 0
+            n_acked = send_file(nifti, client, plan, say, onsets, is_paced=not options["flat_out"])
+            n_refused = 0
         else:
             assert watch is not None
             wanted = Wanted(options["series"], options["series_description"], options["echo"])
@@ -116,5 +116,7 @@ def send(
             sender.run(max_volumes=options["max_volumes"], quiet_s=options["quiet_s"])
             n_acked, n_refused = sender.n_acked, sender.n_refused
     click.echo(f"session {plan.session}, run {plan.run}: {n_acked} volumes acked, {n_refused} not sent")
-    if n_refused:
+    if not n_acked:
+        say("nothing was sent; if files lie in the folder already, --existing sends them")
+    if n_refused or not n_acked:
         raise SystemExit(ExitCode.FAILED)

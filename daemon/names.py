@@ -1,19 +1,23 @@
-"""Names that a sender or an operator chooses. They become file names and appear in logs and on screens."""
+"""Names that a sender or an operator chooses. They appear in logs and on screens; most become file names."""
 
 import re
 
 from ..client.wire import LONGEST_LABEL
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+LONGEST_NAME = 64
+LONGEST_RUN_NAME = 200
+"""The name of a run becomes no file. It often is a file's, and fMRIPrep's names have more than 64 characters."""
 
 
 def wrong_name(what: str, name: str) -> str | None:
     """Return what is wrong with a name; None if it may be used."""
-    if NAME.fullmatch(name):
+    longest = LONGEST_RUN_NAME if what == "run" else LONGEST_NAME
+    if len(name) <= longest and NAME.fullmatch(name):
         return None
     return (
-        f"{what} {name[:80]!r}: a name has 1 to 64 letters, digits, dots, dashes and underscores, and starts with a "
-        "letter or digit"
+        f"{what} {name[:80]!r}: a name has 1 to {longest} letters, digits, dots, dashes and underscores, and starts with "
+        "a letter or digit"
     )
 
 

@@ -70,7 +70,7 @@ def test_no_control_code_of_a_name_reaches_the_terminal(braind):
 def test_a_file_whose_name_can_be_no_runs_name_needs_a_name_for_its_run(braind, tmp_path):
     path = tmp_path / "my run.nii.gz"
     path.touch()
-    refused(braind("send", path), 2, "run 'my run': a name has 1 to 64 letters", "give it another with --run")
+    refused(braind("send", path), 2, "run 'my run': a name has 1 to 200 letters", "give it another with --run")
 
 
 @pytest.mark.parametrize("command", ["fit", "decode", "evaluate", "encode", "replay", "report", "serve", "engines"])

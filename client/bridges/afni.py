@@ -19,7 +19,7 @@ async def serve_afni(
     *,
     motion_wait_s: float = 0.0,
 ) -> None:
-    """Serve AFNI's three channels for ever; each image connection is a run.
+    """Serve AFNI's three channels for ever; an image connection is a run, or a session of runs.
 
     Parameters
     ----------
@@ -46,6 +46,10 @@ async def serve_afni(
             await runs.end_run()
             try:
                 async for incoming in read_images(reader, runs.largest_bytes):
+                    if incoming is None:
+                        await runs.end_run()
+                        runs.peer_came()
+                        continue
                     of_tr = await motion.of(incoming.index, motion_wait_s)
                     await runs.take(of_tr.beside(incoming) if of_tr else incoming)
             finally:

@@ -1,6 +1,7 @@
 """Dimon's stream to AFNI's realtime plugin: a header of KEY value lines, a zero byte, then raw voxels."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,8 @@ from .runs import PEER_PATIENCE_S, PeerError, Reader
 
 MAX_HEADER_BYTES = 32 * 1024
 END_OF_RUN = b"Et Earello Endorenna utulien!!"
+HEADER_START = re.compile(rb"[A-Z_]{2,}\s")
+HEADER_START_BYTES = 24
 DATUM = {"short": "i2", "float": "f4", "byte": "u1"}
 # The axis and the sign of AFNI's direction letters, in LPS.
 DIRECTION = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "I": (2, -1), "S": (2, 1)}
@@ -19,7 +22,10 @@ DIRECTION = {"R": (0, -1), "L": (0, 1), "A": (1, -1), "P": (1, 1), "I": (2, -1),
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """The fields of the header that are used; `affine` is (4, 4), RAS+, `slice_order` the index of each sent slice."""
+    """The fields of the header that are used.
+
+    `affine` is (4, 4), RAS+; `tr_s` is 0 if the header does not say it; `slice_order` is the index of each sent slice.
+    """
 
     shape: tuple[int, int, int]
     dtype: Any
@@ -27,42 +33,92 @@ class StreamHeader:
     tr_s: float
     slice_order: list[int]
 
+    @property
+    def n_bytes(self) -> int:
+        """The number of bytes of a volume."""
+        return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
-async def read_images(reader: Reader, largest_bytes: int) -> AsyncIterator[Incoming]:
-    """Yield the volumes of one connection, which is a run, until it closes or AFNI's end-of-run text comes.
+
+async def read_images(reader: Reader, largest_bytes: int) -> AsyncIterator[Incoming | None]:
+    """Yield the volumes of one connection, and None at the end of each run, until the connection closes.
+
+    A connection is a run, or a session: after AFNI's end-of-run text the next header opens the next run.
 
     Raises
     ------
     PeerError
-        The header is wrong, a volume is larger than `largest_bytes`, or the last volume is partial.
+        A header is wrong, a volume is larger than `largest_bytes`, or the last volume is partial.
     """
+    start: bytes | None = b""
+    while start is not None:
+        header = await _read_header(reader, start, largest_bytes)
+        index = 0
+        while data := await _read_volume(reader, header.n_bytes, index):
+            if data == END_OF_RUN:
+                break
+            yield _volume(header, data, index)
+            index += 1
+        yield None
+        start = await _next_header(reader, header) if data else None
+
+
+async def _read_header(reader: Reader, start: bytes, largest_bytes: int) -> StreamHeader:
+    """Read a header to its zero byte; `start` is the part of it that came already."""
     async with asyncio.timeout(PEER_PATIENCE_S):
         try:
-            text = await reader.readuntil(b"\0")
+            text = start + await reader.readuntil(b"\0")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             raise PeerError("a header without an end; AFNI's ends with a zero byte") from error
     header = parse_header(text[:-1])
-    n_bytes = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
-    if len(text) > MAX_HEADER_BYTES or n_bytes > largest_bytes:
-        raise PeerError(f"a header of {len(text)} bytes, volumes of {n_bytes}: too large for these weights' grid")
-    index = 0
-    while True:
+    if len(text) > MAX_HEADER_BYTES or header.n_bytes > largest_bytes:
+        raise PeerError(
+            f"a header of {len(text)} bytes, volumes of {header.n_bytes}: too large for these weights' grid"
+        )
+    return header
+
+
+async def _read_volume(reader: Reader, n_bytes: int, index: int) -> bytes:
+    """Return a volume's bytes, `END_OF_RUN`, or nothing if the connection is closed."""
+    start = b""
+    try:
+        start = await reader.readexactly(min(n_bytes, len(END_OF_RUN)))
+        return start if start == END_OF_RUN else start + await reader.readexactly(n_bytes - len(start))
+    except asyncio.IncompleteReadError as error:
+        came = start + error.partial
+        if came:
+            raise PeerError(
+                f"volume {index} is partial, {len(came)} of {n_bytes} bytes; not sent", code="partial"
+            ) from error
+        return b""
+
+
+async def _next_header(reader: Reader, header: StreamHeader) -> bytes | None:
+    """Skip the rest of the end-of-run block; return the next header's first bytes, or None if the connection closes.
+
+    Dimon pads the block to the size of an image of the scanner's files, which is a slice or a volume. The padding holds
+    old voxels.
+    """
+    n_read = len(END_OF_RUN)
+    for n_block in (header.n_bytes // header.shape[2], header.n_bytes):
+        if n_block < n_read:
+            continue
         try:
-            data = await reader.readexactly(n_bytes)
-        except asyncio.IncompleteReadError as error:
-            if error.partial and not error.partial.startswith(END_OF_RUN):
-                raise PeerError(
-                    f"volume {index} is partial, {len(error.partial)} of {n_bytes} bytes; not sent", code="partial"
-                ) from error
-            return
-        if data.startswith(END_OF_RUN):
-            return
-        x, y, z = header.shape
-        stored, _ = sendable(np.frombuffer(data, header.dtype).reshape(z, y, x))
-        voxels = np.empty((x, y, z), stored.dtype)
-        voxels[:, :, header.slice_order] = stored.T
-        yield Incoming(voxels, header.affine, index, "afni", f"AFNI's image {index}", tr_s=header.tr_s or None)
-        index += 1
+            await reader.readexactly(n_block - n_read)
+            start = await reader.readexactly(HEADER_START_BYTES)
+        except asyncio.IncompleteReadError:
+            return None
+        if HEADER_START.match(start):
+            return start
+        n_read = n_block + HEADER_START_BYTES
+    raise PeerError("after the end of a run came no header of the next run")
+
+
+def _volume(header: StreamHeader, data: bytes, index: int) -> Incoming:
+    x, y, z = header.shape
+    stored, _ = sendable(np.frombuffer(data, header.dtype).reshape(z, y, x))
+    voxels = np.empty((x, y, z), stored.dtype)
+    voxels[:, :, header.slice_order] = stored.T
+    return Incoming(voxels, header.affine, index, "afni", f"AFNI's image {index}", tr_s=header.tr_s or None)
 
 
 def parse_header(text: bytes) -> StreamHeader:
@@ -89,7 +145,7 @@ def _header(fields: dict[str, list[str]]) -> StreamHeader:
     )
     slices = list(range(shape[2]))
     return StreamHeader(
-        shape, dtype, LPS_TO_RAS @ _affine(fields, shape), float(fields.get("TR", ["1"])[0]),
+        shape, dtype, LPS_TO_RAS @ _affine(fields, shape), float(fields.get("TR", ["0"])[0]),
         slices[::2] + slices[1::2] if is_alternating else slices,
     )  # fmt: skip
 

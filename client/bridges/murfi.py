@@ -23,7 +23,10 @@ MOST_VOXELS = 512**3
 
 @dataclass(frozen=True)
 class VsendHeader:
-    """The fields of the struct that are used. `affine` is (4, 4), RAS+; `number` counts from 0."""
+    """The fields of the struct that are used.
+
+    `affine` is (4, 4), RAS+; `tr_s` is None if the header does not say it; `number` counts from 0.
+    """
 
     series: str
     dtype: str
@@ -31,7 +34,7 @@ class VsendHeader:
     is_mosaic: bool
     shape: tuple[int, int, int]
     affine: Any
-    tr_s: float
+    tr_s: float | None
     number: int
     motion: Motion | None
 
@@ -102,11 +105,18 @@ def parse_header(data: bytes) -> VsendHeader:
     tr_ms, _, current, _ = values[32:36]
     if dtype not in ("int16_t", "short"):
         raise PeerError(f"pixels of type {dtype!r}; MURFI's are int16_t")
-    if min(shape) < 1 or x * y * z > MOST_VOXELS or not np.isfinite(affine).all() or current < 1 or tr_ms < 1:
+    if min(shape) < 1 or x * y * z > MOST_VOXELS or not np.isfinite(affine).all() or current < 1 or tr_ms < 0:
         raise PeerError(f"a header of shape {shape}, TR number {current}, {tr_ms} ms: not an image's")
     moved = values[38:44]
-    motion = tuple(map(float, moved)) if values[36] and np.isfinite(moved).all() else None
-    return VsendHeader(series, dtype, is_little_endian, is_mosaic, shape, affine, tr_ms / 1000, current - 1, motion)  # pyright: ignore[reportArgumentType]
+    motion = _motion(moved) if values[36] and np.isfinite(moved).all() else None
+    tr_s = tr_ms / 1000 or None  # MURFI's simulators send 0
+    return VsendHeader(series, dtype, is_little_endian, is_mosaic, shape, affine, tr_s, current - 1, motion)
+
+
+def _motion(moved: tuple[float, ...]) -> Motion:
+    """Return translations in mm and rotations in rad; MURFI's rotations are degrees."""
+    x_mm, y_mm, z_mm, about_x, about_y, about_z = moved
+    return (x_mm, y_mm, z_mm, math.radians(about_x), math.radians(about_y), math.radians(about_z))
 
 
 def _text(field: bytes) -> str:

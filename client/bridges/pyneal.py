@@ -22,7 +22,7 @@ REBIND_S = 2.0
 
 
 class PynealHeader(msgspec.Struct, frozen=True):
-    """Pyneal's header of a volume; `affine` is JSON text, `TR` a string of seconds or milliseconds."""
+    """Pyneal's header of a volume; `affine` is JSON text, `TR` a string of seconds or milliseconds, 0 if not known."""
 
     volIdx: int  # noqa: N815
     dtype: str
@@ -77,7 +77,7 @@ def read_pyneal(message: list[bytes]) -> Incoming:
         tr = float(header.TR)
     except (msgspec.MsgspecError, TypeError, ValueError, SyntaxError, RecursionError) as error:
         raise PeerError(f"a header that is not Pyneal's: {error}") from error
-    if dtype.kind not in "iuf" or affine.shape != (4, 4) or not np.isfinite(affine).all() or not 0 < tr < 1e6:
+    if dtype.kind not in "iuf" or affine.shape != (4, 4) or not np.isfinite(affine).all() or not 0 <= tr < 1e6:
         raise PeerError(f"volume {header.volIdx}: dtype {dtype}, affine of {affine.shape}, TR {tr}: not a volume's")
     n_bytes = int(np.prod(header.shape, dtype=object)) * dtype.itemsize
     if min(header.shape) < 1 or len(message[1]) != n_bytes:
@@ -85,7 +85,7 @@ def read_pyneal(message: list[bytes]) -> Incoming:
             f"volume {header.volIdx}: {len(message[1])} bytes; shape {header.shape} of {dtype} has {n_bytes}"
         )
     voxels, _ = sendable(np.frombuffer(message[1], dtype).reshape(header.shape))
-    tr_s = tr / 1000 if tr > LONGEST_TR_S else tr
+    tr_s = (tr / 1000 if tr > LONGEST_TR_S else tr) or None
     return Incoming(voxels, affine, header.volIdx, "pyneal", f"volIdx {header.volIdx}", tr_s=tr_s)
 
 

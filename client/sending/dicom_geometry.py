@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .dicom_ge import group_delay_s
 from .incoming import Array, IncomingError
 
 
@@ -101,6 +102,6 @@ def series_of(dataset: Any) -> str:
 
 
 def tr_of(dataset: Any) -> float | None:
-    """Return the repetition time in seconds, or None."""
+    """Return the seconds from volume to volume, or None."""
     tr_ms = dataset.get("RepetitionTime")
-    return float(tr_ms) / 1000 if tr_ms else None
+    return float(tr_ms) / 1000 + group_delay_s(dataset) if tr_ms else None

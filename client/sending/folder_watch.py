@@ -16,6 +16,7 @@ from .dicom import read_dicom
 from .dicom_slices import Slice, SliceCollector
 from .incoming import Incoming, IncomingError
 from .nifti import read_nifti
+from .parrec import is_parrec, lacks_par, read_parrec
 from .whole import BLOCK_BYTES, n_blank_blocks
 
 POLL_S = 0.04
@@ -28,7 +29,7 @@ MOST_NEWLY_BLANK = 0.1
 NIFTI = (".nii", ".nii.gz", ".img", ".img.gz")
 NO_VOLUMES = (
     ".json", ".txt", ".tsv", ".csv", ".bval", ".bvec", ".log", ".xml", ".mat", ".tmp", ".part", ".partial",
-    ".hdr", ".hdr.gz",  # read with their .img
+    ".hdr", ".hdr.gz", ".par",  # read with their .img and .rec
     ".pdf", ".png", ".jpg", ".jpeg", ".html", ".lnk", ".ini", "thumbs.db", "dicomdir",
 )  # fmt: skip
 OTHER_FORMATS = {
@@ -153,12 +154,13 @@ class FolderWatch:
             raise IncomingError(f"{path} cannot be read: {error}") from error
         if name.lower().endswith(NIFTI):
             read = list(read_nifti(path, first_number=self.first_number, by_acquisition=self.by_acquisition))
-            below = name.rpartition("/")[0]
-            if below:
-                # Subfolders often hold files of the same names.
-                read = [replace(volume, series=f"{below}/{volume.series}") for volume in read]
+        elif is_parrec(path):
+            read = list(read_parrec(path, first_number=self.first_number))
         else:
             read = read_dicom(path, first_number=self.first_number, by_acquisition=self.by_acquisition)
+        if name.lower().endswith((*NIFTI, ".rec")) and "/" in name and isinstance(read, list):
+            # Subfolders often hold files of the same names.
+            read = [replace(volume, series=f"{name.rpartition('/')[0]}/{volume.series}") for volume in read]
         series = read.series if isinstance(read, Slice) else read[0].series if read else ""
         self._check_filled(path, n_blank, series, holds_volumes=not isinstance(read, Slice))
         if n_blank > self._blank_of.get(series, 0):
@@ -200,6 +202,8 @@ class FolderWatch:
                 try:
                     if entry.is_dir(follow_symlinks=False):
                         self._look_into(f"{name}/", found)
+                    elif entry.name.lower().endswith(".rec") and lacks_par(Path(entry.path)):
+                        continue
                     elif entry.is_file() and not entry.name.lower().endswith(NO_VOLUMES):
                         # A network share's listing may have an old size, so the file itself is asked.
                         status = os.stat(entry.path)

@@ -1,5 +1,6 @@
 """Read NIfTI series: one 4-D file, or numbered 3-D files."""
 
+import math
 import re
 import warnings
 from collections.abc import Iterator
@@ -22,7 +23,8 @@ NUMBERED = (
     re.compile(r"(?P<series>.*?)(?P<number>\d+)(?:_e(?P<echo>\d+))?(?:_(?:ph|real|imaginary))?$"),
 )
 ZERO_PADDED = re.compile(r"0\d{2,}")
-SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+SECONDS_OF_UNIT = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}
+"""By the header's code of the time's unit; 0 is unknown. Other codes are hertz, ppm, rad/s or wrong."""
 
 
 def read_nifti(
@@ -106,9 +108,17 @@ def _stored(image: Any) -> Any:
 
 def _volume(voxels: Any, image: Any, affine: Any, index: int, series: str, source: str) -> Incoming:
     stored, scale = sendable(np.asarray(voxels), float(image.dataobj.slope), float(image.dataobj.inter))
-    zooms, (_, unit) = image.header.get_zooms(), image.header.get_xyzt_units()
-    tr_s = float(zooms[3]) * SECONDS.get(unit, 1.0) if len(zooms) > 3 and zooms[3] > 0 else None
-    return Incoming(stored, affine, index, series, source, tr_s=round(tr_s, 6) if tr_s else None, scale=scale)
+    return Incoming(stored, affine, index, series, source, tr_s=_tr_s(image.header), scale=scale)
+
+
+def _tr_s(header: Any) -> float | None:
+    """Return the TR in seconds; None if the header does not say it."""
+    zooms, unit = header.get_zooms(), int(header["xyzt_units"]) & 0x38
+    if len(zooms) < 4 or not 0 < zooms[3] < math.inf or unit not in SECONDS_OF_UNIT:
+        return None
+    if unit == 0 and zooms[3] == 1:  # what nibabel writes if nobody gave a TR
+        return None
+    return round(float(zooms[3]) * SECONDS_OF_UNIT[unit], 6) or None
 
 
 def _check_real(image: Any, path: Path) -> None:

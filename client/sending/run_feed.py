@@ -13,14 +13,12 @@ from ..connection import RefusedByDaemon
 from ..scanner import Onset, OpenRun, ScannerClient
 from ..wire import Ack, Candidate, Grid, Hello
 from .incoming import Array, Incoming, IncomingError, axis_codes, onto_grid
-
-# Headers round the TR to milliseconds.
-MAX_TR_DIFFERENCE_S = 0.0006
+from .repetition_time import is_other_tr, run_tr_s
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """The operator's description of a run. With `tr_s` None the volumes give the TR."""
+    """The operator's description of a run. With `tr_s` None the volumes give the TR; else `tr_s` overrules them."""
 
     session: str
     run: str
@@ -41,6 +39,7 @@ class _First:
     source: str
     shape: tuple[int, ...]
     affine: Array
+    tr_s: float | None
 
 
 class RunFeed:
@@ -67,7 +66,11 @@ class RunFeed:
         self._first: _First | None = None
         self._run: OpenRun | None = None
         self._crc_of: dict[int, int] = {}  # acked volumes: index → CRC-32
-        self._tr_s = 0.0
+        self.tr_s = 0.0
+        """The run's TR, s; 0 before the run is open."""
+        self._resumed_at = 0
+        self._is_other_scan = False
+        self._said_not_finite = False
         self.n_onsets_refused = 0
         """Number of onsets that the daemon refused; all onsets, if none was due within the run."""
 
@@ -75,6 +78,11 @@ class RunFeed:
     def n_acked(self) -> int:
         """Return the number of distinct acked volumes."""
         return len(self._crc_of)
+
+    @property
+    def n_sent(self) -> int:
+        """Return the number of acked volumes that the daemon did not have when the run was opened."""
+        return sum(index >= self._resumed_at for index in self._crc_of)
 
     @property
     def n_volumes(self) -> int:
@@ -94,10 +102,7 @@ class RunFeed:
     def open(self, incoming: Incoming) -> None:
         """Open the run; this volume defines its series, shape and affine."""
         voxels, affine = onto_grid(incoming, self._grid)
-        self._check_tr(incoming, self.plan.tr_s)
-        tr_s = self.plan.tr_s or incoming.tr_s
-        if tr_s is None:
-            raise IncomingError(f"{incoming.source}: nothing says the TR; give it with --tr SECONDS", code="tr")
+        tr_s = run_tr_s(self.plan.tr_s, incoming, self._say)
         self._run = self._client.open_run(
             Hello(
                 session=self.plan.session,
@@ -115,8 +120,8 @@ class RunFeed:
                 foil=self.plan.foil,
             )
         )
-        self._tr_s = tr_s
-        self._first = _First(incoming.series, incoming.source, incoming.voxels.shape, incoming.affine)
+        self.tr_s, self._resumed_at = tr_s, self._run.next_index
+        self._first = _First(incoming.series, incoming.source, incoming.voxels.shape, incoming.affine, incoming.tr_s)
         came, wanted = axis_codes(incoming.affine), axis_codes(np.array(self._grid.affine))
         turned = "" if came == wanted else f"; its axes, {came}, are turned to the weights' {wanted}"
         resumed = f", from volume {self._run.next_index} on" if self._run.next_index else ""
@@ -124,6 +129,9 @@ class RunFeed:
 
     def take(self, incoming: Incoming) -> Ack:
         """Check, reorient and send one volume.
+
+        A volume that the daemon has already is compared there. If its voxels differ, the run holds another scan: no
+        further volume is taken.
 
         Raises
         ------
@@ -134,26 +142,68 @@ class RunFeed:
         if self._run is None:
             self.open(incoming)
         assert self._run is not None
+        if self._is_other_scan:
+            raise IncomingError(
+                f"{incoming.source}: volume {incoming.index} is of another scan than run {self.plan.run}; not sent",
+                code="index",
+            )
         self._check_like_first(incoming)
-        self._check_tr(incoming, self._tr_s)
         voxels, _ = onto_grid(incoming, self._grid)
         crc = crc32(voxels.tobytes())
         self._check_index(incoming, crc)
-        self._send_onsets_before(incoming.index)
-        ack = self._run.send(
-            voxels,
-            index=incoming.index,
-            scale=incoming.scale,
-            motion=incoming.motion,
-            roi_values=incoming.roi_values,
-        )
+        if not self._crc_of and 0 < self._resumed_at <= incoming.index:
+            self._say(
+                f"{incoming.source}: volume {incoming.index} comes first, and run {self.plan.run} has only the volumes "
+                f"before {self._resumed_at}: nothing shows that both are of the same scan"
+            )
+        is_known = incoming.index < self._resumed_at
+        if not is_known:
+            self._send_onsets_before(incoming.index)
+        ack = self._send(incoming, voxels)
         self._crc_of[incoming.index] = crc
+        self._say_not_finite(incoming)
+        if is_known:  # its onsets follow it: they may be of another scan too
+            self._send_onsets_before(incoming.index)
         return ack
 
-    def end(self) -> None:
-        """End the run; report missing volumes and unsent onsets."""
-        if self._run is None:
+    def _send(self, incoming: Incoming, voxels: Array) -> Ack:
+        assert self._run is not None
+        try:
+            return self._run.send(
+                voxels,
+                index=incoming.index,
+                scale=incoming.scale,
+                motion=incoming.motion,
+                roi_values=incoming.roi_values,
+            )
+        except RefusedByDaemon as error:
+            if error.code != "conflict":
+                raise
+            # Only another process can have sent these voxels: what this process sent was compared already.
+            self._is_other_scan = True
+            raise IncomingError(
+                f"{incoming.source}: session {self.plan.session} has a run {self.plan.run} with other voxels as volume "
+                f"{incoming.index}. It is another scan, so nothing is sent into it; send this scan as another run: "
+                "--run NAME",
+                code="conflict",
+            ) from error
+
+    def _say_not_finite(self, incoming: Incoming) -> None:
+        """Say once that acked volumes have voxels without a number; the daemon refuses them among its own voxels."""
+        voxels = incoming.voxels
+        if self._said_not_finite or voxels.dtype.kind != "f" or np.isfinite(voxels).all():
             return
+        self._said_not_finite = True
+        n_bad = int(voxels.size - np.count_nonzero(np.isfinite(voxels)))
+        self._say(
+            f"{incoming.source}: {n_bad} of {voxels.size} voxels are NaN or infinite, none of them the decoder's; sent "
+            "as they are"
+        )
+
+    def end(self) -> None:
+        """End the run, unless it holds another scan; report missing volumes and unsent onsets."""
+        if self._run is None or (self._is_other_scan and not self._crc_of):
+            return  # the run is another scan's, which may not be over
         n_volumes = max(self.n_volumes, self._run.next_index)
         start = min(self._crc_of, default=n_volumes)
         n_missing = n_volumes - start - len(self._crc_of)
@@ -174,21 +224,13 @@ class RunFeed:
     def _send_onsets_before(self, index: int) -> None:
         """Send the onsets that are due. A refused onset is reported; the volume is still sent."""
         assert self._run is not None
-        while self._onsets and self._onsets[0].onset_s < (index + 1) * self._tr_s:
+        while self._onsets and self._onsets[0].onset_s < (index + 1) * self.tr_s:
             onset = self._onsets.pop(0)
             try:
                 self._run.send_onset(onset)
             except RefusedByDaemon as error:
                 self.n_onsets_refused += 1
                 self._say(f"the onset at {onset.onset_s:g} s: {error}")
-
-    def _check_tr(self, incoming: Incoming, tr_s: float | None) -> None:
-        if tr_s and incoming.tr_s and not abs(incoming.tr_s - tr_s) <= MAX_TR_DIFFERENCE_S:
-            raise IncomingError(
-                f"{incoming.source}: it says a TR of {incoming.tr_s:g} s, the run has {tr_s:g} s; "
-                "give the one that is true with --tr and scan with the one the weights were fitted for",
-                code="tr",
-            )
 
     def _check_like_first(self, incoming: Incoming) -> None:
         first = self._first
@@ -198,6 +240,12 @@ class RunFeed:
                 f"{incoming.source} is of series {incoming.series}, run {self.plan.run} of series {first.series}; "
                 "not sent. If the scan was started again, end this run and send the new series as a run of its own",
                 code="series",
+            )
+        if is_other_tr(incoming.tr_s, first.tr_s):
+            raise IncomingError(
+                f"{incoming.source}: it says a TR of {incoming.tr_s:g} s, {first.source} says {first.tr_s:g} s; not "
+                "sent. Send a scan of another TR as another run",
+                code="tr",
             )
         if incoming.voxels.shape != first.shape:
             n, n_first = incoming.voxels.shape, first.shape
@@ -223,6 +271,8 @@ class RunFeed:
     def _check_index(self, incoming: Incoming, crc: int) -> None:
         before = self._crc_of.get(incoming.index)
         if incoming.index < 0 or (before is not None and before != crc):
+            # A scan that was started again would go on with its later volumes where this run ends.
+            self._is_other_scan = incoming.index == 0
             raise IncomingError(
                 f"{incoming.source}: the index goes back to {incoming.index} with other voxels than were acked under "
                 "it; not sent. If the scan was started again, send it as another run",

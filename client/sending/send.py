@@ -11,9 +11,9 @@ from ..connection import RefusedByDaemon
 from ..datasets.bids.files import NOT_AVAILABLE, BidsError, read_tsv, seconds_in
 from ..scanner import Onset, ScannerClient
 from ..wire import LONGEST_DURATION_S, LONGEST_LABEL
+from . import nifti, parrec
 from .folder_watch import POLL_S, FolderWatch
 from .incoming import Incoming, IncomingError
-from .nifti import n_volumes, read_nifti
 from .run_feed import RunFeed, RunPlan
 from .series_choice import SeriesChoice, Wanted
 
@@ -110,38 +110,51 @@ def candidate(name: str) -> int | str:
 
 
 def send_file(
-    path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, pace_s: float | None = None
+    path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, is_paced: bool = False
 ) -> int:
-    """Send the volumes of a NIfTI file that the daemon does not have; return how many were acked.
+    """Send the volumes of a NIfTI file or a PAR/REC pair that the daemon does not have; return how many these are.
+
+    If the run was begun earlier, its last volume is sent again first: the daemon refuses it if the file is of another
+    scan.
 
     Parameters
     ----------
     plan : the run
     say : called with sentences for the operator
     onsets : the run's trials, sorted by time
-    pace_s : seconds from volume to volume; None sends as fast as volumes are acked
+    is_paced : send one volume a TR; False sends as fast as volumes are acked
 
     Raises
     ------
     IncomingError
-        A volume cannot be sent, or the daemon did not take an onset.
+        A volume cannot be sent, the file is of another scan than the run, the daemon has all volumes already, or it
+        did not take an onset.
     RefusedByDaemon, NoDaemonError
     """
-    feed = RunFeed(client, client.grid(), replace(plan, n_volumes=n_volumes(path)), say, onsets)
-    first = next(read_nifti(path))
+    read = parrec.read_parrec if parrec.is_parrec(path) else nifti.read_nifti
+    n_in_file = parrec.n_volumes(path) if parrec.is_parrec(path) else nifti.n_volumes(path)
+    feed = RunFeed(client, client.grid(), replace(plan, n_volumes=n_in_file), say, onsets)
+    first = next(read(path))
     feed.open(first)
     due_s = time.monotonic()
-    for incoming in read_nifti(path, feed.next_index):
-        if pace_s is not None:
+    last_known = max(0, min(feed.next_index, n_in_file) - 1)
+    for incoming in read(path, last_known):
+        if is_paced:
             time.sleep(max(0.0, due_s - time.monotonic()))
-            due_s += pace_s
+            due_s += feed.tr_s
         feed.take(incoming)
     feed.end()
     if feed.n_onsets_refused:
         raise IncomingError(
             f"run {plan.run}: {feed.n_onsets_refused} onsets were not taken, as named; its volumes were", code="events"
         )
-    return feed.n_acked
+    if not feed.n_sent:
+        raise IncomingError(
+            f"{path}: session {plan.session}, run {plan.run} has all {n_in_file} volumes of this file already; nothing "
+            "is sent. To send them once more, give another --run NAME",
+            code="nothing_sent",
+        )
+    return feed.n_sent
 
 
 N_TO_TAKE_OVER = 3

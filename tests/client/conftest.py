@@ -23,7 +23,7 @@ class ProtocolDaemon:
     provenance = PROVENANCE
 
     def __init__(self):
-        self.volumes, self.events, self.headers = {}, {}, {}
+        self.volumes, self.events, self.headers, self.hellos = {}, {}, {}, {}
         self.pictures: dict[tuple[str, str, int], bytes] = {}
         self.order: list[tuple[str, int]] = []
         self.published: list[list[bytes]] = []
@@ -115,6 +115,7 @@ class ProtocolDaemon:
             if self.refuse_hello:
                 return self.refuse_hello
             self.runs.add((message.session, message.run))
+            self.hellos[message.session, message.run] = message
             indices = [index for session, run, index in self.volumes if (session, run) == tuple(place.values())]
             next_index = max(indices, default=-1) + 1
             return wire.Welcome(**place, next_index=next_index, weights="w", simulated=True)
@@ -140,6 +141,8 @@ class ProtocolDaemon:
             return refused
         key = (message.session, message.run, message.index)
         duplicate = key in self.volumes
+        if duplicate and self.headers[key].crc32 != message.crc32:
+            return wire.Refused(code="conflict", sentence="other bytes were acked", index=message.index, **place)
         if not duplicate:
             self.volumes[key] = wire.volume_array(message, payload)
             self.headers[key] = message

@@ -32,6 +32,30 @@ def test_a_volume_arrives_as_sent(daemon, client, hello):
     assert header.sent_s == pytest.approx(time.time(), abs=60)
 
 
+def test_numpys_arrays_and_numbers_are_taken_where_an_image_gives_them(daemon, client):
+    affine = np.diag([1.8, 1.8, 1.8, 1.0]).astype(np.float32)
+    run = client.open_run(
+        session="s", run="numpy", subject=np.int64(1), kind="bold", shape=np.array([4, 5, 6]), affine=affine,
+        tr_s=np.float32(1.5), dtype=voxels(0).dtype, simulated=np.bool_(True),
+    )  # fmt: skip
+    onset = Onset(np.int64(0), np.float32(0.5), np.float32(3), shown={"trial": np.int64(3), "nsd_id": np.uint16(9)})
+    moved = np.zeros(6, np.float32)
+    run.send(voxels(0), index=np.int64(0), onsets=[onset], scale=np.float32(0.5), motion=moved, roi_values=moved[:2])
+    hello, header = daemon.hellos["s", "numpy"], daemon.headers["s", "numpy", 0]
+    assert (hello.affine, hello.shape) == (tuple(map(tuple, affine.tolist())), (4, 5, 6))
+    assert (hello.subject, hello.tr_s, hello.dtype, hello.simulated) == (1, 1.5, "int16", True)
+    assert (header.scale, header.motion, header.roi_values) == (0.5, (0.0,) * 6, (0.0, 0.0))
+    event = daemon.events["s", "numpy", 0]
+    assert (event.onset_s, event.duration_s, event.trial, event.nsd_id) == (0.5, 3.0, 3, 9)
+
+
+def test_a_field_that_no_header_can_hold_is_named(client):
+    with pytest.raises(wire.WireError, match="a header field holds .*, a object; give numbers, text or numpy arrays"):
+        client.open_run(
+            session="s", run="r", subject=1, kind="bold", shape=(4, 5, 6), affine=object(), tr_s=1.5, dtype=np.int16
+        )
+
+
 def test_the_daemons_clock_is_measured_and_told_to_it_with_an_uncertainty_that_holds(
     daemon, client, hello, monkeypatch
 ):

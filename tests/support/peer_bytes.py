@@ -13,7 +13,7 @@ def volume(number, dtype=np.int16):
     return np.random.default_rng(number).integers(0, 4000, SHAPE).astype(dtype)
 
 
-def vsend(number, voxels, *, series="1.2.3", pre_header=False, mosaic=False, moved=None, swap=False):
+def vsend(number, voxels, *, series="1.2.3", pre_header=False, mosaic=False, moved=None, swap=False, tr_ms=1333):
     """An image: fields at the offsets of the C struct on x86-64."""
     x, y, z = voxels.shape
     data = bytearray(616)
@@ -24,7 +24,7 @@ def vsend(number, voxels, *, series="1.2.3", pre_header=False, mosaic=False, mov
     struct.pack_into("<4d", data, 432, 1.8, 1.8, 1.8, 0.0)
     struct.pack_into("<3i", data, 464, x, y, z)
     struct.pack_into("<16f", data, 476, *np.array(AFFINE).ravel())
-    struct.pack_into("<4i", data, 540, 1333, 0, number + 1, 10)
+    struct.pack_into("<4i", data, 540, tr_ms, 0, number + 1, 10)
     struct.pack_into("?", data, 556, moved is not None)
     struct.pack_into("<6d", data, 568, *(moved or [0.0] * 6))
     if mosaic:

@@ -151,7 +151,7 @@ def send_image(port, data):
 
 
 def test_murfi(daemon):
-    moved = [0.1, 0.2, 0.3, 0.01, 0.02, 0.03]
+    moved = [0.1, 0.2, 0.3, 1.0, 2.0, 3.0]
     with bridge(daemon, "murfi") as process:
         (port,) = process.ports
         send_image(port, vsend(0, volume(0)))
@@ -164,9 +164,29 @@ def test_murfi(daemon):
     assert arrived(daemon) == [("r-1", 0), ("r-1", 1), ("r-1", 2), ("r-1", 3), ("r-2", 0)]
     for number in range(4):
         assert_arrived(daemon, "r-1", number, volume(number))
-    assert daemon.headers["s", "r-1", 2].motion == tuple(moved)
+    assert daemon.headers["s", "r-1", 2].motion == pytest.approx((*moved[:3], *map(math.radians, moved[3:])))
     assert "closed in the middle of a message" in process.words
     assert "its connection is closed" in process.words
+
+
+@pytest.mark.parametrize(
+    ("tr_ms", "words"), [(0, "nothing says the TR; give it with --tr SECONDS"), (2, "a TR of 0.002 s, which is not")]
+)
+def test_a_tr_that_murfis_peer_does_not_say_is_asked_about(daemon, tr_ms, words):
+    with bridge(daemon, "murfi") as process:
+        send_image(*process.ports, vsend(0, volume(0), tr_ms=tr_ms))
+    assert words in process.words
+    assert not daemon.volumes
+
+
+@pytest.mark.parametrize("tr_ms", [0, 2, 1000])
+def test_the_tr_of_the_command_overrules_murfis_peer(daemon, tr_ms):
+    with bridge(daemon, "murfi", "--tr", "2.0") as process:
+        send_image(*process.ports, vsend(0, volume(0), tr_ms=tr_ms))
+        send_image(*process.ports, vsend(1, volume(1), tr_ms=tr_ms))
+    assert arrived(daemon) == [("r-1", 0), ("r-1", 1)]
+    assert daemon.hellos["s", "r-1"].tr_s == 2.0
+    assert process.words.count("the 2 s of --tr are taken") == (tr_ms > 0)
 
 
 def cut(port, data):
@@ -194,17 +214,23 @@ def test_afni(daemon):
         turned = [v[::-1, ::-1] for v in (volume(2), volume(3))]
         end = b"Et Earello Endorenna utulien!!".ljust(240, b"\0")
         cut(images, stream(*turned, axes="R-L A-P I-S", first="1.4R 2.2A 6.0I") + end)
+        # two runs of a session on one connection
+        cut(images, stream(volume(6)) + end[:40] + stream(volume(7), volume(8)))
         cut(images, b"no header\0")
         cut(images, stream(volume(4), volume(5))[:-17])
-    assert arrived(daemon) == [("r-1", 0), ("r-1", 1), ("r-2", 0), ("r-2", 1), ("r-3", 0)]
-    for run, index, number in [("r-1", 0, 0), ("r-1", 1, 1), ("r-2", 0, 2), ("r-2", 1, 3), ("r-3", 0, 4)]:
+    expected = [
+        ("r-1", 0, 0), ("r-1", 1, 1), ("r-2", 0, 2), ("r-2", 1, 3), ("r-3", 0, 6), ("r-4", 0, 7), ("r-4", 1, 8),
+        ("r-5", 0, 4),
+    ]  # fmt: skip
+    assert arrived(daemon) == [(run, index) for run, index, _ in expected]
+    for run, index, number in expected:
         assert_arrived(daemon, run, index, volume(number))
     first, second = (daemon.headers["s", "r-1", index] for index in range(2))
     expected = (0.5, 0.25, -0.125, math.radians(2), math.radians(3), math.radians(1))
     assert first.motion == pytest.approx(expected)
     assert second.motion[0] == moved[1][0]
     assert (first.roi_values, second.roi_values) == (rois[0], rois[1])
-    assert daemon.ended == {"r-1": 2, "r-2": 2, "r-3": 1}
+    assert daemon.ended == {"r-1": 2, "r-2": 2, "r-3": 1, "r-4": 2, "r-5": 1}
     assert "volume 1 is partial, 223 of 240 bytes" in process.words
     assert "not AFNI's" in process.words
 

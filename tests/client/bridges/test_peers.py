@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import struct
 
 import numpy as np
@@ -31,6 +32,21 @@ def fed(*pieces, closed=True):
 def images(data, largest=LARGEST):
     async def read():
         return [one async for one in afni_stream.read_images(fed(data), largest)]
+
+    return [one for one in asyncio.run(read()) if one is not None]
+
+
+def runs(data):
+    """The numbers of the volumes of each run of a connection."""
+
+    async def read():
+        found = [[]]
+        async for one in afni_stream.read_images(fed(data), LARGEST):
+            if one is None:
+                found.append([])
+            else:
+                found[-1].append(one.voxels)
+        return found[:-1]
 
     return asyncio.run(read())
 
@@ -116,6 +132,33 @@ def test_a_stream_that_closes_between_volumes_is_a_run_that_is_over():
 
 def test_the_end_of_a_run_that_comes_cut_is_no_partial_volume():
     assert len(images(stream(volume(0)) + b"Et Earello Endorenna utulien!!")) == 1
+
+
+@pytest.mark.parametrize("n_padding", [2 * 4 * 5, 2 * 4 * 5 * 6], ids=["a slice", "a volume"])
+@pytest.mark.parametrize("padding", [b"\0", b"\x07", b"\xff"])
+def test_after_the_end_of_a_run_the_next_header_opens_the_next_run(n_padding, padding):
+    end = b"Et Earello Endorenna utulien!!".ljust(n_padding, padding)
+    first, second, third = runs(stream(volume(0), volume(1)) + end + stream(volume(2)) + end + stream(volume(3)))
+    for found, numbers in ((first, [0, 1]), (second, [2]), (third, [3])):
+        np.testing.assert_array_equal(found, [volume(number) for number in numbers])
+    assert len(runs(stream(volume(0)) + end + stream(volume(1)) + end)) == 2
+
+
+def test_a_next_run_of_another_shape_is_read_by_its_own_header():
+    end = b"Et Earello Endorenna utulien!!".ljust(40, b"\1")
+    other = header(XYMATRIX="2 3 4", XYFOV="3.6 5.4 7.2") + b"\0" + bytes(2 * 24)
+    first, second = runs(stream(volume(0)) + end + other)
+    assert (first[0].shape, second[0].shape) == (SHAPE, (2, 3, 4))
+
+
+def test_what_comes_after_the_end_of_a_run_and_is_no_header_is_named():
+    with pytest.raises(PeerError, match="after the end of a run came no header of the next run"):
+        images(stream(volume(0)) + b"Et Earello Endorenna utulien!!".ljust(240, b"\0") + bytes(240))
+
+
+def test_a_header_without_a_tr_says_no_tr():
+    (one,) = images(header(TR=None) + b"\0" + bytes(240))
+    assert one.tr_s is None
 
 
 def test_a_volume_that_is_cut_is_named_with_its_number():
@@ -242,7 +285,7 @@ def test_an_image_of_any_shape_arrives_as_sent(voxels, mosaic):
         (464, "<3i", [4, -5, 6], "shape"),
         (464, "<3i", [2**20, 2**20, 6], "shape"),
         (476, "<f", [float("nan")], "not an image's"),
-        (540, "<i", [0], "0 ms"),
+        (540, "<i", [-1], "-1 ms"),
         (548, "<i", [0], "TR number 0"),
     ],
 )
@@ -271,6 +314,15 @@ def test_motion_that_is_not_finite_is_no_motion():
     assert image(vsend(0, volume(0), moved=moved)).motion is None
 
 
+def test_murfis_angles_are_degrees_and_its_shifts_are_mm():
+    one = image(vsend(0, volume(0), moved=[0.5, -0.25, 2.0, 1.0, -2.0, 90.0]))
+    assert one.motion == pytest.approx((0.5, -0.25, 2.0, math.pi / 180, -math.pi / 90, math.pi / 2))
+
+
+def test_a_tr_of_0_is_not_said():
+    assert image(vsend(0, volume(0), tr_ms=0)).tr_s is None
+
+
 def test_a_series_without_a_name_is_a_series():
     assert image(vsend(0, volume(0), series="")).series == "no series UID"
 
@@ -286,7 +338,7 @@ def pyneal(**changed):
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
-        ({"TR": "0"}, "TR 0.0"),
+        ({"TR": "-1"}, "TR -1.0"),
         ({"TR": "nan"}, "TR nan"),
         ({"TR": "two"}, "not Pyneal's"),
         ({"shape": [4, 5]}, "not Pyneal's"),
@@ -304,8 +356,8 @@ def test_a_pyneal_header_that_cannot_be_is_refused(changed, named):
         bridge_pyneal.read_pyneal(pyneal(**changed))
 
 
-@pytest.mark.parametrize(("tr", "tr_s"), [("1.333", 1.333), ("1333.0", 1.333), (2, 2.0), ("20", 20.0)])
+@pytest.mark.parametrize(("tr", "tr_s"), [("1.333", 1.333), ("1333.0", 1.333), (2, 2.0), ("20", 20.0), ("0", None)])
 def test_pyneals_tr_is_in_seconds_whether_it_came_so_or_in_milliseconds(tr, tr_s):
     one = bridge_pyneal.read_pyneal(pyneal(TR=tr))
-    assert (one.index, one.tr_s) == (3, pytest.approx(tr_s))
+    assert (one.index, one.tr_s) == (3, tr_s)
     np.testing.assert_array_equal(one.voxels, volume(0))

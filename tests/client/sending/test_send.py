@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import dicom_files
 import nibabel as nib
@@ -15,7 +16,8 @@ from pydicom.uid import generate_uid
 
 from braind.client import wire
 from braind.client.pictures import read_picture
-from braind.client.scanner import Onset, ScannerClient
+from braind.client.scanner import Onset, RefusedByDaemon, ScannerClient
+from braind.client.sending import send
 from braind.client.sending.folder_watch import FolderWatch
 from braind.client.sending.incoming import IncomingError
 from braind.client.sending.run_feed import RunPlan
@@ -64,9 +66,9 @@ def arrived(daemon, run="r"):
     return sorted(index for _, name, index in daemon.volumes if name == run)
 
 
-def nifti(path, voxels, affine=AFFINE, tr_s=1.333, slope=None):
+def nifti(path, voxels, affine=AFFINE, tr_s=1.333, slope=None, unit="sec"):
     image = nib.Nifti1Image(voxels, affine)
-    image.header.set_xyzt_units("mm", "sec")
+    image.header.set_xyzt_units("mm", unit)
     if voxels.ndim == 4:
         image.header["pixdim"][4] = tr_s
     if slope:
@@ -75,11 +77,15 @@ def nifti(path, voxels, affine=AFFINE, tr_s=1.333, slope=None):
     return path
 
 
+def four_d(path, numbers, **header):
+    return nifti(path, np.stack([volume(number) for number in numbers], axis=3), **header)
+
+
 # ── files ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("name", ["run.nii", "run.nii.gz"])
-def test_a_4d_file_arrives_volume_by_volume_and_again_costs_nothing(tmp_path, daemon, client, said, name):
+def test_a_4d_file_arrives_volume_by_volume_and_is_not_sent_twice(tmp_path, daemon, client, said, name):
     volumes = [volume(n) for n in range(4)]
     # written with its axes the other way: left and back
     turned = np.stack([v[::-1, ::-1] for v in volumes], axis=3)
@@ -91,16 +97,124 @@ def test_a_4d_file_arrives_volume_by_volume_and_again_costs_nothing(tmp_path, da
     assert daemon.headers["s", "r", 0].scale == 0.5
     assert daemon.ended == {"r": 4}
     assert "its axes, LPS, are turned to the weights' RAS" in said[0]
-    n_messages = daemon.n_volume_messages
-    assert send_file(path, client, PLAN, said.append, []) == 0
-    assert daemon.n_volume_messages == n_messages
-
-
-def test_a_file_whose_tr_differs_is_refused_before_anything_is_sent(tmp_path, daemon, client, said):
-    path = nifti(tmp_path / "a.nii", np.stack([volume(0)] * 2, axis=3), tr_s=2.0)
-    with pytest.raises(IncomingError, match="a TR of 2 s, the run has 1.333 s"):
+    with pytest.raises(IncomingError, match="run r has all 4 volumes of this file already; nothing is sent") as refused:
         send_file(path, client, PLAN, said.append, [])
+    assert refused.value.code == "nothing_sent"
+
+
+@pytest.mark.parametrize("n_first", [3, 4, 6])
+def test_another_scan_is_never_sent_into_a_run_that_was_begun(tmp_path, daemon, client, said, n_first):
+    send_file(four_d(tmp_path / "run-1.nii", range(n_first)), client, PLAN, said.append, [Onset(0, 0.5)])
+    before = dict(daemon.volumes), dict(daemon.ended), dict(daemon.events)
+    repeated = four_d(tmp_path / "run-2.nii", range(20, 24))
+    with pytest.raises(IncomingError, match="It is another scan, so nothing is sent into it.*--run NAME") as refused:
+        send_file(repeated, client, PLAN, said.append, [Onset(0, 0.2)])
+    assert refused.value.code == "conflict"
+    assert "run-2.nii[" in str(refused.value)
+    assert (daemon.volumes, daemon.ended, daemon.events) == before
+
+
+def test_a_file_with_nan_outside_the_decoders_voxels_is_sent_as_it_is_and_that_is_said_once(
+    tmp_path, daemon, client, said
+):
+    voxels = np.stack([volume(number) for number in range(3)], axis=3).astype(np.float32)
+    voxels[0, :2] = np.nan
+    send_file(nifti(tmp_path / "a.nii", voxels), client, PLAN, said.append, [])
+    for number in range(3):
+        np.testing.assert_array_equal(daemon.volumes["s", "r", number], voxels[..., number])
+    (sentence,) = [sentence for sentence in said if "NaN" in sentence]
+    assert "a.nii[0]: 12 of 120 voxels are NaN or infinite, none of them the decoder's" in sentence
+
+
+def test_a_file_with_nan_among_the_decoders_voxels_is_refused_in_the_daemons_words(tmp_path, daemon, client, said):
+    sentence = "3 of the decoder's 60 voxels are NaN or infinite; send 0"
+    daemon.refuse[1] = wire.Refused(code="not_finite", sentence=sentence, session="s", run="r", index=1)
+    with pytest.raises(RefusedByDaemon, match=sentence):
+        send_file(four_d(tmp_path / "a.nii", range(2)), client, PLAN, said.append, [])
+
+
+def test_a_file_that_was_cut_off_goes_on_after_its_last_volume_was_compared(tmp_path, daemon, client, said):
+    onsets = [Onset(0, 0.5), Onset(1, 4.5)]
+    send_file(four_d(tmp_path / "begun.nii", range(2)), client, PLAN, said.append, onsets)
+    assert send_file(four_d(tmp_path / "whole.nii", range(5)), client, PLAN, said.append, onsets) == 3
+    assert daemon.n_volume_messages == 2 + 1 + 3
+    assert sorted(daemon.events) == [("s", "r", 0), ("s", "r", 1)]
+
+
+def test_the_command_names_a_run_as_fmriprep_names_its_file(tmp_path, daemon):
+    name = "sub-01_ses-02_task-objectviewing_acq-mb4_dir-AP_run-01_space-MNI152NLin2009cAsym_res-2_desc-preproc_bold"
+    path = four_d(tmp_path / f"{name}.nii.gz", range(2))
+    command = [sys.executable, "-m", "braind", "send", path, "--session", "s", "--flat-out"]
+    command += ["--to", f"tcp://127.0.0.1:{daemon.ingest_port}"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, daemon.ended) == (0, {name: 2}), ran.stderr
+
+
+def test_the_command_says_that_nothing_was_sent_and_fails(tmp_path, daemon):
+    for name, number in (("run1", 0), ("run2", 10)):
+        (tmp_path / name).mkdir()
+        four_d(tmp_path / name / "func.nii", range(number, number + 3))
+    (tmp_path / "empty").mkdir()
+
+    def ran(*options):
+        command = [sys.executable, "-m", "braind", "send", *options, "--session", "s", "--flat-out"]
+        command += ["--to", f"tcp://127.0.0.1:{daemon.ingest_port}"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    first = ran(tmp_path / "run1/func.nii")
+    assert (first.returncode, first.stdout) == (0, "session s, run func: 3 volumes acked, 0 not sent\n"), first.stderr
+    again = ran(tmp_path / "run1/func.nii")
+    assert (again.returncode, "has all 3 volumes of this file already" in again.stderr) == (1, True), again.stderr
+    second = ran(tmp_path / "run2/func.nii")
+    assert (second.returncode, "It is another scan" in second.stderr) == (1, True), second.stderr
+    nothing = ran("--watch", tmp_path / "empty", "--quiet", "0")
+    assert (nothing.returncode, "nothing was sent" in nothing.stderr) == (1, True), nothing.stderr
+
+
+UNTIMED = {"session": "s", "run": "r"}
+
+
+@pytest.mark.parametrize(("tr_s", "unit"), [(1.0, "sec"), (1.0, "unknown"), (2000.0, "unknown"), (2000.0, "sec")])
+def test_a_tr_that_the_user_gives_goes_over_a_wrong_header_with_a_warning(tmp_path, daemon, client, said, tr_s, unit):
+    path = four_d(tmp_path / "a.nii", range(2), tr_s=tr_s, unit=unit)
+    assert send_file(path, client, RunPlan(**UNTIMED, tr_s=2.0), said.append, []) == 2
+    assert daemon.hellos["s", "r"].tr_s == 2.0
+    warned = [sentence for sentence in said if "the 2 s of --tr are taken" in sentence]
+    assert len(warned) == ((tr_s, unit) != (1.0, "unknown"))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"tr_s": 2000.0}, "a TR of 2000 s, which is not plausible; give the true one in seconds, --tr 2 if"),
+        ({"tr_s": 2000.0, "unit": "unknown"}, "--tr 2 if the header has another unit than it says"),
+        ({"tr_s": 2.0, "unit": "msec"}, "a TR of 0.002 s, which is not plausible.*--tr 2 if"),
+        ({"tr_s": 1.0, "unit": "unknown"}, "nothing says the TR; give it with --tr SECONDS"),
+        ({"tr_s": 2.0, "unit": "hz"}, "nothing says the TR"),
+    ],
+)
+def test_a_tr_that_cannot_be_is_asked_about_and_never_taken(tmp_path, daemon, client, said, header, words):
+    path = four_d(tmp_path / "a.nii", range(2), **header)
+    with pytest.raises(IncomingError, match=words) as refused:
+        send_file(path, client, RunPlan(**UNTIMED), said.append, [])
+    assert refused.value.code == "tr"
     assert not daemon.runs
+
+
+def test_a_tr_that_the_user_gives_in_milliseconds_is_asked_about(tmp_path, daemon, client, said):
+    path = four_d(tmp_path / "a.nii", range(2))
+    with pytest.raises(IncomingError, match="--tr 1333: no scan has a TR above 30 s; give seconds, 1.333 if"):
+        send_file(path, client, RunPlan(**UNTIMED, tr_s=1333), said.append, [])
+    assert not daemon.runs
+
+
+@pytest.mark.parametrize(("header_s", "given_s", "pace_s"), [(1.333, None, 1.333), (1.333, 2.0, 2.0)])
+def test_a_file_is_sent_at_the_pace_of_its_run(tmp_path, daemon, client, said, monkeypatch, header_s, given_s, pace_s):
+    slept = []
+    monkeypatch.setattr(send, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=slept.append))
+    path = four_d(tmp_path / "a.nii", range(3), tr_s=header_s)
+    send_file(path, client, RunPlan(**UNTIMED, tr_s=given_s), said.append, [], is_paced=True)
+    assert slept == pytest.approx([0, pace_s, 2 * pace_s])
 
 
 @pytest.mark.parametrize("name", ["run.nii", "run.nii.gz"])
@@ -253,6 +367,41 @@ def test_a_sender_started_again_goes_on_with_the_files_that_lie_there(tmp_path, 
     assert arrived(daemon) == [0, 1, 2]
 
 
+def test_a_repeated_scan_is_not_sent_into_the_run_of_the_aborted_scan(tmp_path, daemon, client, said, watched):
+    for number in range(2):
+        watched.put(dicom_files.mosaic(volume(number), number), f"{number}.dcm")
+    (tmp_path / "again").mkdir()
+    series = generate_uid()
+    again = Watched(tmp_path / "again", client, said)
+    for number in range(4):
+        again.put(dicom_files.mosaic(volume(10 + number), number, series=series), f"{number}.dcm")
+    again.sender.end()
+    assert arrived(daemon) == [0, 1]
+    assert again.sender.n_refused == 4
+    assert any("0.dcm: session s has a run r with other voxels as volume 0" in sentence for sentence in said)
+    assert not daemon.ended
+
+
+def test_files_that_are_overwritten_by_a_repeated_scan_do_not_go_on_after_the_aborted_scan(daemon, watched):
+    for number in range(6):
+        nifti(watched.folder / f"vol_{number % 4 + 1:04d}.nii", volume(number))
+        watched.look()
+    nifti(watched.folder / "vol_0005.nii", volume(11))
+    watched.look()
+    assert arrived(daemon) == [0, 1, 2, 3]
+    assert "volume 4 is of another scan than run r; not sent" in watched.said[-1]
+
+
+def test_a_sender_started_again_without_the_earlier_files_says_that_the_scan_cannot_be_compared(
+    tmp_path, daemon, client, said, watched
+):
+    watched.put(dicom_files.mosaic(volume(0), 0), "0.dcm")
+    later = Watched(watched.folder, client, said)
+    later.put(dicom_files.mosaic(volume(3), 3), "3.dcm")
+    assert arrived(daemon) == [0, 3]
+    assert "volume 3 comes first, and run r has only the volumes before 1: nothing shows" in said[-1]
+
+
 def test_numbered_nifti_files(daemon, watched, monkeypatch):
     monkeypatch.setattr("braind.client.sending.folder_watch.PARSE_PATIENCE_S", 0)
     for number in (1, 2, 3):
@@ -363,7 +512,7 @@ def test_a_tr_that_changes_in_a_run_is_named(daemon, watched):
     watched.put(dicom_files.mosaic(volume(0), 0), "0.dcm")
     watched.put(dicom_files.mosaic(volume(1), 1, tr_ms=2000), "1.dcm")
     assert arrived(daemon) == [0]
-    assert "a TR of 2 s, the run has 1.333 s" in watched.said[-1]
+    assert "1.dcm: it says a TR of 2 s, 0.dcm says 1.333 s; not sent" in watched.said[-1]
 
 
 def test_the_command_sends_what_comes_and_says_how_it_ended(tmp_path, daemon):
