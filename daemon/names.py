@@ -16,8 +16,8 @@ def wrong_name(what: str, name: str) -> str | None:
     if len(name) <= longest and NAME.fullmatch(name):
         return None
     return (
-        f"{what} {name[:80]!r}: a name has 1 to {longest} letters, digits, dots, dashes and underscores, and starts with "
-        "a letter or digit"
+        f"{what} {name[:80]!r}: a name has 1 to {longest} letters, digits, dots, dashes and underscores, and starts "
+        "with a letter or digit"
     )
 
 

@@ -15,6 +15,9 @@ from ..wire import Ack, Candidate, Grid, Hello
 from .incoming import Array, Incoming, IncomingError, axis_codes, onto_grid
 from .repetition_time import is_other_tr, run_tr_s
 
+N_CONFLICTS = 2
+"""So many volumes with other voxels show that the scan was started again: its later volumes are not the run's."""
+
 
 @dataclass(frozen=True)
 class RunPlan:
@@ -70,6 +73,7 @@ class RunFeed:
         """The run's TR, s; 0 before the run is open."""
         self._resumed_at = 0
         self._is_other_scan = False
+        self._conflicts: set[int] = set()  # indices that came with other voxels than the daemon's
         self._said_not_finite = False
         self.n_onsets_refused = 0
         """Number of onsets that the daemon refused; all onsets, if none was due within the run."""
@@ -130,8 +134,8 @@ class RunFeed:
     def take(self, incoming: Incoming) -> Ack:
         """Check, reorient and send one volume.
 
-        A volume that the daemon has already is compared there. If its voxels differ, the run holds another scan: no
-        further volume is taken.
+        A volume that the daemon has already is compared there. If the voxels of `N_CONFLICTS` volumes differ, the run
+        holds another scan: no further volume is taken.
 
         Raises
         ------
@@ -179,14 +183,19 @@ class RunFeed:
         except RefusedByDaemon as error:
             if error.code != "conflict":
                 raise
-            # Only another process can have sent these voxels: what this process sent was compared already.
-            self._is_other_scan = True
+            # Another process sent the daemon's voxels: what this process sent was compared already.
+            self._note_conflict(incoming.index, min(N_CONFLICTS, self._resumed_at))
             raise IncomingError(
                 f"{incoming.source}: session {self.plan.session} has a run {self.plan.run} with other voxels as volume "
-                f"{incoming.index}. It is another scan, so nothing is sent into it; send this scan as another run: "
-                "--run NAME",
+                f"{incoming.index}. It is another scan, so this one is not sent into it; send this scan as another "
+                "run: --run NAME",
                 code="conflict",
             ) from error
+
+    def _note_conflict(self, index: int, n_suffice: int) -> None:
+        """Note an index with other voxels. A scan that was started again has several, a rewritten file has one."""
+        self._conflicts.add(index)
+        self._is_other_scan = len(self._conflicts) >= n_suffice
 
     def _say_not_finite(self, incoming: Incoming) -> None:
         """Say once that acked volumes have voxels without a number; the daemon refuses them among its own voxels."""
@@ -202,7 +211,7 @@ class RunFeed:
 
     def end(self) -> None:
         """End the run, unless it holds another scan; report missing volumes and unsent onsets."""
-        if self._run is None or (self._is_other_scan and not self._crc_of):
+        if self._run is None or (self._conflicts and not self._crc_of):
             return  # the run is another scan's, which may not be over
         n_volumes = max(self.n_volumes, self._run.next_index)
         start = min(self._crc_of, default=n_volumes)
@@ -271,8 +280,7 @@ class RunFeed:
     def _check_index(self, incoming: Incoming, crc: int) -> None:
         before = self._crc_of.get(incoming.index)
         if incoming.index < 0 or (before is not None and before != crc):
-            # A scan that was started again would go on with its later volumes where this run ends.
-            self._is_other_scan = incoming.index == 0
+            self._note_conflict(incoming.index, N_CONFLICTS)
             raise IncomingError(
                 f"{incoming.source}: the index goes back to {incoming.index} with other voxels than were acked under "
                 "it; not sent. If the scan was started again, send it as another run",

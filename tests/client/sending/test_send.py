@@ -107,7 +107,9 @@ def test_another_scan_is_never_sent_into_a_run_that_was_begun(tmp_path, daemon, 
     send_file(four_d(tmp_path / "run-1.nii", range(n_first)), client, PLAN, said.append, [Onset(0, 0.5)])
     before = dict(daemon.volumes), dict(daemon.ended), dict(daemon.events)
     repeated = four_d(tmp_path / "run-2.nii", range(20, 24))
-    with pytest.raises(IncomingError, match="It is another scan, so nothing is sent into it.*--run NAME") as refused:
+    with pytest.raises(
+        IncomingError, match="It is another scan, so this one is not sent into it.*--run NAME"
+    ) as refused:
         send_file(repeated, client, PLAN, said.append, [Onset(0, 0.2)])
     assert refused.value.code == "conflict"
     assert "run-2.nii[" in str(refused.value)
@@ -390,6 +392,23 @@ def test_files_that_are_overwritten_by_a_repeated_scan_do_not_go_on_after_the_ab
     watched.look()
     assert arrived(daemon) == [0, 1, 2, 3]
     assert "volume 4 is of another scan than run r; not sent" in watched.said[-1]
+
+
+def test_a_first_volume_that_is_written_anew_does_not_stop_the_run(daemon, watched):
+    for number, index in ((0, 0), (1, 1), (9, 0), (2, 2)):
+        watched.put(dicom_files.mosaic(volume(number), index), f"{index}.dcm")
+    assert arrived(daemon) == [0, 1, 2]
+    assert watched.sender.n_refused == 1
+
+
+def test_a_repeated_scan_is_not_sent_into_an_aborted_scan_of_one_volume(tmp_path, daemon, client, said, watched):
+    watched.put(dicom_files.mosaic(volume(0), 0), "0.dcm")
+    (tmp_path / "again").mkdir()
+    again = Watched(tmp_path / "again", client, said)
+    for number in range(3):
+        again.put(dicom_files.mosaic(volume(10 + number), number), f"{number}.dcm")
+    assert arrived(daemon) == [0]
+    assert again.sender.n_refused == 3
 
 
 def test_a_sender_started_again_without_the_earlier_files_says_that_the_scan_cannot_be_compared(
