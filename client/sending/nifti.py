@@ -108,10 +108,10 @@ def _stored(image: Any) -> Any:
 
 def _volume(voxels: Any, image: Any, affine: Any, index: int, series: str, source: str) -> Incoming:
     stored, scale = sendable(np.asarray(voxels), float(image.dataobj.slope), float(image.dataobj.inter))
-    return Incoming(stored, affine, index, series, source, tr_s=_tr_s(image.header), scale=scale)
+    return Incoming(stored, affine, index, series, source, tr_s=header_tr_s(image.header), scale=scale)
 
 
-def _tr_s(header: Any) -> float | None:
+def header_tr_s(header: Any) -> float | None:
     """Return the TR in seconds; None if the header does not say it."""
     zooms, unit = header.get_zooms(), int(header["xyzt_units"]) & 0x38
     if len(zooms) < 4 or not 0 < zooms[3] < math.inf or unit not in SECONDS_OF_UNIT:

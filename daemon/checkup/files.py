@@ -114,14 +114,12 @@ def _volume(path: Path, tr_s: float | None, weights: Weights, report: Report) ->
 
 def _tr_s(image: object) -> float | None:
     """Return the TR of a series' header, s; None without one."""
-    from ...client.sending.nifti import SECONDS
+    from ...client.sending.nifti import header_tr_s
 
-    header = getattr(image, "header", None)
     try:
-        zooms, (_, unit) = header.get_zooms(), header.get_xyzt_units()  # pyright: ignore[reportOptionalMemberAccess]
-    except (AttributeError, KeyError):
+        return header_tr_s(image.header)  # pyright: ignore[reportAttributeAccessIssue]
+    except (AttributeError, KeyError, ValueError):
         return None
-    return float(zooms[3]) * SECONDS.get(unit, 1.0) if len(zooms) > 3 and zooms[3] > 0 else None
 
 
 def _grid_words(weights: Weights) -> str:

@@ -16,7 +16,7 @@ from braind.daemon.journal.recording import Recording
 from braind.errors import ExitCode
 from braind.offline.from_settings import pipeline_settings, presets_of
 
-N_BETAS, N_BOLD = 10, 19
+N_BETAS, N_BOLD = 10, 17
 """Decodes of the two runs."""
 
 
