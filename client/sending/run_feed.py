@@ -186,7 +186,7 @@ class RunFeed:
         if tr_s and incoming.tr_s and not abs(incoming.tr_s - tr_s) <= MAX_TR_DIFFERENCE_S:
             raise IncomingError(
                 f"{incoming.source}: it says a TR of {incoming.tr_s:g} s, the run has {tr_s:g} s; "
-                "give the one that is true with --tr and scan with the one the weights were fitted for",
+                "give the scan's TR with --tr; it must be the TR of the weights",
                 code="tr",
             )
 
