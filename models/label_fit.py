@@ -1,7 +1,7 @@
 """Fits a label map: a ridge regression of one-hot classes on estimates, and calibrated probabilities.
 
-A block is decoded while it goes on, so the regression learns from every estimate of a training trial, the provisional ones
-too. The folds of the cross-validation are whole runs, because neighbouring volumes share noise.
+A block is decoded while it goes on, so the regression learns from every estimate of a training trial, the
+provisional estimates too. The folds of the cross-validation are whole runs, because neighbouring volumes share noise.
 """
 
 from dataclasses import dataclass
