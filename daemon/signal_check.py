@@ -1,4 +1,4 @@
-"""Voxels without signal: counted once a BOLD run, in the first volume, and told to the people at the scanner."""
+"""Counts voxels without signal in the first volume of a BOLD run, and logs the count."""
 
 import logging
 
@@ -10,13 +10,13 @@ from .journal.journal import Journal
 from .journal.records import RunRecord
 
 ALARMING_SHARE = 0.1
-"""A mask or a registration of another head leaves so many voxels outside the brain."""
+"""A mask or a registration of another head can leave so large a share of voxels outside the brain."""
 
 logger = logging.getLogger(__name__)
 
 
 class SignalCheck:
-    """Holds how many of the kept voxels have no signal in the open BOLD run.
+    """Holds the number of voxels without signal in the open BOLD run, among the voxels that the journal keeps.
 
     `n_without_signal` is None before the run's first volume, after its end, in a run of betas, and if the first volume
     cannot be read.

@@ -1,7 +1,7 @@
-"""Fits a label map: the ridge regression of one-hot classes on estimates, and calibrated probabilities.
+"""Fits a label map: a ridge regression of one-hot classes on estimates, and calibrated probabilities.
 
-A block is decoded while it goes on, so the ridge learns from every estimate of a training trial, the provisional ones
-too. The folds of the cross-validation are whole runs, because neighbouring volumes share noise.
+A block is decoded while it goes on, so the regression learns from every estimate of a training trial, the
+provisional estimates too. The folds of the cross-validation are whole runs, because neighbouring volumes share noise.
 """
 
 from dataclasses import dataclass
@@ -50,8 +50,8 @@ class LabelledEstimates:
         Raises
         ------
         FitError
-            If no trial has an estimate, there is only one run or one class, or all trials of a class are in one run:
-            no cross-validation can score that class.
+            If no trial has an estimate, there is only one run or one class, or all trials of a class are in one run.
+            No cross-validation can score a class of one run.
         """
         if not len(self.class_of):
             raise FitError(
@@ -87,7 +87,7 @@ class FittedLabels:
 
 
 def fit_label_map(estimates: LabelledEstimates, device: str = "cpu") -> FittedLabels:
-    """Fit a label map on all voxels.
+    """Fit a label map on all voxels of the estimates.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def fit_label_map(estimates: LabelledEstimates, device: str = "cpu") -> FittedLa
 
 
 def fit_classes(z_scored: Array, estimates: LabelledEstimates, device: str = "cpu") -> tuple[RidgeFit, Folds]:
-    """Fit the one-hot classes on z-scored voxels; each class has its own penalty. The folds are runs.
+    """Fit the one-hot classes on z-scored voxels; each class has its own penalty. Each fold leaves out runs.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _held_out_scores(ridge: RidgeFit, z_scored: Array, folds: Folds) -> Array:
 
 
 def _calibrated_slope(scores: Array, class_of: Array, weights: Array) -> float:
-    """Return the slope whose probabilities have the smallest log loss on left-out runs."""
+    """Return the slope that gives the smallest log loss on left-out runs."""
     found = minimize_scalar(
         lambda log_slope: _log_loss(float(np.exp(log_slope)), scores, class_of, weights),
         bounds=np.log(SLOPES),

@@ -137,9 +137,9 @@ def check_test_runs(card: "WeightsCard", config: Config) -> None:
     """
     wanted = held_out_runs(config)
     if card.test_runs != wanted:
-        fitted, asked = (f"test runs {runs}" if runs else "the split by pictures" for runs in (card.test_runs, wanted))
+        fitted, asked = (f"test runs {runs}" if runs else "no test runs" for runs in (card.test_runs, wanted))
         remedy = f"give --test-runs {card.test_runs}" if card.test_runs else "leave --test-runs out"
-        raise DataSetError(f"the weights were fitted with {fitted}, the settings say {asked}: {remedy}, or fit again")
+        raise DataSetError(f"the weights were fitted with {fitted}, the settings name {asked}: {remedy}, or fit again")
 
 
 def held_out_runs(config: Config) -> str:

@@ -13,12 +13,12 @@ NO_PICTURE = "no picture: these weights decode classes"
 LINE_BAR_CELLS = 8
 TABLE_BAR_CELLS = 60
 WIDE_CELLS = 100
-"""A line of so many cells has room for all the words."""
+"""A line of at least so many cells has room for the event's number."""
 SEPARATOR = " · "
 
 
 class Classes(Widget):
-    """A table with a row for each class, as many as the height allows; one row of height shows one line of text."""
+    """A table with a row for each class that fits the height; at a height of one row, one line of text."""
 
     COMPONENT_CLASSES = {
         "classes--best",
@@ -34,7 +34,7 @@ class Classes(Widget):
         self._shown: tuple[object, ...] = ()
 
     def show(self, volume: DecodedVolume | None) -> None:
-        """Show the classes of a volume or trial, which a later estimate may have changed since the last call."""
+        """Show the classes of a volume or trial. A later estimate may have changed them since the last call."""
         shown = (volume.labels, volume.label, when_words(volume), volume.skipped) if volume else ()
         self._volume = volume
         if shown != self._shown:

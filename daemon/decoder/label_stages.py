@@ -1,6 +1,6 @@
-"""Turns one trial's voxels into the probabilities of classes. It knows no journal, no process and no torch.
+"""Turns one trial's voxels into the probabilities of classes. This module uses no journal, no process and no torch.
 
-Weights that decode classes and no pictures need nothing else: no latent diffusion model and no candidates are loaded.
+Weights that decode classes and no pictures load neither a latent diffusion model nor candidates.
 """
 
 import time
@@ -22,7 +22,7 @@ NOTHING_MADE = "none"
 
 
 class StagesError(BraindError):
-    """A volume that decodes into numbers that are not finite."""
+    """The decoded numbers of a volume are not finite."""
 
     code = "not_finite"
 
@@ -48,8 +48,8 @@ class StageResult(NamedTuple):
 def ranked_classes(weights: Weights, voxels: Array) -> tuple[LabelProbability, ...]:
     """Return every class with its probability, the most probable first; an empty tuple if the weights have no classes.
 
-    Classes of equal probability keep the order of the weights. The probabilities have the bits of
-    `LabelMap.probabilities`.
+    Classes of equal probability keep the order of the weights. The probabilities equal `LabelMap.probabilities` bit for
+    bit.
 
     Parameters
     ----------

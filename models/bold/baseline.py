@@ -1,8 +1,8 @@
-"""Chooses how freely a run's baseline may move, by how well left-out runs are decoded.
+"""Chooses how freely a run's baseline may move: so that classes of left-out runs are decoded best.
 
 A baseline that moves freely takes a part of the response to a long block. The likelihood of single voxels does not see
-the loss: their drift is large, but neighbouring voxels share it, and a decoder of many voxels cancels it. So where
-classes are known, the baseline is the one under which a ridge regression predicts the classes of left-out runs best.
+the loss: voxels drift much, but neighbouring voxels share the drift, and a decoder of many voxels cancels it. If
+classes are known, a ridge regression therefore predicts the classes of left-out runs under each baseline.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ BASELINES = (
     {"first_slope_variance": 1e-5, "slope_variance": 0.0, "drift_variance": 0.01},
     {"first_slope_variance": 1e-5, "slope_variance": 0.0, "drift_variance": 0.03},
 )
-"""From a constant to a free random walk. Of equally good ones, the first is taken."""
+"""From a constant to a free random walk. If several baselines are equally good, the first is taken."""
 
 
 def can_choose_baseline(runs: Sequence[FinishedRun], n_voxels: int) -> bool:
-    """Return whether at least two runs and two classes have final estimates: the run's end may cut trials off."""
+    """Return whether at least two runs and two classes have final estimates. The run's end may cut trials off."""
     estimates = labelled_estimates(runs, BoldPrior.vague(n_voxels), finals_only=True)
     return min(len(np.unique(estimates.run_of)), len(np.unique(estimates.class_of))) > 1
 
@@ -52,7 +52,7 @@ def labelled_estimates(
 ) -> LabelledEstimates:
     """Estimate the trials of runs, and keep the trials whose class is known.
 
-    A voxel without signal in a run gets its mean over the other estimates, so that it says nothing.
+    A voxel without signal in a run gets its mean over the other estimates, so that the voxel favours no class.
     """
     classes = tuple(sorted({label for run in runs for label in run.labels if label}))
     number = {label: position for position, label in enumerate(classes)}

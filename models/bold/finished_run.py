@@ -1,4 +1,4 @@
-"""A BOLD run whose volumes are all there, and its estimates as a daemon makes them."""
+"""A recorded BOLD run, and its estimates as a daemon makes them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from .estimator import CausalEstimator, Estimate
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """A run whose volumes are all there.
+    """A run that has ended, with the volumes that arrived.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class FinishedRun:
         Translations in mm, then rotations in rad.
     durations_s : array of shape (n_trials,), float, optional
     labels : tuple of str
-        The class of each trial, "" if it is not known. Onsets beyond the labels' number have no class.
+        The class of each trial, "" if it is not known. Onsets after the last label have no class.
     index : array of shape (n_volumes,), int, optional
         Each volume's number in the run. Without it no volume is missing.
     """
@@ -41,7 +41,7 @@ class FinishedRun:
         return self.labels[event] if event < len(self.labels) else ""
 
     def with_labels(self, labels: tuple[str, ...]) -> "FinishedRun":
-        """Return the run with other classes of its trials."""
+        """Return the same run with other labels."""
         return replace(self, labels=labels)
 
     def add_events(self, estimator: CausalEstimator) -> None:
@@ -59,7 +59,7 @@ class FinishedRun:
 
 
 def estimates_of(run: FinishedRun, prior: BoldPrior) -> Iterator[Estimate]:
-    """Yield a run's estimates in the order in which a daemon makes them; a trial's final estimate comes last."""
+    """Yield a run's estimates in a daemon's order; the final estimate of a trial comes last."""
     estimator = CausalEstimator(run.tr_s, prior)
     run.add_events(estimator)
     for _ in run.add_volumes(estimator):

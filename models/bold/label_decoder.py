@@ -1,4 +1,4 @@
-"""Fits everything that decodes classes from BOLD: the prior, and the label map on estimates under this prior."""
+"""Fits a decoder of classes from BOLD: the prior, and the label map on estimates under this prior."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from .finished_run import FinishedRun
 from .fit_prior import fit_prior
 
 N_PRIOR_RUNS = 4
-"""Runs that the HRFs and the noise are learned from. All labelled runs choose the baseline."""
+"""The fit learns HRFs and noise from so many runs. All labelled runs choose the baseline."""
 
 
 class LabelDecoder(NamedTuple):
@@ -39,7 +39,7 @@ def fit_label_decoder(
     Parameters
     ----------
     runs : sequence of FinishedRun
-        Training runs with labels; no run that is to be scored.
+        Training runs with labels, without the runs that will be scored.
     progress : called with words, the number of finished steps, and the number of steps
     device : torch's name of the device
 

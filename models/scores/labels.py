@@ -9,7 +9,7 @@ from ...arrays import Array
 from .metrics import bootstrap_ci
 
 N_BINS = 10
-"""Bins of the calibration curve, by the probability of the most probable class."""
+"""Number of bins of the calibration curve, by the probability of the most probable class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class DecodedClasses:
 
     @property
     def is_right(self) -> Array:
-        """Return whether the most probable class is the trial's own: (n_estimates,) bool."""
+        """Return whether the most probable class is the trial's class: (n_estimates,) bool."""
         return self.probabilities.argmax(axis=1) == self.class_of
 
     def of(self, chosen: Array) -> "DecodedClasses":
@@ -64,7 +64,8 @@ def score_classes(decoded: DecodedClasses, tr_s: float, seed: int = 0) -> dict[s
     -------
     scores : dict, JSON-ready
         `top1` of final estimates: `mean`, its `ci95`, `n` trials. `chance`: the share of the most frequent class.
-        `seconds_after_onset`: the same means by delay; a trial that ended before a delay is not in it. `confusion`:
+        `seconds_after_onset`: by delay, the same accuracy and a `calibration_error`; a trial counts up to its last
+        estimate. `confusion`:
         rows are true classes, columns decoded classes, counts of final estimates. `calibration_error`: the mean
         difference between the most probable class's probability and its accuracy, over bins weighted by their trials
         (expected calibration error; Guo et al. 2017). `calibration`: these bins.

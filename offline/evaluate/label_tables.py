@@ -34,6 +34,6 @@ def print_labels(scores: dict[str, Any]) -> None:
     n_trials, n_classes = scores["labels"]["n_trials"], len(scores["labels"]["classes"])
     print_all(
         label_tables(scores),
-        f"{n_trials} trials of {n_classes} classes, held out by {scores['splits']}{simulated}; means over trials "
+        f"{n_trials} trials of {n_classes} classes, held out: {scores['splits']}{simulated}; means over trials "
         "[95 % interval]",
     )

@@ -67,7 +67,8 @@ def evaluate_labels(config: Config, subject: int, *, leave_one_run_out: bool = F
             f"subject {subject} of {tree.root}: no held-out trial has a class and BOLD that goes on for 4 s: hold out "
             "runs with --test-runs, or give --leave-one-run-out"
         )
-    splits = "leave one run out" if leave_one_run_out else held_out_runs(config) or "test pictures"
+    runs = held_out_runs(config)
+    splits = "leave one run out" if leave_one_run_out else f"runs {runs}" if runs else "test pictures"
     return {
         "labels": score_classes(_as_arrays(decoded), tr_s, config.decode.seed),
         "splits": splits,

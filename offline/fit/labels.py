@@ -1,4 +1,4 @@
-"""Fits the map from voxels to classes: beside the maps to z and c, or alone for a data set without pictures."""
+"""Fits the map from voxels to classes, with the maps to z and c, or alone for a data set without pictures."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -35,7 +35,7 @@ def fit_labels(
 ) -> SubjectLabels:
     """Fit the map to classes on all training trials whose class is known.
 
-    A trial of BOLD counts with all its estimates, a trial of betas with its beta.
+    A BOLD trial gives all its estimates; a trial of betas gives its beta.
 
     Parameters
     ----------

@@ -92,9 +92,9 @@ def test_test_runs_hold_out_nsds_runs_instead_of_its_shared_pictures(small_data)
 @pytest.mark.parametrize(
     ("fitted", "asked", "words"),
     [
-        ("11-12", "", "fitted with test runs 11-12, the settings say the split by pictures: give --test-runs 11-12"),
-        ("11-12", "3", "fitted with test runs 11-12, the settings say test runs 3: give --test-runs 11-12"),
-        ("", "3", "fitted with the split by pictures, the settings say test runs 3: leave --test-runs out"),
+        ("11-12", "", "fitted with test runs 11-12, the settings name no test runs: give --test-runs 11-12"),
+        ("11-12", "3", "fitted with test runs 11-12, the settings name test runs 3: give --test-runs 11-12"),
+        ("", "3", "fitted with no test runs, the settings name test runs 3: leave --test-runs out"),
     ],
 )
 def test_weights_of_another_split_are_refused(fitted, asked, words):

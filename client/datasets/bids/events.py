@@ -92,6 +92,7 @@ def read_runs(files: list[BidsFile], task: str, root: Path, label_column: str = 
 
 def _read_run(path: Path, numbers: tuple[int, int], labels: tuple[str, str], label_column: str) -> BidsRun:
     advice = "name each trial's picture in stim_file, a path below stimuli/ (n/a where none was shown)"
+    advice += ", or each trial's class in a column that --labels names"
     if label_column:
         advice = (
             f"name each trial's class in {label_column} (n/a where a row is no trial), or another column in --labels"

@@ -157,13 +157,13 @@ def nothing(raw):
         ),
         (nothing, lambda raw: own(raw).trials(2), "no singletrial responses of task look"),
         (nothing, lambda raw: own(raw).trials(3), r"no subject 3; it has 1 \(sub-S01\), 2 \(sub-S02\)"),
-        (nothing, lambda raw: own(raw).roi_mask(1, ["erly"]), "no region 'erly' .*did you mean 'early'"),
+        (nothing, lambda raw: own(raw).roi_mask(1, ["erly"]), "no region 'erly' .*did you mean 'early'.*mask's path"),
         (nothing, lambda raw: own(raw).roi_mask(1, ["none.nii"]), "mask none.nii is missing"),
         (nothing, lambda raw: own(raw).pictures([8]), "has the pictures 0 to 7"),
         (
             without_column,
             lambda raw: own(raw).trials(1),
-            "events.tsv has no column stim_file.*name each",
+            "events.tsv has no column stim_file.*name each.*--labels",
         ),
         (no_seconds, lambda raw: own(raw).trials(1), r"run-1_events.tsv, row 1: onset is 'soon'; give seconds"),
         (

@@ -70,7 +70,7 @@ def test_weights_are_fitted_without_the_test_runs_and_scored_on_them(root, tmp_p
     assert weights.card.scores["labels_top1"] > 0.6
     assert path.with_suffix(".md").read_text()
     scores = scores_of(root, tmp_path, "--test-runs", "3")
-    assert scores["splits"] == "3"
+    assert scores["splits"] == "runs 3"
     assert scores["labels"]["n_trials"] == 3
     assert scores["labels"]["top1"]["mean"] >= 0.6
     assert scores["provenance"]["weights"] == weights.fingerprint

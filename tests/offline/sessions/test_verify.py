@@ -80,7 +80,7 @@ def test_one_changed_voxel_of_bold_changes_each_later_estimate(data, remakers):
     assert betas.is_equal
     assert len(bold.different) >= 5
     assert "volume 4, event 0, scores" not in str(bold.different)
-    assert "volume 7, event 0, scores" in str(bold.different)
+    assert "volume 7, event 1, scores" in str(bold.different)
     assert bold.n_equal + len(bold.different) == N_BOLD
     assert bold.unchecked == {}
 
