@@ -37,6 +37,7 @@ class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Text
     nsd: Text
     bids: Text
+    raw: Text
     ldm: Text
     lora: Text
     tiny_decoder: Text
@@ -49,6 +50,9 @@ class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: Text
     task: Text
     space: Text
+    acq: Text
+    res: Text
+    echo: Text
     labels: Text
     test_runs: Text
 
@@ -233,7 +237,8 @@ def _weights_name(config: Config, subject: int) -> str:
         return f"subj{subject:02d}"
     # Weights of a BIDS data set's subject 1 must not overwrite the weights of NSD's subject 1.
     parts = [Path(config.paths.bids).resolve().name, f"sub-{subject:02d}", f"task-{config.dataset.task}"]
-    return "_".join(parts + [f"space-{config.dataset.space}"] * bool(config.dataset.space))
+    chosen = {entity: getattr(config.dataset, entity) for entity in ("space", "acq", "res", "echo")}
+    return "_".join(parts + [f"{entity}-{label}" for entity, label in chosen.items() if label])
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -289,7 +294,8 @@ def _given(tables: Mapping[str, Any], source: str) -> Iterator[_Given]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows put a byte order mark first, which is not TOML.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}; correct that line") from error
     except UnicodeDecodeError as error:
