@@ -9,7 +9,7 @@ from ..choices import Kind
 from ..client.datasets.bids.files import BOLD
 from ..client.datasets.data_set import BrainDataSet, DataSet, DataSetError, parse_numbers, span
 from ..client.datasets.nsd.tree import BETAS_VERSION, NsdTree
-from ..config import Config, betas_path, nsd_path
+from ..config import Config, betas_path, expanded, nsd_path
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def bids_folder(config: Config) -> "BidsFolder":
     if not settings.task:
         raise DataSetError(f"{config.paths.bids}: say which task is meant, with --task (and the space with --space)")
     return BidsFolder(
-        Path(config.paths.bids).expanduser(),
+        expanded(config.paths.bids),
         settings.task,
         settings.space,
         estimates=settings.betas,
@@ -96,7 +96,7 @@ def bids_folder(config: Config) -> "BidsFolder":
         cache=betas_path(config),
         labels=settings.labels,
         test_runs=parse_numbers(settings.test_runs, "test runs"),
-        raw=Path(config.paths.raw).expanduser() if config.paths.raw else None,
+        raw=expanded(config.paths.raw) if config.paths.raw else None,
         choice=Choice(settings.acq, settings.res, settings.echo),
     )
 
@@ -109,7 +109,7 @@ def subject_of(config: Config, subject: str) -> int:
     DataSetError
         The BIDS folder has no such subject, or the label is no number and there is no BIDS folder.
     """
-    folder = Path(config.paths.bids).expanduser() if config.paths.bids else None
+    folder = expanded(config.paths.bids) if config.paths.bids else None
     # The daemon's machine may lack the folder; its weights name the subject by number.
     if folder is not None and (folder.is_dir() or not subject.isdecimal()):
         from ..client.datasets.bids.files import data_roots
