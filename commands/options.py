@@ -44,7 +44,7 @@ kind_option = click.option(
 )
 nsd_option = click.option("--nsd", type=FOLDER, help="Natural Scenes Dataset folder instead of the simulated one.")
 ldm_option = click.option(
-    "--ldm", type=FOLDER, help="Latent diffusion model (a diffusers folder) instead of the demo's."
+    "--ldm", type=click.Path(path_type=Path), help="Latent diffusion model (a diffusers folder) instead of the demo's."
 )
 lora_option = click.option("--lora", type=FILE, help="LoRA of the model's denoiser (.safetensors), fused into it.")
 tiny_decoder_option = click.option(

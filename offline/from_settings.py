@@ -29,8 +29,11 @@ def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel
 def ldm_fingerprint(config: Config) -> str:
     """Return the fingerprint of the settings' latent diffusion model, without loading it."""
     from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+    from ..models.weights.model_folder import read_index
 
-    return meaning_fingerprint(expanded(config.paths.ldm) if config.paths.ldm else EMBEDDED_LDM_PATH)
+    path = expanded(config.paths.ldm) if config.paths.ldm else EMBEDDED_LDM_PATH
+    read_index(path)
+    return meaning_fingerprint(path)
 
 
 def preset_of(config: Config) -> "Preset":
