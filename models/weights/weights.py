@@ -181,7 +181,7 @@ class Weights:
             )
 
     def check_ldm(self, fingerprint: str) -> None:
-        """Raise WeightsError (`code` ldm) if the weights were fitted for another latent diffusion model, or for none."""
+        """Raise WeightsError (`code` ldm) if the weights were fitted for another latent diffusion model or for none."""
         if not self.has_pictures:
             raise WeightsError(
                 "the weights decode no pictures: fit on trials with pictures (stim_file), or score their classes with "

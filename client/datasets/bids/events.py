@@ -14,6 +14,7 @@ from .files import (
     NOT_AVAILABLE,
     BidsError,
     BidsFile,
+    Choice,
     bids_file,
     choices_of,
     duration_in,
@@ -67,7 +68,7 @@ class BidsRun:
 
 @dataclass(frozen=True)
 class EventsOf:
-    """The events tables to read: the task, its chosen `acq` ("" is any), and the column of classes ("" is none).
+    """The events tables to read: the task, its chosen `acq` ("" is any, `NONE` none), and the column of classes ("" is none).
 
     Without a column of classes, a trial is a row that shows a picture.
     """
@@ -93,7 +94,7 @@ def read_runs(files: list[BidsFile], images: list[BidsFile], roots: list[Path], 
         There is none, a table cannot be read, or two tables apply to a run.
     """
     label_column = wanted.label_column
-    tables = [table for table in _tables(files, roots) if not wanted.acq or table.applies_to({"acq": wanted.acq})]
+    tables = [table for table in _tables(files, roots) if Choice(acq=wanted.acq).takes(table)]
     of_task = _tables_of_runs([table for table in tables if table.has(task=wanted.task)], images, roots)
     if not of_task:
         tasks = sorted({table.entities.get("task", "") for table in tables})
@@ -165,11 +166,16 @@ def _covers(key: tuple[str, str], other: tuple[str, str]) -> bool:
 
 
 def _nearest(tables: list[BidsFile], roots: list[Path], file: BidsFile) -> BidsFile:
-    """Return the table of the first root, then of the deepest folder, then with the most entities in its name."""
+    """Return the table of the first root, then of the deepest folder, then with the most entities in its name.
 
-    def rank(table: BidsFile) -> tuple[int, int, int]:
+    A table with an entity that the file lacks, such as `acq`, is taken only where no other holds: derivatives may leave
+    entities out of their names.
+    """
+
+    def rank(table: BidsFile) -> tuple[bool, int, int, int]:
         (root,) = [n for n, root in enumerate(roots) if root in table.path.parents][:1]
-        return root, -len(table.path.parents), -len(table.entities)
+        is_foreign = not table.entities.keys() - {"run"} <= file.entities.keys()
+        return is_foreign, root, -len(table.path.parents), -len(table.entities)
 
     first, *others = sorted(tables, key=rank)
     if others and rank(others[0]) == rank(first):

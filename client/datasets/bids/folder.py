@@ -21,7 +21,6 @@ from .bold import RunSeries, read_signal, series_of_runs
 from .events import BidsRun, EventsOf, images_of_runs, read_runs
 from .files import (
     BOLD,
-    NONE,
     SINGLE_TRIALS,
     BidsError,
     BidsFile,
@@ -72,7 +71,7 @@ class BidsFolder:
         cache : folder for responses trial by trial; None keeps no cache
         labels : the column of the events that names each trial's class; "" reads only trials with pictures
         test_runs : runs that are held out, in every session, instead of the pictures that the table says
-        raw : the raw data set with the events and the stimuli, if it is not the folder above `derivatives/`
+        raw : the raw data set with events and stimuli, if it is not the folder above `derivatives/`
         choice : which images are read, where a run has several
         """
         self.root = Path(root)
@@ -111,17 +110,14 @@ class BidsFolder:
     def sessions(self, subject: int) -> list[int]:
         """List the chosen sessions that have responses."""
         labels = {run.session: run.session_label for run in self.runs(subject)}
-        where = self._name(subject)
-        wanted = self._wanted_sessions
-        if wanted is None:
-            return sorted(labels)
-        return sorted({number_of(str(session), labels, "ses", where) for session in wanted})
+        wanted = labels if self._wanted_sessions is None else self._wanted_sessions
+        return sorted({number_of(str(session), labels, "ses", self._name(subject)) for session in wanted})
 
     def runs(self, subject: int) -> list[BidsRun]:
         """Return the runs of all sessions that have trials and responses, in order."""
         if subject not in self._runs:
             images = self._images(subject, self.estimates)
-            wanted = EventsOf(self.task, self._label_column, "" if self._choice.acq == NONE else self._choice.acq)
+            wanted = EventsOf(self.task, self._label_column, self._choice.acq)
             runs = read_runs(self._files_of(subject), images, self.roots, wanted)
             if not images:
                 raise self._no_images(subject)

@@ -205,6 +205,13 @@ def test_events_follow_the_acquisition_of_their_image(tmp_path):
     assert signal(root, choice=Choice(acq="b")).labels == ("wrong",)
 
 
+def test_a_table_of_another_acquisition_is_no_table_of_the_plain_image(tmp_path):
+    root = dataset(tmp_path, "01")
+    table(root / "sub-01/func/sub-01_task-look_acq-b_events.tsv", COLUMNS, (1, 1, "wrong"))
+    for choice in (Choice(), Choice(acq="none")):
+        assert signal(root, choice=choice).labels == ("face", "house")
+
+
 def test_magnitude_beside_phase_is_refused_by_name(tmp_path):
     root = dataset(tmp_path, "01")
     for part in ("mag", "phase"):
