@@ -68,7 +68,7 @@ class BidsRun:
 
 @dataclass(frozen=True)
 class EventsOf:
-    """The events tables to read: the task, its chosen `acq` ("" is any, `NONE` none), and the column of classes ("" is none).
+    """The events tables to read: the task, its `acq` as in `Choice`, and the column of classes ("" is none).
 
     Without a column of classes, a trial is a row that shows a picture.
     """

@@ -2,12 +2,13 @@
 
 import importlib.util
 import json
-import shutil
 
 import numpy as np
 import pytest
 from bids_study import PER_RUN, SHAPE, events, nifti, study, table, text
+from click.testing import CliRunner
 
+from braind.cli import main
 from braind.client.datasets.bids.files import BidsError, Choice
 from braind.client.datasets.bids.folder import BidsFolder
 from braind.client.datasets.bids.labels import FIRST_UNNUMBERED, number_of, numbered, parse_choice
@@ -95,6 +96,14 @@ def test_two_labels_of_one_number_are_refused_by_name():
         numbered({"01", "1", "02"}, "sub")
 
 
+@pytest.mark.parametrize("command", ["fit", "decode", "evaluate", "encode", "report", "check", "serve"])
+def test_every_command_takes_labels_and_names_them_where_none_fits(tmp_path, command, monkeypatch):
+    monkeypatch.setenv("BRAIND_PATHS__BIDS", str(dataset(tmp_path, "03", "pil04")))
+    answer = CliRunner().invoke(main, [command, "--subject", "4", "--data", str(tmp_path / "data")])
+    assert answer.exit_code != 0
+    assert "has no sub-4; it has sub-03, sub-pil04: give one of these labels" in str(answer.exception) + answer.output
+
+
 def test_a_subject_without_a_folder_of_labels_is_a_number():
     config = load_config()
     assert subject_of(config, "03") == 3
@@ -163,7 +172,7 @@ def test_run_1_is_run_01(tmp_path):
 
 def test_the_raw_data_of_a_derivative_may_lie_elsewhere(tmp_path):
     raw = study(tmp_path)
-    prep = shutil.move(raw / "derivatives/fmriprep", tmp_path / "prep")
+    prep = (raw / "derivatives/fmriprep").rename(tmp_path / "prep")
     with pytest.raises(BidsError, match="no events of task look"):
         BidsFolder(prep, "look", "MNI").trials(1)
     settings = {"paths": {"bids": str(prep), "raw": str(raw)}, "dataset": {"task": "look", "space": "MNI"}}
@@ -237,6 +246,7 @@ def test_two_tables_that_hold_for_one_run_are_refused(tmp_path):
     stem = root / "sub-S01/ses-01/func/sub-S01_ses-01_task-look"
     for direction in ("AP", "PA"):
         events(stem.with_name(f"{stem.name}_dir-{direction}_run-1_events.tsv"), ["set/p0.jpg"])
+    stem.with_name(f"{stem.name}_run-1_events.tsv").unlink()
     with pytest.raises(BidsError, match="_dir-AP_run-1_events.tsv and .*dir-PA_run-1_events.tsv both hold for"):
         BidsFolder(root, "look", "MNI").trials(1)
 
