@@ -139,7 +139,7 @@ def places(tmp_path, whole):
         "cache": f"is a cache of the Hugging Face hub: give the folder of a model, {snapshot}",
         "cache/models--runwayml--stable-diffusion": f"is a cache of the .*, {snapshot}",
         "empty": "model_index.json is missing: give a diffusers folder",
-        "nowhere": "nowhere does not exist: give a diffusers folder, with model_index.json",
+        "nowhere": "nowhere does not exist: give a diffusers folder .with model_index.json",
     }
 
 
