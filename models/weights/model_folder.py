@@ -54,7 +54,7 @@ def read_index(path: Path) -> dict[str, Any]:
             f"{path} is no folder here; a model of the Hugging Face hub is downloaded first: "
             f"hf download {path} --local-dir FOLDER, then give FOLDER"
             if is_name
-            else f"{path} does not exist: give a diffusers folder (with model_index.json), such as of Stable Diffusion 1.5"
+            else f"{path} does not exist: give a diffusers folder (with model_index.json), such as Stable Diffusion 1.5"
         )
     if not (path / INDEX).is_file():
         snapshots = sorted(found.parent for found in _snapshots(path))
