@@ -7,6 +7,7 @@ user's own), the default.
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
@@ -37,6 +38,7 @@ class PathsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: Text
     nsd: Text
     bids: Text
+    raw: Text
     ldm: Text
     lora: Text
     tiny_decoder: Text
@@ -49,6 +51,9 @@ class DatasetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sessions: Text
     task: Text
     space: Text
+    acq: Text
+    res: Text
+    echo: Text
     labels: Text
     test_runs: Text
 
@@ -171,8 +176,29 @@ def config_problems(path: Path | None = None) -> list[str]:
 
 
 def user_config_path() -> Path:
-    """Return the path of the user's own settings file, which need not exist."""
-    return platformdirs.user_config_path("braind", appauthor=False) / "config.toml"
+    """Return the path of the user's own settings file, which need not exist. Raises ConfigError as `expanded` does."""
+    with _home("give settings with --config"):
+        return platformdirs.user_config_path("braind", appauthor=False) / "config.toml"
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path of the settings with ~ replaced by the home folder.
+
+    Raises
+    ------
+    ConfigError
+        The system knows no home folder: HOME is not set, and the user has no entry in the password file.
+    """
+    with _home(f"write {path} without ~"):
+        return Path(path).expanduser()
+
+
+@contextmanager
+def _home(remedy: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # of pathlib and of platformdirs
+        raise ConfigError(f"this user has no home folder: set HOME, or {remedy}") from error
 
 
 # ── folders and files that follow from the settings ─────────────────────────────────────────────────────────────────
@@ -181,13 +207,14 @@ def user_config_path() -> Path:
 def data_path(config: Config) -> Path:
     """Return the folder of simulated data, weights and journals."""
     if config.paths.data:
-        return Path(config.paths.data).expanduser()
-    return platformdirs.user_data_path("braind", appauthor=False)
+        return expanded(config.paths.data)
+    with _home("give a folder for braind's files with --data"):
+        return platformdirs.user_data_path("braind", appauthor=False)
 
 
 def nsd_path(config: Config) -> Path:
     """Return the Natural Scenes Dataset folder; the default is the simulated one."""
-    return Path(config.paths.nsd).expanduser() if config.paths.nsd else data_path(config) / "nsd-simulated"
+    return expanded(config.paths.nsd) if config.paths.nsd else data_path(config) / "nsd-simulated"
 
 
 def weights_path(config: Config, subject: int, kind: Kind = "beta") -> Path:
@@ -217,10 +244,17 @@ def betas_path(config: Config) -> Path:
 
 
 def engines_path(config: Config) -> Path:
-    """Return the folder of exported networks and measured engine times, a cache that may be deleted."""
+    """Return the folder of exported networks and measured engine times, a cache that may be deleted.
+
+    Without a home folder, the cache lies in the data folder.
+    """
     if config.paths.engines:
-        return Path(config.paths.engines).expanduser()
-    return platformdirs.user_cache_path("braind", appauthor=False) / "engines"
+        return expanded(config.paths.engines)
+    try:
+        with _home("give paths.engines"):
+            return platformdirs.user_cache_path("braind", appauthor=False) / "engines"
+    except ConfigError:
+        return data_path(config) / "engines"
 
 
 def journals_path(config: Config) -> Path:
@@ -233,7 +267,8 @@ def _weights_name(config: Config, subject: int) -> str:
         return f"subj{subject:02d}"
     # Weights of a BIDS data set's subject 1 must not overwrite the weights of NSD's subject 1.
     parts = [Path(config.paths.bids).resolve().name, f"sub-{subject:02d}", f"task-{config.dataset.task}"]
-    return "_".join(parts + [f"space-{config.dataset.space}"] * bool(config.dataset.space))
+    chosen = {entity: getattr(config.dataset, entity) for entity in ("space", "acq", "res", "echo")}
+    return "_".join(parts + [f"{entity}-{label}" for entity, label in chosen.items() if label])
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -267,8 +302,8 @@ def _resolve(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | Non
 
 def _all_given(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | None) -> Iterator[_Given]:
     yield from _given(_read_toml(PACKAGED_PATH), "default")
-    file_path = path if path is not None else user_config_path()
-    if path is not None or file_path.exists():
+    file_path = path if path is not None else _own_settings()
+    if file_path is not None:
         yield from _given(_read_toml(file_path), str(file_path))
     for name, text in os.environ.items():
         if name.startswith(ENVIRONMENT_PREFIX) and "__" in name:
@@ -276,6 +311,15 @@ def _all_given(path: Path | None, overrides: Mapping[str, Mapping[str, Any]] | N
             yield _Given(section, key, text, name, is_text=True)
     for section, values in (overrides or {}).items():
         yield from _given({section: {key: value for key, value in values.items() if value is not None}}, "flag")
+
+
+def _own_settings() -> Path | None:
+    """Return the user's own settings file; None without the file, or without a home folder to hold it."""
+    try:
+        path = user_config_path()
+    except ConfigError:
+        return None
+    return path if os.path.lexists(path) else None
 
 
 def _given(tables: Mapping[str, Any], source: str) -> Iterator[_Given]:
@@ -289,7 +333,8 @@ def _given(tables: Mapping[str, Any], source: str) -> Iterator[_Given]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows put a byte order mark first, which is not TOML.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}; correct that line") from error
     except UnicodeDecodeError as error:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def check(
     config_path: Path | None,
     data: Path | None,
-    subject: int,
+    subject: str,
     kind: "Kind",
     mask_paths: tuple[Path, ...],
     as_json: bool,
@@ -56,8 +56,8 @@ def check(
     from ..daemon.checkup.plan import CheckPlan
 
     scan = {name: options.pop(name) for name in ("tr_s", "n_volumes", "volume_path")}
-    config, decoder = serve_settings(config_path, data, subject, kind, options)
-    plan = CheckPlan(config=config, subject=subject, kind=kind, decoder=decoder, mask_paths=mask_paths, **scan)
+    config, decoder, number = serve_settings(config_path, data, subject, kind, options)
+    plan = CheckPlan(config=config, subject=number, kind=kind, decoder=decoder, mask_paths=mask_paths, **scan)
     # As Ctrl-C does, a signal to end must end the daemon of the trial run too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = run(plan, on_line=_ignore if as_json else _print)

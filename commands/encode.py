@@ -40,7 +40,7 @@ from .options import (
 def encode(
     config_path: Path | None,
     data: Path | None,
-    subject: int,
+    subject: str,
     pictures: int | None,
     components: int,
     strengths: str | None,
@@ -65,6 +65,7 @@ def encode(
       sub-01/func/*_statmap.nii.gz  r and p of every model, unique variances; *_mask: FDR 0.05; *_dseg: best block
     Features stay in the data folder (encoding/). So a second run reuses them, and an interrupted run resumes.
     """
+    from ..offline.data_sets import subject_of
     from ..offline.encode.encode import EncodeSettings, encode_subject, parse_strengths
 
     if (surface_left is None) != (surface_right is None):
@@ -77,7 +78,7 @@ def encode(
         surfaces=(surface_left, surface_right) if surface_left and surface_right else None,
     )
     config = config_of(config_path, data, **data_set_settings(options))
-    result = encode_subject(config, subject, out, settings)
+    result = encode_subject(config, subject_of(config, subject), out, settings)
     if as_json:
         import json
 

@@ -16,7 +16,6 @@ from .options import (
     nsd_option,
     serve_options,
     serve_settings,
-    subject_option,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 def serve(
     config_path: Path | None,
     data: Path | None,
-    subject: int,
+    subject: str,
     kind: "Kind",
     mask_paths: tuple[Path, ...],
     **options: Any,
@@ -39,8 +38,8 @@ def serve(
     from ..daemon.serve import serve as run
 
     is_named = bool(options["weights_path"] or options["candidates_path"])
-    config, decoder = serve_settings(config_path, data, subject, kind, options)
-    raise SystemExit(run(config, Start(subject, kind, decoder, mask_paths, is_named)))
+    config, decoder, number = serve_settings(config_path, data, subject, kind, options)
+    raise SystemExit(run(config, Start(number, kind, decoder, mask_paths, is_named)))
 
 
 @click.command()
@@ -81,7 +80,7 @@ def use(
 @click.command()
 @config_options
 @key_option
-@subject_option
+@click.option("--subject", default=1, show_default=True, help="Subject number.")
 @nsd_option
 @click.option("--session", type=click.IntRange(1), help="NSD session; all sessions by default.")
 @click.option("--kind", type=click.Choice(["beta", "bold"]), default="beta", show_default=True)

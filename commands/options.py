@@ -32,7 +32,9 @@ READABLE = click.Path(dir_okay=False, exists=True, readable=True, path_type=Path
 SECONDS = FiniteRange(0, min_open=True)
 MODES = click.Choice(["z", "c", "zc"])
 
-subject_option = click.option("--subject", default=1, show_default=True, help="Subject number.")
+subject_option = click.option(
+    "--subject", default="1", show_default=True, help="Subject number, or a BIDS folder's label, such as pil03."
+)
 kind_option = click.option(
     "--kind",
     type=click.Choice(["beta", "bold"]),
@@ -42,7 +44,7 @@ kind_option = click.option(
 )
 nsd_option = click.option("--nsd", type=FOLDER, help="Natural Scenes Dataset folder instead of the simulated one.")
 ldm_option = click.option(
-    "--ldm", type=FOLDER, help="Latent diffusion model (a diffusers folder) instead of the demo's."
+    "--ldm", type=click.Path(path_type=Path), help="Latent diffusion model (a diffusers folder) instead of the demo's."
 )
 lora_option = click.option("--lora", type=FILE, help="LoRA of the model's denoiser (.safetensors), fused into it.")
 tiny_decoder_option = click.option(
@@ -71,12 +73,18 @@ def config_options(command: Command) -> Command:
 def data_set_options(command: Command) -> Command:
     """Add the options that choose recorded data: an NSD or BIDS folder, and its sessions and betas."""
     for option in (
-        click.option("--sessions", help="Sessions to read, such as 1-12,14; all by default."),
+        click.option("--sessions", help="Sessions to read: numbers, such as 1-12,14, or labels; all by default."),
         click.option("--betas", help="Version of NSD's betas, such as betas_fithrf. BIDS: a desc label, or bold."),
         click.option("--test-runs", help="Runs to hold out instead of the test pictures, such as 11,12."),
         click.option("--labels", help="Column of a BIDS folder's events that names each trial's class: trial_type."),
+        click.option("--echo", help="Echo of a BIDS folder's images, where a run has several, such as 2."),
+        click.option("--res", help="res label of a BIDS folder's images, where a run has several."),
+        click.option("--acq", help="acq label of a BIDS folder's images, where a run has several."),
         click.option("--space", help="Space of a BIDS folder's images, such as T1w."),
         click.option("--task", help="Task of a BIDS folder."),
+        click.option(
+            "--raw", type=FOLDER, help="Raw data of the BIDS folder: events and stimuli, if they lie elsewhere."
+        ),
         click.option("--bids", type=FOLDER, help="BIDS folder of your own instead of NSD."),
         nsd_option,
     ):
@@ -129,8 +137,9 @@ def model_paths(options: dict[str, Any]) -> dict[str, Path | None]:
 
 def data_set_settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Take the data set's options and the model's paths out of a command's options; return them as settings."""
-    dataset = {name: options.pop(name) for name in ("task", "space", "betas", "sessions", "labels", "test_runs")}
-    paths = {**model_paths(options), "nsd": options.pop("nsd"), "bids": options.pop("bids")}
+    names = ("task", "space", "acq", "res", "echo", "betas", "sessions", "labels", "test_runs")
+    dataset = {name: options.pop(name) for name in names}
+    paths = {**model_paths(options), **{name: options.pop(name) for name in ("nsd", "bids", "raw")}}
     return {"paths": paths, "dataset": dataset}
 
 
@@ -210,16 +219,17 @@ def serve_options(command: Command) -> Command:
 
 
 def serve_settings(
-    config_path: Path | None, data: Path | None, subject: int, kind: "Kind", options: dict[str, Any]
-) -> tuple["Config", "DecoderSettings"]:
-    """Return the settings of a daemon from the options of `serve_options`.
+    config_path: Path | None, data: Path | None, subject: str, kind: "Kind", options: dict[str, Any]
+) -> tuple["Config", "DecoderSettings", int]:
+    """Return the settings of a daemon from the options of `serve_options`, and the number of its subject.
 
     Raises
     ------
-    ConfigError, PresetError
+    ConfigError, PresetError, DataSetError
     """
     from .. import config as paths
     from ..daemon.link import DecoderSettings
+    from ..offline.data_sets import subject_of
     from ..offline.from_settings import pipeline_settings, refining_preset_of
 
     weights_path, candidates_path = options.pop("weights_path"), options.pop("candidates_path")
@@ -237,13 +247,14 @@ def serve_settings(
     )
     serve = {name: options.pop(name) for name in serving}
     config = config_of(config_path, data, paths=model_paths(options), decode=options, serve=serve)
+    number = subject_of(config, subject)
     decoder = DecoderSettings(
-        weights_path=str(weights_path or paths.weights_path(config, subject, kind)),
-        candidates_path=str(candidates_path or paths.candidates_path(config, subject)),
+        weights_path=str(weights_path or paths.weights_path(config, number, kind)),
+        candidates_path=str(candidates_path or paths.candidates_path(config, number)),
         pipeline=pipeline_settings(config),
         refine=refining_preset_of(config),
     )
-    return config, decoder
+    return config, decoder, number
 
 
 def config_of(config_path: Path | None, data: Path | None = None, **sections: dict[str, Any]) -> "Config":

@@ -66,7 +66,7 @@ def simulate(
 @click.command()
 @config_options
 @click.option(
-    "--subject", "subjects", multiple=True, type=int, help="Subject number; repeat the option for more subjects."
+    "--subject", "subjects", multiple=True, help="Subject number or label; repeat the option for more subjects."
 )
 @data_set_options
 @ldm_option
@@ -85,7 +85,7 @@ def simulate(
 def fit(
     config_path: Path | None,
     data: Path | None,
-    subjects: tuple[int, ...],
+    subjects: tuple[str, ...],
     kind: "Kind",
     lagged: bool,
     journals: tuple[Path, ...],
@@ -94,6 +94,7 @@ def fit(
     """Fit decoder weights, one file per subject or one for recorded sessions; print their paths."""
     if lagged and (kind != "bold" or journals):
         raise click.UsageError("--lagged: reads an NSD folder's BOLD runs; give it with --kind bold, without --session")
+    from ..offline.data_sets import subject_of
     from ..offline.fit.subject import fit_subject
 
     z_rois, c_rois = list(options["z_rois"]), list(options["c_rois"])
@@ -110,8 +111,8 @@ def fit(
         click.echo(words_of(calibration), err=True)
         click.echo(path)
         return
-    for subject in subjects or (1,):
-        click.echo(fit_subject(config, subject, kind, lagged))
+    for number in [subject_of(config, subject) for subject in subjects or ("1",)]:
+        click.echo(fit_subject(config, number, kind, lagged))
 
 
 @click.command()
@@ -133,7 +134,7 @@ def fit(
 def decode(
     config_path: Path | None,
     data: Path | None,
-    subject: int,
+    subject: str,
     trials: str,
     out: Path,
     averaged: bool,
@@ -141,10 +142,12 @@ def decode(
     **settings: Any,
 ) -> None:
     """Decode recorded trials into pictures; print their paths."""
+    from ..offline.data_sets import subject_of
     from ..offline.decoding import decode_trials
 
     config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
-    for path in decode_trials(config, subject, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
+    number = subject_of(config, subject)
+    for path in decode_trials(config, number, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
         click.echo(path)
 
 
@@ -176,7 +179,7 @@ def decode(
 def evaluate(
     config_path: Path | None,
     data: Path | None,
-    subject: int,
+    subject: str,
     kind: "Kind",
     protocol: str,
     networks: str | None,
@@ -194,6 +197,7 @@ def evaluate(
         raise click.UsageError("--plot: shows scores after onset, of BOLD; give it with --kind bold")
     if plot is not None and plot.suffix not in (".png", ".svg"):
         raise click.BadParameter(f"{plot}: neither .png nor .svg", param_hint="--plot")
+    from ..offline.data_sets import subject_of
     from ..offline.evaluate.bold import evaluate_bold
     from ..offline.evaluate.evaluate import evaluate_subject
 
@@ -203,15 +207,16 @@ def evaluate(
         raise click.UsageError(
             "--leave-one-run-out: scores classes; give their column with --labels, or hold out runs with --test-runs"
         )
+    number = subject_of(config, subject)
     if config.dataset.labels:
         from ..offline.evaluate.label_tables import print_labels
         from ..offline.evaluate.labels import evaluate_labels
 
-        scores = evaluate_labels(config, subject, leave_one_run_out=leave_one_run_out)
+        scores = evaluate_labels(config, number, leave_one_run_out=leave_one_run_out)
         _print_scores(scores, as_json, print_labels)
         return
     score = evaluate_bold if kind == "bold" else evaluate_subject
-    scores = score(config, subject, protocol, networks, kinds, max_trials)
+    scores = score(config, number, protocol, networks, kinds, max_trials)
     if plot is not None:
         from ..offline.evaluate.bold_plot import draw_bold
 

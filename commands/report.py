@@ -36,7 +36,7 @@ from .options import (
 def report(
     config_path: Path | None,
     data: Path | None,
-    subject: int,
+    subject: str,
     scores: Path | None,
     encoding: Path | None,
     session: str | None,
@@ -49,12 +49,13 @@ def report(
     The file holds methods with citations, parameters, masks, scores with controls, galleries chosen by rule, a
     recorded session's latencies, the encoding analysis, provenance and versions. Prints the file's path.
     """
+    from ..offline.data_sets import subject_of
     from ..offline.report.report import write_report
 
     config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     write_report(
         config,
-        subject,
+        subject_of(config, subject),
         out,
         scores_path=scores,
         encoding_path=encoding,

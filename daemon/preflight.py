@@ -14,6 +14,7 @@ from ..models.weights.blank import blank_weights
 from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.candidates import check_shapes
 from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+from ..models.weights.model_folder import read_index
 from ..models.weights.weights import Weights
 from .logs import escape
 from .names import wrong_label
@@ -115,12 +116,7 @@ def check_ldm(weights: Weights, ldm_path: Path | None) -> None:
     """Raise BraindError (`code` ldm) if the folder is no diffusers folder, or the weights are of another LDM."""
     ldm_path = ldm_path or EMBEDDED_LDM_PATH
     try:
-        if not (ldm_path / "model_index.json").is_file():
-            raise BraindError(
-                f"{ldm_path / 'model_index.json'} is missing: give a diffusers folder, such as one of Stable "
-                "Diffusion 1.5",
-                code="ldm",
-            )
+        read_index(ldm_path)
         fingerprint = meaning_fingerprint(ldm_path)
     except OSError as error:
         raise BraindError(

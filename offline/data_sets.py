@@ -9,7 +9,7 @@ from ..choices import Kind
 from ..client.datasets.bids.files import BOLD
 from ..client.datasets.data_set import BrainDataSet, DataSet, DataSetError, parse_numbers, span
 from ..client.datasets.nsd.tree import BETAS_VERSION, NsdTree
-from ..config import Config, betas_path, nsd_path
+from ..config import Config, betas_path, expanded, nsd_path
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -80,21 +80,45 @@ def bids_folder(config: Config) -> "BidsFolder":
     DataSetError
         If the settings name no task.
     """
+    from ..client.datasets.bids.files import Choice
     from ..client.datasets.bids.folder import BidsFolder
+    from ..client.datasets.bids.labels import parse_choice
 
     settings = config.dataset
     if not settings.task:
         raise DataSetError(f"{config.paths.bids}: say which task is meant, with --task (and the space with --space)")
     return BidsFolder(
-        Path(config.paths.bids).expanduser(),
+        expanded(config.paths.bids),
         settings.task,
         settings.space,
         estimates=settings.betas,
-        sessions=parse_numbers(settings.sessions, "sessions"),
+        sessions=parse_choice(settings.sessions, "sessions"),
         cache=betas_path(config),
         labels=settings.labels,
         test_runs=parse_numbers(settings.test_runs, "test runs"),
+        raw=expanded(config.paths.raw) if config.paths.raw else None,
+        choice=Choice(settings.acq, settings.res, settings.echo),
     )
+
+
+def subject_of(config: Config, subject: str) -> int:
+    """Return the number of the subject that a user named: a number, or a label of the settings' BIDS folder.
+
+    Raises
+    ------
+    DataSetError
+        The BIDS folder has no such subject, or the label is no number and there is no BIDS folder.
+    """
+    folder = expanded(config.paths.bids) if config.paths.bids else None
+    # The daemon's machine may lack the folder; its weights name the subject by number.
+    if folder is not None and (folder.is_dir() or not subject.isdecimal()):
+        from ..client.datasets.bids.files import data_roots
+        from ..client.datasets.bids.labels import number_of, subjects_of
+
+        return number_of(subject, subjects_of(data_roots(folder)), "sub", str(folder))
+    if not (subject.isascii() and subject.isdecimal() and int(subject) > 0):
+        raise DataSetError(f"subject {subject!r}: give a number from 1, or a label together with --bids")
+    return int(subject)
 
 
 def simulate_tree(subjects: list[int], root: Path, n_bold_sessions: int | None = None) -> None:

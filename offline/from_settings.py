@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..config import Config, engines_path
+from ..config import Config, engines_path, expanded
 
 if TYPE_CHECKING:
     from ..models.fit_profiles import FitSettings
@@ -21,7 +21,7 @@ def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel
 
     paths = (config.paths.ldm, config.paths.lora, config.paths.tiny_decoder)
     return LatentDiffusionModel.load(
-        *(Path(path).expanduser() if path else None for path in paths),
+        *(expanded(path) if path else None for path in paths),
         gpu_dtype="float32" if is_exact else config.decode.gpu_dtype,
     )
 
@@ -29,8 +29,11 @@ def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel
 def ldm_fingerprint(config: Config) -> str:
     """Return the fingerprint of the settings' latent diffusion model, without loading it."""
     from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
+    from ..models.weights.model_folder import read_index
 
-    return meaning_fingerprint(Path(config.paths.ldm).expanduser() if config.paths.ldm else EMBEDDED_LDM_PATH)
+    path = expanded(config.paths.ldm) if config.paths.ldm else EMBEDDED_LDM_PATH
+    read_index(path)
+    return meaning_fingerprint(path)
 
 
 def preset_of(config: Config) -> "Preset":
@@ -131,4 +134,4 @@ def _user_presets(config: Config) -> dict[str, "Preset"]:
 
 
 def _expanded(path: str) -> str | None:
-    return str(Path(path).expanduser()) if path else None
+    return str(expanded(path)) if path else None

@@ -12,6 +12,7 @@ from braind.config import (
     config_problems,
     config_sources,
     data_path,
+    engines_path,
     load_config,
     nsd_path,
     weights_path,
@@ -130,6 +131,30 @@ def test_a_file_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "latin.toml").write_bytes(b"[serve]\nhost = '\xe9'\n")
     with pytest.raises(ConfigError, match="not UTF-8 text at byte 16"):
         load_config(tmp_path / "latin.toml")
+
+
+def test_a_file_with_the_byte_order_mark_of_windows_is_read(tmp_path):
+    path = tmp_path / "settings.toml"
+    path.write_bytes(b'\xef\xbb\xbf[serve]\r\nhost = "::1"\r\n')
+    assert load_config(path).serve.host == "::1"
+
+
+def test_a_user_without_a_home_folder_gives_the_folders_or_gets_a_sentence(tmp_path, monkeypatch):
+    import pwd
+
+    def nobody(_):
+        raise KeyError("uid not found")
+
+    monkeypatch.undo()  # of nobodys_settings: the real place of the settings file is asked for
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "BRAIND_PATHS__ENGINES"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(ConfigError, match="no home folder: set HOME, or give a folder for braind's files with --data"):
+        data_path(load_config())
+    config = load_config(None, {"paths": {"data": str(tmp_path), "nsd": "~/nsd"}})
+    assert engines_path(config) == tmp_path / "engines"
+    with pytest.raises(ConfigError, match="no home folder: set HOME, or write ~/nsd without ~"):
+        nsd_path(config)
 
 
 def test_settings_cannot_be_changed_after_they_are_read():

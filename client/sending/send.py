@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..connection import RefusedByDaemon
-from ..datasets.bids.files import NOT_AVAILABLE, BidsError, read_tsv, seconds_in
+from ..datasets.bids.files import NOT_AVAILABLE, BidsError, duration_in, read_tsv, seconds_in
+from ..datasets.bids.stimuli import picture_path
 from ..scanner import Onset, ScannerClient
 from ..wire import LONGEST_DURATION_S, LONGEST_LABEL
 from . import nifti, parrec
@@ -29,7 +30,9 @@ def read_onsets(
     """Return the onsets of a BIDS events.tsv, sorted by time.
 
     The columns `onset` and `duration` are required. `trial`, `nsd_id`, `right`, `foil`, `stim_file` and `trial_type`
-    are optional; `stim_file` becomes the onset's `stimulus`, and `trial_type` its `label`.
+    are optional; `stim_file` becomes the onset's `stimulus`, and `trial_type` its `label`. A duration of n/a is an
+    impulse. In a table with pictures, a row without a picture is no trial, such as a key press, and is left out, as
+    `braind fit` leaves it out; a class in a column that `--labels` names makes the row a trial.
 
     Parameters
     ----------
@@ -48,12 +51,15 @@ def read_onsets(
             read_tsv(path, (labels,), "name in --labels the column of each trial's class")
     except BidsError as error:
         raise IncomingError(str(error), code="events") from error
+    shows_pictures = any(row.get("stim_file", NOT_AVAILABLE) != NOT_AVAILABLE for row in rows)
     onsets = []
     for event, row in enumerate(rows):
+        if shows_pictures and _is_no_trial(row, labels):
+            continue
         try:
             onset = _onset(event, row, trigger_at_s, stimuli)
             onsets.append(replace(onset, shown=(onset.shown or {}) | _label(row, labels)))
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, BidsError) as error:
             raise IncomingError(f"{path}, row {event + 1}: {error}", code="events") from error
     onsets.sort(key=lambda onset: onset.onset_s)
     if onsets and onsets[-1].onset_s < 0:
@@ -67,7 +73,7 @@ def read_onsets(
 
 def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path | None) -> Onset:
     """Return a row's onset. Raises ValueError or OSError with the wrong value."""
-    onset_s, duration_s = seconds_in(row, "onset"), seconds_in(row, "duration")
+    onset_s, duration_s = seconds_in(row, "onset"), duration_in(row)
     if not 0 <= duration_s <= LONGEST_DURATION_S:
         raise ValueError(f"a duration of {duration_s:g} s; give 0 (an impulse) to {LONGEST_DURATION_S:g}")
     given = {name: value for name, value in row.items() if value != NOT_AVAILABLE}
@@ -81,8 +87,16 @@ def _onset(event: int, row: dict[str, str], trigger_at_s: float, stimuli: Path |
             shown[name] = int(given[name])
     if row.get("stim_file"):
         shown["stimulus"] = row["stim_file"]  # "n/a" too: it means that no picture was shown
-    seen_png = _png(stimuli / given["stim_file"]) if stimuli and "stim_file" in given else None
+    seen_png = None
+    if stimuli and "stim_file" in given:
+        seen_png = _png(picture_path(stimuli, given["stim_file"]) or stimuli / given["stim_file"])
     return Onset(event, onset_s - trigger_at_s, duration_s, seen_png, shown)
+
+
+def _is_no_trial(row: dict[str, str], labels: str) -> bool:
+    """Return whether a row of a table with pictures shows none and has no class in a column of the user's choice."""
+    named = ("stim_file", "nsd_id", *(() if labels == TRIAL_TYPE else (labels,)))
+    return all(row.get(column, NOT_AVAILABLE) == NOT_AVAILABLE for column in named)
 
 
 def _label(row: dict[str, str], column: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ import zmq
 from ... import __version__
 from ...config import (
     Config,
+    ConfigError,
     config_sources,
     data_path,
     engines_path,
@@ -94,16 +95,20 @@ def _gpu() -> str:
 
 
 def _paths(config: Config) -> Facts:
-    paths = {
-        "data": data_path(config),
-        "nsd": nsd_path(config),
-        "engines": engines_path(config),
-        "own settings": user_config_path(),
+    paths: dict[str, Callable[[], Path]] = {
+        "data": lambda: data_path(config),
+        "nsd": lambda: nsd_path(config),
+        "engines": lambda: engines_path(config),
+        "own settings": user_config_path,
     }
     return {name: _place(path) for name, path in paths.items()}
 
 
-def _place(path: Path) -> str:
+def _place(of: Callable[[], Path]) -> str:
+    try:
+        path = of()
+    except ConfigError as error:
+        return str(error)
     try:
         nearest = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         free = f"{shutil.disk_usage(nearest).free / 1e9:.1f} GB free"
@@ -141,7 +146,7 @@ def _value(value: Any) -> str:
 
 def _without_home(facts: Any) -> Any:
     """Return the facts with the home folder, which names its user, as ~."""
-    home = str(Path.home())
+    home = os.path.expanduser("~")  # as it is, if the user has no home folder
     if isinstance(facts, str):
         return facts.replace(home, "~") if len(home) > 1 else facts
     if isinstance(facts, dict):

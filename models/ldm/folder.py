@@ -1,14 +1,13 @@
 """Diffusers folders: checks that a folder is whole and usable, and loads its parts."""
 
-import json
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
-from ...errors import BraindError
+from ..weights.model_folder import WANTED, LdmError, read_index, read_object, weight_files
 
 PARTS = {
     "vae": ("AutoencoderKL", "AutoencoderTiny"),
@@ -20,24 +19,15 @@ PARTS = {
 N_TRAIN_TIMESTEPS = 1000  # presets count timesteps in this schedule
 
 
-class LdmError(BraindError):
-    """A folder holds no latent diffusion model that braind can use."""
-
-    code = "ldm"
-
-
 def check_folder(path: Path) -> dict[str, str]:
     """Check a diffusers folder; return the class of every part. Raises LdmError for a missing or unusable part."""
-    index_path = path / "model_index.json"
-    if not index_path.is_file():
-        raise LdmError(f"{index_path} is missing: give a diffusers folder, such as one of Stable Diffusion 1.5")
-    index, classes = _read_json(index_path), {}
+    index, classes = read_index(path), {}
     for part in PARTS:
         if not (path / part).is_dir() or part not in index:
             raise LdmError(f"{path}: the folder {part}/ is missing, so this is no text-conditioned diffusion model")
         classes[part] = _usable_class(path / part, part, (index[part] or [None, None])[-1])
     for part in ("vae", "unet", "text_encoder"):
-        _check_weights(path / part)
+        weight_files(path / part, part)
     return classes
 
 
@@ -46,8 +36,8 @@ def class_in(path: Path, part: str) -> str:
     config_path = path / "config.json"
     if not config_path.is_file():
         raise LdmError(f"{config_path} is missing: give a folder that diffusers' save_pretrained wrote")
-    name = _usable_class(path, part, _read_json(config_path).get("_class_name"))
-    _check_weights(path)
+    name = _usable_class(path, part, read_object(config_path).get("_class_name"))
+    weight_files(path, part)
     return name
 
 
@@ -59,21 +49,19 @@ def load_part(path: Path, name: str, device: torch.device, dtype: torch.dtype) -
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # bars would interrupt the daemon's lines
+    variant, _ = weight_files(path, "text_encoder" if name == "CLIPTextModel" else "")
+    files = {"use_safetensors": True, "local_files_only": True, "variant": variant}
     if name == "CLIPTextModel":
         part, found = _loaded(
             path,
-            lambda: transformers.CLIPTextModel.from_pretrained(
-                path, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-            ),
+            lambda: transformers.CLIPTextModel.from_pretrained(path, dtype=dtype, output_loading_info=True, **files),
         )
         # transformers initialises missing weights at random
         missing = sorted(found["missing_keys"])
     else:
         part = _loaded(
             path,
-            lambda: getattr(diffusers, name).from_pretrained(
-                path, torch_dtype=dtype, use_safetensors=True, local_files_only=True
-            ),
+            lambda: getattr(diffusers, name).from_pretrained(path, torch_dtype=dtype, **files),
         )
         # diffusers leaves missing weights on the meta device, without content
         missing = sorted(name for name, tensor in part.state_dict().items() if tensor.is_meta)
@@ -93,19 +81,40 @@ def load_tokenizer(path: Path) -> Any:
     return _loaded(path, lambda: CLIPTokenizer.from_pretrained(path, local_files_only=True))
 
 
-def load_scheduler(path: Path) -> Any:
-    """Load the noise schedule, whatever scheduler the folder names."""
-    from diffusers import DDIMScheduler
+def load_alphas_cumprod(path: Path) -> torch.Tensor:
+    """Return ᾱ of the noise schedule's timesteps, (1000,) float64, whatever scheduler the folder names.
 
-    scheduler = _loaded(path, lambda: DDIMScheduler.from_pretrained(path))
+    Raises
+    ------
+    LdmError
+        The schedule is of no model that predicts epsilon over 1000 timesteps.
+    """
+    import diffusers
+
+    config_path = path / "scheduler_config.json"
+    config = read_object(config_path) if config_path.is_file() else {}
+    name = str(config.get("_class_name", "DDIMScheduler"))
+    parameters = inspect.signature(getattr(diffusers, name, diffusers.DDIMScheduler)).parameters
+    if "beta_start" not in parameters and "beta_start" not in config:
+        raise LdmError(f"{path}: {name} has no schedule of betas; {WANTED}")
+    # A key that the file leaves out has the default of the class that it names.
+    betas = {key: parameters[key].default for key in ("beta_start", "beta_end", "beta_schedule") if key in parameters}
+    betas = {key: default for key, default in betas.items() if key not in config}
+    scheduler = _loaded(path, lambda: diffusers.DDIMScheduler.from_pretrained(path, **betas))
     if scheduler.config.prediction_type != "epsilon":
         raise LdmError(
             f"{path}: prediction_type is {scheduler.config.prediction_type!r}; "
             "braind denoises models that predict epsilon, such as Stable Diffusion 1.x"
         )
-    if len(scheduler.alphas_cumprod) != N_TRAIN_TIMESTEPS:
-        raise LdmError(f"{path}: {len(scheduler.alphas_cumprod)} timesteps; braind takes models of {N_TRAIN_TIMESTEPS}")
-    return scheduler
+    alphas_cumprod = scheduler.alphas_cumprod.double()
+    if len(alphas_cumprod) != N_TRAIN_TIMESTEPS:
+        raise LdmError(f"{path}: {len(alphas_cumprod)} timesteps; braind takes models of {N_TRAIN_TIMESTEPS}")
+    if not float(alphas_cumprod.min()) > 0:
+        raise LdmError(
+            f"{path}: rescale_betas_zero_snr leaves no signal at the last timestep, where epsilon says nothing of the "
+            "picture; braind takes schedules with some signal at every timestep"
+        )
+    return alphas_cumprod
 
 
 def check_sizes(path: Path, autoencoder: Any, unet: Any, text_encoder: Any) -> None:
@@ -121,40 +130,6 @@ def check_sizes(path: Path, autoencoder: Any, unet: Any, text_encoder: Any) -> N
             )
 
 
-def fuse_lora(unet: Any, path: Path) -> None:
-    """Fuse a LoRA into the denoiser's weights, irreversibly.
-
-    Raises
-    ------
-    LdmError
-        If the file is missing, is no safetensors file, changes nothing of this denoiser, or changes the text encoder
-        too. Decoder weights would not fit a changed text encoder.
-    """
-    from diffusers.loaders import StableDiffusionLoraLoaderMixin
-
-    loader: Any = StableDiffusionLoraLoaderMixin  # its annotation has a third result, which is not requested here
-
-    if not path.is_file() or path.suffix != ".safetensors":
-        raise LdmError(f"{path}: no such .safetensors file; give a LoRA of the model's denoiser")
-    try:
-        state, alphas = loader.lora_state_dict(
-            str(path.parent), weight_name=path.name, local_files_only=True, use_safetensors=True
-        )
-        if any(key.startswith("text_encoder") for key in state):
-            raise LdmError(
-                f"{path}: this LoRA changes the text encoder, and with it what c means; "
-                "braind takes LoRAs of the denoiser alone"
-            )
-        loader.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
-        # diffusers only warns
-        if not getattr(unet, "peft_config", None):
-            raise LdmError(f"{path}: this LoRA changes nothing of the model's denoiser; give a LoRA of this model")
-        unet.fuse_lora()
-        unet.unload_lora()
-    except (OSError, ValueError, LookupError, RuntimeError, SafetensorError) as error:
-        raise LdmError(f"{path}: this LoRA does not fit the model's denoiser: {error}") from error
-
-
 def _loaded(path: Path, load: Callable[[], Any]) -> Any:
     try:
         return load()
@@ -168,21 +143,3 @@ def _usable_class(path: Path, part: str, name: str | None) -> str:
     if not name or (classes and name not in classes):
         raise LdmError(f"{path}: class {name or 'unknown'}; braind takes {' or '.join(classes) or 'any scheduler'}")
     return name
-
-
-def _check_weights(path: Path) -> None:
-    if not list(path.glob("*.safetensors")):
-        raise LdmError(
-            f"{path} holds no .safetensors file; braind never loads .bin or .ckpt, which can run code: "
-            "convert the model with diffusers' save_pretrained(safe_serialization=True)"
-        )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise LdmError(f"{path}: not JSON: {error}; take the model's own file") from error
-    if not isinstance(content, dict):
-        raise LdmError(f"{path}: no JSON object; take the model's own file")
-    return content

@@ -13,9 +13,10 @@ import torch
 
 from ...arrays import Array
 from ...choices import GpuDtype
-from ..weights.fingerprint import EMBEDDED_LDM_PATH, denoiser_fingerprint, folder_fingerprint, meaning_fingerprint
-from .folder import LdmError, check_folder, check_sizes, class_in, fuse_lora, load_part, load_scheduler, load_tokenizer
+from ..weights.fingerprint import EMBEDDED_LDM_PATH, decoder_fingerprint, denoiser_fingerprint, meaning_fingerprint
+from .folder import LdmError, check_folder, check_sizes, class_in, load_alphas_cumprod, load_part, load_tokenizer
 from .freed_memory import keep_freed_memory
+from .lora import fuse_lora
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class LatentDiffusionModel:
         autoencoder, unet, text_encoder = (
             load_part(path / part, classes[part], device, dtype) for part in ("vae", "unet", "text_encoder")
         )
-        tokenizer, scheduler = load_tokenizer(path / "tokenizer"), load_scheduler(path / "scheduler")
+        tokenizer, alphas_cumprod = load_tokenizer(path / "tokenizer"), load_alphas_cumprod(path / "scheduler")
         check_sizes(path, autoencoder, unet, text_encoder)
         if lora:
             fuse_lora(unet, lora)
@@ -84,8 +85,10 @@ class LatentDiffusionModel:
             text_encoder=text_encoder,
             tokenizer=tokenizer,
             unet=unet,
-            alphas_cumprod=scheduler.alphas_cumprod.double(),
-            final_alpha_cumprod=float(scheduler.final_alpha_cumprod),
+            alphas_cumprod=alphas_cumprod,
+            # The clean end is the schedule's first timestep, as in Stable Diffusion's own code. The schedulers that a
+            # folder may name end in different ways; the same weights must give the same pictures with each.
+            final_alpha_cumprod=float(alphas_cumprod[0]),
             device=device,
             dtype=dtype,
             lora=lora,
@@ -162,7 +165,7 @@ class LatentDiffusionModel:
     def tiny_decoder_fingerprint(self) -> str:
         """Return 12 hex digits of the small decoder."""
         assert self.tiny_decoder_path is not None
-        return folder_fingerprint(self.tiny_decoder_path)
+        return decoder_fingerprint(self.tiny_decoder_path)
 
     @torch.no_grad()
     def encode_pictures(self, pictures: Array, px: int | None = None, batch: int = 32) -> Array:

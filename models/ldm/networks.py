@@ -60,12 +60,19 @@ def networks_of(ldm: LatentDiffusionModel, preset: Preset) -> Networks:
     Raises
     ------
     LdmError
-        If the preset asks for a tiny decoder and the model has none, or a network does not load or fit.
+        If the preset asks for a tiny decoder and the model has none, a network does not load or fit, or the model is
+        distilled for another update rule than the preset's.
     """
     if preset.decoder == "tiny" and ldm.tiny_decoder_path is None:
         raise LdmError(
             f"preset {preset.name} asks for the tiny decoder, but {ldm.path} has no vae_tiny/; give one with "
             "--tiny-decoder, or set decoder = auto"
+        )
+    if ldm.unet.config.time_cond_proj_dim is not None and preset.rule not in ("lcm", "tcd"):
+        raise LdmError(
+            f"{ldm.path} is a latent consistency model, and preset {preset.name} denoises it by {preset.rule}, which "
+            'it was not distilled for: write a preset with rule = "lcm" into the settings, such as [presets.lcm-4] '
+            'start = 799, n_calls = 4, rule = "lcm", guidance_scale = 8.0, and give --preset lcm-4'
         )
     is_tiny = preset.decoder != "full" and ldm.tiny_decoder_path is not None
     is_few_step = preset.few_step and ldm.few_step_path is not None

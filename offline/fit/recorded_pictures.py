@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ...client.datasets.bids.stimuli import Picture, Stimuli, read_pictures
+from ...client.datasets.bids.stimuli import Picture, Stimuli, picture_path, read_pictures
 from ...client.datasets.data_set import DataSetError
 from ...client.wire import Event, Volume
 from .recorded_runs import RunWithTrials
@@ -22,6 +22,8 @@ def picture_file(folder: Path, name: str, run: RunWithTrials) -> str:
         raise DataSetError(f"{name!r}, which run {run.record.name} shows, lies outside {folder}: name a file below it")
     if path.is_file():
         return name
+    if (other := picture_path(folder, name)) is not None:
+        return str(other.relative_to(folder))
     found = sorted(other for other in path.parent.glob("*") if other.stem == path.name and other.is_file())
     if len(found) != 1:
         raise DataSetError(

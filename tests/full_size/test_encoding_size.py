@@ -28,7 +28,7 @@ write_mean_responses(Path(sys.argv[2]), tree, 1, ids, np.flatnonzero(tree.brainm
 # One block of voxels: every other block uses the same memory again. 9,000 pictures of the subject's own and 1,000
 # shared ones; z and zc side by side, the largest model. Memory does not depend on how many penalties are tried.
 FIT = """
-import numpy as np; from braind.models import encoding
+import numpy as np; from braind.models.encoding import voxel_models as encoding
 encoding.ALPHAS = encoding.ALPHAS[:1]; rng = np.random.default_rng(0)
 features = rng.standard_normal((10000, 2 * 1024), np.float32)
 responses = rng.standard_normal((10000, encoding.VOXELS_AT_ONCE), np.float32)

@@ -31,7 +31,7 @@ TEXT = CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_hidden_layers
 
 @pytest.fixture(scope="module")
 def stable_diffusion(tmp_path_factory):
-    """A diffusers folder with Stable Diffusion 1.x's classes, sizes and files, and random weights."""
+    """A diffusers folder of Stable Diffusion 1.x's classes, sizes and files, with random weights in half precision."""
     folder = tmp_path_factory.mktemp("stable-diffusion")
     torch.manual_seed(0)
     for part, model in (
@@ -39,7 +39,7 @@ def stable_diffusion(tmp_path_factory):
         ("vae", lambda: AutoencoderKL(**VAE)),
         ("text_encoder", lambda: CLIPTextModel(TEXT)),
     ):
-        model().half().save_pretrained(folder / part)
+        model().half().save_pretrained(folder / part, variant="fp16")
     DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1,
                   clip_sample=False, set_alpha_to_one=False).save_pretrained(folder / "scheduler")  # fmt: skip
     tokenizer = folder / "tokenizer"

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from ....arrays import Array
-from ..images import voxels_of
 from .events import BidsRun
-from .files import BidsError, BidsFile
+from .files import BidsError, BidsFile, finite_voxels
 
 
 def read_betas(runs: list[BidsRun], images: list[tuple[BidsRun, BidsFile, Any]], voxel_index: Array) -> Array:
@@ -21,7 +20,7 @@ def read_betas(runs: list[BidsRun], images: list[tuple[BidsRun, BidsFile, Any]],
     Raises
     ------
     BidsError
-        An image has another number of volumes than its runs have trials.
+        An image has another number of volumes than its runs have trials, or a chosen voxel is not a finite number.
     """
     parts: list[Array] = []
     for run, file, image in images:
@@ -33,5 +32,5 @@ def read_betas(runs: list[BidsRun], images: list[tuple[BidsRun, BidsFile, Any]],
                 f"{file.path} has {image.shape[3]} volumes, but {names} show {n_trials} trials: give one volume a "
                 "trial, in the order of the events"
             )
-        parts.append(voxels_of(image, voxel_index))
+        parts.append(finite_voxels(file.path, image, voxel_index))
     return np.concatenate(parts)

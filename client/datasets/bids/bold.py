@@ -7,9 +7,8 @@ import numpy as np
 
 from ....arrays import Array
 from ..data_set import BoldSignal
-from ..images import voxels_of
 from .events import BidsRun, check_told_apart, images_of_runs
-from .files import BOLD, BidsError, BidsFile, header_tr_s, load_series, volume_times
+from .files import BOLD, BidsError, BidsFile, finite_voxels, header_tr_s, load_series, volume_times
 
 MAX_TR_DIFFERENCE = 0.01
 """The share by which the runs of one subject may differ in their TR: a BOLD prior holds for one TR."""
@@ -50,8 +49,11 @@ def series_of_runs(runs: list[BidsRun], images: list[BidsFile], roots: list[Path
 
 
 def read_signal(series: RunSeries, image: Any, voxel_index: Array) -> BoldSignal:
-    """Return chosen voxels of a run's image, and the onsets of the run's trials after the first volume."""
-    voxels = voxels_of(image, voxel_index)
+    """Return chosen voxels of a run's image, and the onsets of the run's trials after the first volume.
+
+    Raises BidsError if a chosen voxel is not a finite number.
+    """
+    voxels = finite_voxels(series.file.path, image, voxel_index)
     return BoldSignal(
         index=np.arange(len(voxels)),
         voxels=voxels,

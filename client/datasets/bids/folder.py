@@ -5,6 +5,7 @@ Events name each trial's picture in `stim_file`, or its class in a chosen column
 estimated from `…_desc-preproc_bold.nii.gz`, or else from the raw `…_bold.nii.gz`.
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,27 +13,29 @@ from typing import Any
 import numpy as np
 
 from ....arrays import Array
-from ..data_set import BoldSignal, Trials, chosen_sessions, times_seen_before
+from ..data_set import BoldSignal, Trials
 from ..images import check_grid, is_nifti_name, load_nifti, mask_of_file, scaled
 from ..trial_cache import TrialCache
 from .betas import read_betas
 from .bold import RunSeries, read_signal, series_of_runs
-from .events import BidsRun, images_of_runs, read_runs
+from .events import BidsRun, EventsOf, images_of_runs, read_runs
 from .files import (
     BOLD,
     SINGLE_TRIALS,
     BidsError,
     BidsFile,
+    Choice,
     data_roots,
     files_of_subject,
     images_of,
     load_series,
     makers,
     missing_images,
-    subject_labels,
 )
+from .labels import number_of, subjects_of
 from .regions import find_region, region_names
 from .stimuli import Stimuli
+from .trials import trials_of
 
 __all__ = ["BOLD", "SIMULATOR", "SINGLE_TRIALS", "BidsFolder"]
 
@@ -49,10 +52,12 @@ class BidsFolder:
         space: str,
         *,
         estimates: str = "",
-        sessions: list[int] | None = None,
+        sessions: Sequence[int | str] | None = None,
         cache: Path | None = None,
         labels: str = "",
         test_runs: list[int] | None = None,
+        raw: Path | None = None,
+        choice: Choice | None = None,
     ) -> None:
         """Open a folder. Raises BidsError if it is not a BIDS data set.
 
@@ -62,17 +67,22 @@ class BidsFolder:
         task, space : labels in the file names; `space` is "" if the names have none
         estimates : the `desc` label of single-trial responses, or "bold" to estimate them; "" takes responses labelled
             singletrial if there are any, else "bold"
-        sessions : sessions to read; None is all sessions
+        sessions : labels or numbers of the sessions to read; None is all sessions
         cache : folder for responses trial by trial; None keeps no cache
         labels : the column of the events that names each trial's class; "" reads only trials with pictures
         test_runs : runs that are held out, in every session, instead of the pictures that the table says
+        raw : the raw data set with events and stimuli, if it is not the folder above `derivatives/`
+        choice : which images are read, where a run has several
         """
         self.root = Path(root)
         if not (self.root / "dataset_description.json").is_file():
             raise BidsError(
                 f"{self.root} is not a BIDS data set: it has no dataset_description.json; give the folder that has one"
             )
-        self.roots = data_roots(self.root)
+        if raw is not None and not raw.is_dir():
+            raise BidsError(f"{raw} is no folder: give the raw data set with --raw")
+        self.roots = data_roots(self.root, raw)
+        self._choice = choice or Choice()
         self.task, self.space = task, space
         self._wanted_estimates, self._wanted_sessions = estimates, sessions
         self._cache = None if cache is None else TrialCache(cache)
@@ -84,7 +94,7 @@ class BidsFolder:
     # ── subjects and runs ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def subjects(self) -> list[int]:
-        """List the subjects: the numbers in their labels, or 1, 2, … if a label has no number."""
+        """List the subjects by number; labels.py numbers their labels."""
         return sorted(self._labels)
 
     def is_simulated(self) -> bool:
@@ -99,14 +109,16 @@ class BidsFolder:
 
     def sessions(self, subject: int) -> list[int]:
         """List the chosen sessions that have responses."""
-        with_responses = sorted({run.session for run in self.runs(subject)})
-        return chosen_sessions(with_responses, self._wanted_sessions, f"subject {subject} of {self.root}")
+        labels = {run.session: run.session_label for run in self.runs(subject)}
+        wanted = labels if self._wanted_sessions is None else self._wanted_sessions
+        return sorted({number_of(str(session), labels, "ses", self._name(subject)) for session in wanted})
 
     def runs(self, subject: int) -> list[BidsRun]:
         """Return the runs of all sessions that have trials and responses, in order."""
         if subject not in self._runs:
-            runs = read_runs(self._files_of(subject), self.task, self.root, self._label_column)
             images = self._images(subject, self.estimates)
+            wanted = EventsOf(self.task, self._label_column, self._choice.acq)
+            runs = read_runs(self._files_of(subject), images, self.roots, wanted)
             if not images:
                 raise self._no_images(subject)
             sessions = {image.entities.get("ses", "") for image in images}
@@ -166,21 +178,8 @@ class BidsFolder:
 
     def trials(self, subject: int) -> Trials:
         """Return the trials of the chosen sessions, in the order of `masked_betas`."""
-        runs = self.runs(subject)
-        n_trials = [len(run.rows) for run in runs]
-        shown = [(name, run) for run in runs for name in run.stim_files]
         # A data set without pictures needs no table of pictures.
-        number = np.array([self._stimuli.number(name, run.path) if name else -1 for name, run in shown], np.int64)
-        trials = Trials(
-            session=np.repeat([run.session for run in runs], n_trials),
-            run=np.repeat([run.run for run in runs], n_trials),
-            trial_in_run=np.concatenate([np.arange(1, n + 1) for n in n_trials]),
-            nsd_id=number,
-            is_shared=np.array([n >= 0 and self._stimuli.pictures[n].split == "test" for n in number]),
-            repeat=times_seen_before(number),
-            onset_s=np.concatenate([run.onsets_s for run in runs]),
-            label=np.array([label for run in runs for label in run.labels], np.str_),
-        )
+        trials = trials_of(self.runs(subject), lambda: self._stimuli)
         chosen = trials.of(np.isin(trials.session, self.sessions(subject)))
         return chosen.split_by_runs(self._test_runs, self._name(subject))
 
@@ -231,7 +230,7 @@ class BidsFolder:
 
     @cached_property
     def _labels(self) -> dict[int, str]:
-        return subject_labels(self.roots)
+        return subjects_of(self.roots)
 
     @cached_property
     def _stimuli(self) -> Stimuli:
@@ -246,7 +245,7 @@ class BidsFolder:
     def _files_of(self, subject: int) -> list[BidsFile]:
         if subject not in self._labels:
             there = ", ".join(f"{number} (sub-{label})" for number, label in sorted(self._labels.items()))
-            raise BidsError(f"{self.root} has no subject {subject}; it has {there or 'no folder sub-…'}")
+            raise BidsError(f"{self.root} has no subject {subject}; it has {there or 'no folder sub-…'}: give a label")
         if subject not in self._files:
             self._files[subject] = list(files_of_subject(self.roots, self._labels[subject]))
         return self._files[subject]
@@ -261,14 +260,15 @@ class BidsFolder:
 
     def _in_space(self, subject: int) -> list[BidsFile]:
         images = [file for file in self._files_of(subject) if is_nifti_name(file.path.name)]
-        return [image for image in images if image.entities.get("space", "") == self.space]
+        in_space = [image for image in images if image.entities.get("space", "") == self.space]
+        return [image for image in in_space if self._choice.takes(image)]
 
     def _images(self, subject: int, estimates: str) -> list[BidsFile]:
-        return images_of(self._files_of(subject), self.task, self.space, estimates)
+        return images_of(self._files_of(subject), self.task, self.space, estimates, self._choice)
 
     def _no_images(self, subject: int) -> BidsError:
         neither = "" if self._wanted_estimates or self.estimates != BOLD else f"{SINGLE_TRIALS} and no "
-        wanted = f"{neither}{self.estimates} responses of task {self.task}{self._of_space()}"
+        wanted = f"{neither}{self.estimates} responses of task {self.task}{self._of_space()}{self._choice}"
         return BidsError(f"{self._name(subject)} {missing_images(self._files_of(subject), self.task, wanted)}")
 
     def _first_image(self, subject: int) -> Any:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
+from unicodedata import normalize
 
 import numpy as np
 
@@ -43,6 +44,10 @@ class Stimuli:
     def __init__(self, pictures: list[Picture], folders: list[Path], table: Path) -> None:
         self.pictures, self.table, self._folders = pictures, table, folders
         self._number = {picture.stim_file: number for number, picture in enumerate(pictures)}
+        self._listed: dict[Path, list[Path]] = {}
+        self._spelled: dict[str, list[int]] = {}
+        for number, picture in enumerate(pictures):
+            self._spelled.setdefault(spelled(picture.stim_file), []).append(number)
 
     @classmethod
     def of_bids(cls, roots: list[Path], split_unless_said: str | None = None) -> Self:
@@ -59,10 +64,19 @@ class Stimuli:
         return cls(read_pictures(tables[0], split_unless_said), [root / "stimuli" for root in roots], tables[0])
 
     def number(self, stim_file: str, events: Path) -> int:
-        """Return the number of a picture. Raises BidsError, naming the events table, if the table lacks the picture."""
-        if stim_file not in self._number:
+        """Return the number of a picture, which the table may spell in another way.
+
+        Raises BidsError, naming the events table, if the table lacks the picture, or spells two pictures alike.
+        """
+        if stim_file in self._number:
+            return self._number[stim_file]
+        alike = self._spelled.get(spelled(stim_file), [])
+        if len(alike) > 1:
+            names = " and ".join(repr(self.pictures[number].stim_file) for number in alike)
+            raise BidsError(f"{self.table} has {names}, {events.name} shows {stim_file!r}: spell one of them")
+        if not alike:
             raise BidsError(f"{self.table} has no row for {stim_file}, which {events.name} shows: add its captions")
-        return self._number[stim_file]
+        return alike[0]
 
     def picture(self, number: int) -> Picture:
         """Return a picture by its number. Raises BidsError if there is none."""
@@ -90,13 +104,50 @@ class Stimuli:
         from PIL import Image, UnidentifiedImageError
 
         stim_file = self.picture(number).stim_file
-        path = next((path for folder in self._folders if (path := folder / stim_file).is_file()), None)
+        path = next((path for folder in self._folders if (path := picture_path(folder, stim_file, self._listed))), None)
         if path is None:
             raise BidsError(f"{self._folders[0] / stim_file} is missing: put the picture there, or correct stim_file")
         try:
             return Image.open(path).convert("RGB")
         except (UnidentifiedImageError, OSError) as error:
             raise BidsError(f"{path} cannot be read as a picture ({error}): save it as PNG or JPEG") from error
+
+
+def spelled(stim_file: str) -> str:
+    """Return one spelling of a file's name for all systems: `/` between folders, composed letters, no capitals.
+
+    macOS decomposes letters with accents, Windows writes `\\`, and both ignore case.
+    """
+    return normalize("NFC", stim_file.replace("\\", "/")).casefold().removeprefix("./").removeprefix("stimuli/")
+
+
+def picture_path(folder: Path, stim_file: str, listed: dict[Path, list[Path]] | None = None) -> Path | None:
+    """Return the file below a folder that `stim_file` names, in whatever spelling; None without such a file.
+
+    Parameters
+    ----------
+    listed : folders that were listed for earlier pictures; a folder is listed only for a name in another spelling
+
+    Raises
+    ------
+    BidsError
+        The name leads out of the folder, or fits two files.
+    """
+    if ".." in stim_file.replace("\\", "/").split("/") or Path(stim_file).is_absolute():
+        raise BidsError(f"{stim_file!r} leads out of {folder}: name a file below it in stim_file")
+    if (folder / stim_file).is_file():
+        return folder / stim_file
+    listed, found = {} if listed is None else listed, [folder]
+    for part in spelled(stim_file).split("/"):
+        for one in found:
+            if one not in listed:
+                listed[one] = sorted(one.iterdir()) if one.is_dir() else []
+        found = [path for one in found for path in listed[one] if spelled(path.name) == part]
+    files = [path for path in found if path.is_file()]
+    if len(files) > 1:
+        names = " or ".join(str(path.relative_to(folder)) for path in files)
+        raise BidsError(f"{stim_file!r} may be {names} in {folder}: spell one of them in stim_file")
+    return files[0] if files else None
 
 
 def read_pictures(table: Path, split_unless_said: str | None = None) -> list[Picture]:

@@ -28,18 +28,18 @@ RESPONSE_COLUMNS = (
 
 
 def write_experiment(root: Path, experiment: Experiment) -> None:
-    """Write nsd_expdesign.mat and nsd_stim_info_merged.csv."""
+    """Write nsd_expdesign.mat, whose arrays hold integers as NSD's do, and nsd_stim_info_merged.csv."""
     folder = _folder(root / "nsddata/experiments/nsd")
     order = experiment.master_ordering
     n_sessions = len(experiment.stim_pattern)
     seen = np.stack([np.bincount(order[: TRIALS_PER_SESSION * n], minlength=order.max() + 1) for n in _to(n_sessions)])
     design = {
-        "masterordering": order[None].astype(np.float64),
-        "subjectim": experiment.subject_im.astype(np.float64),
-        "sharedix": experiment.shared_ix[None].astype(np.float64),
-        "stimpattern": experiment.stim_pattern,
+        "masterordering": order[None].astype(np.int32),
+        "subjectim": experiment.subject_im.astype(np.int32),
+        "sharedix": experiment.shared_ix[None].astype(np.int32),
+        "stimpattern": experiment.stim_pattern.astype(np.uint8),
         # pictures shown at least once, twice, three times by the end of each session
-        "basiccnt": np.stack([(seen >= n).sum(1) for n in _to(REPEATS)]).astype(np.float64),
+        "basiccnt": np.stack([(seen >= n).sum(1) for n in _to(REPEATS)]).astype(np.int32),
     }
     savemat(folder / "nsd_expdesign.mat", design, do_compression=True)
     _write_stim_info(folder / "nsd_stim_info_merged.csv", experiment)

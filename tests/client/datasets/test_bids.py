@@ -6,7 +6,7 @@ import pytest
 from bids_study import AFFINE, PER_RUN, SHAPE, events, nifti, study, table
 from PIL import Image
 
-from braind.client.datasets.bids.files import BidsError, numbered
+from braind.client.datasets.bids.files import BidsError
 from braind.client.datasets.bids.folder import BidsFolder
 from braind.client.datasets.data_set import DataSetError
 
@@ -48,7 +48,7 @@ def test_responses_are_those_of_the_files_and_come_from_the_cache_the_second_tim
         assert len(list((tmp_path / "cache").iterdir())) == 2
     chosen = own(raw, sessions=[2])
     assert set(chosen.trials(1).session) == {2}
-    with pytest.raises(DataSetError, match="no session 3; it has 1-2"):
+    with pytest.raises(DataSetError, match="no ses-3; it has ses-01, ses-02"):
         own(raw, sessions=[2, 3]).trials(1)
 
 
@@ -87,12 +87,6 @@ def test_pictures_are_squares_of_the_first_ones_size(raw):
     assert pictures.dtype == np.uint8
     assert (pictures[0] == np.asarray(Image.open(raw / "stimuli/set/p0.jpg").convert("RGB"))).all()
     assert own(raw).pictures([]).shape == (0, 24, 24, 3)
-
-
-def test_labels_number_themselves_or_are_numbered():
-    assert numbered({"01", "10", "2"}) == {1: "01", 2: "2", 10: "10"}
-    assert numbered({"day2", "day1"}) == {1: "day1", 2: "day2"}
-    assert numbered({"pre", "post"}) == {1: "post", 2: "pre"}
 
 
 FUNC = "derivatives/fmriprep/sub-S01/ses-01/func/sub-S01_ses-01_task-look_run-1"

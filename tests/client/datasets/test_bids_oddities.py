@@ -109,6 +109,48 @@ def test_tables_from_a_spreadsheet_with_a_byte_order_mark_and_windows_line_ends_
     assert (second["onset"], second["stim_file"]) == ("n/a", "n/a")
 
 
+@pytest.mark.parametrize(
+    ("on_disk", "in_table", "in_events"),
+    [
+        ("set/caf\u00e9.jpg", "set/cafe\u0301.jpg", "set/caf\u00e9.jpg"),
+        ("set/cafe\u0301.jpg", "set/caf\u00e9.jpg", "set/cafe\u0301.jpg"),
+        ("set/Dog.JPG", "set/dog.jpg", "SET/DOG.jpg"),
+        ("set/a.jpg", "set\\a.jpg", ".\\set\\a.jpg"),
+        ("set/a.jpg", "stimuli/set/a.jpg", "./set/a.jpg"),
+    ],
+)
+def test_a_pictures_name_may_be_spelled_as_another_system_spells_it(raw, on_disk, in_table, in_events):
+    (raw / "stimuli/set/p0.jpg").rename(raw / "stimuli" / on_disk)
+    rows = [(in_table, "a", "test"), ("set/p1.jpg", "b", "train")]
+    table(raw / "stimuli/captions.tsv", ("stim_file", "caption", "split"), *rows)
+    for path in raw.rglob("sub-S01*_events.tsv"):
+        events(path, [in_events, "set/p1.jpg"] * 3)
+    folder = own(raw)
+    assert set(folder.trials(1).nsd_id) == {0, 1}
+    assert folder.pictures([0]).shape[0] == 1
+
+
+def test_a_spelling_that_fits_two_pictures_or_leads_out_of_the_folder_is_refused(raw):
+    (raw / "stimuli/set/P0.jpg").write_bytes((raw / "stimuli/set/p1.jpg").read_bytes())
+    rows = [("set/p0.jpg", "a", "test"), ("set/P0.jpg", "b", "train"), ("set\\P0.JPG", "c", "train")]
+    table(raw / "stimuli/captions.tsv", ("stim_file", "caption", "split"), *rows, ("../secret.png", "d", "train"))
+    for path in raw.rglob("sub-S01*_events.tsv"):
+        events(path, ["set/P0.Jpg"])
+    with pytest.raises(BidsError, match=r"captions\.tsv has 'set/p0.jpg' and 'set/P0.jpg' and .*: spell one of them"):
+        own(raw).trials(1)
+    with pytest.raises(BidsError, match=r"may be set/P0.jpg or set/p0.jpg in .*: spell one"):
+        own(raw).pictures([2])
+    with pytest.raises(BidsError, match="leads out of"):
+        own(raw).pictures([3])
+
+
+def test_a_json_with_a_byte_order_mark_is_read(raw):
+    for path in raw.rglob("*.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert bold_times(raw) == [1.5, 1.5]
+    assert not own(raw).is_simulated()
+
+
 def test_quotes_in_a_table_are_letters(tmp_path):
     path = tmp_path / "captions.tsv"
     path.write_text('stim_file\tcaption\na.png\t"a dog" says "hi\n', encoding="utf-8")

@@ -100,6 +100,15 @@ def test_events_before_the_first_volume_and_impulses_are_trials(tmp_path):
     assert np.isfinite(found.voxels).all()
 
 
+def test_trials_of_unknown_duration_are_impulses_and_said_once(tmp_path, caplog):
+    folder = own(classes(tmp_path, [(4, 6, "face"), (20, "n/a", "house"), (30, "", "face"), (40, "n/a", "n/a")]))
+    with caplog.at_level(logging.WARNING):
+        assert folder.bold_signal(1, 1, 1, VOXELS).durations_s.tolist() == [6.0, 0.0, 0.0]
+    said = [record.getMessage() for record in caplog.records if "run-1_events.tsv" in record.getMessage()]
+    assert len(said) == 1
+    assert "2 trials have the duration n/a (row 2 is the first)" in said[0]
+
+
 def test_events_of_one_time_and_different_durations_are_trials(tmp_path):
     folder = own(classes(tmp_path, [(10.0, 20.0, "face"), (10.0, 0.0, "house")]))
     assert len(folder.bold_signal(1, 1, 1, VOXELS).onsets_s) == 2
@@ -184,6 +193,44 @@ def test_a_tr_in_the_headers_milliseconds_is_seconds(tmp_path):
     assert own(root).bold_signal(1, 1, 1, VOXELS).tr_s == TR_S
 
 
+def test_a_time_in_milliseconds_is_asked_about_and_never_taken(tmp_path):
+    root = classes(tmp_path)
+    for content, words in (
+        ('{"RepetitionTime": 2000}', "its JSON says a RepetitionTime of 2000 s, .*, 2 if these are milliseconds"),
+        ('{"StartTime": 500}', "its JSON says a StartTime of 500 s"),
+        ('{"RepetitionTime": -2}', "its JSON says a RepetitionTime of -2 s"),
+    ):
+        text(root / "task-look_bold.json", content)
+        with pytest.raises(BidsError, match=words):
+            own(root).bold_signal(1, 1, 1, VOXELS)
+    (root / "task-look_bold.json").unlink()
+    nifti(root / "sub-1/func/sub-1_task-look_run-1_bold.nii.gz", np.zeros((*SHAPE, 9), np.float32), tr_s=1333)
+    with pytest.raises(BidsError, match=r"its header says a RepetitionTime of 1333 s.*, 1\.333 if these are milli"):
+        own(root).bold_signal(1, 1, 1, VOXELS)
+
+
+def test_null_in_a_json_is_absent(tmp_path):
+    root = classes(tmp_path)
+    text(root / "task-look_bold.json", '{"StartTime": 0.5, "RepetitionTime": 1.5}')
+    for run in (1, 2, 3):
+        text(root / f"sub-1/func/sub-1_task-look_run-{run}_bold.json", '{"StartTime": null, "RepetitionTime": null}')
+    signal = own(root).bold_signal(1, 1, 1, VOXELS)
+    assert (signal.tr_s, signal.onsets_s[0]) == (1.5, 3.5)
+
+
+def test_a_voxel_that_is_not_a_number_is_named(tmp_path):
+    root = classes(tmp_path)
+    path = root / "sub-1/func/sub-1_task-look_run-1_bold.nii.gz"
+    numbers = nib.load(path).get_fdata(dtype=np.float32)
+    numbers[1, 2, 0, 7] = np.nan
+    nifti(path, numbers, tr_s=2.0)
+    folder = own(root)
+    index = np.ravel_multi_index((1, 2, 0), SHAPE)
+    with pytest.raises(BidsError, match=r"run-1_bold\.nii\.gz: voxel \(1, 2, 0\) of volume 7 is nan, and 0 more"):
+        folder.bold_signal(1, 1, 1, np.array([0, index, 3]))
+    folder.bold_signal(1, 1, 1, np.array([0, 3]))
+
+
 def test_raw_bold_is_read_only_where_no_preprocessed_bold_is(tmp_path):
     root = classes(tmp_path)
     for run in (1, 2, 3):
@@ -219,11 +266,6 @@ def of_rows(*rows, columns=("onset", "duration", "trial_type")):
             r"run-1_events\.tsv has no column trial_type; it has onset, duration, category: name each trial's class in "
             r"trial_type .*or another column in --labels",
         ),
-        (
-            of_rows((4, "n/a", "face")),
-            r"run-1_events\.tsv, row 1: duration is n/a, which means unknown; give seconds, 0",
-        ),
-        (of_rows((4, 6, "face"), (20, "", "house")), "row 2: duration is n/a"),
         (of_rows((4, "six", "face")), "row 1: duration is 'six'; give seconds"),
         (of_rows(("n/a", 6, "face")), "row 1: onset is 'n/a'; give seconds"),
         (of_rows((4, 7200, "face")), r"row 1: duration is 7200; give seconds from 0 \(an impulse\) to 3600"),

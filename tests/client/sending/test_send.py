@@ -229,12 +229,24 @@ def test_a_file_cut_short_is_named(tmp_path, daemon, client, said, name):
 
 
 def test_a_bids_table_names_the_pictures_of_a_calibration(tmp_path):
-    table = "onset\tduration\tstim_file\n1.5\t3\tdog.png\n6\t3\tn/a\n"
+    table = "onset\tduration\tstim_file\n1.5\t3\tdog.png\n6\t3\tcat.png\n"
     (tmp_path / "events.tsv").write_text(table)
     assert [onset.shown for onset in read_onsets(tmp_path / "events.tsv")] == [
         {"stimulus": "dog.png"},
-        {"stimulus": "n/a"},
+        {"stimulus": "cat.png"},
     ]
+
+
+def test_rows_without_a_picture_are_no_trials_as_in_a_fit(tmp_path):
+    path = tmp_path / "events.tsv"
+    rows = "1\t3\tdog.png\tanimal\n2\tn/a\tn/a\tkey press\n3\tn/a\t\tn/a\n4\t3\tcat.png\tanimal\n"
+    path.write_text(f"onset\tduration\tstim_file\ttrial_type\n{rows}")
+    assert [onset.event for onset in read_onsets(path)] == [0, 3]
+    path.write_text(f"onset\tduration\tstim_file\tkind\n{rows}")
+    assert [onset.event for onset in read_onsets(path, labels="kind")] == [0, 1, 3]
+    # without any picture, every row is a trial
+    path.write_text("onset\tduration\tstim_file\ttrial_type\n1\t3\tn/a\tface\n2\tn/a\tn/a\thouse\n")
+    assert [onset.duration_s for onset in read_onsets(path)] == [3.0, 0.0]
 
 
 def test_a_bids_table_names_each_trials_class_as_text(tmp_path, daemon, client, said):
@@ -278,10 +290,9 @@ def test_the_pictures_that_an_events_table_names_are_sent_for_viewers(tmp_path):
     table, stimuli = tmp_path / "events.tsv", tmp_path / "stimuli"
     stimuli.mkdir()
     Image.fromarray(np.full((8, 8, 3), (200, 30, 40), np.uint8)).save(stimuli / "red.bmp")
-    table.write_text("onset\tduration\tstim_file\n1\t3\tred.bmp\n5\t3\tn/a\n")
-    red, nothing = read_onsets(table, stimuli=stimuli)
-    assert read_picture(red.seen_png)[0, 0].tolist() == [200, 30, 40]
-    assert nothing.seen_png is None
+    table.write_text("onset\tduration\tstim_file\n1\t3\tred.bmp\n5\t3\t.\\RED.bmp\n")
+    for red in read_onsets(table, stimuli=stimuli):
+        assert read_picture(red.seen_png)[0, 0].tolist() == [200, 30, 40]
     (stimuli / "text.png").write_text("no picture")
     for name, words in (("blue.bmp", "row 1: .*blue.bmp"), ("text.png", "row 1: .*text.png")):
         table.write_text(f"onset\tduration\tstim_file\n1\t3\t{name}\n")
@@ -294,9 +305,8 @@ def test_the_pictures_that_an_events_table_names_are_sent_for_viewers(tmp_path):
     [
         ("onset\tduration\n1\t3\nsoon\t3\n", "row 2: onset is 'soon'; give seconds"),
         ("onset\tduration\n1\tinf\n", "row 1: duration is 'inf'; give seconds"),
-        ("onset\tduration\n1\tn/a\n", "row 1: duration is 'n/a'; give seconds"),
         ("onset\tduration\n1\t-3\n", "row 1: a duration of -3 s"),
-        ("onset\tduration\n1\n", "row 1: duration is"),
+        ("onset\tduration\n1\tlong\n", "row 1: duration is 'long'; give seconds"),
         ("onset\tduration\ttrial\n1\t3\tfirst\n", "row 1: trial is 'first'; give a whole number, or n/a"),
         ("onset\tduration\tright\tfoil\n1\t3\t17\tn/a\n", "row 1: right 17, foil n/a; name both"),
         ("onset,duration\n1,3\n", "has no column onset, duration"),

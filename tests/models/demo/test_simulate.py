@@ -63,6 +63,13 @@ def test_the_design_counts_from_one_and_shows_each_picture_three_times(design):
     assert design["stimpattern"].sum((0, 2)).tolist() == [63 * 3, 62 * 3] * 6
 
 
+def test_the_design_holds_integers_as_nsd_does_so_that_it_can_index(design):
+    names = ("masterordering", "subjectim", "sharedix", "stimpattern", "basiccnt")
+    assert {name: design[name].dtype.kind for name in names if design[name].dtype.kind not in "iu"} == {}
+    ids = design["subjectim"][0][design["masterordering"][0] - 1]
+    assert ids.shape == design["masterordering"][0].shape
+
+
 def test_shared_pictures_are_the_first_of_every_subjects_row_and_no_other_is_common(design):
     rows = design["subjectim"]
     assert (rows[:, :24] == design["sharedix"]).all()
