@@ -101,7 +101,7 @@ def test_candidates_are_refused_by_name_because_there_are_none(daemon, scanner):
     ("label", "code", "words"),
     [
         ("x" * 257, "name", "volume 9: label 'xxx"),
-        ("", "name", "the card's classes are not those of the label map"),
+        ("", "name", "label '' of 0 characters"),
         (7, "malformed", "$.label"),
         (["face"], "malformed", "$.label"),
     ],
