@@ -112,6 +112,7 @@ def test_a_label_that_is_no_name_is_refused_by_name(daemon, scanner, label, code
     magic, header, *payload = volume_frames(9, run="refused")
     header = msgspec.json.encode(msgspec.json.decode(header) | {"label": label})
     refused = scanner.ask_frames([magic, header, *payload])
+    scanner.ask(wire.EndRun(session="ses", run="refused", n_volumes=0))
     assert (refused.code, words in refused.sentence) == (code, True), refused.sentence
 
 
