@@ -108,11 +108,12 @@ def test_candidates_are_refused_by_name_because_there_are_none(daemon, scanner):
     ids=["long", "empty", "number", "list"],
 )
 def test_a_label_that_is_no_name_is_refused_by_name(daemon, scanner, label, code, words):
-    scanner.ask(hello(run="refused"))
-    magic, header, *payload = volume_frames(9, run="refused")
+    run = f"refused-{type(label).__name__}-{len(str(label))}"
+    scanner.ask(hello(run=run))
+    magic, header, *payload = volume_frames(9, run=run)
     header = msgspec.json.encode(msgspec.json.decode(header) | {"label": label})
     refused = scanner.ask_frames([magic, header, *payload])
-    scanner.ask(wire.EndRun(session="ses", run="refused", n_volumes=0))
+    scanner.ask(wire.EndRun(session="ses", run=run, n_volumes=0))
     assert (refused.code, words in refused.sentence) == (code, True), refused.sentence
 
 
