@@ -4,6 +4,8 @@ Definitions follow Takagi's, Brain-Diffuser's and MindEye's evaluation code. The
 (`models/scores/protocols.py`). All functions take and return arrays.
 """
 
+from typing import Literal
+
 import numpy as np
 
 from ...arrays import Array
@@ -41,12 +43,13 @@ def pixcorr(seen: Array, decoded: Array) -> Array:
     return np.array([row_correlation(one_seen[None], one_decoded[None])[0] for one_seen, one_decoded in pairs])
 
 
-def ssim(seen: Array, decoded: Array) -> Array:
+def ssim(seen: Array, decoded: Array, window: Literal["square", "column"] = "square") -> Array:
     """Return the structural similarity of each picture, in grey, with a Gaussian window of sigma 1.5.
 
     Parameters
     ----------
     seen, decoded : arrays of shape (n, px, px, 3), uint8, or float in [0, 1]
+    window : `square`, or `column`: one pixel wide, which gives the mean of the SSIM of each column
 
     Returns
     -------
@@ -65,7 +68,7 @@ def ssim(seen: Array, decoded: Array) -> Array:
                 sigma=1.5,
                 use_sample_covariance=False,
                 data_range=1.0,
-                channel_axis=None,
+                channel_axis=None if window == "square" else -1,
             )
             for one_seen, one_decoded in zip(seen, decoded, strict=True)
         ]
