@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from ...arrays import Array
+from .metrics import SsimWindow
 
 MeasureKind = Literal[
     "pixcorr", "ssim", "among_seen", "among_decoded", "distance",  # published measures of pictures
-    "same_kind", "named", "caption", "forward", "backward",  # braind's own
+    "ssim_detail", "background_pixcorr", "same_kind", "named", "caption", "forward", "backward",  # braind's own
 ]  # fmt: skip
-SsimWindow = Literal["square", "column"]
 Resize = Literal["tensor", "bilinear", "bicubic"]
 """`tensor`: MindEye's (float pictures, 256 px first); `bilinear`, `bicubic`: Pillow's, of 8-bit pictures."""
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -51,12 +51,19 @@ class Network(NamedTuple):
     statistics: Statistics = IMAGENET
 
 
+class Pixels(NamedTuple):
+    """How a protocol compares pixels: pictures are resized to 425 px first; `window` is the shape of SSIM's window."""
+
+    resize: Resize
+    window: SsimWindow
+
+
+MINDEYE_PIXELS = Pixels("tensor", "square")
+
+
 @dataclass(frozen=True)
 class Protocol:
-    """A published protocol, and the rows of the evaluation that it scores.
-
-    `pixels` resizes pictures to 425 px before PixCorr and SSIM. `ssim_window` is the shape of SSIM's window.
-    """
+    """A published protocol, and the rows of the evaluation that it scores."""
 
     name: str
     measures: tuple[Measure, ...]
@@ -64,8 +71,7 @@ class Protocol:
     identify: Literal["among_seen", "among_decoded"]
     n_samples: int
     rows: tuple[str, ...]
-    pixels: Resize = "tensor"
-    ssim_window: SsimWindow = "square"
+    pixels: Pixels = MINDEYE_PIXELS
 
 
 PIXEL_AND_NETWORK_MEASURES = (
@@ -112,8 +118,8 @@ PROTOCOLS = {
             "among_seen",
             n_samples=1,
             rows=("averaged",),
-            pixels="bicubic",
-            ssim_window="column",
+            # version 0.17.2 of structural_similarity takes the columns of a grey picture for channels
+            pixels=Pixels("bicubic", "column"),
         ),
         # yu-takagi/StableDiffusionReconstruction, codes/utils/img2feat_decoded.py and identification.py; averaged
         # repeats only, as published
@@ -154,10 +160,17 @@ PROTOCOLS = {
 
 def own_measures(protocol: Protocol) -> tuple[Measure, ...]:
     """Return braind's own measures, added to a protocol's. `clip_two_way` uses the protocol's identification."""
+    has_pixels = any(measure.kind == "ssim" for measure in protocol.measures)
     return (
+        *([Measure("ssim_detail", "SSIM of detail", "ssim_detail")] if has_pixels else []),
+        Measure("background_pixcorr", "PixCorr of the background", "background_pixcorr"),
         Measure("clip_two_way", "two-way CLIP (own)", protocol.identify),
         Measure("clip_two_way_same_kind", "two-way CLIP among its kind", "same_kind"),
-        Measure("object_named", "object named", "named"),
+        Measure("kind_named", "kind named", "named"),
+        Measure("category_named", "category named", "named"),
+        Measure("colours_named", "background colours named", "named"),
+        Measure("place_named", "place named", "named"),
+        Measure("size_named", "size named", "named"),
         Measure("caption_top1", "caption top-1", "caption", 1),
         Measure("caption_top5", "caption top-5", "caption", 5),
         Measure("forward_top1", "picture top-1", "forward", 1),
