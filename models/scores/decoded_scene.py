@@ -4,6 +4,7 @@ The seen scene is not used, so an object that was decoded in the wrong place is 
 the border of the picture, which an object hardly covers.
 """
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...arrays import Array
 from ..demo.scenes import PICTURE_PX
 
 BORDER_PX = 4
-HORIZONS, SOFTNESSES = np.linspace(0.3, 0.8, 11), (0.05, 0.1, 0.25)
+GRID = [(0.3 + 0.05 * n, softness) for n in range(11) for softness in (0.05, 0.1, 0.25)]  # horizon, softness
 NOISE = 10.0  # levels of 255; border pixels that differ much more are taken for the object's
 OBJECT_DIFFERENCE = 24.0  # levels of 255, Euclidean over RGB
 SMALLEST_PART = 0.15  # of the largest part's area
@@ -55,16 +56,19 @@ def _fit_background(picture: Array) -> tuple[Array, Array]:
 
     The fit is repeated for every horizon and softness of a grid; the fit with the least loss is kept.
     """
-    values = picture[_BORDER].astype(np.float64)
-    weights = np.ones(_BORDER_DESIGNS.shape[:2])
+    border, designs = _border_designs()
+    # Side light is weak: its coefficients are shrunk, which also keeps the equations solvable.
+    shrinkage = np.diag([1e-6, 1e-6, 1e-3, 1e-3]) * len(border[0])
+    values = picture[border].astype(np.float64)
+    weights = np.ones(designs.shape[:2])
     coefficients, distance = np.zeros(0), np.zeros(0)
     for _ in range(N_REWEIGHTED):
-        weighted = _BORDER_DESIGNS.transpose(0, 2, 1) * weights[:, None]
-        coefficients = np.linalg.solve(weighted @ _BORDER_DESIGNS + _SHRINKAGE, weighted @ values)
-        distance = np.linalg.norm(values - _BORDER_DESIGNS @ coefficients, axis=-1) / NOISE
+        weighted = designs.transpose(0, 2, 1) * weights[:, None]
+        coefficients = np.linalg.solve(weighted @ designs + shrinkage, weighted @ values)
+        distance = np.linalg.norm(values - designs @ coefficients, axis=-1) / NOISE
         weights = 1 / (1 + distance**2)
     best = int(np.log1p(distance**2).sum(axis=1).argmin())
-    background = _PICTURE_DESIGNS[best] @ coefficients[best]
+    background = _design(GRID[best]) @ coefficients[best]
     # The grid is coarse: each row is shifted by its residual at the left and right border.
     residual = np.delete(picture - background, np.s_[BORDER_PX:-BORDER_PX], axis=1)
     weight = 1 / (1 + (np.linalg.norm(residual, axis=-1, keepdims=True) / NOISE) ** 2)
@@ -72,28 +76,21 @@ def _fit_background(picture: Array) -> tuple[Array, Array]:
     return np.clip(background, 0, 255), coefficients[best, :2]
 
 
-def _designs() -> Array:
-    """Return, for each point of the grid, the design of every pixel: (n_grid, px, px, 4) float64."""
+@cache
+def _design(horizon_and_softness: tuple[float, float]) -> Array:
+    """Return the design of every pixel: (px, px, 4) float64, for the colours above and below and their side light."""
+    horizon, softness = horizon_and_softness
     centre = (np.arange(PICTURE_PX) + 0.5) / PICTURE_PX
     row, column = np.meshgrid(centre, centre, indexing="ij")
-    designs = []
-    for horizon in HORIZONS:
-        for softness in SOFTNESSES:
-            below = 1 / (1 + np.exp(-(row - horizon) / softness * 4))
-            side = (column - 0.5) * 2
-            designs.append(np.stack([1 - below, below, side * (1 - below), side * below], axis=-1))
-    return np.stack(designs)
+    below = 1 / (1 + np.exp(-(row - horizon) / softness * 4))
+    side = (column - 0.5) * 2
+    return np.stack([1 - below, below, side * (1 - below), side * below], axis=-1)
 
 
-def _border() -> tuple[Array, Array]:
+@cache
+def _border_designs() -> tuple[tuple[Array, Array], Array]:
+    """Return every fifth border pixel, (rows, columns), and its design at each point of the grid (n_grid, n, 4)."""
     is_border = np.ones((PICTURE_PX, PICTURE_PX), bool)
     is_border[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = False
-    rows, columns = np.nonzero(is_border)
-    return rows[::5], columns[::5]
-
-
-_BORDER = _border()
-_PICTURE_DESIGNS = _designs()
-_BORDER_DESIGNS = _PICTURE_DESIGNS[:, _BORDER[0], _BORDER[1]]
-# Side light is weak: its coefficients are shrunk, which also keeps the equations solvable.
-_SHRINKAGE = np.diag([1e-6, 1e-6, 1e-3, 1e-3]) * len(_BORDER[0])
+    rows, columns = (positions[::5] for positions in np.nonzero(is_border))
+    return (rows, columns), np.stack([_design(point)[rows, columns] for point in GRID])
