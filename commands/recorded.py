@@ -161,10 +161,11 @@ def decode(
 @kind_option
 @click.option(
     "--protocol",
-    type=click.Choice(["mindeye", "takagi"]),
+    type=click.Choice(["mindeye", "brain-diffuser", "takagi"]),
     default="mindeye",
     show_default=True,
-    help="mindeye: eight measures, other seen pictures as distractors; takagi: five samples, other decodes.",
+    help="mindeye, brain-diffuser: eight measures, other seen pictures as distractors; takagi: five samples, other "
+    "decodes.",
 )
 @click.option("--networks", help="Folder of the protocol's networks, or `hub` to download them (needs braind[scores]).")
 @click.option(

@@ -40,7 +40,7 @@ def refused(answer, code, *words):
         (["evaluate", "--plot", "bold.png"], "--plot: shows scores after onset, of BOLD"),
         (["evaluate", "--kind", "bold", "--plot", "bold.pdf"], "bold.pdf: neither .png nor .svg"),
         (["evaluate", "--networks", "/no/such/folder"], "/no/such/folder: no such folder; give one, or hub"),
-        (["evaluate", "--protocol", "mine"], "'mine' is not one of 'mindeye', 'takagi'"),
+        (["evaluate", "--protocol", "mine"], "'mine' is not one of 'mindeye', 'brain-diffuser', 'takagi'"),
         (["evaluate", "--max-trials", "0"], "0 is not in the range x>=1"),
         (["encode", "--surface-left", "lh.gii"], "give both --surface-left and --surface-right, or neither"),
         (["encode", "--calls", "2"], "2 is not in the range x>=3"),

@@ -14,7 +14,7 @@ from ..presets import Preset
 from .engine import Engine
 from .model import LatentDiffusionModel
 from .networks import networks_of
-from .resize import lanczos_weights, resized
+from .resize import bicubic_weights, resized
 from .sampler import Sampler
 from .torch_engine import TorchEngine
 
@@ -44,7 +44,7 @@ class Reconstructor:
 
         Returns
         -------
-        (px, px, 3) uint8, at the model's picture size for every size of z
+        (px, px, 3) uint8, at the model's picture size for every size of z; resized as in the paper's code, bicubic
         """
         return self.coarse_of(self._tensor(z))[0].cpu().numpy()
 
@@ -112,7 +112,7 @@ class Reconstructor:
         if side == px:
             return pictures
         if side not in self._resampling:
-            self._resampling[side] = torch.from_numpy(lanczos_weights(side, px)).to(pictures.device)
+            self._resampling[side] = torch.from_numpy(bicubic_weights(side, px)).to(pictures.device)
         return resized(pictures, self._resampling[side])
 
     def _tensor(self, array: Array) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Pillow's Lanczos resampling as matrix products, for pictures that stay on a GPU."""
+"""Pillow's bicubic resampling as matrix products, for pictures that stay on a GPU."""
 
 import numpy as np
 import torch
@@ -6,11 +6,11 @@ import torch
 from ...arrays import Array
 
 
-def lanczos_weights(side: int, px: int) -> Array:
-    """Return Pillow's Lanczos weights of `side` source pixels for `px` target pixels: (side, px) float32."""
+def bicubic_weights(side: int, px: int) -> Array:
+    """Return Pillow's bicubic weights of `side` source pixels for `px` target pixels: (side, px) float32."""
     from PIL import Image
 
-    return np.array(Image.fromarray(np.eye(side, dtype=np.float32)).resize((px, side), Image.Resampling.LANCZOS))
+    return np.array(Image.fromarray(np.eye(side, dtype=np.float32)).resize((px, side), Image.Resampling.BICUBIC))
 
 
 def resized(pictures: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

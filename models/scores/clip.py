@@ -62,9 +62,4 @@ class PictureClip:
         names : the name that each caption stands for
         texts : (n_captions, d) unit embeddings of the captions
         """
-        return nearest_names(self.embed(pictures), names, texts)
-
-
-def nearest_names(embeddings: Array, names: list[str], texts: Array) -> list[str]:
-    """Return, for each embedding (n, d), the name of the caption whose unit embedding in `texts` is nearest."""
-    return [names[position] for position in (embeddings @ texts.T).argmax(1)]
+        return [names[position] for position in (self.embed(pictures) @ texts.T).argmax(1)]

@@ -5,34 +5,41 @@ shuffled controls follow from these correlations, so no decoded picture is kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ...arrays import Array
-from .metrics import among_best, identified_among_decoded, identified_among_seen, pixcorr, ssim, unit_rows
+from .metrics import (
+    among_best,
+    identified_among_decoded,
+    identified_among_seen,
+    pixcorr,
+    ssim,
+    ssim_detail,
+    unit_rows,
+)
 from .networks import FeatureExtractor
-from .protocols import Measure, mindeye_pixels
+from .protocols import MINDEYE_PIXELS, Measure, Pixels, measured_pixels
+from .scene_judge import SceneJudge
 
 SEEN_AT_ONCE = 16  # pictures
+PIXEL_KINDS = ("pixcorr", "ssim", "ssim_detail")
 
 
 @dataclass(frozen=True, eq=False)
 class OwnClip:
-    """braind's own CLIP, the captions of the seen pictures, and names for objects.
+    """braind's own CLIP, and the captions of the seen pictures.
 
     Parameters
     ----------
     embed : pictures (n, px, px, 3) uint8 → (n, d) float
     captions : array of shape (n_pictures, d), float
         Mean embedding of each seen picture's captions.
-    names : embeddings (n, d) → n names from the kinds of the held-out pictures
-        Without it, naming is not scored.
     """
 
     embed: Callable[[Array], Array]
     captions: Array
-    names: Callable[[Array], Sequence[str]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,19 +50,19 @@ class Likeness:
     ----------
     correlation : measure → (n, n_pictures) float64
         Correlation of the measure's features with the features of every seen picture.
-    pixels, pixels_of_other : "pixcorr" or "ssim" → (n,) float64
+    pixels, pixels_of_other : measure → (n,) float64
         Similarity with the decode's own seen picture, and with another seen picture (empty unless requested).
     caption : array of shape (n, n_pictures), float, optional
         Cosine with the captions of every seen picture.
-    named : array of n str, optional
-        Name of the object in each decode.
+    named : measure → (n,) or (n, 2) str
+        What a SceneJudge names in each decode.
     """
 
     correlation: Mapping[str, Array]
     pixels: Mapping[str, Array]
     pixels_of_other: Mapping[str, Array]
     caption: Array | None = None
-    named: Array | None = None
+    named: Mapping[str, Array] = field(default_factory=dict)
 
     def of(self, chosen: Array) -> "Likeness":
         """Return the chosen decodes, by mask or index."""
@@ -89,6 +96,8 @@ class SimilarityScorer:
     extractors : each gives the features of one or more measures
     own : gives the features of the measure clip_two_way
     kinds : the object in each picture, if known
+    pixels : the protocol's comparison of pixels
+    judge : judges simulated pictures by attribute
     """
 
     def __init__(
@@ -98,18 +107,20 @@ class SimilarityScorer:
         extractors: Sequence[FeatureExtractor] = (),
         own: OwnClip | None = None,
         kinds: Sequence[str] = (),
+        *,
+        pixels: Pixels = MINDEYE_PIXELS,
+        judge: SceneJudge | None = None,
     ) -> None:
         self.n_pictures = len(seen)
         self._own, self._extractors = own, list(extractors)
         self._kinds = np.array(kinds, str) if any(kinds) else None
-        self._pixel_measures = {
-            measure.name: pixcorr if measure.kind == "pixcorr" else ssim
-            for measure in measures
-            if measure.kind in ("pixcorr", "ssim")
-        }
+        self._pixels, self._judge = pixels, judge
+        self._pixel_measures = {name: kind for name, _, kind, _ in measures if kind in PIXEL_KINDS}
         chunks = [seen[start : start + SEEN_AT_ONCE] for start in range(0, len(seen), SEEN_AT_ONCE)]
         self._seen_pixels = (
-            np.concatenate([mindeye_pixels(chunk) for chunk in chunks]) if self._pixel_measures else None
+            np.concatenate([measured_pixels(chunk, pixels.resize) for chunk in chunks])
+            if self._pixel_measures
+            else None
         )
         self._seen_features = _joined([{n: unit_rows(f) for n, f in self._features(chunk).items()} for chunk in chunks])
         self.measures = tuple(measure for measure in measures if self._is_available(measure))
@@ -118,9 +129,10 @@ class SimilarityScorer:
         has_own, has_kinds = self._own is not None, self._kinds is not None
         return {
             "same_kind": has_own and has_kinds,
-            "named": has_kinds and self._own is not None and self._own.names is not None,
+            "named": self._judge is not None,
+            "background_pixcorr": self._judge is not None,
             "caption": has_own,
-        }.get(measure.kind, measure.kind in ("pixcorr", "ssim", "forward", "backward") or
+        }.get(measure.kind, measure.kind in (*PIXEL_KINDS, "forward", "backward") or
               measure.name in self._seen_features)  # fmt: skip
 
     def compare(self, decoded: Array, picture_of_decoded: Array, other: Array | None = None) -> Likeness:
@@ -134,33 +146,40 @@ class SimilarityScorer:
             Another seen picture for each decode, for the shuffled control of pixel measures.
         """
         features = self._features(decoded)
-        pixels: dict[str, Array] = {}
-        pixels_of_other: dict[str, Array] = {}
-        if self._seen_pixels is not None:
-            decoded_pixels = mindeye_pixels(decoded)
-            for name, measured in self._pixel_measures.items():
-                pixels[name] = measured(self._seen_pixels[picture_of_decoded], decoded_pixels)
-                if other is not None:
-                    pixels_of_other[name] = measured(self._seen_pixels[other], decoded_pixels)
-        caption = named = None
+        decoded_pixels = None if self._seen_pixels is None else measured_pixels(decoded, self._pixels.resize)
+        caption = None
         if self._own is not None:
             embeddings = features["clip_two_way"]
             caption = embeddings.astype(np.float64) @ self._own.captions.T.astype(np.float64)
-            named = np.array(self._own.names(embeddings), str) if self._own.names else None
         return Likeness(
             {name: unit_rows(feature) @ self._seen_features[name].T for name, feature in features.items()},
-            pixels,
-            pixels_of_other,
+            self._compare_pixels(decoded, decoded_pixels, picture_of_decoded),
+            {} if other is None else self._compare_pixels(decoded, decoded_pixels, other),
             caption,
-            named,
+            {} if self._judge is None else self._judge.names(decoded),
         )
+
+    def _compare_pixels(self, decoded: Array, decoded_pixels: Array | None, seen: Array) -> dict[str, Array]:
+        pixels: dict[str, Array] = {}
+        if self._seen_pixels is not None and decoded_pixels is not None:
+            seen_pixels = self._seen_pixels[seen]
+            for name, kind in self._pixel_measures.items():
+                if kind == "pixcorr":
+                    pixels[name] = pixcorr(seen_pixels, decoded_pixels)
+                elif kind == "ssim":
+                    pixels[name] = ssim(seen_pixels, decoded_pixels, self._pixels.window)
+                else:
+                    pixels[name] = ssim_detail(seen_pixels, decoded_pixels)
+        if self._judge is not None:
+            pixels["background_pixcorr"] = self._judge.background_pixcorr(decoded, seen)
+        return pixels
 
     def scores(self, likeness: Likeness, picture_of_decoded: Array) -> dict[str, Array]:
         """Return each decode's scores by picture measure, (n,) float64 each."""
         rows = np.arange(len(picture_of_decoded))
         scores: dict[str, Array] = {}
         for name, _, kind, k in self.measures:
-            if kind in ("pixcorr", "ssim"):
+            if kind in (*PIXEL_KINDS, "background_pixcorr"):
                 scores[name] = likeness.pixels[name]
             elif kind == "among_seen":
                 scores[name] = identified_among_seen(likeness.correlation[name], picture_of_decoded)
@@ -171,8 +190,9 @@ class SimilarityScorer:
             elif kind == "same_kind" and self._kinds is not None:
                 rivals = self._kinds[picture_of_decoded][:, None] == self._kinds
                 scores[name] = identified_among_seen(likeness.correlation["clip_two_way"], picture_of_decoded, rivals)
-            elif kind == "named" and self._kinds is not None:
-                scores[name] = (likeness.named == self._kinds[picture_of_decoded]).astype(np.float64)
+            elif kind == "named" and self._judge is not None:
+                is_right = likeness.named[name] == self._judge.truth[name][picture_of_decoded]
+                scores[name] = is_right.reshape(len(rows), -1).mean(axis=1)
             elif kind == "caption" and likeness.caption is not None:
                 scores[name] = _found(likeness.caption, picture_of_decoded, k)
         return scores
@@ -232,5 +252,5 @@ def _combine(parts: Sequence[Likeness], how: Callable[[list[Array]], Array]) -> 
         each([part.pixels for part in parts]),
         each([part.pixels_of_other for part in parts]),
         one([part.caption for part in parts]),
-        one([part.named for part in parts]),
+        each([part.named for part in parts]),
     )

@@ -4,9 +4,15 @@ Definitions follow Takagi's, Brain-Diffuser's and MindEye's evaluation code. The
 (`models/scores/protocols.py`). All functions take and return arrays.
 """
 
+from typing import Any, Literal
+
 import numpy as np
 
 from ...arrays import Array
+
+SsimWindow = Literal["square", "column"]
+SSIM_SETTINGS = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+SSIM_C2 = 0.03**2  # the constant that steadies SSIM where two windows hardly vary
 
 
 def row_correlation(first: Array, second: Array) -> Array:
@@ -41,12 +47,13 @@ def pixcorr(seen: Array, decoded: Array) -> Array:
     return np.array([row_correlation(one_seen[None], one_decoded[None])[0] for one_seen, one_decoded in pairs])
 
 
-def ssim(seen: Array, decoded: Array) -> Array:
+def ssim(seen: Array, decoded: Array, window: SsimWindow = "square") -> Array:
     """Return the structural similarity of each picture, in grey, with a Gaussian window of sigma 1.5.
 
     Parameters
     ----------
     seen, decoded : arrays of shape (n, px, px, 3), uint8, or float in [0, 1]
+    window : `square`, or `column`: one pixel wide, which gives the mean of the SSIM of each column
 
     Returns
     -------
@@ -56,20 +63,42 @@ def ssim(seen: Array, decoded: Array) -> Array:
     from skimage.color import rgb2gray
     from skimage.metrics import structural_similarity
 
+    channel_axis = None if window == "square" else -1
     return np.array(
         [
-            structural_similarity(
-                rgb2gray(one_seen),
-                rgb2gray(one_decoded),
-                gaussian_weights=True,
-                sigma=1.5,
-                use_sample_covariance=False,
-                data_range=1.0,
-                channel_axis=None,
-            )
+            structural_similarity(rgb2gray(one_seen), rgb2gray(one_decoded), channel_axis=channel_axis, **SSIM_SETTINGS)
             for one_seen, one_decoded in zip(seen, decoded, strict=True)
         ]
     )
+
+
+def ssim_detail(seen: Array, decoded: Array) -> Array:
+    """Return the structural similarity of each picture where the seen picture varies.
+
+    Where two windows vary less than SSIM's constant C2, SSIM is near 1 whatever they show. Only windows are averaged
+    whose variance in the seen picture is C2 or more.
+
+    Parameters
+    ----------
+    seen, decoded : arrays of shape (n, px, px, 3), uint8, or float in [0, 1]
+
+    Returns
+    -------
+    ssim : array of shape (n,), float64
+        NaN for a seen picture without such a window.
+    """
+    from scipy.ndimage import gaussian_filter
+    from skimage.color import rgb2gray
+    from skimage.metrics import structural_similarity
+
+    scores = []
+    for one_seen, one_decoded in zip(seen, decoded, strict=True):
+        grey = rgb2gray(one_seen)
+        sigma: float = SSIM_SETTINGS["sigma"]
+        varies = gaussian_filter(grey**2, sigma) - gaussian_filter(grey, sigma) ** 2 >= SSIM_C2
+        result: Any = structural_similarity(grey, rgb2gray(one_decoded), full=True, **SSIM_SETTINGS)
+        scores.append(result[1][varies].mean() if varies.any() else np.nan)
+    return np.array(scores)
 
 
 def correlations(features_true: Array, features_decoded: Array) -> Array:

@@ -27,6 +27,7 @@ TORCHVISION = {
         "inception_v3", "Inception_V3_Weights.IMAGENET1K_V1", {"transform_input": True, "init_weights": False},
     ),
     "efficientnet_b1": ("efficientnet_b1", "EfficientNet_B1_Weights.IMAGENET1K_V2", {}),
+    "efficientnet_b1_v1": ("efficientnet_b1", "EfficientNet_B1_Weights.IMAGENET1K_V1", {}),
     "swav": ("resnet50", None, {}),
 }  # fmt: skip
 

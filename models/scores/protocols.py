@@ -8,16 +8,20 @@ import numpy as np
 import torch
 
 from ...arrays import Array
+from .metrics import SsimWindow
 
 MeasureKind = Literal[
     "pixcorr", "ssim", "among_seen", "among_decoded", "distance",  # published measures of pictures
-    "same_kind", "named", "caption", "forward", "backward",  # braind's own
+    "ssim_detail", "background_pixcorr", "same_kind", "named", "caption", "forward", "backward",  # braind's own
 ]  # fmt: skip
+Resize = Literal["tensor", "bilinear", "bicubic"]
+"""`tensor`: MindEye's (float pictures, 256 px first); `bilinear`, `bicubic`: Pillow's, of 8-bit pictures."""
 Statistics = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP: Statistics = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-MINDEYE_PX, MINDEYE_PIXELS_PX = 256, 425
+MINDEYE_PX = 256
+PIXELS_PX = 425  # side of NSD's pictures; both protocols with pixel measures take them at this size
 
 
 class Measure(NamedTuple):
@@ -37,16 +41,24 @@ class Measure(NamedTuple):
 class Network(NamedTuple):
     """A published network, the layer of each measure, and the network's preprocessing.
 
-    `resize` is `tensor` (MindEye: float pictures, bilinear, 256 px first), `bilinear` or `bicubic` (Takagi: 8-bit
-    pictures, by Pillow). `px` is the side of the input. `statistics` are the mean and standard deviation that
-    normalise the input.
+    `px` is the side of the input. `statistics` are the mean and standard deviation that normalise the input.
     """
 
-    name: Literal["alexnet", "inception_v3", "efficientnet_b1", "swav", "clip"]
+    name: Literal["alexnet", "inception_v3", "efficientnet_b1", "efficientnet_b1_v1", "swav", "clip"]
     layers: Mapping[str, str]
     px: int
-    resize: Literal["tensor", "bilinear", "bicubic"]
+    resize: Resize
     statistics: Statistics = IMAGENET
+
+
+class Pixels(NamedTuple):
+    """How a protocol compares pixels: pictures are resized to 425 px first; `window` is the shape of SSIM's window."""
+
+    resize: Resize
+    window: SsimWindow
+
+
+MINDEYE_PIXELS = Pixels("tensor", "square")
 
 
 @dataclass(frozen=True)
@@ -59,24 +71,27 @@ class Protocol:
     identify: Literal["among_seen", "among_decoded"]
     n_samples: int
     rows: tuple[str, ...]
+    pixels: Pixels = MINDEYE_PIXELS
 
 
+PIXEL_AND_NETWORK_MEASURES = (
+    Measure("pixcorr", "PixCorr", "pixcorr"),
+    Measure("ssim", "SSIM", "ssim"),
+    Measure("alexnet_2", "AlexNet(2)", "among_seen"),
+    Measure("alexnet_5", "AlexNet(5)", "among_seen"),
+    Measure("inception", "Inception", "among_seen"),
+    Measure("clip", "CLIP", "among_seen"),
+    Measure("efficientnet", "EffNet-B", "distance"),
+    Measure("swav", "SwAV", "distance"),
+)
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        # MedARC-AI/fMRI-reconstruction-NSD, src/Reconstruction_Metrics.py
+        # MedARC-AI/fMRI-reconstruction-NSD at 6b30ea5, src/Reconstruction_Metrics.py; src/environment.yaml pins
+        # torchvision 0.15.2 and scikit-image 0.20.0
         Protocol(
             "mindeye",
-            (
-                Measure("pixcorr", "PixCorr", "pixcorr"),
-                Measure("ssim", "SSIM", "ssim"),
-                Measure("alexnet_2", "AlexNet(2)", "among_seen"),
-                Measure("alexnet_5", "AlexNet(5)", "among_seen"),
-                Measure("inception", "Inception", "among_seen"),
-                Measure("clip", "CLIP", "among_seen"),
-                Measure("efficientnet", "EffNet-B", "distance"),
-                Measure("swav", "SwAV", "distance"),
-            ),
+            PIXEL_AND_NETWORK_MEASURES,
             (
                 Network("alexnet", {"alexnet_2": "features.4", "alexnet_5": "features.11"}, 256, "tensor"),
                 Network("inception_v3", {"inception": "avgpool"}, 342, "tensor"),
@@ -87,6 +102,24 @@ PROTOCOLS = {
             "among_seen",
             n_samples=1,
             rows=("single", "averaged", "running", "bold"),
+        ),
+        # ozcelikfu/brain-diffuser at 31d52c0, scripts/eval_extract_features.py and evaluate_reconstruction.py;
+        # environment.yml pins Pillow 9.2.0, torchvision 0.13.1 and scikit-image 0.17.2; averaged repeats only
+        Protocol(
+            "brain-diffuser",
+            PIXEL_AND_NETWORK_MEASURES,
+            (
+                Network("alexnet", {"alexnet_2": "features.4", "alexnet_5": "features.11"}, 224, "bilinear"),
+                Network("inception_v3", {"inception": "avgpool"}, 224, "bilinear"),
+                Network("clip", {"clip": "image_embeds"}, 224, "bilinear", CLIP),
+                Network("efficientnet_b1_v1", {"efficientnet": "avgpool"}, 224, "bilinear"),
+                Network("swav", {"swav": "avgpool"}, 224, "bilinear"),
+            ),
+            "among_seen",
+            n_samples=1,
+            rows=("averaged",),
+            # version 0.17.2 of structural_similarity takes the columns of a grey picture for channels
+            pixels=Pixels("bicubic", "column"),
         ),
         # yu-takagi/StableDiffusionReconstruction, codes/utils/img2feat_decoded.py and identification.py; averaged
         # repeats only, as published
@@ -127,10 +160,17 @@ PROTOCOLS = {
 
 def own_measures(protocol: Protocol) -> tuple[Measure, ...]:
     """Return braind's own measures, added to a protocol's. `clip_two_way` uses the protocol's identification."""
+    has_pixels = any(measure.kind == "ssim" for measure in protocol.measures)
     return (
+        *([Measure("ssim_detail", "SSIM of detail", "ssim_detail")] if has_pixels else []),
+        Measure("background_pixcorr", "PixCorr of the background", "background_pixcorr"),
         Measure("clip_two_way", "two-way CLIP (own)", protocol.identify),
         Measure("clip_two_way_same_kind", "two-way CLIP among its kind", "same_kind"),
-        Measure("object_named", "object named", "named"),
+        Measure("kind_named", "kind named", "named"),
+        Measure("category_named", "category named", "named"),
+        Measure("colours_named", "background colours named", "named"),
+        Measure("place_named", "place named", "named"),
+        Measure("size_named", "size named", "named"),
         Measure("caption_top1", "caption top-1", "caption", 1),
         Measure("caption_top5", "caption top-5", "caption", 5),
         Measure("forward_top1", "picture top-1", "forward", 1),
@@ -140,36 +180,37 @@ def own_measures(protocol: Protocol) -> tuple[Measure, ...]:
     )
 
 
-def mindeye_pixels(pictures: Array, px: int = MINDEYE_PIXELS_PX) -> Array:
-    """Resize as MindEye does before its pixel measures: 256 px, then `px`.
+def measured_pixels(pictures: Array, resize: Resize = "tensor") -> Array:
+    """Resize pictures as a protocol does before its pixel measures.
 
     Parameters
     ----------
     pictures : array of shape (n, height, width, 3), uint8
+    resize : `pixels` of the protocol; MindEye's by default
 
     Returns
     -------
-    pixels : array of shape (n, px, px, 3), float32, [0, 1]
+    pixels : array of shape (n, 425, 425, 3), float32, [0, 1]
     """
-    return _tensor_resized(pictures, px).permute(0, 2, 3, 1).contiguous().numpy()
+    return _resized(pictures, PIXELS_PX, resize).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def network_input(pictures: Array, network: Network) -> torch.Tensor:
     """Turn pictures (n, height, width, 3) uint8 into a network's (n, 3, px, px) float32."""
-    if network.resize == "tensor":
-        pixels = _tensor_resized(pictures, network.px)
-    else:
-        pixels = _pillow_resized(pictures, network.px, network.resize)
     mean, std = (torch.tensor(statistic)[:, None, None] for statistic in network.statistics)
-    return (pixels - mean) / std
+    return (_resized(pictures, network.px, network.resize) - mean) / std
+
+
+def _resized(pictures: Array, px: int, resize: Resize) -> torch.Tensor:
+    return _tensor_resized(pictures, px) if resize == "tensor" else _pillow_resized(pictures, px, resize)
 
 
 def _tensor_resized(pictures: Array, px: int) -> torch.Tensor:
     pixels = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
     for side in (MINDEYE_PX, px):
-        # as torchvision's Resize of a tensor, which leaves a tensor of the right size unchanged
+        # Up to version 0.16, torchvision's Resize of a tensor does not antialias unless it is told to; Pillow does.
         if pixels.shape[2:] != (side, side):
-            pixels = torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", antialias=True)
+            pixels = torch.nn.functional.interpolate(pixels, (side, side), mode="bilinear", align_corners=False)
     return pixels
 
 

@@ -14,6 +14,7 @@ from ..decoding import SubjectDecoder
 from ..fit.bold import SECONDS_AFTER_ONSET
 from ..progress import progress_bar
 from .evaluate import bold_rows, held_out_of, load_bold_weights, own_clip
+from .scenes import scene_judge
 
 if TYPE_CHECKING:
     from ...models.scores.held_out import Row
@@ -53,8 +54,15 @@ def evaluate_bold(
     held_out, _, picture_ids = held_out_of(decoder, kinds_path)
     extractors, _ = load_extractors(protocol.networks, source)
     own, _ = own_clip(decoder, picture_ids, source)
+    judge = scene_judge(decoder.tree, held_out.pictures, picture_ids)
     scorer = SimilarityScorer(
-        held_out.pictures, (*protocol.measures, *own_measures(protocol)), extractors, own, held_out.kinds
+        held_out.pictures,
+        (*protocol.measures, *own_measures(protocol)),
+        extractors,
+        own,
+        held_out.kinds,
+        pixels=protocol.pixels,
+        judge=judge,
     )
     found = bold_rows(decoder.tree, subject, weights, picture_ids, SECONDS_AFTER_ONSET)
     final, trial_rows = found["final"]

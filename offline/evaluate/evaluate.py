@@ -2,7 +2,6 @@
 
 import time
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,17 @@ from ...config import Config, weights_path
 from ...errors import BraindError
 from ...models.weights.weights import Weights
 from ..data_sets import check_test_runs
-from ..decoding import DecodingError, SubjectDecoder, is_held_out, kind_captions, kind_in
+from ..decoding import DecodingError, SubjectDecoder, is_held_out, kind_in
 from ..fit.bold import BoldError, estimates_after
 from ..fit.targets import encode_targets
 from ..progress import progress_bar
+from .scenes import scene_judge
 
 if TYPE_CHECKING:
     from ...models.scores.held_out import HeldOut, Row, Training
     from ...models.scores.likeness import OwnClip
     from ...models.scores.networks import Source
+    from ...models.scores.protocols import Measure
 
 
 class EvaluatingError(BraindError):
@@ -73,7 +74,10 @@ def evaluate_subject(
     extractors, missing = load_extractors(protocol.networks, source)
     own, own_missing = own_clip(decoder, picture_ids, source)
     measures = (*protocol.measures, *own_measures(protocol))
-    scorer = SimilarityScorer(held_out.pictures, measures, extractors, own, held_out.kinds)
+    judge = scene_judge(decoder.tree, held_out.pictures, picture_ids)
+    scorer = SimilarityScorer(
+        held_out.pictures, measures, extractors, own, held_out.kinds, pixels=protocol.pixels, judge=judge
+    )
     try:
         bold_weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
         bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
@@ -101,8 +105,7 @@ def evaluate_subject(
             "published": measure in protocol.measures,
             "status": "measured"
             if measure.name in measured
-            else "not measured: "
-            + (missing.get(measure.name) or own_missing or "needs the kind of object in each picture: --kinds FILE"),
+            else "not measured: " + _why_not_measured(measure, missing, own_missing),
         }
         for measure in measures
     }
@@ -152,7 +155,7 @@ def own_clip(decoder: SubjectDecoder, picture_ids: Array, source: "Source") -> "
 
     Simulated data are scored with the demo's CLIP, photographs with a CLIP of photographs.
     """
-    from ...models.scores.clip import PictureClip, nearest_names
+    from ...models.scores.clip import PictureClip
     from ...models.scores.likeness import OwnClip
     from ...models.scores.networks import NetworkError, clip_folder
 
@@ -163,10 +166,7 @@ def own_clip(decoder: SubjectDecoder, picture_ids: Array, source: "Source") -> "
         return None, str(error)
     captions = np.stack([clip.embed_texts(decoder.tree.captions(int(nsd_id))).mean(axis=0) for nsd_id in picture_ids])
     captions /= np.linalg.norm(captions, axis=1, keepdims=True)
-    if not is_simulated:
-        return OwnClip(clip.embed, captions), ""
-    names, texts = kind_captions()
-    return OwnClip(clip.embed, captions, partial(nearest_names, names=names, texts=clip.embed_texts(texts))), ""
+    return OwnClip(clip.embed, captions), ""
 
 
 def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> Weights:
@@ -249,6 +249,12 @@ def read_kinds(path: Path) -> dict[int, str]:
         raise EvaluatingError(
             f"{path}: no table of kinds ({error}); give a header and lines of 73k id, tab, kind"
         ) from error
+
+
+def _why_not_measured(measure: "Measure", missing: dict[str, str], own_missing: str) -> str:
+    if measure.kind in ("named", "background_pixcorr"):
+        return "needs the scene of each picture, which only a simulated NSD folder has"
+    return missing.get(measure.name) or own_missing or "needs the kind of object in each picture: --kinds FILE"
 
 
 def _why_no_novel_kinds(held_out: "HeldOut") -> str:

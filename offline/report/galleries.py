@@ -53,7 +53,7 @@ def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> l
     from ...models.scores.clip import PictureClip
     from ...models.scores.held_out import average_repeats, first_trials
     from ...models.scores.metrics import pixcorr
-    from ...models.scores.protocols import mindeye_pixels
+    from ...models.scores.protocols import measured_pixels
 
     picture_ids, picture_of_trial = np.unique(decoder.test_trials.nsd_id, return_inverse=True)
     if averaged:
@@ -72,7 +72,7 @@ def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> l
     # The first pass computes only scores: so only the chosen pictures are kept in memory.
     for position, nsd_id in enumerate(picture_ids):
         seen, decoded = decoder.tree.pictures([int(nsd_id)]), picture(position, "zc")[None]
-        scores["PixCorr"].append(float(pixcorr(mindeye_pixels(seen), mindeye_pixels(decoded))[0]))
+        scores["PixCorr"].append(float(pixcorr(measured_pixels(seen), measured_pixels(decoded))[0]))
         if clip:
             scores["CLIP similarity"].append(float((clip.embed(seen) * clip.embed(decoded)).sum()))
         report("decoding held-out pictures", position + 1, len(picture_ids))

@@ -23,6 +23,7 @@ RULES = {
     "tcd": "the trajectory consistency rule {zheng2024}",
 }
 GUIDANCE = {"full": "at every call", "first": "at the first call only"}
+PROTOCOL_SOURCES = {"mindeye": "scotti2023", "brain-diffuser": "ozcelik2023", "takagi": "takagi2023"}
 # reference of the network behind a measure, by the start of the measure's name
 NETWORKS = {
     "ssim": "wang2004", "alexnet": "krizhevsky2012", "inception": "szegedy2016", "efficientnet": "tan2019",
@@ -169,7 +170,7 @@ def _pictures(facts: Facts) -> str:
 
 def _scores(scores: dict[str, Any]) -> str:
     protocol = PROTOCOLS[scores["protocol"]]
-    source = {"mindeye": "{scotti2023}", "takagi": "{takagi2023}"}[protocol.name]
+    source = "{" + PROTOCOL_SOURCES[protocol.name] + "}"
     measured = {name: entry["title"] for name, entry in scores["measures"].items() if entry["status"] == "measured"}
     cites = sorted({key for name in measured for start, key in NETWORKS.items() if name.startswith(start)})
     if scores["provenance"]["simulated"] and not any(name in measured for name in ("clip", "clip_h6", "clip_h12")):

@@ -73,6 +73,12 @@ REFERENCES = {
         "902–915.",
         "https://doi.org/10.1016/j.neuron.2009.09.006",
     ),
+    "ozcelik2023": Reference(
+        "Ozcelik & VanRullen, 2023",
+        "Ozcelik, F., & VanRullen, R. (2023). Natural scene reconstruction from fMRI signals using generative latent "
+        "diffusion. Scientific Reports, 13, 15666.",
+        "https://doi.org/10.1038/s41598-023-42891-8",
+    ),
     "prince2022": Reference(
         "Prince et al., 2022",
         "Prince, J. S., et al. (2022). Improving the accuracy of single-trial fMRI response estimates using GLMsingle. "

@@ -17,7 +17,7 @@ from braind.models.scores.metrics import (
     ssim,
     two_way,
 )
-from braind.models.scores.protocols import PROTOCOLS, mindeye_pixels, network_input
+from braind.models.scores.protocols import PROTOCOLS, network_input
 
 
 @pytest.fixture(scope="module")
@@ -60,42 +60,6 @@ def test_two_way_identification_counts_the_pairs_that_are_told_apart():
         wanted[own] = np.mean([likeness[own] > other for other in others])
     assert 0.6 < wanted.mean() < 0.99
     assert two_way(true, decoded) == pytest.approx(wanted, abs=1e-12)
-
-
-def resized(pictures, px):
-    """Resize (n, height, width, 3) bilinearly with antialiasing, by matrices written out weight by weight."""
-
-    def weights(n_from):
-        scale = n_from / px
-        reach = max(scale, 1)
-        matrix = np.zeros((px, n_from))
-        for out in range(px):
-            centre = (out + 0.5) * scale
-            distance = np.abs(np.arange(n_from) + 0.5 - centre) / reach
-            matrix[out] = np.maximum(1 - distance, 0)
-        return matrix / matrix.sum(axis=1, keepdims=True)
-
-    height, width = weights(pictures.shape[1]), weights(pictures.shape[2])
-    rows = np.tensordot(height, pictures, (1, 1))
-    # rows.shape = (px, n, width, 3)
-    return np.tensordot(width, rows, (1, 2)).transpose(2, 1, 0, 3)
-
-
-def test_mindeyes_pixel_measures_after_its_two_resizes(pictures):
-    seen, decoded = (batch[:2] for batch in pictures)
-    seen_425, decoded_425 = (resized(resized(batch / 255, 256), 425) for batch in (seen, decoded))
-    assert mindeye_pixels(seen) == pytest.approx(seen_425, abs=1e-5)
-    measured = mindeye_pixels(seen), mindeye_pixels(decoded)
-    wanted = [np.corrcoef(seen_425[n].ravel(), decoded_425[n].ravel())[0, 1] for n in range(2)]
-    assert pixcorr(*measured) == pytest.approx(wanted, abs=1e-6)
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-    wanted = [structural_similarity(rgb2gray(decoded_425[n]), rgb2gray(seen_425[n]), **settings) for n in range(2)]
-    assert ssim(*measured) == pytest.approx(wanted, abs=1e-6)
-
-
-def test_larger_pictures_are_made_smaller_without_aliasing():
-    large = np.random.default_rng(2).integers(0, 256, (2, 300, 300, 3), dtype=np.uint8)
-    assert mindeye_pixels(large) == pytest.approx(resized(resized(large / 255, 256), 425), abs=1e-4)
 
 
 def test_takagis_identification_counts_other_decodes_that_are_less_alike():

@@ -8,6 +8,7 @@ from scipy.spatial.distance import correlation as correlation_distance
 
 from braind.models.scores.likeness import Likeness, OwnClip, SimilarityScorer
 from braind.models.scores.protocols import PROTOCOLS, Measure, own_measures
+from braind.models.scores.scene_judge import SceneJudge
 
 N = 20
 MEASURES = (
@@ -15,7 +16,9 @@ MEASURES = (
     Measure("far", "Far", "distance"),
     Measure("clip_two_way", "CLIP", "among_seen"),
     Measure("clip_two_way_same_kind", "CLIP of a kind", "same_kind"),
-    Measure("object_named", "named", "named"),
+    Measure("kind_named", "named", "named"),
+    Measure("colours_named", "colours", "named"),
+    Measure("background_pixcorr", "background", "background_pixcorr"),
     Measure("caption_top2", "caption", "caption", 2),
     Measure("forward_top1", "forward", "forward", 1),
     Measure("backward_top1", "backward", "backward", 1),
@@ -33,6 +36,23 @@ def embed(pictures):
     return pictures.reshape(len(pictures), -1)[:, ::3].astype(np.float64)
 
 
+class Judge(SceneJudge):
+    """Names every picture a bee on red above blue, and finds backgrounds half alike."""
+
+    def __init__(self):
+        self.truth = {
+            "kind_named": np.array(KINDS),
+            "colours_named": np.array([("red", "teal"), ("pink", "teal")] * (N // 2)),
+        }
+
+    def names(self, decoded):
+        n = len(decoded)
+        return {"kind_named": np.array(["bee"] * n), "colours_named": np.array([("red", "blue")] * n)}
+
+    def background_pixcorr(self, decoded, picture_of_decoded):
+        return np.full(len(decoded), 0.5)
+
+
 @pytest.fixture(scope="module")
 def seen():
     return np.random.default_rng(0).integers(0, 256, (N, 6, 6, 3), dtype=np.uint8)
@@ -47,8 +67,7 @@ def decoded(seen):
 @pytest.fixture(scope="module")
 def scorer(seen):
     captions = embed(seen)[:, ::-1].copy()
-    own = OwnClip(embed, captions, lambda embeddings: ["bee"] * len(embeddings))
-    return SimilarityScorer(seen, MEASURES, [net], own, KINDS)
+    return SimilarityScorer(seen, MEASURES, [net], OwnClip(embed, captions), KINDS, judge=Judge())
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +88,17 @@ def test_without_a_clip_and_kinds_their_measures_are_left_out(seen):
     assert names == ["net", "far", "forward_top1", "backward_top1"]
 
 
-def test_kinds_without_names_score_identification_but_no_naming(seen):
+def test_kinds_without_scenes_score_identification_but_no_naming(seen):
     own = OwnClip(embed, embed(seen))
     names = [measure.name for measure in SimilarityScorer(seen, MEASURES, [], own, KINDS).measures]
     assert "clip_two_way_same_kind" in names
-    assert "object_named" not in names
+    assert not {"kind_named", "colours_named", "background_pixcorr"} & set(names)
 
 
 def test_unknown_kinds_are_not_scored(seen):
-    own = OwnClip(embed, embed(seen), lambda embeddings: ["bee"] * len(embeddings))
+    own = OwnClip(embed, embed(seen))
     names = [measure.name for measure in SimilarityScorer(seen, MEASURES, [], own, [""] * N).measures]
-    assert not {"clip_two_way_same_kind", "object_named"} & set(names)
+    assert "clip_two_way_same_kind" not in names
 
 
 def test_identification_counts_the_seen_pictures_that_correlate_less(seen, decoded, scores):
@@ -103,7 +122,12 @@ def test_identification_within_a_kind_has_rivals_of_that_kind_only(seen, decoded
 
 
 def test_a_decode_is_named_right_or_wrong(scores):
-    assert scores["object_named"].tolist() == [1, 0] * (N // 2)
+    assert scores["kind_named"].tolist() == [1, 0] * (N // 2)
+
+
+def test_each_of_two_colours_counts_half(scores):
+    assert scores["colours_named"].tolist() == [0.5, 0] * (N // 2)
+    assert scores["background_pixcorr"].tolist() == [0.5] * N
 
 
 def test_captions_are_found_among_the_two_of_the_largest_cosine(seen, decoded, scores):
@@ -137,7 +161,9 @@ def test_parts_and_samples_are_put_together(scorer, decoded):
     doubled = replace(whole, correlation={name: values + 1 for name, values in whole.correlation.items()})
     averaged = Likeness.averaged([whole, doubled])
     assert averaged.correlation["net"] == pytest.approx(whole.correlation["net"] + 0.5)
-    assert averaged.named.tolist() == whole.named.tolist()
+    assert {name: names.tolist() for name, names in averaged.named.items()} == {
+        name: names.tolist() for name, names in whole.named.items()
+    }
 
 
 def test_the_shuffled_control_compares_pixels_with_the_other_picture(seen, decoded):

@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
+from braind.models.demo.scenes import draw_scene, render
 from braind.models.scores.metrics import (
     among_best,
     bootstrap_ci,
@@ -14,9 +16,11 @@ from braind.models.scores.metrics import (
     random_signs,
     row_correlation,
     ssim,
+    ssim_detail,
     two_way,
 )
 from braind.models.scores.noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
+from braind.models.scores.protocols import measured_pixels
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +36,22 @@ def test_a_picture_is_itself(pictures):
 
 def test_a_negative_correlates_with_minus_one(pictures):
     assert pixcorr(pictures, 255 - pictures) == pytest.approx(-1)
+
+
+def test_ssim_of_detail_tells_smooth_pictures_apart_where_ssim_does_not():
+    rng = np.random.default_rng(7)
+    seen = measured_pixels(np.stack([render(draw_scene(rng)) for _ in range(8)]))
+    other, blurred = np.roll(seen, 1, axis=0), np.stack([gaussian_filter(one, (8, 8, 0)) for one in seen])
+    assert ssim(seen, other).mean() > 0.75
+    assert ssim_detail(seen, other).mean() < 0.4
+    assert ssim_detail(seen, blurred).mean() > ssim_detail(seen, other).mean() + 0.1
+    assert ssim_detail(seen, seen) == pytest.approx(1)
+
+
+def test_a_picture_without_detail_has_no_ssim_of_detail(pictures):
+    flat = np.full_like(pictures, 93)
+    assert np.isnan(ssim_detail(flat, pictures)).all()
+    assert np.isfinite(ssim_detail(pictures, flat)).all()
 
 
 def test_a_flat_picture_correlates_with_nothing(pictures):

@@ -67,7 +67,7 @@ def test_a_missing_clip_says_what_it_needs(tmp_path, source, sentence):
         load_extractor(clip_of("takagi"), None if source is None else tmp_path)
 
 
-@pytest.mark.parametrize("protocol", ["mindeye", "takagi"])
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
 def test_networks_that_are_not_here_are_named_measure_by_measure(folder, protocol):
     extractors, missing = load_extractors(PROTOCOLS[protocol].networks, folder)
     assert len(extractors) == 1
@@ -97,12 +97,11 @@ def test_published_torchvision_networks_give_every_layer(tmp_path, pictures):
     torch.save(models.alexnet().state_dict(), tmp_path / "alexnet-owt-7be5be79.pth")
     inception = models.inception_v3(init_weights=False)
     torch.save(inception.state_dict(), tmp_path / "inception_v3_google-0cc3c7bd.pth")
-    torch.save(models.efficientnet_b1().state_dict(), tmp_path / "efficientnet_b1-c27df63c.pth")
+    for name in ("efficientnet_b1-c27df63c.pth", "efficientnet_b1_rwightman-bac287d4.pth"):
+        torch.save(models.efficientnet_b1().state_dict(), tmp_path / name)
     swav = {f"module.{name}": value for name, value in models.resnet50().state_dict().items() if name[:3] != "fc."}
     torch.save(swav, tmp_path / "swav_800ep_pretrain.pth.tar")
     n_features = {
-        "alexnet_2": 192 * 31 * 31,
-        "alexnet_5": 256 * 15 * 15,
         "alexnet_pool2": 192 * 17 * 17,
         "alexnet_pool5": 256 * 8 * 8,
         "alexnet_fc7": 4096,
@@ -110,12 +109,19 @@ def test_published_torchvision_networks_give_every_layer(tmp_path, pictures):
         "efficientnet": 1280,
         "swav": 2048,
     }
+    # AlexNet's convolutions grow with its input
+    of_protocol = {
+        "mindeye": {"alexnet_2": 192 * 31 * 31, "alexnet_5": 256 * 15 * 15},
+        "brain-diffuser": {"alexnet_2": 192 * 27 * 27, "alexnet_5": 256 * 13 * 13},
+        "takagi": {},
+    }
     for protocol in PROTOCOLS.values():
+        n_of_measure = n_features | of_protocol[protocol.name]
         extractors, missing = load_extractors(protocol.networks, tmp_path)
         assert set(missing) <= {"clip", "clip_h6", "clip_h12"}
         for extract in extractors:
             for name, feature in extract(pictures[:2]).items():
-                assert feature.shape == (2, n_features[name]), name
+                assert feature.shape == (2, n_of_measure[name]), name
 
 
 def test_weights_of_another_network_are_refused(tmp_path, pictures):

@@ -27,6 +27,7 @@ from braind.models.weights.weights import Weights, WeightsCard
 from braind.offline.evaluate.tables import CEILINGS, CONTROLS
 from braind.offline.report.galleries import choose
 from braind.offline.report.inputs import ReportError, read_encoding, read_scores, read_session
+from braind.offline.report.methods import PROTOCOL_SOURCES
 from braind.offline.report.references import REFERENCES, cited, segments
 from braind.offline.report.report import MOST_BYTES
 
@@ -342,6 +343,11 @@ def test_the_newest_session_of_the_subject_is_read_unless_another_is_named(small
         read_session(config, 1, "third")
     with pytest.raises(ReportError, match="not a session of subject 1"):
         read_session(config, 1, "other")
+
+
+def test_every_protocol_has_its_reference():
+    assert set(PROTOCOL_SOURCES) == set(PROTOCOLS)
+    assert set(PROTOCOL_SOURCES.values()) <= set(REFERENCES)
 
 
 def test_words_in_braces_are_references_only_where_they_are_some():
