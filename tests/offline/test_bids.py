@@ -245,7 +245,7 @@ def test_held_out_runs_are_decoded_from_estimates_under_the_weights_prior(fitted
 def test_weights_are_not_scored_on_other_runs_than_they_held_out(fitted_on_bold):
     config, _ = fitted_on_bold
     other = msgspec.structs.replace(config, dataset=msgspec.structs.replace(config.dataset, test_runs="3"))
-    with pytest.raises(DataSetError, match="fitted with test runs 2, the settings say test runs 3: give --test-runs"):
+    with pytest.raises(DataSetError, match="fitted with test runs 2, the settings name test runs 3: give --test-runs"):
         SubjectDecoder.load(other, 1)
 
 
