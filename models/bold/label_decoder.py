@@ -1,7 +1,7 @@
 """Fits a decoder of classes from BOLD: the prior, and the label map on estimates under this prior."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,9 @@ N_PRIOR_RUNS = 4
 """The fit learns HRFs and noise from so many runs. All labelled runs choose the baseline."""
 
 
+Run = TypeVar("Run")
+
+
 class LabelDecoder(NamedTuple):
     """The prior, the classes, the map to them, and the voxels' mean over training trials, (n_voxels,) float32."""
 
@@ -31,17 +34,13 @@ class LabelDecoder(NamedTuple):
         return self.map.probabilities(np.where(estimate.has_signal, estimate.betas, self.voxel_mean))
 
 
-def fit_label_decoder(
-    runs: Sequence[FinishedRun], progress: Callable[[str, int, int], None] | None = None, device: str = "cpu"
-) -> LabelDecoder:
+def fit_label_decoder(runs: Sequence[FinishedRun]) -> LabelDecoder:
     """Learn the prior from training runs, and fit the label map on all their estimates.
 
     Parameters
     ----------
     runs : sequence of FinishedRun
         Training runs with labels, without the runs that will be scored.
-    progress : called with words, the number of finished steps, and the number of steps
-    device : torch's name of the device
 
     Raises
     ------
@@ -50,12 +49,12 @@ def fit_label_decoder(
     FitError
         If a class occurs in one run only, or there are too few runs or classes.
     """
-    prior = fit_prior(spread(runs, N_PRIOR_RUNS), progress, runs)
+    prior = fit_prior(spread(runs, N_PRIOR_RUNS), labelled=runs)
     estimates = labelled_estimates(runs, prior)
-    fitted = fit_label_map(estimates, device)
+    fitted = fit_label_map(estimates)
     return LabelDecoder(prior, estimates.classes, fitted.map, fitted.mean.astype(np.float32))
 
 
-def spread(runs: Sequence[FinishedRun], n: int) -> list[FinishedRun]:
+def spread(runs: Sequence[Run], n: int) -> list[Run]:
     """Return at most `n` runs, spread evenly over all runs."""
     return [runs[at] for at in np.unique(np.linspace(0, len(runs) - 1, n).round().astype(int))] if runs else []

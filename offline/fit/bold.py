@@ -12,13 +12,13 @@ from ...config import Config
 from ...errors import BraindError
 from ...models.bold.finished_run import FinishedRun, estimates_of
 from ...models.bold.fit_prior import final_estimates_of, learn_prior
+from ...models.bold.label_decoder import N_PRIOR_RUNS, spread
 from ...models.weights.bold_prior import BoldPrior
 
 log = logging.getLogger(__name__)
 
 Report = Callable[[str, int, int], None]
 
-N_PRIOR_RUNS = 4
 N_LABELLED_RUNS = 12
 """Runs whose classes choose the baseline's freedom."""
 MAX_NAMED = 5
@@ -176,11 +176,6 @@ class SubjectRuns:
                 "subject %d: %d of %d trials are left out, because no volume of the run shows the response from 4 s "
                 "after the onset: %s%s", self._subject, len(named), n_trials, "; ".join(named[:MAX_NAMED]), more,
             )  # fmt: skip
-
-
-def spread(runs: list[RunTrials], n: int) -> list[RunTrials]:
-    """Return at most `n` runs, spread evenly over all runs."""
-    return [runs[at] for at in np.unique(np.linspace(0, len(runs) - 1, n).round().astype(int))] if runs else []
 
 
 def check_bold(config: Config) -> None:
