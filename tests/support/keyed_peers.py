@@ -46,16 +46,20 @@ class KeyedPeer:
 
     def __init__(self, daemon: RunningDaemon, name: str, key: Key | None) -> None:
         self._context = zmq.Context()
-        self.socket = self._context.socket(zmq.SUB if name == "decodes" else zmq.DEALER)
-        self.socket.linger = 0
-        if key:
-            self.socket.setsockopt_string(zmq.CURVE_SECRETKEY, key.secret)
-            self.socket.setsockopt_string(zmq.CURVE_PUBLICKEY, key.public)
-            self.socket.setsockopt_string(zmq.CURVE_SERVERKEY, key.server)
-        self._endpoint = daemon.addresses[name]
-        self.socket.connect(self._endpoint)
-        if name == "decodes":
-            self.socket.subscribe(b"")
+        self._name, self._key, self._endpoint = name, key, daemon.addresses[name]
+        self.socket = self._connected()
+
+    def _connected(self) -> zmq.Socket:
+        socket = self._context.socket(zmq.SUB if self._name == "decodes" else zmq.DEALER)
+        socket.linger = 0
+        if self._key:
+            socket.setsockopt_string(zmq.CURVE_SECRETKEY, self._key.secret)
+            socket.setsockopt_string(zmq.CURVE_PUBLICKEY, self._key.public)
+            socket.setsockopt_string(zmq.CURVE_SERVERKEY, self._key.server)
+        socket.connect(self._endpoint)
+        if self._name == "decodes":
+            socket.subscribe(b"")
+        return socket
 
     def __enter__(self) -> Self:
         return self
@@ -68,8 +72,10 @@ class KeyedPeer:
         """Send, or leave to ZeroMQ to send as soon as it is let in."""
         for _ in range(n_times):
             while not self._is_queued(frames):
-                # ZeroMQ gave the connection up when the daemon refused its handshake.
-                self.socket.connect(self._endpoint)
+                # ZeroMQ gave the connection up when the daemon refused its handshake. ZeroMQ may ignore a second
+                # connection of the same socket to the same endpoint, so a new socket takes the place of the old one.
+                self.socket.close()
+                self.socket = self._connected()
 
     def _is_queued(self, frames: list[Any]) -> bool:
         try:
