@@ -7,6 +7,8 @@ Kind = Literal["beta", "bold"]
 Durability = Literal["full", "normal"]
 Mode = Literal["z", "c", "zc"]
 """The latents that a picture is made of: z, c, or both."""
+CDecoder = Literal["linear", "expected"]
+"""How c is decoded: by its linear map, or as its expected value over the training pictures' captions."""
 EngineName = Literal["auto", "torch", "onnx"]
 GpuDtype = Literal["bfloat16", "float16", "float32"]
 ZScore = Literal["none", "full", "causal"]

@@ -82,6 +82,7 @@ class DecodeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gpu_dtype: Annotated[GpuDtype, msgspec.Meta(description="bfloat16, float16 or float32")]
     keep_warm_ms: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]
     mode: Annotated[Mode, msgspec.Meta(description="z, c or zc")]
+    c_decoder: Annotated[CDecoder, msgspec.Meta(description="linear or expected")]
     strength: Share
     guidance_scale: Annotated[float, msgspec.Meta(ge=0, le=100, description="a number from 0 to 100")]
     num_inference_steps: Annotated[int, msgspec.Meta(ge=0, le=1000, description="a whole number from 0 to 1000")]

@@ -248,7 +248,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     `ldm` is a fingerprint of the autoencoder and the text encoder, which define z and c. `denoiser` is a fingerprint of
     the denoiser, which makes zc from them. `mode` is z, c or zc; or labels, for weights that decode classes and no
     pictures: `preset` and `engine` are "none" then, and `ldm` is empty. `torch` is torch's version and `threads` its
-    number of CPU threads: both can change a picture's last bits. Journals of an earlier braind have neither.
+    number of CPU threads: both can change a picture's last bits. `c_decoder` is linear or expected, and empty in mode
+    labels. Journals of an earlier braind lack the three: their c was expected if the weights had a prior.
     """
 
     subject: int
@@ -263,6 +264,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     torch: str = ""
     threads: int | None = None
+    c_decoder: str = ""
 
 
 class Retrieved(msgspec.Struct, frozen=True, kw_only=True):

@@ -159,6 +159,11 @@ def decode_options(command: Command) -> Command:
             type=click.Choice(["cpu", "cuda", "tensorrt"]),
             help="Device on which the onnx engine runs them.",
         ),
+        click.option(
+            "--c-decoder",
+            type=click.Choice(["linear", "expected"]),
+            help="linear: the map of c; expected: c read against the training captions, a classifier into them.",
+        ),
         click.option("--mode", type=MODES, help="z: layout only; c: meaning only; zc: both."),
     ):
         command = option(command)

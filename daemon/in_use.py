@@ -159,6 +159,7 @@ class WeightsInUse:
 
 
 def load_for(subject: int, decoder: DecoderSettings) -> Weights:
-    """Load a decoder's weights and check that they fit the subject and the LDM; raise BraindError if they do not."""
+    """Load a decoder's weights; raise BraindError if they do not fit the subject, the LDM or the c decoder."""
     ldm_path = Path(decoder.pipeline.ldm_path) if decoder.pipeline.ldm_path else None
-    return load_weights(subject, Path(decoder.weights_path), Path(decoder.candidates_path), ldm_path)
+    weights = load_weights(subject, Path(decoder.weights_path), Path(decoder.candidates_path), ldm_path)
+    return weights.with_c_decoder(decoder.pipeline.c_decoder)

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from ..choices import EngineName, GpuDtype, Mode
+from ..choices import CDecoder, EngineName, GpuDtype, Mode
 from .presets import Preset
 
 
@@ -14,6 +14,8 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     preset : Preset
     mode : str
         z, c or zc: the latents that the pictures are made of.
+    c_decoder : str
+        linear or expected, as in `Weights`.
     seed : int
         Seed of the noise tensor that every picture starts from.
     engine : str
@@ -44,3 +46,4 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True):
     provider: str = ""
     may_fall_back: bool = False
     threads: int = 0
+    c_decoder: CDecoder = "linear"

@@ -63,7 +63,7 @@ class SubjectDecoder:
         path = weights_path(config, subject, kind_of(tree))
         if not path.is_file():
             fit_subject(config, subject)
-        weights = Weights.load(path)
+        weights = Weights.load(path).with_c_decoder(config.decode.c_decoder)
         check_estimates(weights.card, tree)
         check_test_runs(weights.card, config)
         weights.check_volume(tree.shape(subject), tree.affine(subject))
@@ -112,6 +112,7 @@ class SubjectDecoder:
             "ldm": self.ldm.fingerprint,
             "denoiser": self.reconstructor.networks.fingerprint,
             "config": hashlib.sha256(msgspec.json.encode([self.config.decode, self.config.fit])).hexdigest()[:12],
+            "c_decoder": self.weights.c_decoder,
             "preset": msgspec.to_builtins(self.reconstructor.preset),
             "seed": self.reconstructor.seed,
             "engine": self.reconstructor.engine_words,

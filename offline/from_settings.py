@@ -103,6 +103,7 @@ def pipeline_settings(config: Config) -> "PipelineSettings":
         provider=decode.provider,
         may_fall_back=decode.may_fall_back,
         threads=decode.threads,
+        c_decoder=decode.c_decoder,
     )
 
 

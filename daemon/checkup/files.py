@@ -46,7 +46,7 @@ def _weights(plan: CheckPlan, report: Report) -> Weights | None:
         check_classes(found)
         if plan.tr_s is not None and plan.scan_kind(found) == "bold":
             found.check_tr(plan.tr_s)
-        weights = found
+        weights = found.with_c_decoder(plan.decoder.pipeline.c_decoder)
         say = report.ok
         remark = " (simulated)" if found.card.simulated else ""
         if plan.scan_kind(found) != found.card.kind:

@@ -75,7 +75,7 @@ def main() -> None:
 
 def _stages(settings: link.DecoderSettings) -> "Stages | LabelStages":
     """Load the weights and what they need; raise BraindError if files do not fit each other."""
-    weights = Weights.load(Path(settings.weights_path))
+    weights = Weights.load(Path(settings.weights_path)).with_c_decoder(settings.pipeline.c_decoder)
     if weights.has_pictures:
         from .stages import Stages  # imports torch for seconds, and weights without pictures need no torch
 

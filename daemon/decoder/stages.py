@@ -68,6 +68,7 @@ class Stages:
             version=__version__,
             torch=str(torch.__version__),
             threads=torch.get_num_threads(),
+            c_decoder=self.weights.c_decoder,
         )
 
     def warm_up(self) -> None:

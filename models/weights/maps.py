@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...arrays import Array
+from ...choices import CDecoder
 from .card import WeightsCard, WeightsError
 from .low_rank import MAP_TENSORS, LowRankMap
 from .prior import PRIOR_TENSORS, PicturePrior
@@ -18,17 +19,29 @@ STORED_TENSORS = frozenset(
 
 @dataclass(frozen=True, eq=False)
 class PictureMaps:
-    """One map for z and one for c. With a prior, c is its posterior mean over the training pictures."""
+    """One map for z and one for c. The c decoder `expected` reads the prior, and `linear` the map of c."""
 
     z: LowRankMap
     c: LowRankMap
     prior: PicturePrior | None = None
+    c_decoder: CDecoder = "linear"
 
     def predict(self, columns: Array, card: WeightsCard) -> tuple[Array, Array]:
         """Predict z, (n_trials, *latent_shape), and c, (n_trials, *text_shape), from (n_trials, n_columns) float32."""
         z = self.z.predict(columns).reshape(-1, *card.latent_shape)
-        c = self.prior.expected(columns) if self.prior else self.c.predict(columns)
+        c = self.c.predict(columns) if self.c_decoder == "linear" else self.decoding_prior.expected(columns)
         return z, c.reshape(-1, *card.text_shape)
+
+    @property
+    def decoding_prior(self) -> PicturePrior:
+        """Return the prior of the c decoder `expected`. Raises WeightsError (`code` c_decoder) if there is none."""
+        if self.prior is None:
+            raise WeightsError(
+                "the weights have no prior over the training captions, which the c decoder `expected` reads: decode "
+                "with --c-decoder linear, or fit again with --profile live",
+                code="c_decoder",
+            )
+        return self.prior
 
     def tensors(self) -> dict[str, Array]:
         """Return the tensors that a file stores."""
@@ -53,6 +66,8 @@ class PictureMaps:
     def check(self, n_columns: int, card: WeightsCard) -> None:
         """Raise WeightsError unless the tensors fit each other, the columns and the card's z and c."""
         n_targets = {"z": int(np.prod(card.latent_shape)), "c": int(np.prod(card.text_shape))}
+        if self.c_decoder == "expected":
+            _ = self.decoding_prior
         if self.prior:
             n_targets["prior.scores"] = _check_prior(self.prior, n_targets["c"])
         for name, part in self._maps():

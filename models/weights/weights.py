@@ -4,13 +4,14 @@ Each of z and c has one affine map, stored as a low-rank product. The map includ
 scaling, the restored scale and the intercept. Only numpy and safetensors: the front process reads this file too.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...arrays import Array
+from ...choices import CDecoder
 from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ...whole_file import write_whole
 from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
@@ -45,11 +46,13 @@ class Weights:
     z, c : LowRankMap
     card : WeightsCard
     prior : PicturePrior, optional
-        With a prior, c is its posterior mean over the training pictures.
+        The c decoder `expected` reads it.
     bold : BoldPrior, optional
         The subject's own prior for estimating trials from BOLD volumes.
     labels : LabelMap, optional
         With it, the weights decode classes, which `card.labels` names. Weights may decode classes and no pictures.
+    c_decoder : str
+        linear, or expected: c is its posterior mean over the training captions. Files do not store the choice.
     fingerprint : str
         First 12 hex digits of the SHA-256 of the file's content.
     """
@@ -63,6 +66,7 @@ class Weights:
     prior: PicturePrior | None = None
     bold: BoldPrior | None = None
     labels: LabelMap | None = None
+    c_decoder: CDecoder = "linear"
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
@@ -79,6 +83,16 @@ class Weights:
     def has_pictures(self) -> bool:
         """Return whether the weights decode z and c."""
         return bool(self.card.ldm)
+
+    def with_c_decoder(self, c_decoder: CDecoder) -> "Weights":
+        """Return the weights with another choice of how c is decoded; weights without pictures as they are.
+
+        Raises
+        ------
+        WeightsError
+            `code` c_decoder: the choice is `expected`, and the weights have no prior.
+        """
+        return replace(self, c_decoder=c_decoder) if self.has_pictures else self
 
     def predict(self, voxels: Array) -> tuple[Array, Array]:
         """Predict z and c for trials.
@@ -203,7 +217,7 @@ class Weights:
     @property
     def maps(self) -> PictureMaps:
         """Return the maps of z and c, with the prior."""
-        return PictureMaps(self.z, self.c, self.prior)
+        return PictureMaps(self.z, self.c, self.prior, self.c_decoder)
 
     def to_bytes(self) -> bytes:
         """Return the safetensors file's content."""

@@ -15,7 +15,7 @@ from ...daemon.journal.recording import Recording
 from ...errors import BraindError
 from .live_classes import LiveClasses, live_classes
 
-SAME = ("subject", "weights", "ldm", "denoiser", "preset", "seed")  # of the scores and of the galleries
+SAME = ("subject", "weights", "ldm", "denoiser", "c_decoder", "preset", "seed")  # of the scores and of the galleries
 STEPS = {"ack": "volume on disk", "scores": "scores", "xz": "coarse picture Xz", "xzc": "picture Xzc"}
 MESSAGES_AT_ONCE = 200  # few, since messages carry pictures
 
