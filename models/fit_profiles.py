@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from ..errors import BraindError
+
+
+PenaltyFor = Literal["target", "map", "better"]
 
 
 class FitError(BraindError):
@@ -21,7 +25,10 @@ class FitProfile:
     Parameters
     ----------
     penalties : tuple of float
-        Candidates for each target's penalty, for sums of squared errors over trials and z-scored voxels.
+        Candidates for the penalties, for sums of squared errors over trials and z-scored voxels.
+    penalty_for : str
+        target: a penalty for each target; map: one for all targets of z, and one for c; better: whichever of both
+        predicts held-out trials better (`models/ridge/shared_penalty.py`).
     folds : int
         Folds of the cross-validation.
     grouped : bool
@@ -31,12 +38,13 @@ class FitProfile:
     restore_scale : bool
         Rescale predictions to their targets' standard deviation: one factor per channel of z and per token of c.
     prior : bool
-        Decode c with the training pictures as prior (`models/weights/prior.py`), not by the ridge alone.
+        Fit the training captions as a prior on c too, which the c decoder `expected` reads (`models/weights/prior.py`).
     z_share : float
         Side of the pictures that z encodes, as a share of the model's picture side.
     """
 
     penalties: tuple[float, ...]
+    penalty_for: PenaltyFor
     folds: int
     grouped: bool
     intercept: bool
@@ -48,6 +56,7 @@ class FitProfile:
 PROFILES = {
     "live": FitProfile(
         penalties=tuple(float(penalty) for penalty in np.logspace(1, 6, 11)),
+        penalty_for="better",
         folds=5,
         grouped=True,
         intercept=True,
@@ -59,6 +68,7 @@ PROFILES = {
     # targets are neither centred nor given an intercept, and the small penalties make it ordinary least squares.
     "takagi": FitProfile(
         penalties=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+        penalty_for="target",
         folds=5,
         grouped=False,
         intercept=False,

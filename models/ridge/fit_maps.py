@@ -1,6 +1,7 @@
 """Fits of z and c, compiled to maps: ridge, restored scale, reduced rank and the prior of every decoder."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from ... import __version__
 from ...arrays import Array
-from ..fit_profiles import FitSettings
+from ..fit_profiles import FitProfile, FitSettings
 from ..weights.card import WeightsCard
 from ..weights.low_rank import low_rank_map
 from ..weights.maps import PictureMaps
@@ -20,6 +21,7 @@ from .memory_maps import release
 from .picture_prior import picture_prior, principal_components
 from .problem import RidgeProblem
 from .reduced_rank import reduce_rank
+from .shared_penalty import shared_penalty
 from .training_trials import TrainingTrials
 
 FitProgress = Callable[[str, float], None]
@@ -80,10 +82,11 @@ def fit_maps(
         report(SHARE_OF_DESIGN)
         targets = features.reshape(len(features), -1)
         targets = targets if len(shown) == len(targets) else targets[shown]
+        own_checkpoint = checkpoint.part(target)
         ridge = fits[target] = fit_targets(
-            problem,
+            with_chosen_penalties(problem, targets, profile, own_checkpoint),
             targets,
-            checkpoint=checkpoint.part(target),
+            checkpoint=own_checkpoint,
             progress=lambda share, report=report: report(SHARE_OF_DESIGN + 0.6 * share),
         )
         # z's channels and c's tokens are the first axis of both.
@@ -120,6 +123,18 @@ def fit_maps(
         "scores": {**_scores("z", fits["z"]), **_scores("c", fits["c"])},
     }
     return FittedMaps(PictureMaps(maps["z"], maps["c"], prior), mean, std, summary)
+
+
+def with_chosen_penalties(
+    problem: RidgeProblem, targets: Array, profile: FitProfile, checkpoint: Checkpoint | None = None
+) -> RidgeProblem:
+    """Return the problem with the one penalty that all targets share, or unchanged: a penalty is chosen for each."""
+    if profile.penalty_for == "target" or len(problem.penalties) == 1:
+        return problem
+    shared = shared_penalty(problem, targets, checkpoint)
+    if shared is None or (profile.penalty_for == "better" and not shared.is_better):
+        return problem
+    return replace(problem, penalties=(shared.penalty,))
 
 
 def restored_scale(ridge: RidgeFit, pools: Array) -> Array:
