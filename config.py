@@ -14,7 +14,19 @@ from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 import msgspec
 import platformdirs
 
-from .choices import Durability, EngineName, GpuDtype, Guidance, Kind, LatentDecoder, LatentPath, Mode, Rule, ZScore
+from .choices import (
+    CDecoder,
+    Durability,
+    EngineName,
+    GpuDtype,
+    Guidance,
+    Kind,
+    LatentDecoder,
+    LatentPath,
+    Mode,
+    Rule,
+    ZScore,
+)
 from .errors import BraindError
 
 PACKAGED_PATH = Path(__file__).parent / "config.toml"

@@ -154,7 +154,7 @@ def verify(
 ) -> None:
     """Make z, c and pictures again from the journaled volumes and compare them with the journal, bit for bit.
 
-    Weights, preset, mode, seed, engine and threads are taken from each decode's provenance. The options matter for
+    Weights, c decoder, preset, mode, seed, engine and threads are taken from each decode's provenance. The options matter for
     presets with changed settings and for other models. Exit status: 0 if all decodes are equal, 1 otherwise.
     """
     from ..config import data_path

@@ -1,4 +1,4 @@
-"""Makes z, c and pictures again with the weights, preset, seed, engine and threads that a decode's provenance names."""
+"""Makes z, c and pictures again with the weights, c decoder, preset, seed, engine and threads of their provenance."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ import torch
 
 from ... import __version__
 from ...arrays import Array
-from ...choices import EngineName, Mode
+from ...choices import CDecoder, EngineName, Mode
 from ...client.wire import STAGES_OF_MODE, LabelProbability, Provenance, Stage
 from ...errors import BraindError
 from ...models.ldm.model import LatentDiffusionModel
@@ -89,7 +89,7 @@ class Remakers:
     Parameters
     ----------
     settings : PipelineSettings
-        Model, provider and precision. The provenance gives preset, mode, seed, engine and threads.
+        Model, provider and precision. The provenance gives c decoder, preset, mode, seed, engine and threads.
     presets : mapping of str to Preset
     weights_paths : files among which the weights are looked for, by fingerprint
     """
@@ -158,13 +158,19 @@ class Remakers:
         engine = provenance.engine.partition("-")[0]
         if provenance.preset not in self._presets:
             raise RemakeError(f"no preset named {provenance.preset!r:.80}: give the settings that it was made with")
-        if provenance.mode not in get_args(Mode) or engine not in get_args(EngineName):
-            raise RemakeError(f"mode {provenance.mode!r:.80} or engine {provenance.engine!r:.80} is unknown")
+        # An earlier braind took the prior wherever the weights have one, and did not say so.
+        c_decoder = provenance.c_decoder or ("expected" if weights.prior else "linear")
+        for what, given, known in (
+            ("mode", provenance.mode, Mode), ("engine", engine, EngineName), ("c decoder", c_decoder, CDecoder)
+        ):  # fmt: skip
+            if given not in get_args(known):
+                raise RemakeError(f"{what} {given!r:.80} is unknown")
         settings = msgspec.structs.replace(
             self._settings,
             preset=self._presets[provenance.preset],
             mode=provenance.mode,
             seed=provenance.seed,
+            c_decoder=c_decoder,
             engine=engine,
             threads=provenance.threads or self._settings.threads,
         )
@@ -172,6 +178,7 @@ class Remakers:
         if self._model is None:
             self._model = load_model(settings)
         weights.check_ldm(self._model.fingerprint)
+        weights = weights.with_c_decoder(settings.c_decoder)
         return Remaker(weights, DecodingPipeline.around(self._model, settings), provenance)
 
 

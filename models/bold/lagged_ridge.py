@@ -1,6 +1,6 @@
 """The lagged ridge: ridge regressions of z and c on windows of a run's last volumes, by delay after onset."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +43,7 @@ class LaggedRidge:
             maps.check(N_LAGS * len(self.signal_std), self.card)
 
     def decoder(self, delay: str) -> "DelayDecoder":
-        """Return the decoder for windows of one delay."""
+        """Return the decoder for windows of one delay, with the c decoder of the weights that it was loaded for."""
         return DelayDecoder(self.maps[delay], self.card, fingerprint(self._content({delay: self.maps[delay]})))
 
     def save(self, path: Path) -> None:
@@ -63,10 +63,14 @@ class LaggedRidge:
         ------
         WeightsError
             If the file is missing, unreadable or incomplete, or belongs to other voxels or another LDM.
+            `code` c_decoder: the weights decode c by a prior, and the file has none.
         """
         with reading(path, _is_known) as (card, tensors):
             delays = sorted({name.partition("/")[0] for name in tensors if "/" in name})
-            maps = {delay: PictureMaps.of_tensors(_within(tensors, f"{delay}/")) for delay in delays}
+            maps = {
+                delay: replace(PictureMaps.of_tensors(_within(tensors, f"{delay}/")), c_decoder=weights.c_decoder)
+                for delay in delays
+            }
             ridge = cls(card, tensors["spread"], maps)
             if (card.mask_sha256, card.ldm) != (weights.card.mask_sha256, weights.card.ldm):
                 raise WeightsError(

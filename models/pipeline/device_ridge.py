@@ -14,7 +14,7 @@ class DeviceRidge:
     def __init__(self, weights: Weights, device: torch.device) -> None:
         self._z = _DeviceMap(weights.z, device)
         if weights.c_decoder == "expected":
-            self._c = _DevicePrior(weights.maps.decoding_prior, device)
+            self._c = _DevicePrior(weights.maps.required_prior(), device)
         else:
             self._c = _DeviceMap(weights.c, device)
         self._latent_shape, self._text_shape = weights.card.latent_shape, weights.card.text_shape

@@ -8,6 +8,8 @@ chosen by this score too. The squared error would be misleading: shrinkage lower
 Predictions and targets of a fold are less the mean of the fold's training trials.
 """
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +17,8 @@ import torch
 
 from ...arrays import Array
 from .checkpoint import Checkpoint
-from .held_out_residuals import held_out_residuals
+from .linear_algebra import cholesky_solve, gram, matmul
+from .penalty_screening import are_all_worse
 from .problem import RidgeProblem, RidgeTargets
 
 SAMPLE_SIZE = 256  # of targets
@@ -66,22 +69,57 @@ def shared_penalty(problem: RidgeProblem, targets: Array, checkpoint: Checkpoint
 
 
 def _sums(problem: RidgeProblem, values: torch.Tensor) -> Array:
-    """Return sums of p·y, p² and y² by penalty, fold and target, (3, n_penalties, n_folds, n_targets) float64.
+    """Return sums of p·y, p² and y² by penalty, fold and target, (3, n_tried, n_folds, n_targets) float64.
+
+    Penalties are tried from the largest down, until the first fold is predicted worse.
 
     Parameters
     ----------
     values : tensor of shape (n_pictures, n_targets), float32
     """
-    residuals_at = held_out_residuals(problem)
-    by_trial = values.cpu().numpy()[problem.design.picture_of_trial].astype(np.float64)
-    sums = np.empty((3, len(problem.penalties), len(problem.folds), by_trial.shape[1]))
-    for position, penalty in enumerate(problem.falling_penalties):
-        predicted = by_trial - residuals_at(penalty)(values).cpu().numpy()
-        for fold, (training, held_out) in enumerate(problem.folds):
-            mean = by_trial[training].mean(axis=0)
-            p, y = predicted[held_out] - mean, by_trial[held_out] - mean
-            sums[:, position, fold] = (p * y).sum(axis=0), (p**2).sum(axis=0), (y**2).sum(axis=0)
-    return sums
+    by_fold, n_tried = [], len(problem.penalties)
+    for fold in problem.folds:
+        predictions, y = _predictions(problem, fold, values)
+        found = []
+        for penalty in problem.falling_penalties[:n_tried]:
+            p = predictions(penalty)
+            found.append(torch.stack([(p * y).sum(0), (p**2).sum(0), (y**2).sum(0)]).cpu().numpy())
+            if not by_fold and _is_past_the_best(np.stack(found, axis=1)):
+                break
+        n_tried = len(found)
+        by_fold.append(np.stack(found, axis=1))
+    return np.stack(by_fold, axis=2)
+
+
+def _predictions(
+    problem: RidgeProblem, fold: tuple[Array, Array], values: torch.Tensor
+) -> tuple[Callable[[float], torch.Tensor], torch.Tensor]:
+    """Return a function from a penalty to a fold's predictions, and the fold's targets: (n_held_out, n) float64.
+
+    Both are less the mean of the fold's training trials.
+    """
+    design = problem.design
+    training, held_out = (torch.as_tensor(trials, device=design.device) for trials in fold)
+    by_trial = values.double()[torch.as_tensor(design.picture_of_trial, device=design.device)]
+    x = design.voxels[held_out].double()
+    x_mean, y_mean = (rows[training].mean(0, dtype=torch.float64) for rows in (design.voxels, by_trial))
+    x_mean, y_mean = x_mean * design.intercept, y_mean * design.intercept
+    products = matmul(design.by_picture.T, values).double() - matmul(x.T, by_trial[held_out])
+    products -= len(training) * torch.outer(x_mean, y_mean)
+    of_training = replace(design, gram=design.gram - gram(x) - len(training) * torch.outer(x_mean, x_mean))
+    centred = x - x_mean
+
+    def predictions(penalty: float) -> torch.Tensor:
+        lower = of_training.factor(penalty)
+        return matmul(centred.to(lower.dtype), cholesky_solve(products.to(lower.dtype), lower)).double()
+
+    return predictions, by_trial[held_out] - y_mean
+
+
+def _is_past_the_best(sums: Array) -> bool:
+    """Say whether every target's last error is well above its least error, and the last mean correlation no best."""
+    correlation = _correlation(sums).mean(axis=1)
+    return bool(correlation[-1] < correlation.max() and are_all_worse(_squared_error(sums)))
 
 
 def _correlation(sums: Array) -> Array:

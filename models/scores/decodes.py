@@ -67,8 +67,8 @@ class DecodedTrials:
         """Score chosen responses by mode."""
         pictures = self.picture[positions]
         return {
-            mode: self.decodes.scores(self.likeness[mode].of(positions), pictures, self.latents[mode][positions])
-            for mode in MODES
+            mode: self.decodes.scores(likeness.of(positions), pictures, self.latents[mode][positions])
+            for mode, likeness in self.likeness.items()
         }
 
     def scores_of_shuffled(self, positions: Array) -> Scores:
@@ -88,10 +88,11 @@ class EvaluationDecodes:
         self._candidates = Candidates(self.held_out.z, self.held_out.c, np.arange(n), [""] * n)
         self._n_done = self._n_expected = 0
 
-    def expect(self, n_decoded: int, n_averaged: int) -> None:
-        """Set the number of pictures in all, for the progress."""
+    def expect(self, n_decoded: int, n_averaged: int, n_with_c: int = 0) -> None:
+        """Set the number of pictures in all, for the progress; `n_with_c` responses are decoded in modes c and zc."""
         n_samples, n = len(self._reconstructs), len(self.held_out.pictures)
-        self._n_expected = n_decoded * (1 + 2 * n_samples) + n_samples * (4 * n_averaged + n + 1)
+        n_with_z = n_decoded * (1 + 2 * n_samples)
+        self._n_expected = n_with_z + 2 * n_samples * n_with_c + n_samples * (4 * n_averaged + n + 1)
 
     def by_picture(self, scores: Array, picture_of_score: Array) -> Array:
         """Average scores by picture: (n_pictures,) float64, NaN without a score."""
@@ -105,14 +106,14 @@ class EvaluationDecodes:
             scores |= self.scorer.retrieval(latents, picture_of_decoded, repeat)
         return {name: self.by_picture(score, picture_of_decoded) for name, score in scores.items()}
 
-    def decode(self, responses: list[tuple[TrialDecoder, Array, int]]) -> DecodedTrials:
-        """Decode responses, each (decoder, voxels, picture), in every mode."""
+    def decode(self, responses: list[tuple[TrialDecoder, Array, int]], modes: Sequence[Mode]) -> DecodedTrials:
+        """Decode responses, each (decoder, voxels, picture), in the modes."""
         # one by one, as the daemon decodes: a matrix product's rounding depends on its number of rows
         predicted = [weights.predict(voxels[None]) for weights, voxels, _ in responses]
         z, c = (np.concatenate(parts) for parts in zip(*predicted, strict=True))
         picture = np.array([picture for _, _, picture in responses])
-        likeness: dict[Mode, Likeness] = {mode: self.reconstruct(f"mode {mode}", z, c, mode, picture) for mode in MODES}
-        return DecodedTrials(self, z, c, picture, {mode: self.latents(z, c, mode) for mode in MODES}, likeness)
+        likeness: dict[Mode, Likeness] = {mode: self.reconstruct(f"mode {mode}", z, c, mode, picture) for mode in modes}
+        return DecodedTrials(self, z, c, picture, {mode: self.latents(z, c, mode) for mode in modes}, likeness)
 
     def latents(self, z: Array, c: Array, mode: Mode) -> Array:
         """Return the similarity of decoded with seen latents, (n, n_pictures), by the latents that the mode uses."""

@@ -1,14 +1,17 @@
 """Scores the decodes of a subject's held-out pictures beside controls and ceilings.
 
 Every score is averaged over a picture's decodes, then over pictures. Intervals are bootstrapped over pictures, and
-permutation tests flip the signs of paired differences.
+permutation tests flip the signs of paired differences. Weights that have a prior over the training captions are scored
+by the c decoder `expected` too, beside the linear one, in the modes that c has a part in.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ...arrays import Array
+from ...choices import Mode
 from ..weights.weights import Weights
 from .decodes import MODES, DecodedTrials, Evaluation, EvaluationDecodes, Scores
 from .held_out import HeldOut, Row, Training, distinct_rows, rows_of
@@ -18,6 +21,8 @@ from .protocols import Protocol
 from .targets import standardised, target_correlation
 
 N_PERMUTATIONS = 10_000
+EXPECTED = "_expected"  # ends the name of a row that the c decoder `expected` decodes
+WITH_C: tuple[Mode, ...] = ("c", "zc")
 DECIMALS = 6  # of reported scores: finer digits differ between machines
 
 
@@ -45,7 +50,10 @@ def evaluate(
         For each row of the protocol (`single`, `averaged`, `running`, `bold`): scores by mode (`z`, `c`, `zc`) and
         measure, and `z_correlation` and `c_correlation` of the predictions. `controls`: by control and measure.
         `ceilings`: `seen_pictures` scored as if they were decodes, `seen_z_and_c` through the same decoder, and noise
-        ceilings. `comparisons`: row, mode, measure, control → mean `difference` and its permutation `p`.
+        ceilings. `comparisons`: row, mode, measure, control → mean `difference` and its permutation `p`. `paired`: row,
+        pair (`zc - z`, …), measure → `difference`, its `ci95`, permutation `p` and the number of pictures `n`. Where
+        the weights decode c linearly and have a prior, the rows `single_expected` and `averaged_expected` score modes
+        c and zc by the c decoder `expected`.
         `novel_kinds`: the same for pictures of kinds that training lacks; all other entries leave these out. A score is
         a `mean`, its `ci95` and the number of pictures `n`.
 
@@ -60,8 +68,13 @@ def evaluate(
     rows = rows_of(weights, held_out, max_trials_per_picture) | ({} if bold is None else {"bold": bold})
     rows = {name: rows[name] for name in protocol.rows if name in rows}
     decodes = EvaluationDecodes(evaluation)
+    expected = _expected_rows(weights, rows)
     # 1. every distinct response, in every mode
-    decoded, positions, scores_of_rows = _decoded(decodes, rows, len(rows["averaged"].voxels))
+    responses = len(distinct_rows(rows)[0]), len(rows["averaged"].voxels), len(distinct_rows(expected)[0])
+    decodes.expect(*responses)
+    decoded, positions, scores_of_rows = _decoded(decodes, rows, MODES)
+    if expected:
+        scores_of_rows |= _decoded(decodes, expected, WITH_C)[2]
     # 2. controls: the decoder knows less
     controls: dict[str, Scores] = {}
     for name in ("single", "averaged"):
@@ -84,7 +97,7 @@ def evaluate(
     answer["n_bootstrap"], answer["n_permutations"] = n_bootstrap, N_PERMUTATIONS
     answer["n_samples"] = len(evaluation.reconstructs)
     answer["n_distractors"] = len(held_out.pictures) - 1
-    for name, row in rows.items():
+    for name, row in (rows | expected).items():
         answer[name]["n_decodes"] = int((~is_novel)[row.picture_of_row].sum())
     return _rounded(answer)
 
@@ -92,7 +105,9 @@ def evaluate(
 def compare_rows(evaluation: Evaluation, rows: dict[str, Row]) -> dict[str, dict[str, Any]]:
     """Decode rows of held-out trials by their own weights and score them as `evaluate` does, without controls."""
     held_out = evaluation.held_out
-    *_, scores_of_rows = _decoded(EvaluationDecodes(evaluation), rows, 0)
+    decodes = EvaluationDecodes(evaluation)
+    decodes.expect(len(distinct_rows(rows)[0]), 0)
+    *_, scores_of_rows = _decoded(decodes, rows, MODES)
     scored = np.ones(len(held_out.pictures), bool)
     if held_out.is_novel is not None:
         scored &= ~np.asarray(held_out.is_novel, bool)
@@ -103,12 +118,11 @@ def compare_rows(evaluation: Evaluation, rows: dict[str, Row]) -> dict[str, dict
 
 
 def _decoded(
-    decodes: EvaluationDecodes, rows: dict[str, Row], n_averaged: int
+    decodes: EvaluationDecodes, rows: dict[str, Row], modes: Sequence[Mode]
 ) -> tuple[DecodedTrials, dict[str, Array], dict[str, dict[str, Any]]]:
-    """Decode every distinct response in every mode; return each row's positions and its scores by picture."""
+    """Decode every distinct response in the modes; return each row's positions and its scores by picture."""
     responses, positions = distinct_rows(rows)
-    decodes.expect(len(responses), n_averaged)
-    decoded = decodes.decode(responses)
+    decoded = decodes.decode(responses, modes)
     scores = {name: decoded.scores_of_row(of_row) for name, of_row in positions.items()}
     held_out = decodes.held_out
     for name, row in rows.items():
@@ -120,6 +134,18 @@ def _decoded(
             correlation = target_correlation(part, true[row.picture_of_row], predicted)
             scores[name][f"{target}_correlation"] = decodes.by_picture(correlation, row.picture_of_row)
     return decoded, positions, scores
+
+
+def _expected_rows(weights: Weights, rows: dict[str, Row]) -> dict[str, Row]:
+    """Return the rows that the c decoder `expected` decodes beside the linear one; none without a prior."""
+    if weights.prior is None or weights.c_decoder == "expected":
+        return {}
+    expected = weights.with_c_decoder("expected")
+    return {
+        f"{name}{EXPECTED}": Row(expected, rows[name].voxels, rows[name].picture_of_row)
+        for name in ("single", "averaged")
+        if name in rows
+    }
 
 
 def noise_ceilings(
@@ -180,22 +206,47 @@ def _summary(
                 for measure, values in scores[mode].items()
             }
             for mode in MODES
+            if mode in scores
         }
         for row, scores in decoded.items()
+    }
+    paired = {
+        row: {
+            pair: {
+                measure: _paired(values[scored], second[measure][scored], signs, seed, n_bootstrap)
+                for measure, values in first.items()
+                if measure in second
+            }
+            for pair, (first, second) in _pairs(row, decoded, controls).items()
+        }
+        for row in decoded
+        if not row.endswith(EXPECTED)
     }
     return {
         **means(decoded),
         "controls": means(controls),
         "ceilings": means(ceilings),
         "comparisons": comparisons,
+        "paired": paired,
         "n_pictures": int(scored.sum()),
     }
 
 
 def _controls_of(row: str, controls: dict[str, Scores]) -> list[str]:
     """Return a row's controls: averaged controls for averaged repeats, single-trial controls for all other rows."""
-    wrong = "_single" if row == "averaged" else "_averaged"
+    wrong = "_single" if row.startswith("averaged") else "_averaged"
     return [name for name in controls if not name.endswith(wrong)]
+
+
+def _pairs(row: str, decoded: dict[str, Any], controls: dict[str, Scores]) -> dict[str, tuple[Scores, Scores]]:
+    """Return the decodes of a row that are compared with each other or with the nearest training picture."""
+    scores, expected = decoded[row], decoded.get(row + EXPECTED)
+    pairs = {"zc - z": (scores["zc"], scores["z"]), "zc - c": (scores["zc"], scores["c"])}
+    if expected:
+        pairs |= {f"{mode} - {mode} expected": (scores[mode], expected[mode]) for mode in WITH_C}
+    if nearest := controls.get(f"nearest_training_{row}"):
+        pairs["zc - nearest training picture"] = scores["zc"], nearest
+    return pairs
 
 
 def _mean(values: Array, seed: int, n_bootstrap: int) -> dict[str, Any]:
@@ -211,6 +262,14 @@ def _comparison(values: Array, control: Array, signs: Array) -> dict[str, float]
         return {}
     differences = (values - control)[both]
     return {"difference": float(differences.mean()), "p": permutation_p(differences, signs[:, both])}
+
+
+def _paired(first: Array, second: Array, signs: Array, seed: int, n_bootstrap: int) -> dict[str, Any]:
+    comparison = _comparison(first, second, signs)
+    if not comparison:
+        return {}
+    differences = (first - second)[np.isfinite(first) & np.isfinite(second)]
+    return {**comparison, "ci95": list(bootstrap_ci(differences, seed, n_bootstrap)), "n": len(differences)}
 
 
 def _rounded(value: Any) -> Any:

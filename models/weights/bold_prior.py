@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ...arrays import Array
+from .card import WeightsError
+from .maps import check_finite, check_integers
 
 # SPM's canonical HRF with five delays. HRFs of NSD's subjects differ in delay more than in shape (Allen et al. 2022).
 HRF_SHIFTS_S = (-1.0, -0.5, 0.0, 0.5, 1.0)
@@ -116,3 +118,18 @@ def spatial_correlation(voxels: Array, mean_signal: Array) -> float:
     one, other = (volume - volume.mean(dtype=np.float64) for volume in (voxels, mean_signal))
     norm = np.sqrt((one @ one) * (other @ other))
     return float(one @ other / norm) if norm > 0 else 0.0
+
+
+def check_bold(prior: BoldPrior, n_voxels: int) -> None:
+    """Raise WeightsError unless a prior's tensors fit each other and the voxels, and runs can be estimated by it."""
+    tensors = prior.tensors()
+    for name, tensor in tensors.items():
+        n = len(SHARED_VALUES) if name == "shared" else n_voxels
+        if tensor.shape != (n,):
+            raise WeightsError(f"bold.{name} has shape {tensor.shape}, expected ({n},)")
+        check_finite(f"bold.{name}", tensor)
+    check_integers("bold.hrf_of_voxel", prior.hrf_of_voxel)
+    try:
+        prior.check()
+    except ValueError as error:
+        raise WeightsError(f"{error}; fit again with braind fit --kind bold") from error

@@ -29,11 +29,10 @@ class PictureMaps:
     def predict(self, columns: Array, card: WeightsCard) -> tuple[Array, Array]:
         """Predict z, (n_trials, *latent_shape), and c, (n_trials, *text_shape), from (n_trials, n_columns) float32."""
         z = self.z.predict(columns).reshape(-1, *card.latent_shape)
-        c = self.c.predict(columns) if self.c_decoder == "linear" else self.decoding_prior.expected(columns)
+        c = self.c.predict(columns) if self.c_decoder == "linear" else self.required_prior().expected(columns)
         return z, c.reshape(-1, *card.text_shape)
 
-    @property
-    def decoding_prior(self) -> PicturePrior:
+    def required_prior(self) -> PicturePrior:
         """Return the prior of the c decoder `expected`. Raises WeightsError (`code` c_decoder) if there is none."""
         if self.prior is None:
             raise WeightsError(
@@ -67,7 +66,7 @@ class PictureMaps:
         """Raise WeightsError unless the tensors fit each other, the columns and the card's z and c."""
         n_targets = {"z": int(np.prod(card.latent_shape)), "c": int(np.prod(card.text_shape))}
         if self.c_decoder == "expected":
-            _ = self.decoding_prior
+            self.required_prior()
         if self.prior:
             n_targets["prior.scores"] = _check_prior(self.prior, n_targets["c"])
         for name, part in self._maps():

@@ -14,7 +14,7 @@ from ...arrays import Array
 from ...choices import CDecoder
 from ...grids import MAX_CORNER_SHIFT_MM, corner_shift_mm
 from ...whole_file import write_whole
-from .bold_prior import SHARED_VALUES, VOXEL_TENSORS, BoldPrior
+from .bold_prior import VOXEL_TENSORS, BoldPrior, check_bold
 from .card import WeightsCard, WeightsError
 from .file import file_content, file_fingerprint, fingerprint, reading
 from .label_map import LABEL_TENSORS, LabelMap
@@ -293,7 +293,7 @@ def _check_tensors(weights: Weights) -> None:
     if card.tr_s is not None and not card.tr_s > 0:
         raise WeightsError(f"the card says a TR of {card.tr_s} s; fit again with braind fit --kind bold", code="tr")
     if weights.bold:
-        _check_bold(weights.bold, n_voxels)
+        check_bold(weights.bold, n_voxels)
     if not (np.isfinite(weights.voxel_mean).all() and np.isfinite(weights.voxel_std).all()):
         raise WeightsError("voxel_mean or voxel_std hold numbers that are not finite; fit again with braind fit")
     index = weights.voxel_index
@@ -301,17 +301,3 @@ def _check_tensors(weights: Weights) -> None:
         raise WeightsError(f"voxel_index must rise and stay inside the volume of shape {card.shape}")
     if card.mask_sha256 != mask_sha256(index, card.shape):
         raise WeightsError("voxel_index is not the mask that the card names; fit again with braind fit")
-
-
-def _check_bold(prior: BoldPrior, n_voxels: int) -> None:
-    tensors = prior.tensors()
-    for name, tensor in tensors.items():
-        n = len(SHARED_VALUES) if name == "shared" else n_voxels
-        if tensor.shape != (n,):
-            raise WeightsError(f"bold.{name} has shape {tensor.shape}, expected ({n},)")
-        check_finite(f"bold.{name}", tensor)
-    check_integers("bold.hrf_of_voxel", prior.hrf_of_voxel)
-    try:
-        prior.check()
-    except ValueError as error:
-        raise WeightsError(f"{error}; fit again with braind fit --kind bold") from error

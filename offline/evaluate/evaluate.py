@@ -184,7 +184,7 @@ def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> 
         raise EvaluatingError(
             "needs BOLD series beside betas, as NSD has them; a BIDS folder's BOLD is scored with --betas bold"
         )
-    weights = Weights.load(path)
+    weights = Weights.load(path).with_c_decoder(config.decode.c_decoder)
     weights.check_ldm(ldm)
     weights.check_volume(tree.shape(subject), tree.affine(subject))
     check_test_runs(weights.card, config)

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 ROWS = {
     "single": "single trial",
     "averaged": "averaged repeats",
+    "single_expected": "single trial, c expected,",
+    "averaged_expected": "averaged repeats, c expected,",
     "running": "running average",
     "bold": "causal BOLD",
 }
@@ -48,6 +50,8 @@ def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
         _scores_table("Pictures of kinds that training lacks", scores, scores["novel_kinds"], pictures),
         _scores_table(title + ", of kinds that training lacks", scores, scores["novel_kinds"], retrieval),
         _predictions_table(scores),
+        _paired_table("Paired differences", scores, scores, pictures),
+        _paired_table("Paired differences, kinds that training lacks", scores, scores["novel_kinds"], pictures),
         _comparisons_table(scores, pictures),
     ]
     return [table for table in tables if table.rows]
@@ -193,6 +197,20 @@ def _comparisons_table(scores: dict[str, Any], names: list[str]) -> ScoreTable:
     )
 
 
+def _paired_table(title: str, scores: dict[str, Any], part: dict[str, Any], names: list[str]) -> ScoreTable:
+    """Tabulate the differences between modes, between c decoders, and from the nearest training picture."""
+    rows = [
+        [f"{ROWS[row]} {pair}", *(_difference_with_interval(by_measure.get(name, {})) for name in names)]
+        for row, pairs in part.get("paired", {}).items()
+        for pair, by_measure in pairs.items()
+    ]
+    return ScoreTable(
+        f"{title}: mean [95 % interval] (p of paired permutation over pictures)",
+        ["", *(scores["measures"][name]["title"] for name in names)],
+        rows,
+    )
+
+
 def score_cell(score: dict[str, Any]) -> str:
     """Return a mean with its interval; a dash if there is none."""
     if "mean" not in score:
@@ -203,3 +221,10 @@ def score_cell(score: dict[str, Any]) -> str:
 
 def _difference(cell: dict[str, Any]) -> str:
     return f"{cell['difference']:+.3f} ({cell['p']:.4f})" if cell else ""
+
+
+def _difference_with_interval(cell: dict[str, Any]) -> str:
+    if not cell:
+        return ""
+    low, high = cell["ci95"]
+    return f"{cell['difference']:+.3f} [{low:+.3f}, {high:+.3f}] ({cell['p']:.4f})"
