@@ -5,6 +5,14 @@ from .ridge.fit_maps import SCORE_WORDS
 from .weights.card import WeightsCard
 from .weights.weights import Weights
 
+TAKAGI = """This profile is the published fit, without changes, and three of its choices make its scores low:
+
+- It fits no intercept. Predictions lack the targets' mean, and explained variance counts the missing mean as error: a
+  value such as −8716 says that a target's mean is large against its spread, and nothing about the brain.
+- Its penalties are so small beside the voxels' variance that the fit is least squares. Least squares fits the noise of
+  the training trials, and predictions of unseen trials are mostly this noise.
+- It does not restore the scale of the predictions, which the latent diffusion model reads."""
+
 
 def model_card(weights: Weights) -> str:
     """Return a description of weights, in Markdown."""
@@ -29,21 +37,41 @@ def model_card(weights: Weights) -> str:
     if not weights.has_pictures:
         return "\n".join([*lines, "", "The weights decode classes and make no pictures.", ""])
     lines += [
-        f"- profile: `{card.profile}`, {card.folds} folds, one penalty per target",
+        f"- profile: `{card.profile}`, {card.folds} folds",
+        f"- {_c_decoders(weights)}",
         f"- LDM: `{card.ldm}`, z {_times(card.latent_shape)}, c {_times(card.text_shape)}",
         "",
         "| | z | c |",
         "|---|---|---|",
         f"| ROIs | {', '.join(card.z_rois)} | {', '.join(card.c_rois)} |",
         f"| voxels | {len(weights.z.positions)} | {len(weights.c.positions)} |",
-        f"| penalties: smallest, median, largest | {_numbers(card.alphas_z)} | {_numbers(card.alphas_c)} |",
+        f"| penalties | {penalty_words(card.alphas_z)} | {penalty_words(card.alphas_c)} |",
         f"| rank | {card.rank_z} | {card.rank_c} |",
         f"| predicted variance lost to it | {card.discarded_z:.2%} | {card.discarded_c:.2%} |",
     ]
     for score, words in SCORE_WORDS.items():
         lines.append(f"| {words} | {card.scores[f'z_{score}']:.3f} | {card.scores[f'c_{score}']:.3f} |")
     lines += ["", "Scores are cross-validated on single trials, means over the targets that vary.", ""]
+    if card.profile == "takagi":
+        lines += [TAKAGI, ""]
     return "\n".join(lines)
+
+
+def penalty_words(penalties: tuple[float, float, float]) -> str:
+    """Describe the smallest, median and largest penalty of a map's targets."""
+    if penalties[0] == penalties[2]:
+        return f"one for all targets: {penalties[0]:.3g}"
+    return f"one for each target: {_numbers(penalties)} (smallest, median, largest)"
+
+
+def _c_decoders(weights: Weights) -> str:
+    if weights.prior is None:
+        return "c decoder: `linear`, the map below"
+    return (
+        "c decoders: `linear`, the map below, is the default; `expected` (`--c-decoder expected`) is a classifier into "
+        f"the captions of the {weights.card.n_pictures} training pictures, and cannot decode a kind of object that "
+        "they lack"
+    )
 
 
 def _class_lines(card: WeightsCard) -> list[str]:

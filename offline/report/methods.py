@@ -124,24 +124,32 @@ def _decoding(weights: "Weights") -> str:
         tried = profile.penalties
         grid = f"{len(tried)} penalties from {number(min(tried))} to {number(max(tried))}"
         folds = "all repeats of a picture in one fold" if profile.grouped else "without regard to repeats, as published"
+        penalties = _list(_penalty(name, alphas) for name, alphas in (("z", card.alphas_z), ("c", card.alphas_c)))
         words.append(
-            f"Each target’s penalty was chosen among {grid} by {card.folds}-fold cross-validation, {folds}; the "
-            f"medians chosen were {number(card.alphas_z[1])} for z and {number(card.alphas_c[1])} for c."
+            f"Penalties were chosen among {grid} by {card.folds}-fold cross-validation, {folds}: {penalties}."
         )
+        if profile.penalty_for == "better":
+            words.append("Whether all targets of a map share one penalty was cross-validated too.")
         if not profile.intercept:
             words.append("As in the published code, no intercept was fitted.")
         if profile.restore_scale:
             words.append("Predictions were given their targets’ spread again, per channel of z and token of c.")
-    if weights.prior:
+    if weights.c_decoder == "expected":
         words.append(
-            "c was then replaced by its expected value, given that it describes a picture like the training ones: "
-            "their mean, weighted by a Gaussian likelihood {naselaris2009}."
+            "c was then read against the training captions, a classifier into them: it was replaced by their mean, "
+            "weighted by a Gaussian likelihood {naselaris2009}. It cannot decode a kind of object that training lacks."
         )
     words.append(
         f"The maps were stored at rank {card.rank_z} (z) and {card.rank_c} (c), losing {card.discarded_z:.2%} and "
         f"{card.discarded_c:.2%} of the predicted variance."
     )
     return " ".join(words)
+
+
+def _penalty(name: str, alphas: tuple[float, float, float]) -> str:
+    if alphas[0] == alphas[2]:
+        return f"{number(alphas[0])} for all targets of {name}"
+    return f"a penalty for each target of {name}, the median of which was {number(alphas[1])}"
 
 
 def _pictures(facts: Facts) -> str:

@@ -31,6 +31,7 @@ LIBRARIES = (
 )  # fmt: skip
 PICTURE_PX, FIGURE_PX = 192, 1600
 MOST_BYTES = 15_000_000
+C_DECODERS = {"linear": "linear", "expected": "expected, a classifier into the training captions"}
 
 
 def write_report(
@@ -196,6 +197,8 @@ def summary(scores: dict[str, Any], session: Session | None) -> list[tuple[str, 
 
 def parameters(decoder: SubjectDecoder) -> dict[str, dict[str, str]]:
     """Return the parameters of fit and pictures: group → name → value."""
+    from ...models.model_card import penalty_words
+
     card, reconstructor, preset = decoder.weights.card, decoder.reconstructor, decoder.reconstructor.preset
     fit = {
         "profile": card.profile,
@@ -205,12 +208,12 @@ def parameters(decoder: SubjectDecoder) -> dict[str, dict[str, str]]:
         "folds": str(card.folds),
         "voxels z-scored per session": card.z_score,
         **{
-            f"penalties of {name}: smallest, median, largest": "; ".join(map(number, alphas))
+            f"penalties of {name}": penalty_words(alphas)
             for name, alphas in (("z", card.alphas_z), ("c", card.alphas_c))
         },
         "rank of z and c": f"{card.rank_z}, {card.rank_c}",
         "predicted variance lost to it": f"{card.discarded_z:.2%}, {card.discarded_c:.2%}",
-        "c by the pictures’ prior": "yes" if decoder.weights.prior else "no",
+        "c decoder": C_DECODERS[decoder.weights.c_decoder],
         **{f"cross-validated {name.replace('_', ' ')}": f"{value:.3f}" for name, value in card.scores.items()},
     }
     pictures = {
