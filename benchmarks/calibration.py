@@ -3,7 +3,7 @@
 Writes results/calibration.json and docs/calibration.png.
 
 The simulated subject stands for the participant. A daemon without weights records a replay, `--calibration`, which is
-stopped after so many minutes, fitted on, and gone on with. Held-out are single trials of another session, of pictures
+stopped after so many minutes, fitted on without regions (z and c from all recorded voxels), and gone on with. Held-out are single trials of another session, of pictures
 that the calibration never shows. The last fit is done once more by `braind fit --session`, timed from its start to its
 end. Give the kinds one at a time if the machine is wanted meanwhile: their results are kept side by side.
 """
@@ -28,7 +28,7 @@ from support.plots import draw_calibration
 from braind.arrays import Array
 from braind.client.datasets.nsd.tree import NsdTree
 from braind.client.replays.runs import picture_file
-from braind.config import Config, load_config, nsd_path
+from braind.config import load_config, nsd_path
 from braind.models.scores.metrics import bootstrap_ci, identified_among_seen, mean_by_picture
 from braind.models.weights.candidates import Candidates
 from braind.models.weights.weights import Weights
@@ -118,7 +118,7 @@ def measure(tree: NsdTree, kind: str, folder: Path) -> dict[str, Any]:
     shown = np.unique(trials.nsd_id[:last] if kind == "beta" else trials.nsd_id[trials.session == SESSION])
     held_out = UnshownTrials(tree, shown)
     stimuli, masks = write_participant(tree, shown, folder)
-    config = with_regions(load_config(None, {"paths": {"data": str(folder)}}), [masks["early"]], [masks["ventral"]])
+    config = with_regions(load_config(None, {"paths": {"data": str(folder)}}), [], [])
     fit, rows = SessionFit(config, ShownPictures(stimuli)), []
     which = ["--session", SESSION, "--kind", kind] if kind == "bold" else []
     replay = ["replay", "--data", folder, "--nsd", tree.root, "--calibration", "--flat-out", "--session-id", "hour"]
@@ -134,14 +134,13 @@ def measure(tree: NsdTree, kind: str, folder: Path) -> dict[str, Any]:
                  "told": told, "held_out": held_out.two_way(Weights.load(path))}
             )  # fmt: skip
             print(json.dumps(rows[-1]), flush=True)
-    return {"rows": rows, "fit_of_the_last": time_fit(config, folder, journal, stimuli, masks)}
+    return {"rows": rows, "fit_of_the_last": time_fit(folder, journal, stimuli)}
 
 
-def time_fit(config: Config, folder: Path, journal: Path, stimuli: Path, masks: dict[str, str]) -> dict[str, Any]:
+def time_fit(folder: Path, journal: Path, stimuli: Path) -> dict[str, Any]:
     """Time `braind fit --session`, from its start to its end."""
     began_s = time.perf_counter()
-    path = braind("fit", "--data", folder, "--session", journal, "--stimuli", stimuli, "--z-rois", masks["early"],
-                  "--c-rois", masks["ventral"])  # fmt: skip
+    path = braind("fit", "--data", folder, "--session", journal, "--stimuli", stimuli)
     taken_s = time.perf_counter() - began_s
     card = Weights.load(Path(path.strip())).card
     return {"seconds": round(taken_s, 1), "n_trials": card.n_trials, "n_pictures": card.n_pictures, "folds": card.folds,

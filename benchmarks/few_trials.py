@@ -11,10 +11,11 @@ import numpy as np
 from sklearn.linear_model import RidgeCV
 
 from braind.arrays import Array
+from braind.choices import CDecoder
 from braind.client.datasets.nsd.tree import NsdTree
 from braind.config import load_config, nsd_path
 from braind.models.fit import fit_weights
-from braind.models.fit_profiles import PROFILES, FitProfile, FitSettings
+from braind.models.fit_profiles import PROFILES, FitProfile, FitSettings, PenaltyFor
 from braind.models.model_card import penalty_words
 from braind.models.ridge.design import standardise
 from braind.models.ridge.training_trials import TrainingTrials
@@ -86,14 +87,15 @@ class Comparison:
 def main() -> None:
     """Measure and print."""
     data = Comparison()
+    ways: tuple[PenaltyFor, ...] = ("target", "map", "better")
     fits = {
         (penalty_for, is_all, n): data.fitted(n, replace(LIVE, penalty_for=penalty_for), all_voxels=is_all)
-        for penalty_for in ("target", "map", "better")
+        for penalty_for in ways
         for is_all in (False, True)
         for n in N_TRIALS
     }
 
-    def by(penalty_for: str, c_decoder: str, *, all_voxels: bool) -> Callable[[int], tuple[Array, Array]]:
+    def by(penalty_for: PenaltyFor, c_decoder: CDecoder, *, all_voxels: bool) -> Callable[[int], tuple[Array, Array]]:
         return lambda n: fits[penalty_for, all_voxels, n].with_c_decoder(c_decoder).predict(data.held_out)
 
     arms = {

@@ -28,7 +28,7 @@ from braind.offline.fit.left_out import ONE_PENALTY, PictureSplits
 from braind.offline.from_settings import pipeline_settings
 
 N_LEFT_OUT = 100
-USUAL, EXPECTED = "restored per channel", "expected"  # how the profile `live` decodes z and c
+USUAL, EXPECTED = "restored per channel", "expected"  # of z by default, and of c by `--c-decoder expected`
 CALLS, SCALES = (1, 2, 4, 8), (1.0, 2.0, 3.0, 5.0)
 
 
@@ -79,7 +79,7 @@ def decode_left_out_once(subject: int) -> dict[str, Array]:
     plain = splits.fit_without(left_out, replace(ONE_PENALTY, restore_scale=False, prior=False))
     first = [np.flatnonzero(splits.trials.picture_of_trial == picture)[0] for picture in chosen]
     voxels, ids = splits.trials.voxels[first], splits.nsd_ids[chosen]
-    z, c = restored.predict(voxels)
+    z, c = restored.with_c_decoder("expected").predict(voxels)
     return {
         "seen": tree.pictures(ids),
         "kinds": np.array([_kind(tree, int(nsd_id)) for nsd_id in ids]),

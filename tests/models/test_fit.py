@@ -106,6 +106,13 @@ def test_takagi_reproduces_the_published_choices(trials, blank_card):
     assert c[:, 0] == pytest.approx(0, abs=1e-6)
 
 
+def test_takagis_card_explains_its_failures(trials, blank_card, weights):
+    text = model_card(fit_weights(trials, blank_card, FitSettings(profile_named("takagi"))))
+    for words in ("It fits no intercept", "least squares", "does not restore the scale", "c decoder: `linear`"):
+        assert words in text
+        assert words not in model_card(weights)
+
+
 def test_takagi_coefficients_are_those_of_least_squares(trials, blank_card):
     weights = fit_weights(trials, blank_card, FitSettings(profile_named("takagi"), max_discarded_variance=0.0))
     z_scored = standardise(trials.voxels[:, trials.z_positions])[0].astype(np.float64)
@@ -127,6 +134,7 @@ def test_the_card_tells_what_was_done(weights, trials, blank_card):
     assert "Simulated data" in text
     assert weights.fingerprint in text
     assert "| ROIs | early | ventral |" in text
+    assert "`linear`, the map below, is the default; `expected`" in text
 
 
 def test_the_same_trials_give_the_same_file(weights, trials, blank_card):
@@ -190,8 +198,9 @@ def test_a_profile_that_is_not_there_is_refused_with_those_that_are():
 
 def test_a_profile_can_be_made_by_hand(trials, blank_card):
     profile = FitProfile(
-        penalties=(100.0,), folds=3, grouped=True, intercept=True, restore_scale=False, prior=True, z_share=1.0
-    )
+        penalties=(100.0,), penalty_for="target", folds=3, grouped=True, intercept=True, restore_scale=False,
+        prior=True, z_share=1.0,
+    )  # fmt: skip
     card = fit_weights(trials, blank_card, FitSettings(profile)).card
     assert card.folds == 3
     assert card.alphas_z == (100.0, 100.0, 100.0)

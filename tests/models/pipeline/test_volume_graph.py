@@ -65,7 +65,7 @@ def weights_with_prior(weights):
         components=rng.normal(size=(6, len(weights.c.intercept))).astype(np.float16),
         mean=rng.normal(size=len(weights.c.intercept)).astype(np.float32),
     )  # fmt: skip
-    return replace(weights, prior=prior, fingerprint="")
+    return replace(weights, prior=prior, c_decoder="expected", fingerprint="")
 
 
 def trial(weights, seed):

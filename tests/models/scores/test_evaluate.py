@@ -176,6 +176,43 @@ def test_rows_are_compared_with_controls_of_their_own_kind(answer):
     assert set(answer["comparisons"]["running"]["z"]["inception"]) >= {"shuffled_single", "mean_prediction"}
 
 
+def test_the_decoder_expected_is_scored_beside_the_linear_one(scene, answer):
+    weights, held_out, training = scene
+    expecting = score((weights.with_c_decoder("expected"), held_out, training))
+    for row in ("single", "averaged"):
+        beside = answer[f"{row}_expected"]
+        assert set(beside) == {"c", "zc", "z_correlation", "c_correlation", "n_decodes"}
+        for mode in ("c", "zc"):
+            assert beside[mode] == expecting[row][mode]
+        assert beside["c_correlation"] == expecting[row]["c_correlation"] != answer[row]["c_correlation"]
+    assert not [row for row in expecting if row.endswith("_expected")]
+    without = score((replace(weights, prior=None), held_out, training), n_bootstrap=50)
+    assert not [row for row in without if row.endswith("_expected")]
+    assert without["single"]["zc"]["clip_two_way"]["mean"] == answer["single"]["zc"]["clip_two_way"]["mean"]
+
+
+def test_modes_and_decoders_are_compared_in_pairs_over_pictures(answer):
+    assert set(answer["paired"]) == {"single", "averaged", "running"}
+    pairs = answer["paired"]["averaged"]
+    both = {"zc - z", "zc - c", "c - c expected", "zc - zc expected", "zc - nearest training picture"}
+    assert set(pairs) == both
+    for pair, first, second in (
+        ("zc - z", answer["averaged"]["zc"], answer["averaged"]["z"]),
+        ("c - c expected", answer["averaged"]["c"], answer["averaged_expected"]["c"]),
+        ("zc - nearest training picture", answer["averaged"]["zc"], answer["controls"]["nearest_training_averaged"]),
+    ):
+        compared = pairs[pair]["clip_two_way"]
+        difference = first["clip_two_way"]["mean"] - second["clip_two_way"]["mean"]
+        assert compared["difference"] == pytest.approx(difference, abs=2e-6)
+        low, high = compared["ci95"]
+        assert low <= compared["difference"] <= high
+        assert compared["n"] == N_PICTURES
+    # the own CLIP sees c only: z is at chance, and zc is c
+    assert pairs["zc - z"]["clip_two_way"]["p"] < 0.001
+    assert pairs["zc - z"]["clip_two_way"]["ci95"][0] > 0.3
+    assert pairs["zc - c"]["clip_two_way"] == {"difference": 0, "p": 1, "ci95": [0, 0], "n": N_PICTURES}
+
+
 def test_no_row_exceeds_what_its_repeats_leave_possible(answer):
     for target in ("z_correlation", "c_correlation"):
         for row in ("single", "averaged"):
@@ -234,8 +271,8 @@ def test_bold_trials_are_a_row_of_their_own(scene):
 def test_progress_counts_every_picture(scene):
     steps = []
     score(scene, max_trials_per_picture=1, progress=lambda *step: steps.append(step))
-    # one trial a picture: single, averaged and running are the same 30 decodes
-    n_all = 30 * 3 + 4 * 30 + 30 + 1
+    # one trial a picture: single, averaged and running are the same 30 decodes; with c expected too, in two modes
+    n_all = 30 * 3 + 30 * 2 + 4 * 30 + 30 + 1
     assert {n for _, _, n in steps} == {n_all}
     assert steps[-1][1] == n_all
 

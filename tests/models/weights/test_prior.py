@@ -1,4 +1,4 @@
-"""c as expected from the training pictures: the formula, what it gains, and files."""
+"""The c decoder `expected` reads the training captions: its choice, the formula, what it gains, and files."""
 
 from dataclasses import replace
 
@@ -15,6 +15,34 @@ from braind.models.weights.weights import Weights, WeightsError
 @pytest.fixture(scope="module")
 def weights(trials, blank_card):
     return fit_weights(trials, blank_card, FitSettings())
+
+
+@pytest.fixture(scope="module")
+def expecting(weights):
+    return weights.with_c_decoder("expected")
+
+
+def test_c_is_decoded_by_its_linear_map_unless_expected_is_chosen(weights, expecting, trials):
+    voxels = trials.voxels[:5]
+    assert np.array_equal(weights.predict(voxels)[1].reshape(5, -1), weights.c.predict(voxels))
+    assert np.array_equal(expecting.predict(voxels)[1].reshape(5, -1), weights.prior.expected(voxels))
+    assert np.array_equal(expecting.predict(voxels)[0], weights.predict(voxels)[0])
+    assert not np.allclose(expecting.predict(voxels)[1], weights.predict(voxels)[1], atol=0.1)
+
+
+def test_the_choice_is_no_part_of_the_file(weights, expecting, tmp_path):
+    assert expecting.to_bytes() == weights.to_bytes()
+    expecting.save(tmp_path / "weights.safetensors")
+    loaded = Weights.load(tmp_path / "weights.safetensors")
+    assert (loaded.c_decoder, loaded.fingerprint) == ("linear", expecting.fingerprint)
+
+
+def test_weights_without_a_prior_refuse_the_decoder_expected_with_a_sentence(trials, blank_card):
+    takagi = fit_weights(trials, blank_card, FitSettings(PROFILES["takagi"]))
+    assert takagi.with_c_decoder("linear").c_decoder == "linear"
+    with pytest.raises(WeightsError, match="no prior over the training captions.*decode with --c-decoder linear") as e:
+        takagi.with_c_decoder("expected")
+    assert e.value.code == "c_decoder"
 
 
 def test_principal_components_are_those_of_scikit_learn(trials):
@@ -52,10 +80,10 @@ def test_ridge_shrinks_towards_the_mean_over_trials(trials, blank_card):
     assert decoded == pytest.approx(prior.gain * mean_score, abs=0.02)
 
 
-def test_c_is_the_weighted_mean_of_the_training_pictures(weights, trials):
+def test_expected_c_is_the_weighted_mean_of_the_training_pictures(expecting, trials):
     shown = trials.c.reshape(len(trials.c), -1)
-    c = weights.predict(trials.voxels[:5])[1].reshape(5, -1)
-    assert c == pytest.approx(weights.prior.picture_weights(trials.voxels[:5]) @ shown, abs=0.1 * float(shown.std()))
+    c = expecting.predict(trials.voxels[:5])[1].reshape(5, -1)
+    assert c == pytest.approx(expecting.prior.picture_weights(trials.voxels[:5]) @ shown, abs=0.1 * float(shown.std()))
 
 
 def test_unseen_trials_of_pictures_like_the_training_ones_gain(simulate, blank_card):
@@ -71,17 +99,17 @@ def test_unseen_trials_of_pictures_like_the_training_ones_gain(simulate, blank_c
     seen = trials.picture_of_trial < 300
     training = replace(trials, voxels=voxels, c=c.reshape(400, 4, 5).astype(np.float32)).of(seen)
     errors = []
-    for prior in (True, False):
-        weights = fit_weights(training, blank_card, FitSettings(replace(PROFILES["live"], prior=prior)))
-        decoded = weights.predict(voxels[~seen])[1].reshape(-1, 20)
+    weights = fit_weights(training, blank_card, FitSettings())
+    for c_decoder in ("expected", "linear"):
+        decoded = weights.with_c_decoder(c_decoder).predict(voxels[~seen])[1].reshape(-1, 20)
         errors.append(((decoded - c[trials.picture_of_trial[~seen]]) ** 2).mean())
     assert errors[0] < 0.8 * errors[1]
 
 
-def test_a_file_keeps_the_prior(weights, trials, tmp_path):
-    weights.save(tmp_path / "weights.safetensors")
-    loaded = Weights.load(tmp_path / "weights.safetensors")
-    assert np.array_equal(loaded.predict(trials.voxels)[1], weights.predict(trials.voxels)[1])
+def test_a_file_keeps_the_prior(expecting, trials, tmp_path):
+    expecting.save(tmp_path / "weights.safetensors")
+    loaded = Weights.load(tmp_path / "weights.safetensors").with_c_decoder("expected")
+    assert np.array_equal(loaded.predict(trials.voxels)[1], expecting.predict(trials.voxels)[1])
 
 
 def test_a_fit_without_prior_has_none(trials, blank_card, tmp_path):

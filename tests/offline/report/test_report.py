@@ -228,7 +228,8 @@ def test_the_page_says_what_was_run_and_that_it_was_simulated(report, weights):
     assert "Responses were simulated; no brain was scanned." in text
     assert "noised to timestep 799 of 1000, and denoised under decoded c in 1 denoiser call by DDIM" in text
     assert "11 penalties from 10 to 10⁶ by 5-fold cross-validation" in text
-    assert "the medians chosen were 10⁴ for z and 316.2 for c" in text
+    assert "a penalty for each target of z, the median of which was 10⁴" in text
+    assert "the median of which was 316.2" in text
     assert f"{len(weights.z.positions):,} voxels of early" in text
     assert "AlexNet(2)" in text
     assert "were not measured" in text
