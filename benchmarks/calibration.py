@@ -3,9 +3,10 @@
 Writes results/calibration.json and docs/calibration.png.
 
 The simulated subject stands for the participant. A daemon without weights records a replay, `--calibration`, which is
-stopped after so many minutes, fitted on without regions (z and c from all recorded voxels), and gone on with. Held-out are single trials of another session, of pictures
-that the calibration never shows. The last fit is done once more by `braind fit --session`, timed from its start to its
-end. Give the kinds one at a time if the machine is wanted meanwhile: their results are kept side by side.
+stopped after so many minutes, fitted on without regions (z and c from all recorded voxels), and gone on with. Held-out
+are single trials of another session, of pictures that the calibration never shows. The last fit is done once more by
+`braind fit --session`, timed from its start to its end. Give the kinds one at a time if the machine is wanted
+meanwhile: their results are kept side by side.
 """
 
 import argparse

@@ -154,8 +154,8 @@ def verify(
 ) -> None:
     """Make z, c and pictures again from the journaled volumes and compare them with the journal, bit for bit.
 
-    Weights, c decoder, preset, mode, seed, engine and threads are taken from each decode's provenance. The options matter for
-    presets with changed settings and for other models. Exit status: 0 if all decodes are equal, 1 otherwise.
+    Weights, c decoder, preset, mode, seed, engine and threads are taken from each decode's provenance. The options
+    matter for presets with changed settings and for other models. Exit status: 0 if all decodes are equal, 1 otherwise.
     """
     from ..config import data_path
     from ..daemon.decoder.remake import Remakers

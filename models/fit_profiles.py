@@ -8,7 +8,6 @@ import numpy as np
 
 from ..errors import BraindError
 
-
 PenaltyFor = Literal["target", "map", "better"]
 
 

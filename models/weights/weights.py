@@ -19,7 +19,7 @@ from .card import WeightsCard, WeightsError
 from .file import file_content, file_fingerprint, fingerprint, reading
 from .label_map import LABEL_TENSORS, LabelMap
 from .low_rank import LowRankMap
-from .maps import STORED_TENSORS, PictureMaps, check_finite, check_integers, check_map
+from .maps import STORED_TENSORS, PictureMaps, check_integers, check_map
 from .prior import PicturePrior
 from .roi import mask_sha256
 

@@ -125,9 +125,7 @@ def _decoding(weights: "Weights") -> str:
         grid = f"{len(tried)} penalties from {number(min(tried))} to {number(max(tried))}"
         folds = "all repeats of a picture in one fold" if profile.grouped else "without regard to repeats, as published"
         penalties = _list(_penalty(name, alphas) for name, alphas in (("z", card.alphas_z), ("c", card.alphas_c)))
-        words.append(
-            f"Penalties were chosen among {grid} by {card.folds}-fold cross-validation, {folds}: {penalties}."
-        )
+        words.append(f"Penalties were chosen among {grid} by {card.folds}-fold cross-validation, {folds}: {penalties}.")
         if profile.penalty_for == "better":
             words.append("Whether all targets of a map share one penalty was cross-validated too.")
         if not profile.intercept:

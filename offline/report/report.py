@@ -22,7 +22,7 @@ from ..progress import progress_bar
 from .figures import file_uri, latency_figure, masks_figure, picture_uri, scores_figure
 from .galleries import Gallery, make_galleries
 from .inputs import STEPS, Encoding, FoundSessions, ReportError, Session, read_encoding, read_scores, read_session
-from .methods import Data, Facts, Model, labels, number, paragraphs
+from .methods import Data, Facts, Model, labels, paragraphs
 from .references import cited
 
 LIBRARIES = (

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from picture_priors import with_random_prior
 from PIL import Image
 from recorded_graphs import pretend_cuda_graphs
 from running_daemon import LdmFacts, random_weights
@@ -21,7 +22,6 @@ from braind.models.ldm.torch_engine import TorchEngine, check_compiler, compiled
 from braind.models.pipeline.device_ridge import DeviceRidge
 from braind.models.pipeline.volume_graph import VolumeGraph, picture_maker
 from braind.models.presets import Preset
-from braind.models.weights.prior import PicturePrior
 
 SMALL = {
     "layers_per_block": 1, "block_out_channels": (16, 32), "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
@@ -54,18 +54,7 @@ def weights(path):
 @pytest.fixture(scope="module")
 def weights_with_prior(weights):
     """The same, with c read against training pictures."""
-    rng = np.random.default_rng(4)
-    scores = replace(weights.c, right=weights.c.right[:, :6], **{
-        name: getattr(weights.c, name)[:6]
-        for name in ("column_scale", "intercept", "target_mean", "target_std", "cv_correlation")
-    })  # fmt: skip
-    prior = PicturePrior(
-        scores=scores, gain=rng.uniform(0.1, 1, 6).astype(np.float32), noise=rng.uniform(1, 2, 6).astype(np.float32),
-        pictures=rng.normal(size=(20, 6)).astype(np.float16),
-        components=rng.normal(size=(6, len(weights.c.intercept))).astype(np.float16),
-        mean=rng.normal(size=len(weights.c.intercept)).astype(np.float32),
-    )  # fmt: skip
-    return replace(weights, prior=prior, c_decoder="expected", fingerprint="")
+    return with_random_prior(weights).with_c_decoder("expected")
 
 
 def trial(weights, seed):
