@@ -160,11 +160,12 @@ class Remakers:
             raise RemakeError(f"no preset named {provenance.preset!r:.80}: give the settings that it was made with")
         # An earlier braind took the prior wherever the weights have one, and did not say so.
         c_decoder = provenance.c_decoder or ("expected" if weights.prior else "linear")
-        for what, given, known in (
-            ("mode", provenance.mode, Mode), ("engine", engine, EngineName), ("c decoder", c_decoder, CDecoder)
-        ):  # fmt: skip
-            if given not in get_args(known):
-                raise RemakeError(f"{what} {given!r:.80} is unknown")
+        known = provenance.mode in get_args(Mode) and c_decoder in get_args(CDecoder)
+        if not known or engine not in get_args(EngineName):
+            raise RemakeError(
+                f"mode {provenance.mode!r:.80}, c decoder {c_decoder!r:.80} or engine {provenance.engine!r:.80} is "
+                "unknown"
+            )
         settings = msgspec.structs.replace(
             self._settings,
             preset=self._presets[provenance.preset],

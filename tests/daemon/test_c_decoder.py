@@ -2,7 +2,6 @@
 
 import subprocess
 
-import msgspec
 import pytest
 from picture_priors import with_random_prior
 from recorded_session import change_message
@@ -10,7 +9,7 @@ from running_daemon import RunningDaemon, hello, serve_command, volume_frames
 
 from braind.client import wire
 from braind.config import load_config
-from braind.daemon.decoder.remake import RemakeError, Remakers
+from braind.daemon.decoder.remake import Remakers
 from braind.daemon.decoder.stages import latents_sha256
 from braind.daemon.decoder.verify import verify_session
 from braind.daemon.journal.recording import Recording
@@ -76,13 +75,6 @@ def test_its_session_verifies_by_the_c_decoder_of_the_provenance(daemon, scores,
     with Recording(daemon.data_path / "journals/ses.sqlite3") as recording:
         (verification,) = verify_session(recording, remakers)
     assert len(verification.different) == n_different
-
-
-def test_a_c_decoder_that_is_not_known_cannot_be_made_again(daemon, scores):
-    remakers = Remakers(pipeline_settings(load_config(None, {})), {}, [daemon.paths["weights"]])
-    unknown = msgspec.structs.replace(scores.provenance, c_decoder="nearest")
-    with pytest.raises(RemakeError):
-        remakers.of(unknown)
 
 
 def test_a_daemon_does_not_start_with_weights_without_a_prior(files, tmp_path):

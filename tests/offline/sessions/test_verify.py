@@ -183,6 +183,7 @@ def test_what_another_torch_made_is_not_called_wrong_if_it_differs_and_equal_if_
         ("preset", "my own", "no preset named 'my own'"),
         ("engine", "fpga-0, tiny decoder", "engine 'fpga-0, tiny decoder' is unknown"),
         ("mode", "q", "mode 'q'"),
+        ("c_decoder", "nearest", "c decoder 'nearest'"),
         ("weights", "0123456789ab", "weights 0123456789ab are gone"),
     ],
 )
