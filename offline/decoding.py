@@ -204,6 +204,7 @@ def decode_trials(
     if sheet:
         preset = decoder.reconstructor.preset.name
         title = f"subject {subject}, {'averaged repeats' if averaged else 'single trials'}, {preset}"
+        title += ", c expected" if decoder.weights.c_decoder == "expected" else ""
         path = out / f"sub-{subject:02d}_desc-{'averaged' if averaged else 'single'}_sheet.png"
         contact_sheet(columns, ["seen", "z", "c", "zc"], title, decoder.weights.card.simulated).save(path)
         paths.append(path)

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 ROWS = {
     "single": "single trial",
     "averaged": "averaged repeats",
-    "single_expected": "single trial, c expected,",
-    "averaged_expected": "averaged repeats, c expected,",
+    "single_expected": "single trial (c expected)",
+    "averaged_expected": "averaged repeats (c expected)",
     "running": "running average",
     "bold": "causal BOLD",
 }
