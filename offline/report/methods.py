@@ -77,7 +77,7 @@ def paragraphs(facts: Facts) -> list[tuple[str, list[Segment]]]:
     """Return titles and paragraphs; a paragraph is a list of segments, words or references."""
     parts = {
         "Data": _data(facts.data, facts.weights),
-        "Decoding": _decoding(facts.weights),
+        "Decoding": decoding_words(facts.weights),
         "Pictures": _pictures(facts),
         "Scores": _scores(facts.scores),
         "Live session": _live(facts.session) if facts.session else "",
@@ -110,7 +110,8 @@ def _data(data: Data, weights: "Weights") -> str:
     )
 
 
-def _decoding(weights: "Weights") -> str:
+def decoding_words(weights: "Weights") -> str:
+    """Return the paragraph on the fit, and on how z and c are decoded."""
     card, profile = weights.card, PROFILES.get(weights.card.profile)
     n_z, n_c = f"{len(weights.z.positions):,}", f"{len(weights.c.positions):,}"
     scaled = "" if card.z_score == "none" else f" after z-scoring within each session ({card.z_score})"

@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from picture_priors import with_random_prior
 from sklearn.linear_model import Ridge
 
 from braind.models.bold.estimator import StreamingError
@@ -126,6 +127,20 @@ def test_a_decoder_of_windows_is_scikit_learns_ridge(trials, blank_card, tmp_pat
     # half precision
     assert predicted.reshape(450, -1) == pytest.approx(expected, abs=5e-3)
 
+    # fitted without a prior: c cannot be expected as the weights beside it might be
+    expecting = with_random_prior(weights).with_c_decoder("expected")
+    with pytest.raises(WeightsError, match=r"lagged.safetensors: the weights have no prior over the training captions"):
+        LaggedRidge.load(path, expecting)
     other = replace(weights, card=msgspec.structs.replace(weights.card, ldm="another"), fingerprint="")
     with pytest.raises(WeightsError, match=r"subj01.lagged.safetensors: of other voxels or another LDM"):
         LaggedRidge.load(path, other)
+
+
+def test_a_decoder_of_windows_decodes_c_as_the_weights_beside_it(trials, blank_card, tmp_path):
+    weights, n_voxels = fit_weights(trials, blank_card, FitSettings()), trials.voxels.shape[1] // N_LAGS
+    path = tmp_path / "subj01.lagged.safetensors"
+    LaggedRidge(weights.card, np.ones(n_voxels, np.float32), {"final": weights.maps}).save(path)
+    for c_decoder in ("linear", "expected"):
+        same = weights.with_c_decoder(c_decoder)
+        c = LaggedRidge.load(path, same).decoder("final").predict(trials.voxels[:3])[1]
+        assert np.array_equal(c, same.predict(trials.voxels[:3])[1])

@@ -52,6 +52,19 @@ def test_tables_hold_every_row_with_its_interval_and_controls(scores):
     assert comparisons.rows == [["averaged repeats zc − mean prediction", "+0.250 (0.0031)"]]
 
 
+def test_the_decoder_expected_and_paired_differences_have_rows_of_their_own(scores):
+    scores["averaged_expected"] = {"c": {"pixcorr": score(0.1)}, "zc": {"pixcorr": score(0.2)}}
+    compared = {"difference": 0.1, "p": 0.0123, "ci95": [-0.05, 0.25], "n": 4}
+    scores["paired"] = {"averaged": {"zc - z": {"pixcorr": compared}, "c - c expected": {"pixcorr": {}}}}
+    tables = score_tables(scores)
+    assert ["averaged repeats (c expected) c", "0.100 [0.000, 0.200]"] in tables[0].rows
+    paired = next(table for table in tables if table.title.startswith("Paired differences: mean [95 % interval]"))
+    assert paired.rows == [
+        ["averaged repeats zc - z", "+0.100 [-0.050, +0.250] (0.0123)"],
+        ["averaged repeats c - c expected", ""],
+    ]
+
+
 def test_what_was_not_measured_is_said_below_the_tables(scores, capsys):
     assert not_measured(scores) == [
         "CLIP: not measured: needs a network",

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from picture_priors import with_random_prior
 from PIL import Image
 from running_daemon import N_VOXELS, hello
 
@@ -23,11 +24,12 @@ from braind.models.fit_profiles import PROFILES
 from braind.models.scores.protocols import PROTOCOLS, own_measures
 from braind.models.weights.low_rank import TargetStatistics, low_rank_map
 from braind.models.weights.roi import mask_sha256, union_index
-from braind.models.weights.weights import Weights, WeightsCard
+from braind.models.weights.weights import Weights, WeightsCard, WeightsError
+from braind.offline.decoding import SubjectDecoder
 from braind.offline.evaluate.tables import CEILINGS, CONTROLS
 from braind.offline.report.galleries import choose
 from braind.offline.report.inputs import ReportError, read_encoding, read_scores, read_session
-from braind.offline.report.methods import PROTOCOL_SOURCES
+from braind.offline.report.methods import PROTOCOL_SOURCES, decoding_words
 from braind.offline.report.references import REFERENCES, cited, segments
 from braind.offline.report.report import MOST_BYTES
 
@@ -114,8 +116,6 @@ def scores_with(provenance):
 
 @pytest.fixture(scope="module")
 def provenance(config, small_data):
-    from braind.offline.decoding import SubjectDecoder
-
     paths = {"data": config.paths.data, "nsd": config.paths.nsd}
     changed = load_config(None, {"paths": paths, "decode": {"preset": "live-1", "engine": "torch"}})
     return SubjectDecoder.load(changed, 1).provenance()
@@ -245,6 +245,18 @@ def test_the_page_says_what_was_run_and_that_it_was_simulated(report, weights):
     assert "Prince, J. S." not in text
 
 
+def test_the_page_names_the_c_decoder_as_what_it_is(report, config, weights):
+    assert '<th scope="row">c decoder</th><td>linear</td>' in report.text
+    assert "classifier" not in report.text
+    of_expected = decoding_words(with_random_prior(weights).with_c_decoder("expected"))
+    assert "read against the training captions, a classifier into them" in of_expected
+    assert "training captions" not in decoding_words(weights)
+    changed = load_config(None, {"paths": {"data": config.paths.data, "nsd": config.paths.nsd},
+                                 "decode": {"c_decoder": "expected", "engine": "torch"}})  # fmt: skip
+    with pytest.raises(WeightsError, match="no prior over the training captions"):
+        SubjectDecoder.load(changed, 1)
+
+
 def test_the_page_names_a_session_that_cannot_be_read(report):
     assert "<li><b>broken</b>: broken.sqlite3: damaged or no braind journal (file is not a database)" in report.text
 
@@ -307,6 +319,8 @@ def test_scores_and_encodings_of_something_else_are_refused(config, provenance, 
         read_scores(scores_path, {**provenance, "weights": "other"}, 6)
     with pytest.raises(ReportError, match="preset live-1 .* the report is of takagi"):
         read_scores(scores_path, {**provenance, "preset": {"name": "takagi"}}, 6)
+    with pytest.raises(ReportError, match="c_decoder linear, the report is of expected"):
+        read_scores(scores_path, {**provenance, "c_decoder": "expected"}, 6)
     with pytest.raises(ReportError, match="among 6 held-out pictures, the data have 982"):
         read_scores(scores_path, provenance, 982)
     with pytest.raises(ReportError, match="subject 1, the report is of 2"):
