@@ -60,7 +60,7 @@ def model_card(weights: Weights) -> str:
 def penalty_words(penalties: tuple[float, float, float]) -> str:
     """Describe the smallest, median and largest penalty of a map's targets."""
     if penalties[0] == penalties[2]:
-        return f"one for all targets: {penalties[0]:.3g}"
+        return f"the same for all targets: {penalties[0]:.3g}"
     return f"one for each target: {_numbers(penalties)} (smallest, median, largest)"
 
 

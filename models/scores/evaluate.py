@@ -206,9 +206,9 @@ def _summary(
                 for measure, values in scores[mode].items()
             }
             for mode in MODES
-            if mode in scores
         }
         for row, scores in decoded.items()
+        if not row.endswith(EXPECTED)  # the controls are decoded linearly
     }
     paired = {
         row: {
@@ -234,7 +234,7 @@ def _summary(
 
 def _controls_of(row: str, controls: dict[str, Scores]) -> list[str]:
     """Return a row's controls: averaged controls for averaged repeats, single-trial controls for all other rows."""
-    wrong = "_single" if row.startswith("averaged") else "_averaged"
+    wrong = "_single" if row == "averaged" else "_averaged"
     return [name for name in controls if not name.endswith(wrong)]
 
 

@@ -96,7 +96,7 @@ def test_the_card_says_whether_a_map_has_one_penalty(simulate, blank_card):
     card = {way: fit_weights(trials, blank_card, FitSettings(replace(live, penalty_for=way)))
             for way in ("map", "target")}  # fmt: skip
     assert card["map"].card.alphas_z[0] == card["map"].card.alphas_z[2]
-    assert "| penalties | one for all targets: " in model_card(card["map"])
+    assert "| penalties | the same for all targets: " in model_card(card["map"])
     assert "| penalties | one for each target: " in model_card(card["target"])
 
 

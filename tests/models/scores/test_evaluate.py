@@ -186,6 +186,7 @@ def test_the_decoder_expected_is_scored_beside_the_linear_one(scene, answer):
             assert beside[mode] == expecting[row][mode]
         assert beside["c_correlation"] == expecting[row]["c_correlation"] != answer[row]["c_correlation"]
     assert not [row for row in expecting if row.endswith("_expected")]
+    assert set(answer["comparisons"]) == {"single", "averaged", "running"}
     without = score((replace(weights, prior=None), held_out, training), n_bootstrap=50)
     assert not [row for row in without if row.endswith("_expected")]
     assert without["single"]["zc"]["clip_two_way"]["mean"] == answer["single"]["zc"]["clip_two_way"]["mean"]
