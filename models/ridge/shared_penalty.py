@@ -1,7 +1,8 @@
 """Cross-validation's choice between one penalty for all targets of a map and a penalty for each target.
 
 With few trials a target's own penalty is mostly noise. Held-out predictions of a sample of targets decide. Both ways
-choose penalties on all folds but one and predict this fold, so no fold is scored by a choice that it took part in.
+choose penalties by the errors of all folds but one and predict this fold, so no fold is scored by a choice that its own
+errors took part in. The fits that give the other folds' errors train on this fold, in both ways alike.
 
 The score is the mean over targets of the correlation of held-out predictions with the targets. The shared penalty is
 chosen by this score too. The squared error would be misleading: shrinkage lowers it, and the scale is restored later.

@@ -49,7 +49,7 @@ def by_hand(z_scored, problem, targets, *, intercept):
 
 @pytest.mark.parametrize("intercept", [True, False])
 @pytest.mark.parametrize(("n_pictures", "n_voxels"), [(120, 40), (20, 90)], ids=["many trials", "few trials"])
-def test_the_scores_are_those_of_nested_cross_validation(simulate, n_pictures, n_voxels, intercept):
+def test_the_scores_are_of_folds_whose_own_errors_chose_no_penalty(simulate, n_pictures, n_voxels, intercept):
     trials = simulate(n_pictures=n_pictures)
     targets = trials.z.reshape(n_pictures, -1)
     z_scored, problem = problem_of(trials.voxels[:, :n_voxels], trials.picture_of_trial, intercept=intercept)
