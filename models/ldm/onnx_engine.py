@@ -13,6 +13,7 @@ import torch
 
 from .denoiser import Context, Denoiser
 from .engine import EngineError, OnnxSettings
+from .memory import say_copy
 from .networks import Networks
 from .onnx_export import OPSET, export
 from .onnx_session import Network, open_network, provider_of
@@ -111,6 +112,8 @@ class OnnxEngine:
                     raise EngineError(
                         f"{path}: {error.strerror}; give a folder that can be written in [paths] engines"
                     ) from error
+            if self._provider == "cpu":
+                say_copy(name.partition("-")[0], sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*")))
             network, self._provider = open_network(path, self._provider, self._settings, self._cache, n_threads)
             self._opened[name, n_threads] = network
         return self._opened[name, n_threads]

@@ -101,6 +101,19 @@ def test_both_engines_are_measured(ldm, onnx, cache):
     assert all(one.picture_ms > 0 for one in measured)
 
 
+def test_engines_that_take_long_are_measured_by_one_picture(ldm, onnx, cache, monkeypatch):
+    """A full-size model without a GPU takes minutes for a picture."""
+    made = []
+    monkeypatch.setattr(engines, "picture_maker", lambda maker, *_: lambda: made.append(maker.engine.name))
+    measure_engines(ldm, FEW, cache)
+    assert len(made) == 2 * (1 + engines.N_TIMED_CALLS)
+    made.clear()
+    monkeypatch.setattr(engines, "MEASURED_FOR_S", 0.0)
+    measured = measure_engines(ldm, FEW, cache)
+    assert made == ["torch-cpu", "onnx-cpu"]
+    assert all(one.picture_ms > 0 for one in measured)
+
+
 def test_a_cache_that_cannot_be_written_leaves_torch(ldm, tmp_path):
     (tmp_path / "engines").write_text("a file where a folder should be")
     cache = tmp_path / "engines" / "below"
