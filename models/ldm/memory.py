@@ -38,27 +38,17 @@ def say_memory(path: Path, parts: Mapping[str, Path], dtype: torch.dtype) -> Non
     words = f"the networks have {stored.total() / 1e9:.2f} billion numbers and take {in_gb(needed)} of memory"
     if NAMES.get(most, most) != computed:
         words = f"there is no GPU, so the {NAMES.get(most, most)} numbers of the files become {computed}; {words}"
-    _say(str(path), words, needed)
-
-
-def say_copy(name: str, needed: int) -> None:
-    """Log the memory that onnxruntime will take for its own copy of a network's weights, if it is much."""
-    if needed >= LARGE_BYTES:
-        _say("onnx engine", f"onnxruntime takes {in_gb(needed)} of memory for its own copy of the {name}", needed)
-
-
-def _say(source: str, words: str, needed: int) -> None:
     free = available_bytes()
     if free is None:
-        log.warning("%s: %s", source, words)
+        log.warning("%s: %s", path, words)
     elif free < needed:
         log.warning(
             "%s: %s, but only %s are free: the system may end this process; close other programs, or take a machine "
             "with more memory",
-            source, words, in_gb(free),
+            path, words, in_gb(free),
         )  # fmt: skip
     else:
-        log.warning("%s: %s; %s are free", source, words, in_gb(free))
+        log.warning("%s: %s; %s are free", path, words, in_gb(free))
 
 
 def numbers_in(folder: Path, part: str) -> "Counter[str]":

@@ -3,7 +3,8 @@
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -143,25 +144,33 @@ def measure_engines(
     z = torch.randn(ldm.latent_shape, generator=torch.Generator().manual_seed(0)).numpy()
     c = ldm.encode_captions([["a picture"]])[0]
     for name, words in loaders.items():
-        try:
+        with _ruling_out(words, onnx, problems):
             reconstructor = Reconstructor(ldm, preset, engine=load_engine(name, ldm, preset, cache, onnx))
-        except EngineError as error:
-            if onnx.provider:
-                raise
-            problems.append(Measured(words, None, str(error)))
-            continue
-        pictures[reconstructor.engine.name] = picture_maker(reconstructor, z, c)
+            pictures[reconstructor.engine.name] = picture_maker(reconstructor, z, c)
     times: dict[str, list[float]] = {name: [] for name in pictures}
     measuring_s = time.perf_counter()
     for _ in range(N_TIMED_CALLS + 1):
-        for name, picture in pictures.items():
+        for name in [name for name in times if name not in {one.name for one in problems}]:
             began_s = time.perf_counter()
-            picture()
-            times[name].append(1000 * (time.perf_counter() - began_s))
+            # The first picture opens the denoiser.
+            with _ruling_out(name, onnx, problems):
+                pictures[name]()
+                times[name].append(1000 * (time.perf_counter() - began_s))
         if time.perf_counter() - measuring_s > MEASURED_FOR_S:
             break
     # The first picture warms the engine up. It counts only if it took so long that there is no other.
-    return [Measured(name, median(taken[1:] or taken)) for name, taken in times.items()] + problems
+    return [Measured(name, median(taken[1:] or taken)) for name, taken in times.items() if taken] + problems
+
+
+@contextmanager
+def _ruling_out(name: str, onnx: OnnxSettings, problems: list[Measured]) -> Iterator[None]:
+    """Add an engine's error to the problems, unless the user asked for a provider of onnxruntime by name."""
+    try:
+        yield
+    except EngineError as error:
+        if onnx.provider:
+            raise
+        problems.append(Measured(name, None, str(error)))
 
 
 def _known(path: Path) -> dict[str, list[Measured]]:
