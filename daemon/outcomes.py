@@ -4,6 +4,7 @@ import logging
 
 from ..client.wire import Decode, Gap, Numbered
 from . import link
+from .journal.database import JournalError
 from .publish import is_last
 from .sessions import Sessions
 from .state import DaemonState
@@ -18,6 +19,8 @@ class Outcomes:
         self._sessions, self._state = sessions, state
         self._in_flight: dict[tuple[str, str, int], link.Wake] = {}
         self._current: link.Taking | None = None
+        self._slow_run: tuple[str, str] | None = None
+        """The newest run of which the log says that its volumes come faster than they are decoded."""
 
     def add_arrival(self, wake: link.Wake) -> None:
         """Follow a volume from its ack on."""
@@ -52,9 +55,29 @@ class Outcomes:
             return
         if isinstance(message, Decode):
             self._state.note_decode(message)
+            self._warn_if_slow(message)
             self.settle(message.session, message.run, message.index, "decoded", message.timings_s)
         else:
             self.settle(message.session, message.run, message.index, "failed" if message.failed else "skipped")
+
+    def _warn_if_slow(self, decode: Decode) -> None:
+        """Log once a run that decoding a volume took longer than a TR."""
+        run = decode.session, decode.run
+        journal = self._sessions.find(decode.session)
+        if not decode.timings_s or run == self._slow_run or journal is None:
+            return
+        decode_s = max(decode.timings_s.values()) - decode.timings_s.get("decoder", 0.0)
+        try:
+            tr_s = journal.hello(decode.run).tr_s
+        except JournalError:
+            return  # whoever needs the run meets the same error and reports it
+        if decode_s > tr_s:
+            self._slow_run = run
+            logger.warning(
+                "run %s: decoding volume %d took %.1f s, and the TR is %g s: policy latest skips volumes that wait "
+                "meanwhile, and policy all falls behind; take a faster preset, a smaller model or a GPU",
+                decode.run, decode.index, decode_s, tr_s, extra={"fields": {"session": decode.session}},
+            )  # fmt: skip
 
     def settle(
         self, session: str, run: str, index: int, outcome: str, timings_s: dict[str, float] | None = None

@@ -64,11 +64,15 @@ def _check_decodable(dataset: Any, source: str) -> None:
     if syntax is None or not syntax.is_compressed or not syntax.is_encapsulated:
         return
     try:
-        is_decodable = get_decoder(syntax).is_available
+        decoder = get_decoder(syntax)
+        missing = [] if decoder.is_available else decoder.missing_dependencies
     except NotImplementedError:
-        is_decodable = False
-    if not is_decodable:
+        missing = ["nothing"]
+    if missing:
+        # The extra installs gdcm, which does not know every compression.
+        helps = any(one.startswith("gdcm ") for one in missing)
         raise IncomingError(
             f"{source}: its pixels are compressed ({syntax.name}), and nothing here decompresses them; export "
-            "uncompressed (Explicit VR Little Endian), or install pydicom's plug-in: pip install 'braind[dicom]'"
+            "uncompressed (Explicit VR Little Endian)"
+            + (", or install pydicom's plug-in: pip install 'braind[dicom]'" if helps else "")
         )

@@ -17,6 +17,14 @@ from ..weights.fingerprint import EMBEDDED_LDM_PATH, decoder_fingerprint, denois
 from .folder import LdmError, check_folder, check_sizes, class_in, load_alphas_cumprod, load_part, load_tokenizer
 from .freed_memory import keep_freed_memory
 from .lora import fuse_lora
+from .memory import say_memory
+
+NETWORKS = ("vae", "unet", "text_encoder")
+ENCODED_PIXELS = 32 * 128 * 128
+"""The pictures that are encoded at once have so many pixels: two pictures of 512 px, or 32 of 128 px.
+
+Stable Diffusion's autoencoder takes about 1 GB for each picture of 512 px.
+"""
 
 
 @dataclass(frozen=True)
@@ -72,9 +80,8 @@ class LatentDiffusionModel:
         dtype = getattr(torch, gpu_dtype) if device.type == "cuda" else torch.float32
         if device.type == "cpu":
             keep_freed_memory()
-        autoencoder, unet, text_encoder = (
-            load_part(path / part, classes[part], device, dtype) for part in ("vae", "unet", "text_encoder")
-        )
+            say_memory(path, {part: path / part for part in NETWORKS}, dtype)
+        autoencoder, unet, text_encoder = (load_part(path / part, classes[part], device, dtype) for part in NETWORKS)
         tokenizer, alphas_cumprod = load_tokenizer(path / "tokenizer"), load_alphas_cumprod(path / "scheduler")
         check_sizes(path, autoencoder, unet, text_encoder)
         if lora:
@@ -168,7 +175,7 @@ class LatentDiffusionModel:
         return decoder_fingerprint(self.tiny_decoder_path)
 
     @torch.no_grad()
-    def encode_pictures(self, pictures: Array, px: int | None = None, batch: int = 32) -> Array:
+    def encode_pictures(self, pictures: Array, px: int | None = None) -> Array:
         """Encode pictures into z.
 
         Parameters
@@ -182,6 +189,7 @@ class LatentDiffusionModel:
             The posterior's mode times `scaling_factor`. (The paper's code samples the posterior, which adds noise.)
         """
         px = px or self.picture_px
+        batch = max(1, ENCODED_PIXELS // px**2)
         latents = []
         for start in range(0, len(pictures), batch):
             signed = self._signed(resize(pictures[start : start + batch], px))

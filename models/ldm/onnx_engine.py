@@ -3,6 +3,7 @@
 Exported networks lie in a cache. A file's name contains a fingerprint of the weights and of the exporting versions.
 """
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -13,9 +14,12 @@ import torch
 
 from .denoiser import Context, Denoiser
 from .engine import EngineError, OnnxSettings
+from .memory import LARGE_BYTES, available_bytes, in_gb
 from .networks import Networks
 from .onnx_export import OPSET, export
 from .onnx_session import Network, open_network, provider_of
+
+log = logging.getLogger(__name__)
 
 EXPORTED_AS = "2"  # raised whenever the export of the same weights changes
 
@@ -111,6 +115,10 @@ class OnnxEngine:
                     raise EngineError(
                         f"{path}: {error.strerror}; give a folder that can be written in [paths] engines"
                     ) from error
+            if self._provider == "cpu":
+                _check_copy(
+                    name.partition("-")[0], sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+                )
             network, self._provider = open_network(path, self._provider, self._settings, self._cache, n_threads)
             self._opened[name, n_threads] = network
         return self._opened[name, n_threads]
@@ -138,6 +146,23 @@ class _AutoencoderDecoder(torch.nn.Module):
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
         return self.networks.decoded(latents)
+
+
+def _check_copy(name: str, needed: int) -> None:
+    """Log the memory that onnxruntime will take for its own copy of a network's weights, if it is much.
+
+    Raises
+    ------
+    EngineError
+        If so much is not free. The torch engine takes no copy.
+    """
+    if needed < LARGE_BYTES:
+        return
+    words = f"onnxruntime takes {in_gb(needed)} of memory for its own copy of the {name}"
+    free = available_bytes()
+    if free is not None and free < needed:
+        raise EngineError(f"{words}, and only {in_gb(free)} are free; close other programs, or take the torch engine")
+    log.warning("%s%s", words, "" if free is None else f"; {in_gb(free)} are free")
 
 
 def check_installed() -> None:

@@ -23,6 +23,8 @@ Encode = Callable[[DataSet, "LatentDiffusionModel", Array, int, Path | None], tu
 """A function with the parameters and results of `encode_targets`."""
 
 ENCODED_AT_ONCE = 256  # pictures; one NSD picture has 0.5 MB
+ENCODED_PIXELS = 16 * 512 * 512
+"""Fewer pictures are encoded at once if they have more pixels: each checkpoint is a few minutes of work at most."""
 ALIKE = 1e-3
 """Two c are alike if they differ by less than this share of the distance of a usual c from the mean c."""
 N_EXAMPLES, LONGEST_EXAMPLE = 3, 60
@@ -52,9 +54,10 @@ def encode_targets(
     -------
     z, c : arrays of shape (n, *latent_shape) and (n, *text_shape), float32
     """
-    chunks = [nsd_ids[start : start + ENCODED_AT_ONCE] for start in range(0, len(nsd_ids), ENCODED_AT_ONCE)]
+    at_once = min(ENCODED_AT_ONCE, max(1, ENCODED_PIXELS // z_px**2))
+    chunks = [nsd_ids[start : start + at_once] for start in range(0, len(nsd_ids), at_once)]
     captions = [[tree.captions(int(nsd_id)) for nsd_id in chunk] for chunk in chunks]
-    inputs, settings = [np.asarray(nsd_ids)], (ldm.fingerprint, z_px, str(tree.root), captions)
+    inputs, settings = [np.asarray(nsd_ids)], (ldm.fingerprint, z_px, str(tree.root), at_once, captions)
     checkpoint = Checkpoint.of_inputs(work, inputs, settings, prefix="encoded-")
     files: dict[str, Array] = {}
     with progress_bar("encoding pictures") as report:
@@ -65,10 +68,10 @@ def encode_targets(
                 part = checkpoint.array(f"{name}-{number:04d}", encode)
                 if name not in files:
                     files[name] = checkpoint.map(name, (len(nsd_ids), *part.shape[1:]), part.dtype)
-                start = number * ENCODED_AT_ONCE
+                start = number * at_once
                 files[name][start : start + len(part)] = part
                 release(files[name])
-            report("encoding pictures", min((number + 1) * ENCODED_AT_ONCE, len(nsd_ids)), len(nsd_ids))
+            report("encoding pictures", min((number + 1) * at_once, len(nsd_ids)), len(nsd_ids))
     return files["z"], files["c"]
 
 

@@ -2,6 +2,7 @@
 
 import logging
 
+import msgspec
 import numpy as np
 import pytest
 from running_daemon import LdmFacts, hello, random_weights
@@ -129,3 +130,18 @@ def test_a_skipped_volume_is_logged_with_its_outcome_and_is_no_latency(outcomes,
     assert f"run run-01, volume 0: {outcome}, ack 20 ms" in caplog.text
     assert outcomes.in_flight() == []
     assert state.status().latency_p50_s is None
+
+
+def test_a_volume_that_takes_longer_than_a_tr_to_decode_is_said_once_a_run(outcomes, caplog):
+    def decoded_in(seconds):
+        timings_s = {"ack": 0.1, "decoder": 100.0, "xz": 101.0, "xzc": 100.0 + seconds}
+        return msgspec.structs.replace(decode("xzc"), timings_s=timings_s)
+
+    tr_s = hello().tr_s
+    outcomes.on_published(decoded_in(0.9 * tr_s))  # a volume that waited long is not slow to decode
+    assert "the TR is" not in caplog.text
+    for _ in range(2):
+        outcomes.on_published(decoded_in(tr_s + 2))
+    (record,) = [record for record in caplog.records if "the TR is" in record.getMessage()]
+    assert f"run run-01: decoding volume 0 took {tr_s + 2:.1f} s, and the TR is {tr_s:g} s" in record.getMessage()
+    assert "faster preset" in record.getMessage()

@@ -16,12 +16,12 @@ from .files import (
     BidsFile,
     Choice,
     bids_file,
-    choices_of,
     duration_in,
     read_tsv,
     seconds_in,
 )
 from .labels import numbered
+from .missing import choices_of
 
 log = logging.getLogger(__name__)
 

@@ -117,7 +117,7 @@ def files_of_subject(roots: list[Path], label: str) -> Iterator[BidsFile]:
 def sidecar(file: BidsFile, root: Path) -> dict[str, Any]:
     """Return a file's metadata: its own JSON file over the inherited JSON files of the folders above.
 
-    A field that is null is absent.
+    A field that is null is absent, also if a folder above says a value for it.
     """
     metadata: dict[str, Any] = {}
     folders = [folder for folder in reversed(file.path.parents) if folder == root or root in folder.parents]
@@ -125,8 +125,8 @@ def sidecar(file: BidsFile, root: Path) -> dict[str, Any]:
         for path in sorted(folder.glob(f"*{file.suffix}.json"), key=lambda path: len(path.name)):
             other = bids_file(path)
             if other.suffix == file.suffix and other.entities.items() <= file.entities.items():
-                metadata |= {name: value for name, value in read_json(path).items() if value is not None}
-    return metadata
+                metadata |= read_json(path)
+    return {name: value for name, value in metadata.items() if value is not None}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -210,34 +210,6 @@ def images_of(files: list[BidsFile], task: str, space: str, estimates: str, chos
         described = [file for file in images if "desc" not in file.entities]
     in_space = [file for file in described if file.entities.get("space", "") == space]
     return [file for file in in_space if chosen.takes(file, None)]
-
-
-def choices_of(files: list[BidsFile]) -> str:
-    """Return how to choose among files of one run, by the entities in which their names differ; "" if none does."""
-    advice: list[str] = []
-    for entity in sorted({entity for file in files for entity in file.entities}):
-        labels = sorted({file.entities.get(entity, NONE) for file in files})
-        if len(labels) > 1 and entity in CHOOSABLE:
-            advice.append(f"choose with {' or '.join(f'--{entity} {label}' for label in labels)}")
-        elif len(labels) > 1:
-            advice.append(f"they differ in {entity} ({', '.join(labels)}): move the others out of the folder")
-    return "; ".join(advice)
-
-
-def missing_images(files: list[BidsFile], task: str, wanted: str) -> str:
-    """Return why `wanted` images of a task are missing: the tasks, spaces and descriptions that the files have."""
-    images = [file for file in files if file.suffix in ("bold", "statmap")]
-    of_task = [file for file in images if file.has(task=task)]
-    if not of_task:
-        tasks = sorted({file.entities.get("task", "") for file in images})
-        return f"has no images of task {task}; there are tasks {', '.join(tasks) or 'none'}: choose with --task"
-    spaces = sorted({file.entities.get("space", "none in the name") for file in of_task})
-    descs = sorted({desc for file in of_task if (desc := file.entities.get("desc"))})
-    return (
-        f"has no {wanted}; of this task there are the "
-        f"spaces {', '.join(spaces) or 'none'} and the descriptions {', '.join(descs) or 'none'}: "
-        "choose with --space and --betas (bold: estimated from BOLD)"
-    )
 
 
 def finite_voxels(path: Path, image: Any, voxel_index: Array) -> Array:

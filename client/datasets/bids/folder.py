@@ -30,9 +30,9 @@ from .files import (
     images_of,
     load_series,
     makers,
-    missing_images,
 )
 from .labels import number_of, subjects_of
+from .missing import missing_images
 from .regions import find_region, region_names
 from .stimuli import Stimuli
 from .trials import trials_of
@@ -116,11 +116,10 @@ class BidsFolder:
     def runs(self, subject: int) -> list[BidsRun]:
         """Return the runs of all sessions that have trials and responses, in order."""
         if subject not in self._runs:
-            images = self._images(subject, self.estimates)
+            if not (images := self._images(subject, self.estimates)):
+                raise self._no_images(subject)
             wanted = EventsOf(self.task, self._label_column, self._choice.acq)
             runs = read_runs(self._files_of(subject), images, self.roots, wanted)
-            if not images:
-                raise self._no_images(subject)
             sessions = {image.entities.get("ses", "") for image in images}
             self._runs[subject] = [run for run in runs if run.session_label in sessions]
             if not self._runs[subject]:
@@ -269,7 +268,9 @@ class BidsFolder:
     def _no_images(self, subject: int) -> BidsError:
         neither = "" if self._wanted_estimates or self.estimates != BOLD else f"{SINGLE_TRIALS} and no "
         wanted = f"{neither}{self.estimates} responses of task {self.task}{self._of_space()}{self._choice}"
-        return BidsError(f"{self._name(subject)} {missing_images(self._files_of(subject), self.task, wanted)}")
+        others = images_of(self._files_of(subject), self.task, self.space, self.estimates, Choice())
+        why = missing_images(self._files_of(subject), self.task, wanted, others, self._choice)
+        return BidsError(f"{self._name(subject)} {why}")
 
     def _first_image(self, subject: int) -> Any:
         images = self._images(subject, self.estimates)

@@ -209,13 +209,17 @@ def test_a_time_in_milliseconds_is_asked_about_and_never_taken(tmp_path):
         own(root).bold_signal(1, 1, 1, VOXELS)
 
 
-def test_null_in_a_json_is_absent(tmp_path):
+def test_null_in_a_json_is_absent_and_takes_back_what_a_folder_above_says(tmp_path):
+    """As in pybids: tests/conformance/test_bids_pybids.py."""
     root = classes(tmp_path)
     text(root / "task-look_bold.json", '{"StartTime": 0.5, "RepetitionTime": 1.5}')
     for run in (1, 2, 3):
-        text(root / f"sub-1/func/sub-1_task-look_run-{run}_bold.json", '{"StartTime": null, "RepetitionTime": null}')
+        text(root / f"sub-1/func/sub-1_task-look_run-{run}_bold.json", '{"StartTime": null}')
     signal = own(root).bold_signal(1, 1, 1, VOXELS)
-    assert (signal.tr_s, signal.onsets_s[0]) == (1.5, 3.5)
+    assert (signal.tr_s, signal.onsets_s[0]) == (1.5, 4.0)
+    text(root / "task-look_bold.json", '{"StartTime": null, "RepetitionTime": null}')
+    signal = own(root).bold_signal(1, 1, 1, VOXELS)
+    assert (signal.tr_s, signal.onsets_s[0]) == (TR_S, 4.0)
 
 
 def test_a_voxel_that_is_not_a_number_is_named(tmp_path):

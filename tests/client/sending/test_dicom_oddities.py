@@ -10,7 +10,7 @@ import pytest
 from dicom_files import SHAPE, save, volume
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
-from pydicom.uid import ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import HTJ2KLossless, ImplicitVRLittleEndian, JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless
 
 from braind.client.sending.dicom import read_dicom
 from braind.client.sending.dicom_mosaic import untile
@@ -240,20 +240,31 @@ def test_each_frame_of_an_enhanced_file_is_scaled_by_its_own_slope(tmp_path):
     np.testing.assert_array_equal(one.voxels, plain.voxels * np.arange(1, 1 + SHAPE[2], dtype=np.float32))
 
 
-@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless])
-def test_compressed_pixels_without_a_plug_in_say_what_to_export(tmp_path, syntax):
-    if get_decoder(syntax).is_available:
-        pytest.skip(f"a plug-in for {syntax.name} is installed")
+def compressed(syntax):
     dataset = dicom_files.mosaic(volume(0), 0)
     dataset.PixelData = encapsulate([b"compressed"])
     dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
     dataset.file_meta.TransferSyntaxUID = syntax
-    sentence = str(refused(dataset, tmp_path / "a.dcm"))
+    return dataset
+
+
+@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless])
+def test_compressed_pixels_without_a_plug_in_say_what_to_export(tmp_path, syntax):
+    if get_decoder(syntax).is_available:
+        pytest.skip(f"a plug-in for {syntax.name} is installed")
+    sentence = str(refused(compressed(syntax), tmp_path / "a.dcm"))
     assert f"its pixels are compressed ({syntax.name})" in sentence
     assert (
         "export uncompressed (Explicit VR Little Endian), or install pydicom's plug-in: pip install 'braind[dicom]'"
         in sentence
     )
+
+
+def test_a_compression_that_the_plug_in_does_not_know_is_not_promised_to_it(tmp_path):
+    if get_decoder(HTJ2KLossless).is_available:
+        pytest.skip("a plug-in for HTJ2K is installed")
+    sentence = str(refused(compressed(HTJ2KLossless), tmp_path / "a.dcm"))
+    assert sentence.endswith("export uncompressed (Explicit VR Little Endian)")
 
 
 def test_a_grid_of_uih_is_read_with_the_positions_of_its_slices(tmp_path):

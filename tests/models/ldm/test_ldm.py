@@ -81,6 +81,20 @@ def test_a_round_trip_through_z_keeps_the_picture(ldm):
     assert np.abs(decoded - (pictures / 127.5 - 1)).mean() < 0.08
 
 
+def test_pictures_are_encoded_few_at_once_if_they_are_large(ldm, monkeypatch):
+    """Stable Diffusion's autoencoder takes 1 GB for each picture: 32 at once would not fit into most machines."""
+    at_once = []
+    encode = type(ldm).encode_signed
+    monkeypatch.setattr(type(ldm), "encode_signed", lambda self, one: at_once.append(len(one)) or encode(self, one))
+    pictures = np.random.default_rng(7).integers(0, 255, (5, 128, 128, 3), dtype=np.uint8)
+    expected = ldm.encode_pictures(pictures)
+    monkeypatch.setattr("braind.models.ldm.model.ENCODED_PIXELS", 2 * 128 * 128)
+    np.testing.assert_allclose(ldm.encode_pictures(pictures), expected, atol=1e-4)
+    assert at_once == [5, 2, 2, 1]
+    ldm.encode_pictures(pictures[:1], 256)
+    assert at_once[4:] == [1]
+
+
 def test_c_is_the_mean_over_a_pictures_captions(ldm):
     scene = draw_held_out_scene(np.random.default_rng(6))
     said = captions(scene)

@@ -101,6 +101,35 @@ def test_both_engines_are_measured(ldm, onnx, cache):
     assert all(one.picture_ms > 0 for one in measured)
 
 
+def test_engines_that_take_long_are_measured_by_one_picture_after_their_first(ldm, onnx, cache, monkeypatch):
+    """A full-size model without a GPU takes minutes for a picture."""
+    made = []
+    monkeypatch.setattr(engines, "picture_maker", lambda maker, *_: lambda: made.append(maker.engine.name))
+    measure_engines(ldm, FEW, cache)
+    assert len(made) == 2 * (1 + engines.N_TIMED_CALLS)
+    made.clear()
+    monkeypatch.setattr(engines, "MEASURED_FOR_S", 0.0)
+    measured = measure_engines(ldm, FEW, cache)
+    assert made == ["torch-cpu", "onnx-cpu"] * 2
+    assert all(one.picture_ms > 0 for one in measured)
+
+
+def test_a_copy_that_does_not_fit_into_memory_leaves_torch(ldm, onnx, cache, decoded, monkeypatch, caplog):
+    """onnxruntime opens the denoiser for the first picture, after the engine was loaded."""
+    monkeypatch.setattr(onnx_engine, "LARGE_BYTES", 1e7)  # the demo's denoiser is larger, its decoder smaller
+    monkeypatch.setattr(onnx_engine, "available_bytes", lambda: 10**12)
+    preset = Preset("few", 799, 1, guidance="none")
+    Reconstructor(ldm, preset, engine=load_engine("onnx", ldm, preset, cache)).picture(*decoded)
+    words = "onnxruntime takes 0.0 GB of memory for its own copy of the denoiser; 1000.0 GB are free"
+    assert caplog.messages == [words]
+    monkeypatch.setattr(onnx_engine, "available_bytes", lambda: 0)
+    torch_, onnx_ = measure_engines(ldm, preset, cache)
+    assert (torch_.name, torch_.problem, onnx_.picture_ms) == ("torch-cpu", "", None)
+    assert onnx_.problem.endswith("only 0.0 GB are free; close other programs, or take the torch engine")
+    with pytest.raises(EngineError, match="its own copy of the denoiser"):
+        measure_engines(ldm, preset, cache, OnnxSettings("cpu"))
+
+
 def test_a_cache_that_cannot_be_written_leaves_torch(ldm, tmp_path):
     (tmp_path / "engines").write_text("a file where a folder should be")
     cache = tmp_path / "engines" / "below"

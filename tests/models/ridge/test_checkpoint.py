@@ -88,3 +88,16 @@ def test_an_interrupted_encoding_goes_on_with_the_pictures_that_are_left(tmp_pat
     whole = encode_targets(Pictures(), Pictures(), nsd_ids, 4)
     assert np.array_equal(z, whole[0])
     assert np.array_equal(c, whole[1])
+
+
+def test_large_pictures_are_kept_a_few_at_a_time(tmp_path, monkeypatch):
+    """A full-size model without a GPU encodes for minutes: an interruption loses few pictures."""
+    monkeypatch.setattr("braind.offline.fit.targets.ENCODED_PIXELS", 3 * 4**2)
+    first = Pictures(interrupted_at=9)
+    with pytest.raises(KeyboardInterrupt):
+        encode_targets(first, first, np.array([1, 3, 7, 8, 9]), 4, tmp_path)
+    assert first.encoded == [1, 3, 7]
+    first = Pictures(interrupted_at=9)
+    with pytest.raises(KeyboardInterrupt):
+        encode_targets(first, first, np.array([1, 3, 7, 8, 9]), 400, tmp_path)
+    assert first.encoded == [1, 3, 7, 8]
