@@ -51,8 +51,8 @@ class TrainingTrials:
         Raises
         ------
         FitError
-            If the pictures are too few for the folds, numbers are not finite, or shapes do not fit each other or the
-            card.
+            If the pictures are too few for the folds, numbers are not finite, no voxel varies, or shapes do not fit
+            each other or the card.
         """
         voxels, shown = self.voxels, self.picture_of_trial
         if voxels.ndim != 2 or len(voxels) != len(shown):
@@ -70,3 +70,10 @@ class TrainingTrials:
         n_bad = int((~np.isfinite(voxels)).any(axis=0).sum())
         if n_bad:
             raise FitError(f"{n_bad} of {voxels.shape[1]} voxels are NaN or infinite in some trial; leave them out")
+        varies = voxels.min(axis=0) < voxels.max(axis=0)
+        for name, positions in (("z", self.z_positions), ("c", self.c_positions)):
+            if not varies[positions].any():
+                raise FitError(
+                    f"none of the {len(positions)} voxels of {name} varies over the trials: check that the mask lies "
+                    "in the brain, and that the responses are not empty"
+                )

@@ -183,6 +183,7 @@ def test_pictures_that_no_trial_shows_are_left_out(trials, blank_card, weights):
         ({"z": np.ones((7, 2, 3, 4), np.float32)}, "z of 7 pictures"),
         ({"c": np.full((150, 4, 5), np.nan, np.float32)}, "not finite"),
         ({"picture_of_trial": np.zeros(450, int)}, "too few for 5 folds"),
+        ({"voxels": np.ones((450, 90), np.float32)}, "none of the .* voxels of z varies over the trials"),
         ({"voxels": np.full((450, 90), np.nan, np.float32)}, "90 of 90 voxels"),
     ],
 )

@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from braind.models.ldm.folder import LdmError
+from braind.models.ldm.model import LatentDiffusionModel
 from braind.models.weights.fingerprint import EMBEDDED_LDM_PATH
 
 UNET = {
@@ -56,3 +59,10 @@ def write_tiny_decoder(folder: Path, levels: int = 3, scaling_factor: float = 0.
 def change_config(path: Path, **settings: Any) -> None:
     """Change settings in a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+def refusal(folder: Path, *arguments: Any) -> str:
+    """Return the sentence by which a model's folder is refused."""
+    with pytest.raises(LdmError) as refused:
+        LatentDiffusionModel.load(folder, *arguments)
+    return str(refused.value)

@@ -1,34 +1,15 @@
 """Folders of diffusion models that cannot be used, and LoRAs that do not fit: each is named in one sentence."""
 
 import json
-import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import change_config, write_model, write_tiny_decoder
+from small_models import change_config, refusal, write_model, write_tiny_decoder
 
 from braind.models.ldm.folder import LdmError, class_in
-from braind.models.ldm.model import LatentDiffusionModel
 
 ATTENTION = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("whole") / "model")
-
-
-@pytest.fixture
-def model(whole, tmp_path):
-    """A small model that a test may damage."""
-    return shutil.copytree(whole, tmp_path / "model")
-
-
-def refusal(folder, *arguments):
-    with pytest.raises(LdmError) as refused:
-        LatentDiffusionModel.load(folder, *arguments)
-    return str(refused.value)
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])

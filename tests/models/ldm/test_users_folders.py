@@ -16,7 +16,7 @@ from diffusers import (
 )
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
-from small_models import change_config, write_model
+from small_models import change_config, refusal, write_model
 
 from braind.config import load_config
 from braind.errors import BraindError
@@ -28,23 +28,6 @@ from braind.models.weights.fingerprint import denoiser_fingerprint, meaning_fing
 from braind.offline.from_settings import ldm_fingerprint
 
 PARTS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model", "text_encoder": "model"}
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    return write_model(tmp_path_factory.mktemp("whole") / "model")
-
-
-@pytest.fixture
-def model(whole, tmp_path):
-    """A small model that a test may change."""
-    return shutil.copytree(whole, tmp_path / "model")
-
-
-def refusal(folder, *arguments):
-    with pytest.raises(LdmError) as refused:
-        LatentDiffusionModel.load(folder, *arguments)
-    return str(refused.value)
 
 
 def prints(folder):
