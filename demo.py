@@ -1,10 +1,12 @@
 """`braind demo`: simulates, fits, serves, replays and watches, with the processes of a real session."""
 
 import io
+import shlex
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +21,16 @@ from .client.replays.replay import replay
 from .client.scanner import ScannerClient
 from .client.subscriber import DecodeSubscriber
 from .client.wire import Decode
-from .config import Config, candidates_path
+from .config import Config, MonitorConfig, candidates_path
 from .daemon.child import child_daemon
-from .errors import BraindError
+from .errors import BraindError, ExitCode
 from .offline.data_sets import ensure_tree
 from .offline.fit.subject import ready_weights
 
 if TYPE_CHECKING:
     from .client.datasets.nsd.tree import NsdTree
     from .client.replays.replay import ReplaySummary
+    from .models.sheets import Column
 
 
 SUBJECT = 1
@@ -47,7 +50,7 @@ def run_demo(config: Config, headless: bool, out: Path) -> int:
     """Decode a simulated brain's volumes.
 
     With a terminal, the monitor opens on a live replay. Without a terminal, or with `headless`, the demo decodes 24
-    volumes, prints a line for each volume, and writes a contact sheet to `out`.
+    volumes, prints a line for each volume, and writes a contact sheet to `out`. At the end it says what to do next.
 
     Raises
     ------
@@ -70,12 +73,31 @@ def run_demo(config: Config, headless: bool, out: Path) -> int:
             str(candidates_path(config, SUBJECT)),
         ]
         with child_daemon(live, options, ready_within_s=READY_WITHIN_S) as where:
-            if not headless and sys.stdout.isatty():
-                return _watch(where, tree, folder)
-            return _decode_some(where, tree, out)
+            is_watched = not headless and sys.stdout.isatty()
+            status = _watch(where, tree, folder, config.monitor) if is_watched else _decode_some(where, tree, out)
+    if status == ExitCode.OK:
+        click.echo(next_steps(config), err=True)
+    return status
 
 
-def _watch(where: Endpoints, tree: "NsdTree", folder: str) -> int:
+def next_steps(config: Config) -> str:
+    """Return the commands that a user of the demo may try next, with the data folder where it was set."""
+    data = f" --data {shlex.quote(config.paths.data)}" if config.paths.data else ""
+    steps = (
+        (f"braind serve{data}", "the same daemon; in a second terminal:"),
+        (f"braind replay --subject {SUBJECT}{data}", "sends the simulated subject's trials; in a third:"),
+        (f"braind monitor{data}", "watches them"),
+        (f"braind decode --subject {SUBJECT} --trials 0:8{data}", "pictures of recorded trials, with provenance"),
+        (f"braind evaluate --subject {SUBJECT}{data}", "how well the simulated subject is decoded, with controls"),
+        ("braind fit --nsd FOLDER", "weights of the Natural Scenes Dataset; --bids FOLDER: of your own study"),
+        ("braind send --watch FOLDER", "volumes of your scanner, as files"),
+    )
+    width = max(len(command) for command, _ in steps) + 2
+    lines = [f"  {command:{width}}{words}" for command, words in steps]
+    return "\n".join(["That was a simulated brain. What to do next:", *lines, "README.md and docs/ say more."])
+
+
+def _watch(where: Endpoints, tree: "NsdTree", folder: str, look: MonitorConfig) -> int:
     from .tui.app import run_monitor
 
     command = [sys.executable, "-m", "braind", "replay", "--subject", str(SUBJECT), "--data", folder,
@@ -85,7 +107,7 @@ def _watch(where: Endpoints, tree: "NsdTree", folder: str) -> int:
         subprocess.Popen(command, stdout=log, stderr=log) as replaying,
     ):
         try:
-            return run_monitor(where)
+            return run_monitor(where, look)
         finally:
             replaying.terminate()
 
@@ -112,13 +134,15 @@ def _send(where: Endpoints, tree: "NsdTree") -> "ReplaySummary":
         return replay(tree, plan, client, subscriber, session_id="demo")
 
 
-def _collect(subscriber: DecodeSubscriber) -> list[list[Array]]:
-    """Print a line for every decoded volume; return each volume's seen picture, Xz and Xzc."""
+def _collect(subscriber: DecodeSubscriber) -> "list[Column]":
+    """Print a line for every decoded volume; return each volume's seen picture, Xz and Xzc as a sheet's column."""
     pictures: dict[tuple[str, int], dict[str, Array]] = {}
     captions: dict[tuple[str, int], str] = {}
-    n_done = 0
+    n_done, deadline_s = 0, time.monotonic() + DECODED_WITHIN_S
     while n_done < N_VOLUMES:
-        received = subscriber.receive(timeout_s=DECODED_WITHIN_S)
+        left_s = deadline_s - time.monotonic()
+        # Heartbeats come also while nothing is decoded.
+        received = subscriber.receive(timeout_s=left_s) if left_s > 0 else None
         if received is None:
             raise DemoError(f"nothing was decoded for {DECODED_WITHIN_S:.0f} s, after {n_done} of {N_VOLUMES} volumes")
         decode = received.message
@@ -131,11 +155,26 @@ def _collect(subscriber: DecodeSubscriber) -> list[list[Array]]:
             best = decode.retrieved[0]
             captions[decode.run, decode.index] = f"{best.label} ({best.score:.2f})"
         if decode.stage == "xzc":
-            n_done += 1
+            n_done, deadline_s = n_done + 1, time.monotonic() + DECODED_WITHIN_S
             caption = captions.get((decode.run, decode.index), "")
             latency_ms = 1000 * decode.timings_s.get("xzc", float("nan"))
             click.echo(f"{n_done:2d}  {decode.run}  volume {decode.index:3d}  {latency_ms:5.0f} ms  nearest: {caption}")
-    return [[volume["scores"], volume["xz"], volume["xzc"]] for volume in pictures.values() if len(volume) == 3]
+    return [
+        _column(run, index, [volume["scores"], volume["xz"], volume["xzc"]])
+        for (run, index), volume in pictures.items()
+        if len(volume) == 3
+    ]
+
+
+def _column(run: str, index: int, pictures: list[Array]) -> "Column":
+    from .models.scores.metrics import pixcorr
+    from .models.scores.protocols import measured_pixels
+    from .models.sheets import Column
+    from .offline.typography import number
+
+    seen, _, xzc = pictures
+    score = pixcorr(measured_pixels(seen[None]), measured_pixels(xzc[None]))[0]
+    return Column(pictures, f"{run}\nvolume {index}", f"PixCorr {number(score, '.2f')}")
 
 
 def _picture(png: bytes) -> Array:
@@ -144,8 +183,8 @@ def _picture(png: bytes) -> Array:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-def _write_sheet(columns: list[list[Array]], out: Path) -> None:
+def _write_sheet(columns: "list[Column]", out: Path) -> None:
     from .models.sheets import contact_sheet
 
-    title = f"braind demo: simulated subject {SUBJECT}, single trials, one volume each"
+    title = f"braind demo: simulated subject {SUBJECT}, single trials, one volume each; below: PixCorr of seen and Xzc"
     contact_sheet(columns, ["seen", "Xz", "Xzc"], title, simulated=True).save(out)

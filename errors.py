@@ -6,7 +6,8 @@ from enum import IntEnum
 class BraindError(Exception):
     """An error that a user can put right. Its sentence says what was wrong, where, and what to do.
 
-    `code` is stable: `Refused` messages carry it, and scripts may test for it.
+    `code` is stable: `Refused` messages carry it, and scripts may test for it. The code `option` means that an option
+    or a setting names something that is not there or cannot be used.
     """
 
     code = "error"
@@ -27,7 +28,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """Not begun: an option, a setting or an input was refused at the start."""
     NO_DAEMON = 3
-    """No daemon answers."""
+    """No daemon answers, or no Ray cluster."""
     PORTS = 4
     """`braind check`: a port is taken, an address is not allowed, or others can read the keys."""
     DISK = 5

@@ -1,9 +1,13 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+FULL = errno.ENOSPC, errno.EDQUOT
+"""A full disk, and a user's full share of it."""
 
 
 @contextmanager
@@ -16,15 +20,17 @@ def write_whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder cannot be made or the file cannot be written.
+        If the folder cannot be made or the file cannot be written. A full disk names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished_path = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield unfinished_path
         unfinished_path.replace(path)
-    except BaseException:
+    except BaseException as error:
         unfinished_path.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            error.filename = str(path)  # A write, unlike an opening, does not say which file.
         raise
 
 

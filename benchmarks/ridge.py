@@ -67,7 +67,7 @@ def main() -> None:
 
 def machine() -> dict[str, Any]:
     """Describe what measured."""
-    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
                 if line.startswith("model name")), platform.machine())  # fmt: skip
     return {
         "processor": cpu, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
@@ -160,7 +160,7 @@ def fit(folder: Path) -> dict[str, Any]:
 
 def _peak_bytes() -> int:
     # getrusage would count what the process that started this one had in memory
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 

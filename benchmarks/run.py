@@ -1,4 +1,4 @@
-"""`make bench`: every figure of docs/benchmarks.md beside its competitor, in the same run.
+"""`make bench`: the speeds of docs/benchmarks.md, each beside its competitor, in the same run.
 
     python benchmarks/run.py                    # everything, 13 and a half minutes on two idle cores
     python benchmarks/run.py pictures replay    # some parts

@@ -14,7 +14,8 @@ from scipy.linalg import eigh
 
 from braind.arrays import Array
 from braind.client.datasets.nsd.tree import NsdTree
-from braind.models.demo.scenes import CATEGORIES, KINDS, PICTURE_PX
+from braind.models.demo.kinds import CATEGORIES, KINDS
+from braind.models.demo.scenes import PICTURE_PX
 
 SMALL_PX = 16
 ALPHAS = (3e2, 1e3, 3e3, 1e4, 3e4, 1e5)

@@ -178,7 +178,7 @@ def main(results: Path, document: Path) -> None:
         lines = [*WRITERS[found[2]](result, document.parent), "", _origin(result)]
         return "\n".join([found[1].rstrip(), *lines, found[3]])
 
-    document.write_text(BLOCK.sub(block, document.read_text()))
+    document.write_text(BLOCK.sub(block, document.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> list[str]:

@@ -8,13 +8,15 @@ from zmq.utils.monitor import parse_monitor_message
 
 from ..errors import BraindError
 from .address import Address
-from .wire import Refused
+from .wire import PROTOCOL_VERSION, Refused
 
 # A peer is gone after three missed heartbeats, as is usual in realtime systems.
 HEARTBEAT_MS = 1000
 PEER_GONE_MS = 3000
 RECONNECT_MS = 100
 RECONNECT_MAX_MS = 2000
+LONGEST_POLL_MS = 500
+"""On Windows, Python sees Ctrl-C only when ZeroMQ has returned."""
 HANDSHAKES = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -40,7 +42,10 @@ class NoDaemonError(BraindError):
 
 
 class RefusedByDaemon(BraindError):
-    """The daemon refused a message or the key; `code` and the sentence are the daemon's, `refused` is its answer."""
+    """The daemon refused a message or the key; `code` and the sentence are the daemon's, `refused` is its answer.
+
+    A client raises it too where the daemon gives no reason: its key fails, or the versions of the protocol differ.
+    """
 
     def __init__(self, refused: Refused) -> None:
         super().__init__(refused.sentence, code=refused.code)
@@ -67,12 +72,12 @@ class DaemonSocket(zmq.Socket):
         poller.register(self, flags)
         poller.register(self.handshakes, zmq.POLLIN)
         while True:
-            remaining_ms = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
-            ready = dict(poller.poll(remaining_ms))
+            left_ms = LONGEST_POLL_MS if deadline is None else max(0, int((deadline - time.monotonic()) * 1000))
+            ready = dict(poller.poll(min(left_ms, LONGEST_POLL_MS)))
             if self in ready:
                 return ready[self]
             self.check_handshakes()
-            if not ready and (remaining_ms is None or deadline is None or time.monotonic() >= deadline):
+            if not ready and deadline is not None and time.monotonic() >= deadline:
                 return 0
 
     def check_handshakes(self) -> None:
@@ -159,5 +164,15 @@ def connect(context: zmq.Context[Any], socket_type: int, address: Address) -> Da
     return socket
 
 
-def _refused(sentence: str) -> RefusedByDaemon:
-    return RefusedByDaemon(Refused(code="key", sentence=sentence))
+def check_protocol(version: int, address: Address) -> None:
+    """Raise RefusedByDaemon (`code` protocol) if the daemon speaks a version that this program would misunderstand."""
+    if version != PROTOCOL_VERSION:
+        raise _refused(
+            f"the daemon at {address} speaks protocol {version}, this program {PROTOCOL_VERSION}; update the older "
+            "of the two",
+            "protocol",
+        )
+
+
+def _refused(sentence: str, code: str = "key") -> RefusedByDaemon:
+    return RefusedByDaemon(Refused(code=code, sentence=sentence))

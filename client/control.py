@@ -1,4 +1,4 @@
-"""Requests to the daemon: status, published decodes, pause, other weights, shutdown."""
+"""Requests to the daemon: status, setup, published decodes, pause, other settings and weights, marks, shutdown."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ import zmq
 
 from . import wire
 from .address import Address
-from .connection import DaemonSocket, RefusedByDaemon, connect
+from .connection import DaemonSocket, RefusedByDaemon, check_protocol, connect
 from .key import Key
 
 logger = logging.getLogger(__name__)
@@ -41,14 +41,19 @@ class ControlClient:
 
     def status(self) -> wire.Status:
         """Return the daemon's status; the state `ready` means warmed up."""
-        return self._ask(wire.StatusRequest(), "its status", wire.Status)[-1][0]
+        status = self._ask(wire.StatusRequest(), "its status", wire.Status)[-1][0]
+        check_protocol(status.protocol, self.address)
+        return status
 
-    def fetch(self, from_seq: int, limit: int = 100) -> list[tuple[Any, list[bytes]]]:
+    def fetch(self, from_seq: int, limit: int = 100, *, pictures: bool = True) -> list[tuple[Any, list[bytes]]]:
         """Return at most `limit` published messages from `from_seq` on, in order, each with its payload frames.
 
-        A message that this version cannot read is left out and logged: a newer daemon may have new types.
+        A message that this version cannot read is left out and logged: a newer daemon may have new types. With
+        `pictures` false the messages have no payload frames; a daemon of an earlier version sends the frames.
         """
-        answers = self._ask(wire.FetchRequest(from_seq=from_seq, limit=limit), "published decodes", wire.Done)
+        answers = self._ask(
+            wire.FetchRequest(from_seq=from_seq, limit=limit, pictures=pictures), "published decodes", wire.Done
+        )
         return [(message, payload) for message, payload in answers if not isinstance(message, wire.Done)]
 
     def pause(self, paused: bool = True) -> None:
@@ -58,6 +63,23 @@ class ControlClient:
     def use(self, weights: Path, candidates: Path) -> None:
         """Decode with other weights from the next run on; both paths are files on the daemon's machine."""
         self._ask(wire.Use(weights=str(weights), candidates=str(candidates)), "to use other weights", wire.Done)
+
+    def change(self, change: wire.Change) -> str:
+        """Decode in another way from the next volume on; return what the daemon answers."""
+        return self._ask(change, "to change its settings", wire.Done)[-1][0].note
+
+    def mark(self, mark: wire.Mark) -> str:
+        """Have the daemon keep a mark in the session's journal and tell its viewers; return what the daemon answers."""
+        return self._ask(mark, "to keep a mark", wire.Done)[-1][0].note
+
+    def setup(self) -> wire.Setup:
+        """Return how the daemon is set up, and which clients are connected."""
+        return self._ask(wire.SetupRequest(), "its setup", wire.Setup)[-1][0]
+
+    def recorded(self, *, picture: bool = False) -> tuple[wire.Recorded, bytes | None]:
+        """Return what was recorded in the session so far and, if asked for, the PNG of the newest seen picture."""
+        message, payload = self._ask(wire.RecordedRequest(picture=picture), "what it recorded", wire.Recorded)[-1]
+        return message, payload[0] if payload else None
 
     def tell(self, calibration: wire.Calibration) -> None:
         """Have the daemon report a calibration's scores to its viewers."""

@@ -1,6 +1,7 @@
 """The daemon's addresses: from the file that a running daemon writes, else from the configured ports."""
 
 import os
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal, Self, get_args
@@ -90,8 +91,10 @@ def endpoints_path(config: Config) -> Path:
 
 def is_served(config: Config) -> bool:
     """Return whether a daemon uses the data folder: it holds the folder's lock from its start to its end."""
-    import fcntl  # Windows has no such module, and a client there asks nothing of this
-
+    try:
+        import fcntl  # noqa: TID251
+    except ImportError:
+        return False  # No daemon runs on Windows.
     try:
         with (data_path(config) / "serve.lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -133,10 +136,11 @@ def _read(path: Path) -> Endpoints | None:
 
 
 def _is_alive(pid: int | None) -> bool:
-    if pid is None:
+    # No daemon runs on Windows, where `os.kill` would end the process of this number: another machine wrote the file.
+    if pid is None or sys.platform == "win32":
         return False
     try:
-        os.kill(pid, 0)
+        os.kill(pid, 0)  # noqa: TID251
     except ProcessLookupError:
         return False
     except PermissionError:

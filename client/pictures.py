@@ -43,7 +43,7 @@ def read_picture(png: bytes, largest_px: int = MAX_PICTURE_PX) -> Array:
     except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"a picture that is no whole PNG ({len(png)} bytes): {error}") from error
     if max(rgb.size) > largest_px:
-        rgb.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS, reducing_gap=2)
+        rgb.thumbnail((largest_px, largest_px), Image.Resampling.LANCZOS, reducing_gap=1)
     return np.asarray(rgb)
 
 

@@ -14,7 +14,7 @@ from ..errors import BraindError
 from . import wire
 from .address import Address
 from .clock import ClockOffset, ClockWatch
-from .connection import NoDaemonError, RefusedByDaemon, connect
+from .connection import NoDaemonError, RefusedByDaemon, check_protocol, connect
 
 Answered = Literal["volume", "event", "end_run"]
 Key = tuple[Answered, int]
@@ -257,6 +257,7 @@ class ResendingConnection:
         while self._socket.poll(_milliseconds_to(deadline)):
             answer = self._read()
             if isinstance(answer, wire.Welcome) and (answer.session, answer.run) == (hello.session, hello.run):
+                check_protocol(answer.protocol, self.address)
                 return answer
             if isinstance(answer, wire.Refused):
                 if answer.retryable:

@@ -133,7 +133,7 @@ class ScannerClient:
         Raises
         ------
         RefusedByDaemon
-            Volumes are missing, or the run is unknown.
+            A volume with the index `n_volumes` or higher is acked, or the run ended after another number of volumes.
         ScannerError
             No run is open.
         NoDaemonError
@@ -204,7 +204,7 @@ class ScannerClient:
         event : the trial's number in the run, from 0
         onset_s : seconds after the run's first volume
         seen_png : the picture that was on screen, as a PNG file's bytes
-        fields : `duration_s`, `trial`, `nsd_id`, `stimulus`, `captions`, `right`, `foil` of `wire.Event`
+        fields : `duration_s`, `trial`, `nsd_id`, `stimulus`, `captions`, `right`, `foil`, `label` of `wire.Event`
 
         Raises
         ------

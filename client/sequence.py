@@ -127,7 +127,9 @@ class PublishedSequence:
         usual_s, self._control.timeout_s = self._control.timeout_s, within_s
         try:
             return self._control.status().last_seq
-        except (NoDaemonError, RefusedByDaemon, wire.WireError):
+        except (NoDaemonError, RefusedByDaemon, wire.WireError) as error:
+            if error.code == "protocol":
+                raise
             return None
         finally:
             self._control.timeout_s = usual_s

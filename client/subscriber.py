@@ -86,7 +86,11 @@ class DecodeSubscriber:
         self._taking: asyncio.Task[None] | None = None
         """Takes a message in a thread. It may outlive a cancelled `receive_async`."""
         if not newest_only:
-            self._sequence.start()
+            try:
+                self._sequence.start()
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def n_lost(self) -> int:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..arrays import Array
-from ..choices import Durability, Kind
+from ..choices import Durability, Kind, Mode, Policy
 from ..errors import BraindError
 
 MAGIC = b"BRD1"
@@ -31,15 +31,21 @@ STAGES_OF_MODE: dict[str, tuple[Stage, ...]] = {
 }
 """A volume's stages, in order. A refined picture may follow them."""
 Candidate = int | str
-"""A picture of the candidate set, by its nsd_id or its label."""
+"""A picture of the candidate set, by its nsd_id or its label; in a set of another data set by its file or its label."""
 
 
 LONGEST_DURATION_S = 3600.0
 """The longest stimulus of an onset."""
 LATEST_ONSET_S = 86400.0
 """Onsets lie within a day of the run's first volume."""
+SILENT_S = 60.0
+"""A run without a volume for this time counts as ended: it was broken off."""
 LONGEST_LABEL = 256
 """The longest name of a class, in characters."""
+LONGEST_NOTE = 500
+"""The longest note of a mark, in characters."""
+EARLIEST_MARK_S = 3600.0
+"""A mark is sent within an hour."""
 
 
 class WireError(BraindError):
@@ -148,7 +154,7 @@ class Volume(Message, frozen=True, kw_only=True, tag="volume"):
     dtype : one of `VOLUME_DTYPES`
     crc32 : the checksum of the voxels' bytes
     scale : voxels times `scale` are % signal change; 1/300 for NSD's int16 betas
-    trial, nsd_id : the trial and its picture, if the sender knows them; the decoder never reads them
+    trial, nsd_id : the trial and its picture, if the sender knows them; nothing that is decoded depends on them
     stimulus : in a calibration run, the picture's file name or id, which a fit looks up
     captions : in a calibration run, descriptions of the picture
     n_averaged : how many repeats a mean response contains
@@ -275,6 +281,21 @@ class Retrieved(msgspec.Struct, frozen=True, kw_only=True):
     nsd_id: int | None = None
 
 
+class SeenCandidate(msgspec.Struct, frozen=True, kw_only=True):
+    """The picture that the subject saw, among the candidates.
+
+    Parameters
+    ----------
+    label, score, nsd_id : as in `Retrieved`
+    rank : 1 plus the number of other candidates that fit the decode at least as well; 1 is the best
+    """
+
+    label: str
+    score: float
+    rank: int
+    nsd_id: int | None = None
+
+
 class LabelProbability(msgspec.Struct, frozen=True, kw_only=True):
     """A class of the weights, and the probability that the trial is of this class, 0 to 1."""
 
@@ -282,19 +303,39 @@ class LabelProbability(msgspec.Struct, frozen=True, kw_only=True):
     probability: float
 
 
+class VolumeSignal(msgspec.Struct, frozen=True, kw_only=True):
+    """The signal and the motion of one volume, for people who watch the quality of a run.
+
+    Parameters
+    ----------
+    index : the volume's number in the run
+    rois : for each ROI of the weights, the mean over its voxels: the raw signal of a BOLD volume, % signal change of a
+        beta volume
+    displacement_mm : the head's displacement since the volume before, by the sender's motion; None if the sender gave
+        no motion
+    is_spike, is_misaligned : whether a BOLD volume was a spike, or was misaligned with the training volumes
+    """
+
+    index: int
+    rois: dict[str, float]
+    displacement_mm: float | None = None
+    is_spike: bool = False
+    is_misaligned: bool = False
+
+
 class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     """One stage of one volume's decode. The stages come in the order scores, xz, xzc, refined (only if configured).
 
     Payload: a PNG. Stage `scores` has the seen picture, only if `seen`; any other stage has the decoded picture.
 
-    A BOLD trial is decoded again with each volume after its onset. A later decode of an `event` supersedes an earlier
-    one, and only the decode with `is_final` has pictures.
+    A BOLD trial is decoded again with each volume from 4 s after its onset on. A later decode of an `event` supersedes
+    an earlier one, and only the decode with `is_final` has pictures.
 
     Parameters
     ----------
     seq : the message's number, from 1, shared with `Skipped` and `Gap`
     timings_s : seconds since the volume arrived at the front, by step (`ack`, `decoder`, `ridge`, `scores`, `xz`,
-        `xzc`), for the steps that are done
+        `xzc`, `refined`), for the steps that are done
     retrieved : the best candidates, best first; only in stage `scores`
     feedback : cosine of the decoded c to the `right` candidate minus cosine to the `foil`: −2 to 2, above 0 if the
         right candidate fits better; c is standardised over the candidate set, as for `retrieved`; only in `scores`
@@ -305,6 +346,12 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     labels : every class of the weights, the most probable first; only in stage `scores`, if the weights have classes
     label : the trial's class by its sender, as `trial` and `nsd_id` are; the decoder never reads it
     n_without_signal : how many of the weights' voxels have no signal in this BOLD run; they count as the training mean
+    made_s : when the message was made, by the daemon's clock, seconds since 1970; None from an earlier version
+    n_candidates : how many candidates there are; None from an earlier version; only in stage `scores`
+    seen_candidate : the picture that the sender names as seen, ranked among the candidates after the decode; None if it
+        is not known, or is no candidate; only in stage `scores`
+    signals : the run's volumes up to `index` whose signals no earlier decode carried, at most the newest 256; only in
+        stage `scores`
     """
 
     seq: int
@@ -332,6 +379,10 @@ class Decode(Message, frozen=True, kw_only=True, tag="decode"):
     labels: tuple[LabelProbability, ...] = ()
     label: str | None = None
     n_without_signal: int | None = None
+    made_s: float | None = None
+    signals: tuple[VolumeSignal, ...] = ()
+    n_candidates: int | None = None
+    seen_candidate: SeenCandidate | None = None
 
     @property
     def is_last(self) -> bool:
@@ -344,6 +395,10 @@ class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
 
     A volume that was not decoded in time (policy `latest`) may be decoded later. A BOLD volume that came after its
     `Gap` was published is not used. The voxels stay in the journal.
+
+    `events` are the trials of a BOLD run that get no picture, because the volume completed their estimates. It is empty
+    if the volume completed no trial, and None for a beta volume and from an earlier version. `Decode` describes
+    `made_s`.
     """
 
     seq: int
@@ -352,6 +407,8 @@ class Skipped(Message, frozen=True, kw_only=True, tag="skipped"):
     index: int
     reason: str
     failed: bool = False
+    events: tuple[int, ...] | None = None
+    made_s: float | None = None
 
     def __post_init__(self) -> None:
         # Journals of earlier versions have no `failed`: there the reason begins with the word.
@@ -363,7 +420,7 @@ class Gap(Message, frozen=True, kw_only=True, tag="gap"):
     """Volumes of a run that did not come: `index` is the first, `n_missing` their number.
 
     In a BOLD run they are not waited for any longer, and are not used if they come now. In a beta run they were missing
-    at the run's end, and are decoded if they come now.
+    at the run's end, and are decoded if they come now. `Decode` describes `made_s`.
     """
 
     seq: int
@@ -371,6 +428,7 @@ class Gap(Message, frozen=True, kw_only=True, tag="gap"):
     run: str
     index: int
     n_missing: int
+    made_s: float | None = None
 
     @property
     def sentence(self) -> str:
@@ -400,10 +458,42 @@ class Calibration(Message, frozen=True, kw_only=True, tag="calibration"):
     high: float
 
 
+class Mark(Message, frozen=True, kw_only=True, tag="mark"):
+    """Something that an operator noticed: the daemon keeps it in the session's journal and tells the viewers.
+
+    Parameters
+    ----------
+    note : 1 to `LONGEST_NOTE` characters
+    session, run : empty in a request: the run that was opened last
+    index, event : the volume or the trial that the mark is about. In a request without both, the daemon names the
+        volume that came last before the mark.
+    age_s : in a request, how long before the request the mark was set, seconds
+    made_s : when the mark was set, by the daemon's clock, seconds since 1970; the daemon fills it in
+    by : the name of the key of the client that set it; the daemon fills it in. Empty without keys
+    """
+
+    note: str
+    session: str = ""
+    run: str = ""
+    index: int | None = None
+    event: int | None = None
+    age_s: float = 0.0
+    made_s: float | None = None
+    by: str = ""
+
+
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     """The daemon's state and counts, once a second. By `last_seq` a viewer notices that it lost the newest messages.
 
-    The fields have the meaning that they have in `Status`.
+    Fields that `Status` has too have the same meaning. The other fields:
+
+    Parameters
+    ----------
+    sent_s : when the heartbeat was sent, by the daemon's clock, seconds since 1970; None from an earlier version
+    session_restarts : how often the decoder process has died during this session, since the daemon started
+    is_decoder_down : whether the decoder process died, and its successor does not decode yet
+    crashed_run, crashed_index : the volume over which the decoder process last died; empty and None if it had none
+    marks : the newest marks since the daemon started, the newest last
     """
 
     last_seq: int
@@ -423,6 +513,13 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     stalled_s: float | None = None
     n_without_signal: int | None = None
     no_pictures: str = ""
+    n_waiting: int | None = None
+    sent_s: float | None = None
+    session_restarts: int = 0
+    is_decoder_down: bool = False
+    crashed_run: str = ""
+    crashed_index: int | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 # ── control: status, history, other weights, shutdown ───────────────────────────────────────────────────────────────
@@ -433,14 +530,14 @@ class StatusRequest(Message, frozen=True, kw_only=True, tag="status_request"):
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
-    """Answer to `StatusRequest`. `state` is recording, starting, ready, paused or stopping.
+    """Answer to `StatusRequest`. `state` is recording, starting, ready, paused, stopping or stopped.
 
     In state `recording` there are no weights, and volumes are kept for a fit. In state `ready` the decoder is warmed
-    up. `clock_offset_s` is how far the daemon's clock is ahead of the scanner client's, as measured by the client.
-    A number of volumes is None while a journal cannot be read. `stalled_s` is the time since the current run's last
-    volume while volumes fail to come (for 2 TR and 1 s), else None. `n_without_signal` is the number of the weights'
-    voxels without signal in the first volume of the open BOLD run, None before it. `no_pictures` says why no picture is
-    made; it is empty if pictures are made.
+    up. State `stopped` comes only in the last heartbeat of a daemon that stops in order. `clock_offset_s` is how far
+    the daemon's clock is ahead of the scanner client's, as measured by the client. A number of volumes is None while a
+    journal cannot be read. `stalled_s` is the time since the current run's last volume while volumes fail to come (for
+    2 TR and 1 s), else None. `n_without_signal` is the number of the weights' voxels without signal in the first volume
+    of the open BOLD run, None before it. `no_pictures` says why no picture is made; it is empty if pictures are made.
     """
 
     state: str
@@ -472,13 +569,18 @@ class Status(Message, frozen=True, kw_only=True, tag="status"):
     stalled_s: float | None = None
     n_without_signal: int | None = None
     no_pictures: str = ""
+    protocol: int = PROTOCOL_VERSION
 
 
 class FetchRequest(Message, frozen=True, kw_only=True, tag="fetch_request"):
-    """Ask for published decodes again, from `from_seq` on, at most `limit`. Answered by those messages, then `Done`."""
+    """Ask for published messages again, from `from_seq` on, at most `limit`. Answered by those messages, then `Done`.
+
+    With `pictures` false, the messages come without their payloads.
+    """
 
     from_seq: int
     limit: int = 100
+    pictures: bool = True
 
 
 class Pause(Message, frozen=True, kw_only=True, tag="pause"):
@@ -494,6 +596,110 @@ class Use(Message, frozen=True, kw_only=True, tag="use"):
     candidates: str
 
 
+class Change(Message, frozen=True, kw_only=True, tag="change"):
+    """Decode in another way from the next volume on. A setting that is None stays as it is.
+
+    `refine` is the preset of refined pictures; "" ends them. Another preset, mode or refinement loads the decoder anew;
+    volumes are acked and wait meanwhile. The change holds until the daemon stops.
+    """
+
+    preset: str | None = None
+    mode: Mode | None = None
+    policy: Policy | None = None
+    refine: str | None = None
+
+
+class SetupRequest(Message, frozen=True, kw_only=True, tag="setup_request"):
+    """Ask how the daemon is set up, and which clients are connected."""
+
+
+class Connected(msgspec.Struct, frozen=True, kw_only=True):
+    """A connection of a client to one of the daemon's sockets.
+
+    Parameters
+    ----------
+    socket : the socket, which says what the client does: it sends volumes, it watches decodes, or it controls
+    address : the client's network address; "" if it is not known
+    key, roles : the name and the roles of its key; empty for a daemon that requires no keys
+    silent_s : seconds since its last message
+    clock_offset_s, clock_uncertainty_s : as in `Status`, of this client; None if it did not tell
+    """
+
+    socket: Literal["ingest", "decodes", "control"]
+    address: str
+    key: str
+    roles: tuple[str, ...]
+    silent_s: float
+    clock_offset_s: float | None = None
+    clock_uncertainty_s: float | None = None
+
+
+class Setup(Message, frozen=True, kw_only=True, tag="setup"):
+    """Answer to `SetupRequest`.
+
+    Parameters
+    ----------
+    mode : z, c or zc; labels for weights that make no pictures; "" without weights
+    refine : preset of refined pictures; "" without them
+    presets : the names of the presets that a `Change` can name
+    keys : off, or required
+    libzmq : version of the daemon's ZeroMQ library
+    connections : the connected clients, at most `MOST_CONNECTIONS`
+    tr_s : TR of the run that was opened last; None before it
+    journal_bytes, free_bytes : size of the session's journal, and the free space of its disk; None if not known
+    ack_p50_s, ack_p99_s : time from a volume's arrival to its ack, over the last 1,000 volumes; None before the first
+    clock_step_s : how far the daemon's clock was set since the daemon started
+    is_synchronised : whether the machine says that its clock is synchronised; None if the machine does not say it
+    """
+
+    mode: str
+    refine: str
+    presets: tuple[str, ...]
+    keys: str
+    libzmq: str
+    connections: tuple[Connected, ...]
+    tr_s: float | None = None
+    journal_bytes: int | None = None
+    free_bytes: int | None = None
+    ack_p50_s: float | None = None
+    ack_p99_s: float | None = None
+    clock_step_s: float | None = None
+    is_synchronised: bool | None = None
+
+
+class RecordedRequest(Message, frozen=True, kw_only=True, tag="recorded_request"):
+    """Ask what was recorded in the session so far. With `picture`, the newest seen picture is the answer's payload."""
+
+    picture: bool = False
+
+
+class Recorded(Message, frozen=True, kw_only=True, tag="recorded"):
+    """Answer to `RecordedRequest`, about the session that was opened last. Payload: a PNG, if it was asked for.
+
+    Parameters
+    ----------
+    n_trials, n_pictures : trials that name a picture, and how many different pictures they name
+    n_unnamed : trials that name no picture; a fit refuses their runs
+    minutes : duration of the runs with trials
+    index, event, stimulus, label : of the newest trial, in a BOLD run the newest whose onset has passed; None before it
+    seen : whether the newest trial came with its picture
+    calibrations : the session's calibrations that the daemon received since it started
+    """
+
+    session: str
+    run: str
+    n_trials: int
+    n_pictures: int
+    n_unnamed: int
+    minutes: float
+    index: int | None = None
+    event: int | None = None
+    stimulus: str | None = None
+    label: str | None = None
+    seen: bool = False
+    calibrations: tuple[Calibration, ...] = ()
+
+
 class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     """Stop the daemon: it acks, commits and publishes finished work, then exits."""
 
@@ -507,7 +713,8 @@ class Done(Message, frozen=True, kw_only=True, tag="done"):
 AnyMessage = (
     Hello | Welcome | GridRequest | Grid | ClockRequest | Clock | Volume | Event | EndRun | Ack | Refused
     | Decode | Skipped | Gap | Heartbeat
-    | StatusRequest | Status | FetchRequest | Pause | Use | Calibration | Shutdown | Done
+    | StatusRequest | Status | FetchRequest | Pause | Use | Change | Mark | Calibration | Shutdown | Done
+    | SetupRequest | Setup | RecordedRequest | Recorded
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from .options import SECONDS, FiniteRange, config_of, config_options, key_option, pair_options
+from .options import SECONDS, SESSION_NAME, FiniteRange, config_of, config_options, key_option, pair_options
 
 
 @click.command()
@@ -29,7 +29,7 @@ from .options import SECONDS, FiniteRange, config_of, config_options, key_option
 )
 @click.option("--to", "address", help="HOST[:PORT] of the daemon's ingest socket.")
 @key_option
-@click.option("--session", help="Name of the session; today's date by default.")
+@click.option("--session", type=SESSION_NAME, help="Name of the session; today's date by default.")
 @click.option("--run", help="Runs are RUN-1, RUN-2, …; RUN is the time of the start by default.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
 @click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds; it overrules the peer's.")
@@ -57,6 +57,7 @@ def bridge(
     from ..client.bridges.runs import BridgeRuns
     from ..client.endpoints import ingest_address
     from ..client.scanner import ScannerClient
+    from ..client.sending.doubts import doubts
     from ..client.sending.run_feed import RunPlan
     from ..client.sending.send import candidate
     from ..client.stderr import say
@@ -72,6 +73,8 @@ def bridge(
         foil=options["foil"] and candidate(options["foil"]),
     )
     with ScannerClient(*ingest_address(config_of(config_path, data, paths={"key": key}), address)) as client:
+        for sentence in doubts(client.grid(), plan, ()):
+            say(sentence)
         runs = BridgeRuns(client, plan, say)
         if peer == "pyneal":
             asyncio.run(serve_pyneal(runs, host, PYNEAL_PORT if port is None else port))

@@ -7,7 +7,7 @@ import click
 
 from .options import (
     FILE,
-    FOLDER,
+    NEW_FOLDER,
     config_of,
     config_options,
     data_set_options,
@@ -16,6 +16,8 @@ from .options import (
     ldm_option,
     lora_option,
     subject_option,
+    workers_of,
+    workers_options,
 )
 
 
@@ -35,8 +37,11 @@ from .options import (
 @click.option("--calls", default=4, show_default=True, type=click.IntRange(3), help="Denoiser calls at strength 0.8.")
 @click.option("--surface-left", type=FILE, help="Left cortical surface, in mm of the volumes, for surface views.")
 @click.option("--surface-right", type=FILE, help="Right cortical surface.")
-@click.option("-o", "--out", type=FOLDER, default=Path("braind-encoding"), show_default=True, help="Folder to write.")
+@click.option(
+    "-o", "--out", type=NEW_FOLDER, default=Path("braind-encoding"), show_default=True, help="Folder to write."
+)
 @json_option
+@workers_options
 def encode(
     config_path: Path | None,
     data: Path | None,
@@ -77,8 +82,9 @@ def encode(
         strengths=parse_strengths(strengths) if strengths else EncodeSettings.strengths,
         surfaces=(surface_left, surface_right) if surface_left and surface_right else None,
     )
+    workers = workers_of(options)
     config = config_of(config_path, data, **data_set_settings(options))
-    result = encode_subject(config, subject_of(config, subject), out, settings)
+    result = encode_subject(config, subject_of(config, subject), out, settings, workers)
     if as_json:
         import json
 

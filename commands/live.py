@@ -1,10 +1,12 @@
 """serve, use, replay, monitor and status: the commands for a running scan."""
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from ..choices import Pictures, ThemeName
 from ..errors import ExitCode
 from .options import (
     READABLE,
@@ -158,13 +160,73 @@ def _print_summary(summary: "ReplaySummary", as_json: bool) -> None:
 @click.command()
 @config_options
 @key_option
-@click.option("--plain", is_flag=True, help="Print one line per decode, for pipes and logs.")
-def monitor(config_path: Path | None, data: Path | None, key: Path | None, plain: bool) -> None:
-    """Watch the decodes."""
+@click.option("--plain", is_flag=True, help="Print one line per decode, for pipes and logs; a pipe gets it by itself.")
+@click.option("--once", is_flag=True, help="Print the daemon's state and the newest decode, and end.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per decode; with --once, one object.")
+@click.option("--session", help="Show a recorded session: its name, or its journal's file (.sqlite3). No daemon.")
+@click.option("--pictures", type=click.Choice(get_args(Pictures)), help="How to draw pictures; auto asks the terminal.")
+@click.option("--theme", type=click.Choice(get_args(ThemeName)), help="Colours; dark-room is the dimmer one.")
+@click.option(
+    "--web", "web_port", type=click.IntRange(0, 65535), is_flag=False, flag_value=8765, metavar="[PORT]",
+    help="Serve the monitor to a browser on this machine, at port 8765 or PORT; prints the address.",
+)  # fmt: skip
+def monitor(
+    config_path: Path | None,
+    data: Path | None,
+    key: Path | None,
+    session: str | None,
+    web_port: int | None,
+    **given: Any,
+) -> None:
+    """Watch the decodes, or walk through a recorded session."""
     from ..client.endpoints import endpoints
+
+    plain, once, as_json = (given.pop(name) for name in ("plain", "once", "as_json"))
+    if web_port is not None and (plain or once or as_json):
+        raise click.UsageError("--web shows screens in a browser: leave out --plain, --once and --json")
+    if session is not None and (plain or once or as_json or web_port is not None):
+        raise click.UsageError(
+            "--session shows screens: leave out --plain, --once, --json and --web; "
+            "braind sessions export writes a recorded session"
+        )
+    config = config_of(config_path, data, paths={"key": key}, monitor=given)
+    where = endpoints(config)
+    if session is not None:
+        if not _has_terminal():
+            raise click.UsageError(
+                "--session shows screens, and this is no terminal; braind sessions export writes a recorded session"
+            )
+        from ..offline.sessions.listing import find_journal
+        from ..offline.sessions.recordings import recordings
+        from ..tui.recorded import run_recorded
+
+        raise SystemExit(run_recorded(where, recordings(config), find_journal(config, session), config.monitor))
+    if web_port is not None:
+        from ..tui.web.server import serve_monitor
+
+        program = f"{__package__}.browser_tab"
+        serve_monitor(program, where, config.monitor, web_port, config_path=config_path, data=data)
+        return
+    if once:
+        from ..tui.programs.snapshot import snapshot
+
+        words = snapshot(where, as_json=as_json)
+        # JSON is UTF-8 whatever the console's encoding.
+        click.echo(words.encode() if as_json else words)
+        return
+    if plain or as_json or not _has_terminal():
+        from ..tui.programs.plain import write_lines
+
+        raise SystemExit(write_lines(where, as_json=as_json))
+    from ..offline.sessions.recordings import recordings
     from ..tui.app import run_monitor
 
-    raise SystemExit(run_monitor(endpoints(config_of(config_path, data, paths={"key": key})), plain))
+    raise SystemExit(run_monitor(where, config.monitor, recordings(config)))
+
+
+def _has_terminal() -> bool:
+    """Tell whether screens can be shown: Textual reads keys at stdin and draws on stderr."""
+    return all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 @click.command()

@@ -36,7 +36,7 @@ def check(folder: Path, subjects: tuple[int, ...], betas: str | None, as_json: b
     tree = NsdTree(folder, betas_version=betas or BETAS_VERSION)
     checks = check_tree(tree, list(subjects) or tree.subjects() or [1])
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(checks)).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(checks)))
         return
     click.echo(f"{folder}: subjects {', '.join(map(str, tree.subjects())) or 'none'}{_simulated(tree.is_simulated())}")
     for one in checks:

@@ -1,6 +1,7 @@
 """Options that several commands share, and the settings made from them."""
 
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from ..choices import Kind
     from ..config import Config
     from ..daemon.link import DecoderSettings
+    from ..offline.workers import Workers
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,10 +28,51 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class NewPath(click.Path):
+    """A file or a folder to write. It is refused at once if it cannot be made there.
+
+    A folder is made with the folders above it. The folder of a path that can only be a file must be there.
+    """
+
+    def convert(self, value: "str | os.PathLike[str]", param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; fail if the folder to write into is missing, is a file or is not writable."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = path.absolute() if self.file_okay is False else path.absolute().parent
+        # `os.path` also answers for a path below a file, and for one that may not be looked at.
+        while self.dir_okay and not os.path.lexists(folder):
+            folder = folder.parent
+        if not os.path.isdir(folder):
+            self.fail(f"{path}: {folder} is no folder; make it first, or give another path", param, ctx)
+        if self.writable and not os.access(folder, os.W_OK):
+            self.fail(f"{path}: {folder} cannot be written into; give another path", param, ctx)
+        return path
+
+
+class SessionName(click.ParamType):
+    """The name of a session to record. A wrong name is refused before anything is sent."""
+
+    name = "text"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name; fail if it cannot be a session's."""
+        from ..client.names import wrong_name
+
+        problem = wrong_name("session", value)
+        if problem:
+            self.fail(problem, param, ctx)
+        return value
+
+
 FOLDER = click.Path(file_okay=False, path_type=Path)
+DATA_FOLDER = NewPath(file_okay=False, path_type=Path)
+"""A viewer of a daemon reads in its data folder and need not write there."""
+NEW_FOLDER = NewPath(file_okay=False, writable=True, path_type=Path)
+NEW_FILE = NewPath(dir_okay=False, writable=True, path_type=Path)
+NEW_PATH = NewPath(writable=True, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 READABLE = click.Path(dir_okay=False, exists=True, readable=True, path_type=Path)
 SECONDS = FiniteRange(0, min_open=True)
+SESSION_NAME = SessionName()
 MODES = click.Choice(["z", "c", "zc"])
 
 subject_option = click.option(
@@ -58,15 +101,15 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 def pair_options(command: Command) -> Command:
     """Add --right and --foil."""
-    command = click.option("--foil", help="Foil of the pair, by nsd_id or label.")(command)
-    return click.option("--right", help="Right picture of the pair for every trial's score, by nsd_id or label.")(
+    command = click.option("--foil", help="Foil of the pair, by nsd_id, file or label.")(command)
+    return click.option("--right", help="Right picture of the pair for every trial's score, by nsd_id, file or label.")(
         command
     )
 
 
 def config_options(command: Command) -> Command:
     """Add --config and --data."""
-    command = click.option("--data", type=FOLDER, help="Folder of simulated data, weights and journals.")(command)
+    command = click.option("--data", type=DATA_FOLDER, help="Folder of simulated data, weights and journals.")(command)
     return click.option("--config", "config_path", type=FILE, help="Settings file instead of your own.")(command)
 
 
@@ -141,6 +184,40 @@ def data_set_settings(options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     dataset = {name: options.pop(name) for name in names}
     paths = {**model_paths(options), **{name: options.pop(name) for name in ("nsd", "bids", "raw")}}
     return {"paths": paths, "dataset": dataset}
+
+
+def workers_options(command: Command) -> Command:
+    """Add --workers and --ray."""
+    command = click.option(
+        "--ray", "address", help="Work on the Ray cluster at this address, host:port, or `auto` (docs/scale.md)."
+    )(command)
+    return click.option(
+        "--workers", "n_workers", type=click.IntRange(1), help="Workers, by Ray on this machine or the cluster's."
+    )(command)
+
+
+def workers_of(options: dict[str, Any]) -> "Workers":
+    """Take --workers and --ray out of a command's options.
+
+    Raises
+    ------
+    WorkersError
+        Ray is not installed, the workers are too many, or nothing answers at the address.
+    """
+    from ..offline.workers import Workers
+
+    n, address = options.pop("n_workers"), options.pop("address")
+    if address == "":
+        # A job that the user gave a cluster, by a variable that is not set, would run alone for weeks.
+        raise click.BadParameter(
+            "the address is empty; give host:port of the cluster's head, or auto", param_hint="--ray"
+        )
+    workers = Workers(n, address or "")
+    if workers.on_ray:
+        from ..offline.cluster_address import check_can_be_had
+
+        check_can_be_had(workers)
+    return workers
 
 
 def decode_options(command: Command) -> Command:

@@ -33,7 +33,7 @@ def udp(config_path: Path | None, data: Path | None, key: Path | None, address: 
 @key_option
 @click.option("--name", default="braind", show_default=True, help="The stream's name.")
 def lsl(config_path: Path | None, data: Path | None, key: Path | None, name: str) -> None:
-    """Open a Lab Streaming Layer stream (needs pylsl: pip install 'braind[lsl]')."""
+    """Open a Lab Streaming Layer stream (needs braind[lsl])."""
     from ..client.endpoints import endpoints
     from ..client.outlets.lsl import LslOutlet
     from ..client.outlets.scores import follow_scores

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import (
-    FILE,
-    FOLDER,
+    NEW_FILE,
+    NEW_FOLDER,
     READABLE,
     config_of,
     config_options,
@@ -24,6 +24,8 @@ from .options import (
     shown_options,
     subject_option,
     tiny_decoder_option,
+    workers_of,
+    workers_options,
 )
 
 if TYPE_CHECKING:
@@ -40,9 +42,9 @@ if TYPE_CHECKING:
     type=click.IntRange(0, 16),
     help="Number of last sessions with BOLD series; 2 by default.",
 )
-@click.option("--out", type=FOLDER, help="Folder to write; by default, nsd-simulated in the data folder.")
+@click.option("--out", type=NEW_FOLDER, help="Folder to write; by default, nsd-simulated in the data folder.")
 @click.option(
-    "--bids", type=FOLDER, help="Write the data folder's subjects as a BIDS derivative into this folder instead."
+    "--bids", type=NEW_FOLDER, help="Write the data folder's subjects as a BIDS derivative into this folder instead."
 )
 def simulate(
     config_path: Path | None,
@@ -82,6 +84,7 @@ def simulate(
     help="Recorded session (.sqlite3); repeat the option for more sessions.",
 )
 @shown_options
+@workers_options
 def fit(
     config_path: Path | None,
     data: Path | None,
@@ -97,6 +100,9 @@ def fit(
     from ..offline.data_sets import subject_of
     from ..offline.fit.subject import fit_subject
 
+    workers = workers_of(options)
+    if workers.on_ray and journals:
+        raise click.UsageError("--workers, --ray: recorded sessions have few pictures, which one process encodes")
     z_rois, c_rois = list(options["z_rois"]), list(options["c_rois"])
     overrides = {name: options[name] for name in ("z_score", "folds", "profile")}
     overrides |= {"z_rois": z_rois or None, "c_rois": c_rois or None}
@@ -112,7 +118,7 @@ def fit(
         click.echo(path)
         return
     for number in [subject_of(config, subject) for subject in subjects or ("1",)]:
-        click.echo(fit_subject(config, number, kind, lagged))
+        click.echo(fit_subject(config, number, kind, lagged, workers))
 
 
 @click.command()
@@ -129,7 +135,10 @@ def fit(
 @click.option(
     "--sheet/--no-sheet", default=True, show_default=True, help="Also write a sheet: seen, z, c, zc side by side."
 )
-@click.option("-o", "--out", type=FOLDER, default=Path("braind-decodes"), show_default=True, help="Folder to write.")
+@click.option(
+    "-o", "--out", type=NEW_FOLDER, default=Path("braind-decodes"), show_default=True, help="Folder to write."
+)
+@workers_options
 @decode_options
 def decode(
     config_path: Path | None,
@@ -145,9 +154,12 @@ def decode(
     from ..offline.data_sets import subject_of
     from ..offline.decoding import decode_trials
 
+    workers = workers_of(settings)
     config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
     number = subject_of(config, subject)
-    for path in decode_trials(config, number, trials, config.decode.mode, out, averaged=averaged, sheet=sheet):
+    for path in decode_trials(
+        config, number, trials, config.decode.mode, out, averaged=averaged, sheet=sheet, workers=workers
+    ):
         click.echo(path)
 
 
@@ -174,8 +186,11 @@ def decode(
 @click.option("--leave-one-run-out", is_flag=True, help="With --labels: decode each run by a fit to all other runs.")
 @region_options
 @click.option("--max-trials", type=click.IntRange(1), help="Score at most this many trials of each picture.")
-@click.option("--plot", type=FILE, help="With --kind bold: plot the scores after onset into this file (.png or .svg).")
+@click.option(
+    "--plot", type=NEW_FILE, help="With --kind bold: plot the scores after onset into this file (.png or .svg)."
+)
 @json_option
+@workers_options
 @decode_options
 def evaluate(
     config_path: Path | None,
@@ -202,6 +217,7 @@ def evaluate(
     from ..offline.evaluate.bold import evaluate_bold
     from ..offline.evaluate.evaluate import evaluate_subject
 
+    workers = workers_of(settings)
     regions = {name: list(settings.pop(name)) or None for name in ("z_rois", "c_rois")}
     config = config_of(config_path, data, **data_set_settings(settings), fit=regions, decode=settings)
     if leave_one_run_out and not config.dataset.labels:
@@ -210,6 +226,8 @@ def evaluate(
         )
     number = subject_of(config, subject)
     if config.dataset.labels:
+        if workers.on_ray:
+            raise click.UsageError("--workers, --ray: classes make no pictures, and one process scores them in seconds")
         from ..offline.evaluate.label_tables import print_labels
         from ..offline.evaluate.labels import evaluate_labels
 
@@ -217,7 +235,7 @@ def evaluate(
         _print_scores(scores, as_json, print_labels)
         return
     score = evaluate_bold if kind == "bold" else evaluate_subject
-    scores = score(config, number, protocol, networks, kinds, max_trials)
+    scores = score(config, number, protocol, networks, kinds, max_trials, workers)
     if plot is not None:
         from ..offline.evaluate.bold_plot import draw_bold
 
@@ -259,7 +277,7 @@ def engines(
 @click.command()
 @config_options
 @click.option("--headless", is_flag=True, help="Print lines and write a contact sheet; do not open the monitor.")
-@click.option("--out", type=FILE, default=Path("braind-demo.png"), show_default=True, help="The contact sheet.")
+@click.option("--out", type=NEW_FILE, default=Path("braind-demo.png"), show_default=True, help="The contact sheet.")
 def demo(config_path: Path | None, data: Path | None, headless: bool, out: Path) -> None:
     """Simulate, fit, serve, replay and watch, in one command."""
     from ..demo import run_demo

@@ -8,6 +8,7 @@ import click
 from .options import (
     FILE,
     FOLDER,
+    NEW_FILE,
     config_of,
     config_options,
     data_set_options,
@@ -29,9 +30,13 @@ from .options import (
 @tiny_decoder_option
 @click.option("--scores", type=FILE, help="Output of `braind evaluate --json`; by default, the decoder is scored now.")
 @click.option("--encoding", type=FOLDER, help="Folder that `braind encode` wrote.")
-@click.option("--session", help="Recorded session whose latencies are shown; the subject's newest by default.")
+@click.option(
+    "--session", help="Recorded session whose latencies are shown; by default, the newest that these weights decoded."
+)
 @click.option("--averaged", is_flag=True, help="Show averaged repeats in the galleries, not first trials.")
-@click.option("-o", "--out", type=FILE, default=Path("braind-report.html"), show_default=True, help="File to write.")
+@click.option(
+    "-o", "--out", type=NEW_FILE, default=Path("braind-report.html"), show_default=True, help="File to write."
+)
 @decode_options
 def report(
     config_path: Path | None,
@@ -47,13 +52,14 @@ def report(
     """Write a self-contained HTML file about a subject's decoder.
 
     The file holds methods with citations, parameters, masks, scores with controls, galleries chosen by rule, a
-    recorded session's latencies, the encoding analysis, provenance and versions. Prints the file's path.
+    recorded session's latencies, the encoding analysis, provenance and versions. A BibTeX file beside it holds the
+    references. Prints the paths of both files.
     """
     from ..offline.data_sets import subject_of
     from ..offline.report.report import write_report
 
     config = config_of(config_path, data, **data_set_settings(settings), decode=settings)
-    write_report(
+    written = write_report(
         config,
         subject_of(config, subject),
         out,
@@ -62,4 +68,5 @@ def report(
         session_name=session,
         averaged=averaged,
     )
-    click.echo(out)
+    for path in written:
+        click.echo(path)

@@ -6,14 +6,26 @@ from typing import Any
 import click
 
 from ..errors import ExitCode
-from .options import FOLDER, READABLE, SECONDS, FiniteRange, config_of, config_options, key_option, pair_options
+from .options import (
+    FOLDER,
+    READABLE,
+    SECONDS,
+    SESSION_NAME,
+    FiniteRange,
+    config_of,
+    config_options,
+    key_option,
+    pair_options,
+)
 
 
 def _echo(context: click.Context, option: click.Parameter, text: str | None) -> Any:
+    if text is None:
+        return None
     from ..client.sending.series_choice import parse_echo
 
     try:
-        return None if text is None else parse_echo(text)
+        return parse_echo(text)
     except ValueError as error:
         raise click.BadParameter(f"{text!r} is neither an echo's number, as 2, nor its time, as 28.5ms") from error
 
@@ -25,7 +37,7 @@ def _echo(context: click.Context, option: click.Parameter, text: str | None) -> 
 @click.option("--tr", "tr_s", type=SECONDS, help="TR, in seconds; it overrules the files' headers.")
 @click.option("--to", "address", help="HOST[:PORT] of the daemon's ingest socket.")
 @key_option
-@click.option("--session", help="Name of the session; today's date by default.")
+@click.option("--session", type=SESSION_NAME, help="Name of the session; today's date by default.")
 @click.option("--run", help="Name of the run; the same name resumes an interrupted run.")
 @click.option("--kind", type=click.Choice(["bold", "beta"]), default="bold", show_default=True)
 @click.option("--events", type=READABLE, help="BIDS events.tsv with the trials' onsets.")
@@ -68,13 +80,14 @@ def send(
     import time
 
     from ..client.endpoints import ingest_address
+    from ..client.names import wrong_name
     from ..client.scanner import ScannerClient
+    from ..client.sending.doubts import doubts
     from ..client.sending.folder_watch import FolderWatch
     from ..client.sending.run_feed import RunPlan
     from ..client.sending.send import TRIAL_TYPE, FolderSender, candidate, read_onsets, send_file, stale
     from ..client.sending.series_choice import Wanted
     from ..client.stderr import say
-    from ..daemon.names import wrong_name
 
     if (nifti is None) == (watch is None):
         raise click.UsageError("give either a NIfTI file or --watch FOLDER")
@@ -98,6 +111,8 @@ def send(
         labels = options["labels"] or config.dataset.labels or TRIAL_TYPE
         onsets = read_onsets(options["events"], options["trigger_at_s"] or 0.0, options["stimuli"], labels)
     with ScannerClient(*ingest_address(config, address)) as client:
+        for sentence in doubts(client.grid(), plan, onsets):
+            say(sentence)
         if nifti:
             n_acked = send_file(nifti, client, plan, say, onsets, is_paced=not options["flat_out"])
             n_refused = 0

@@ -10,6 +10,7 @@ import click
 from ..errors import ExitCode
 from ..printable import printable
 from .options import (
+    NEW_PATH,
     READABLE,
     FiniteRange,
     config_of,
@@ -24,7 +25,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..daemon.decoder.verify import RunVerification
-    from ..offline.sessions.listing import RunFacts
+    from ..offline.sessions.listing import MarkFacts, RunFacts
 
 MANY_DIFFERENT = 10
 PIPE_WIDTH = 10_000
@@ -57,7 +58,7 @@ def list_(config_path: Path | None, data: Path | None, as_json: bool) -> None:
         click.echo(f"{journals_path(config)} has no session")
         return
     _print_table(
-        ("session", "date", "runs", "volumes", "size", "subject", "weights", "waits"),
+        ("session", "date", "runs", "volumes", "size", "subject", "weights", "state"),
         [
             (row.session, "", "", "", _megabytes(row.n_bytes), "", "", f"unreadable: {row.problem}")
             if row.problem
@@ -69,7 +70,7 @@ def list_(config_path: Path | None, data: Path | None, as_json: bool) -> None:
                 _megabytes(row.n_bytes),
                 "" if row.subject is None else f"{row.subject}{' (simulated)' if row.simulated else ''}",
                 row.weights,
-                "waits" if row.is_waiting else "",
+                row.state,
             )
             for row in rows
         ],
@@ -81,7 +82,7 @@ def list_(config_path: Path | None, data: Path | None, as_json: bool) -> None:
 @session_argument
 @json_option
 def show(config_path: Path | None, data: Path | None, session: str, as_json: bool) -> None:
-    """Show the runs of a session."""
+    """Show the runs of a session, and what operators noted."""
     from ..offline.sessions.listing import find_journal, read_runs
 
     runs = read_runs(find_journal(config_of(config_path, data), session))
@@ -108,17 +109,28 @@ def _print_run(run: "RunFacts") -> None:
         ("decodes", _counts(run.decodes)),
         ("arrived", f"{_local(run.first_unix_s)} to {_local(run.last_unix_s)}" if run.volumes else ""),
         *(("skipped", f"{n}: {reason}") for reason, n in run.skipped.items()),
+        *(("mark", _mark_words(mark)) for mark in run.marks),
     ):
         if words:
             click.echo(f"  {name:9}{printable(words)}")
 
 
+def _mark_words(mark: "MarkFacts") -> str:
+    made = "" if mark.made_unix_s is None else f"{datetime.fromtimestamp(mark.made_unix_s):%Y-%m-%d %H:%M:%S}, "
+    by = f" (by {mark.by})" if mark.by else ""
+    return f"{made}{_about(mark.index, mark.event)}: {mark.note}{by}"
+
+
+def _about(index: int | None, event: int | None) -> str:
+    if event is not None:
+        return f"event {event}"
+    return "before the first volume" if index is None else f"volume {index}"
+
+
 @sessions.command()
 @config_options
 @session_argument
-@click.option(
-    "-o", "--out", type=click.Path(path_type=Path), required=True, help="Folder to write; with --journal, the file."
-)
+@click.option("-o", "--out", type=NEW_PATH, required=True, help="Folder to write; with --journal, the file.")
 @click.option("--journal", is_flag=True, help="Write the journal alone, as one SQLite file without a -wal file.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
 def export(
@@ -243,7 +255,7 @@ def prune(config_path: Path | None, data: Path | None, days: float, yes: bool, a
 def _print_json(content: Any) -> None:
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(content)).decode())
+    click.echo(msgspec.json.format(msgspec.json.encode(content)))
 
 
 def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+from ..client.names import wrong_label, wrong_name
 from ..client.wire import (
     LATEST_ONSET_S,
     LONGEST_DURATION_S,
@@ -18,7 +19,6 @@ from ..models.weights.candidate_names import CandidateNames
 from ..models.weights.weights import Weights
 from .active_run import ActiveRun
 from .journal.records import RunRecord
-from .names import wrong_label, wrong_name
 from .sockets import LARGEST_PICTURE_BYTES
 
 HIGHEST_INDEX = 2**31 - 1

@@ -95,7 +95,7 @@ def _wait_until_ready(
 
 def _last_words(log_path: Path) -> str:
     """Return the last sentence of a daemon's log, of which the lines are JSON objects or text."""
-    lines = log_path.read_text(errors="replace").strip().splitlines()
+    lines = log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     if not lines:
         return "it said nothing"
     try:
@@ -106,7 +106,8 @@ def _last_words(log_path: Path) -> str:
 
 def _decoder_words(log_path: Path) -> str:
     """Return the last line that is no record of the front: the end of the decoder's traceback."""
-    lines = [line for line in log_path.read_text(errors="replace").splitlines() if line and not line.startswith("{")]
+    log = log_path.read_text(encoding="utf-8", errors="replace")
+    lines = [line for line in log.splitlines() if line and not line.startswith("{")]
     return lines[-1] if lines else _last_words(log_path)
 
 
@@ -118,6 +119,7 @@ def _toml(config: Config) -> str:
     """Return a settings file's text. Strings, numbers, booleans and lists are written alike in JSON and TOML."""
     sections = msgspec.to_builtins(config)
     presets = {f"presets.{json.dumps(name)}": preset for name, preset in sections.pop("presets").items()}
+    del sections["monitor"]  # a daemon has no screen
     lines: list[str] = []
     for section, settings in (sections | presets).items():
         lines += [f"[{section}]"]

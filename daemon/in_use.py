@@ -92,7 +92,7 @@ class WeightsInUse:
                     return found
         if self._blank:
             return self._blank, self._start.decoder
-        return load_for(self._start.subject, self._start.decoder), self._start.decoder
+        return load_for(self._start.subject, self._start.decoder, self._start.kind), self._start.decoder
 
     def keep(self, weights: Weights, decoder: DecoderSettings) -> None:
         """Write which weights are in use; the file is on the disk when this returns.
@@ -132,7 +132,7 @@ class WeightsInUse:
         decoder = msgspec.structs.replace(
             self._start.decoder, weights_path=in_use.weights_path, candidates_path=in_use.candidates_path
         )
-        weights = load_for(self._start.subject, decoder)
+        weights = load_for(self._start.subject, decoder, self._start.kind)
         candidate_names(weights, Path(decoder.candidates_path))
         if self._blank:
             check_same_grid(weights, self._blank)
@@ -158,8 +158,9 @@ class WeightsInUse:
             raise BraindError(f"{self.path} is damaged ({error})", code="weights") from error
 
 
-def load_for(subject: int, decoder: DecoderSettings) -> Weights:
+def load_for(subject: int, decoder: DecoderSettings, kind: Kind) -> Weights:
     """Load a decoder's weights; raise BraindError if they do not fit the subject, the LDM or the c decoder."""
     ldm_path = Path(decoder.pipeline.ldm_path) if decoder.pipeline.ldm_path else None
-    weights = load_weights(subject, Path(decoder.weights_path), Path(decoder.candidates_path), ldm_path)
+    paths = Path(decoder.weights_path), Path(decoder.candidates_path)
+    weights = load_weights(subject, *paths, ldm_path, kind)
     return weights.with_c_decoder(decoder.pipeline.c_decoder)

@@ -24,7 +24,6 @@ from .active_run import ActiveRun
 from .checks import Refusal
 from .journal.records import RunRecord
 from .sessions import Sessions
-from .stall import SILENT_S
 from .state import DaemonState
 
 LOG_EVERY_S = 1.0
@@ -77,8 +76,8 @@ class Ingest:
         self._runs.clear()
 
     def current_run(self) -> str:
-        """Return the open run; "" if the last run has ended or no volume has come for `SILENT_S` seconds."""
-        if time.monotonic() - self._last_active_s > SILENT_S:
+        """Return the open run; "" if the last run has ended or no volume has come for `wire.SILENT_S` seconds."""
+        if time.monotonic() - self._last_active_s > wire.SILENT_S:
             return ""
         journal = self._sessions.find(self._state.session)
         record = journal.run(self._state.run) if journal else None
@@ -180,6 +179,7 @@ class Ingest:
         if request.offset_s is not None:
             self._state.clock_offset_s = request.offset_s
             self._state.clock_uncertainty_s = request.uncertainty_s
+            self._state.connections.note_clock(request.offset_s, request.uncertainty_s)
         return Clock(sent_s=request.sent_s, received_s=received_s, answered_s=time.time())
 
     def _open_run(self, hello: Hello) -> Welcome:

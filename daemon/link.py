@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from ..choices import Policy
 from ..models.pipeline_settings import PipelineSettings
 from ..models.presets import Preset
 
@@ -35,7 +36,7 @@ class Setup(Line, frozen=True, kw_only=True, tag="setup"):
     journals_path: str
     sessions: tuple[str, ...]
     next_seq: int
-    policy: str
+    policy: Policy
     keep_warm_ms: int
     paused: bool
 
@@ -63,6 +64,12 @@ class PauseDecoding(Line, frozen=True, kw_only=True, tag="pause_decoding"):
     paused: bool
 
 
+class SetPolicy(Line, frozen=True, kw_only=True, tag="set_policy"):
+    """Choose among waiting volumes by this policy from now on."""
+
+    policy: Policy
+
+
 class Stop(Line, frozen=True, kw_only=True, tag="stop"):
     """Finish the current volume and exit."""
 
@@ -81,11 +88,15 @@ class Ready(Line, frozen=True, kw_only=True, tag="ready"):
 
 
 class Taking(Line, frozen=True, kw_only=True, tag="taking"):
-    """The decoder starts this volume. If the decoder dies now, the crash is counted against this volume."""
+    """The decoder starts this volume. If the decoder dies now, the crash is counted against this volume.
+
+    `wire.Skipped` describes `events`.
+    """
 
     session: str
     run: str
     index: int
+    events: tuple[int, ...] | None = None
 
 
 class Committed(Line, frozen=True, kw_only=True, tag="committed"):
@@ -117,7 +128,7 @@ class Unfit(Line, frozen=True, kw_only=True, tag="unfit"):
     sentence: str
 
 
-ToDecoder = Setup | Wake | EndOfRun | PauseDecoding | Stop
+ToDecoder = Setup | Wake | EndOfRun | PauseDecoding | SetPolicy | Stop
 ToFront = Ready | Taking | Committed | Settled | Alive | Unfit
 
 Read = TypeVar("Read")

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 
 from ..choices import Kind
+from ..client.names import wrong_label
 from ..client.wire import MAX_HEADER_BYTES, LabelProbability
 from ..errors import BraindError
 from ..models.weights.blank import blank_weights
@@ -17,7 +18,6 @@ from ..models.weights.fingerprint import EMBEDDED_LDM_PATH, meaning_fingerprint
 from ..models.weights.model_folder import read_index
 from ..models.weights.weights import Weights
 from .logs import escape
-from .names import wrong_label
 
 MOST_LABEL_BYTES = MAX_HEADER_BYTES // 2
 """The classes of one decode in its JSON header. The other half is for the other fields."""
@@ -25,23 +25,29 @@ LONGEST_PROBABILITY = 1.2345678901234567e-100
 """A number of as many digits as a probability can have."""
 
 
-def load_weights(subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None) -> Weights:
+def load_weights(
+    subject: int, weights_path: Path, candidates_path: Path, ldm_path: Path | None, kind: Kind = "beta"
+) -> Weights:
     """Load the weights and check that they fit the subject, the candidates and the LDM (None: the embedded LDM).
 
     Weights that decode classes and no pictures need neither candidates nor an LDM: nothing of them is read.
+
+    Parameters
+    ----------
+    kind : the kind of weights that a fit must make if the file is missing
 
     Raises
     ------
     BraindError
         Names the missing or unfit file, and what to do.
     """
-    check_present(weights_path, subject)
+    check_present(weights_path, subject, kind)
     weights = Weights.load(weights_path)
     weights.check_subject(subject)
     weights.check_live()
     check_classes(weights)
     if weights.has_pictures:
-        check_present(candidates_path, subject)
+        check_present(candidates_path, subject, kind)
         check_ldm(weights, ldm_path)
         check_shapes(candidates_path, weights.card.latent_shape, weights.card.text_shape)
     return weights
@@ -99,7 +105,7 @@ def candidate_names(weights: Weights, candidates_path: Path) -> CandidateNames:
     return CandidateNames.load(candidates_path)
 
 
-def check_present(path: Path, subject: int) -> None:
+def check_present(path: Path, subject: int, kind: Kind) -> None:
     """Raise BraindError (`code` weights) if the file is missing or cannot be looked up."""
     try:
         is_there = path.is_file()
@@ -107,8 +113,10 @@ def check_present(path: Path, subject: int) -> None:
         why = error.strerror if isinstance(error, OSError) else error
         raise BraindError(f"{escape(str(path))[:200]}: {why}; give another path", code="weights") from error
     if not is_there:
+        of_kind = " --kind bold" if kind == "bold" else ""
         raise BraindError(
-            f"{escape(str(path))[:200]} is missing; make it with `braind fit --subject {subject}`", code="weights"
+            f"{escape(str(path))[:200]} is missing; make it with `braind fit{of_kind} --subject {subject}`",
+            code="weights",
         )
 
 

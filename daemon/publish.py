@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+import msgspec
 import zmq.asyncio
 
 from ..client import wire
@@ -73,6 +74,11 @@ class Publisher:
             await self._socket.send_multipart(wire.encode(self._state.heartbeat()))
             self._rest_idle()
             await asyncio.sleep(HEARTBEAT_S)
+
+    async def tell_stopped(self) -> None:
+        """Send the last heartbeat of a daemon that stops in order."""
+        last = msgspec.structs.replace(self._state.heartbeat(), state="stopped")
+        await self._socket.send_multipart(wire.encode(last))
 
     def _rest_idle(self) -> None:
         try:

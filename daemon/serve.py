@@ -14,19 +14,21 @@ from ..client import wire
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..config import Config, data_path, journals_path
 from ..errors import BraindError
+from ..models.presets import PRESETS, user_presets
 from ..models.weights.candidate_names import CandidateNames
-from ..models.weights.candidates import Candidates
-from ..models.weights.weights import Weights
 from . import link
 from .access.authentication import authentication_of
+from .access.connections import Connections
 from .access.lock import lock_data_path
 from .access.loopback import numeric_host
 from .access.subscriptions import Subscriptions
-from .checks import check_idle, check_same_grid
+from .checks import check_idle
 from .control import Control
-from .in_use import Start, WeightsInUse, load_for
+from .in_use import Start, WeightsInUse
 from .ingest import Ingest
 from .logs import configure_logging
+from .operating.requests import OperatorRequests
+from .operating.settings import SettingsInForce
 from .outcomes import Outcomes
 from .pages import Pages
 from .preflight import candidate_names
@@ -59,8 +61,7 @@ def serve(config: Config, start: Start) -> int:
     """
     configure_logging()
     numeric_host(config.serve)  # an address that is refused is refused before files are read
-    in_use = WeightsInUse(config, start)
-    weights, decoder = in_use.choose()
+    settings = SettingsInForce(WeightsInUse(config, start), config.serve.policy, {**PRESETS, **user_presets(config)})
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))
@@ -71,7 +72,7 @@ def serve(config: Config, start: Start) -> int:
             code="storage",
         ) from error
     try:
-        asyncio.run(Daemon(config, weights, decoder, lock, in_use).run())
+        asyncio.run(Daemon(config, settings, lock).run())
     finally:
         os.close(lock)
     return 0
@@ -82,27 +83,26 @@ class Daemon:
 
     Parameters
     ----------
+    settings : SettingsInForce
+        Weights and settings, which clients may change.
     lock : int
         File descriptor of the data folder's lock.
-    in_use : WeightsInUse
-        Keeps the weights of `Use` for the next start.
     """
 
-    def __init__(
-        self, config: Config, weights: Weights, decoder: link.DecoderSettings, lock: int, in_use: WeightsInUse
-    ) -> None:
-        self._config, self._weights, self._decoder, self._in_use = config, weights, decoder, in_use
+    def __init__(self, config: Config, settings: SettingsInForce, lock: int) -> None:
+        self._config, self._settings = config, settings
         self._sessions = Sessions(journals_path(config), wait_for_disk=config.serve.durability == "full")
         self._sessions.resume()
         self._state = DaemonState(
-            self._sessions, weights, preset=decoder.pipeline.preset.name, policy=config.serve.policy
+            self._sessions, settings.weights, preset=settings.decoder.pipeline.preset.name, policy=settings.policy
         )
         self._state.last_seq = self._sessions.last_seq()
         self._authentication = authentication_of(config, self._state.refused_keys)
+        self._state.connections = Connections(self._authentication.keyring if self._authentication else None)
         self._outcomes = Outcomes(self._sessions, self._state)
         self._supervisor = Supervisor(
             self._setup, self._on_line, self._on_death,
-            lock=lock, on_hang=self._on_hang, is_wanted=not weights.is_blank,
+            lock=lock, on_hang=self._on_hang, is_wanted=not settings.weights.is_blank,
         )  # fmt: skip
         self._stop_asked = asyncio.Event()
         self._service = ServiceManager()
@@ -117,15 +117,16 @@ class Daemon:
             If a port is in use, or the decoder cannot use the weights, the candidates or the LDM.
         """
         self._resume()
-        candidates = candidate_names(self._weights, Path(self._decoder.candidates_path))
-        sockets = bind_sockets(self._config.serve, self._weights.card.shape, self._authentication)
+        weights = self._settings.weights
+        candidates = candidate_names(weights, Path(self._settings.decoder.candidates_path))
+        sockets = bind_sockets(self._config.serve, weights.card.shape, self._authentication, self._state.connections)
         pages = Pages(self._state, self._sessions.journals_path, lambda: self._supervisor.pid)
         self._addresses = msgspec.structs.replace(sockets.endpoints, metrics=pages.serve(self._config.serve))
         write_endpoints(self._config, self._addresses)
         control = self._connect(sockets, candidates)
         self._handle_signals()
-        if self._weights.is_blank:
-            logger.info("recording: no weights for subject %d yet", self._weights.card.subject)
+        if weights.is_blank:
+            logger.info("recording: no weights for subject %d yet", weights.card.subject)
             self._announce_ready()
         supervision = asyncio.create_task(self._supervisor.run(), name="decoder")
         ingest = asyncio.create_task(self._ingest.serve(), name="ingest")
@@ -136,7 +137,7 @@ class Daemon:
             asyncio.create_task(control.serve(), name="control"),
             asyncio.create_task(self._publisher.beat(), name="heartbeat"),
             asyncio.create_task(self._service.beat(self._state.words), name="systemd"),
-            asyncio.create_task(Subscriptions(sockets.decodes).read(), name="subscriptions"),
+            asyncio.create_task(Subscriptions(sockets.decodes, self._state.connections).read(), name="subscriptions"),
         ]
         if self._authentication:
             tasks.append(asyncio.create_task(self._authentication.serve(sockets.endpoints.decodes), name="keys"))
@@ -165,30 +166,34 @@ class Daemon:
                 record = newest.run(self._state.run)
                 if record:
                     self._state.signal_check.open(newest, record)
-        self._sessions.log_waiting(self._weights.fingerprint)
+        self._sessions.log_waiting(self._settings.weights.fingerprint)
 
     def _connect(self, sockets: Sockets, candidates: CandidateNames) -> Control:
         """Give each socket its owner: the publisher, the front and the control, which is returned."""
         self._publisher = Publisher(sockets.decodes, self._sessions, self._state, self._outcomes.on_published)
         self._ingest = Ingest(
-            sockets.ingest, self._sessions, self._state, self._weights, candidates,
+            sockets.ingest, self._sessions, self._state, self._settings.weights, candidates,
             store_volumes=self._config.serve.store_volumes,
             wake=self._wake,
         )  # fmt: skip
+        operators = OperatorRequests(
+            self._sessions, self._state, self._settings, self._supervisor, keys=self._config.serve.keys
+        )
         return Control(
             sockets.control, self._sessions, self._state,
             pause=self._pause,
             use=self._use,
             shut_down=self._stop_asked.set,
+            others=operators.answers(),
         )  # fmt: skip
 
     def _setup(self) -> link.Setup:
         return link.Setup(
-            decoder=self._decoder,
+            decoder=self._settings.decoder,
             journals_path=str(self._sessions.journals_path),
             sessions=self._sessions.names(),
             next_seq=self._state.last_seq + 1,
-            policy=self._config.serve.policy,
+            policy=self._settings.policy,
             keep_warm_ms=self._config.decode.keep_warm_ms,
             paused=self._state.paused,
         )
@@ -218,22 +223,11 @@ class Daemon:
 
     def _use(self, request: wire.Use) -> None:
         """Use other weights from now on; refuse weights that do not fit, and a daemon that still has work."""
-        paths = {
-            "weights_path": os.path.abspath(request.weights),
-            "candidates_path": os.path.abspath(request.candidates),
-        }
-        decoder = msgspec.structs.replace(self._decoder, **paths)
-        in_use = self._weights
+        in_use = self._settings.weights
         # Checked before files are read: reading files delays acks.
         check_idle(in_use, self._ingest.current_run(), self._sessions.n_to_decode(in_use.fingerprint))
-        weights = load_for(in_use.card.subject, decoder)
-        check_same_grid(weights, in_use)
-        candidates_path = Path(decoder.candidates_path)
-        if weights.has_pictures:
-            Candidates.load(candidates_path)  # the new decoder must be able to read the features too
-        candidates = candidate_names(weights, candidates_path)
-        self._in_use.keep(weights, decoder)
-        self._weights, self._decoder = weights, decoder
+        candidates = self._settings.use(request)
+        weights = self._settings.weights
         self._ingest.use(weights, candidates)
         self._state.use(weights)
         self._outcomes.clear()
@@ -253,13 +247,14 @@ class Daemon:
 
     def _on_ready(self, ready: link.Ready) -> None:
         is_first = not self._state.engine
+        self._settings.note_loaded()
         self._state.note_ready(ready.engine, ready.ldm, ready.preset)
         for wake in self._outcomes.in_flight():
             self._supervisor.send(wake)
         logger.info("decoder: loaded in %.1f s, warmed up in %.1f s", ready.load_s, ready.warm_up_s)
         if is_first:
             made_with = self._state.no_pictures or f"{ready.engine}, {ready.preset}"
-            logger.info("ready: subject %d, %s", self._weights.card.subject, made_with)
+            logger.info("ready: subject %d, %s", self._settings.weights.card.subject, made_with)
             if not self._is_announced:
                 self._announce_ready()
 
@@ -276,11 +271,11 @@ class Daemon:
 
     async def _on_death(self) -> None:
         """Count the decoder's crash against its current volume."""
-        self._state.decoder_ready = False
-        self._state.decoder_restarts += 1
+        self._state.note_death()
+        self._settings.revert()
         # The volume may have been decoded before the crash: publishing settles it.
         await self._publisher.publish_new()
-        volume = self._outcomes.crashed()
+        volume = self._state.crashed_volume = self._outcomes.crashed()
         if volume:
             count_crash(volume, self._sessions, self._state)
         await self._publisher.publish_new()
@@ -294,6 +289,7 @@ class Daemon:
         await _cancel([ingest])
         await self._supervisor.stop()
         await self._publisher.publish_new()
+        await self._publisher.tell_stopped()
         self._sessions.log_left()
         self._sessions.write_catalogue()
         logger.info("stopped")

@@ -180,7 +180,7 @@ class Sessions:
         n_waiting = 0
         for journal in self.all():
             with self.without_if_damaged(journal.session):
-                n_waiting += journal.counts().get("waiting", 0)
+                n_waiting += journal.n_waiting()
         return n_waiting
 
     def n_to_decode(self, weights: str) -> int:

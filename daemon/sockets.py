@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import zmq
@@ -12,6 +13,7 @@ from ..client.endpoints import Endpoints
 from ..config import ServeConfig
 from ..errors import BraindError
 from .access.authentication import Authentication
+from .access.connections import Connections
 from .access.flood import FloodGuard, WatchedRouter, can_watch
 from .access.guard import Router
 from .access.loopback import numeric_host
@@ -62,9 +64,14 @@ class Sockets:
 
 
 def bind_sockets(
-    serve: ServeConfig, shape: tuple[int, int, int], authentication: Authentication | None = None
+    serve: ServeConfig,
+    shape: tuple[int, int, int],
+    authentication: Authentication | None = None,
+    connections: Connections | None = None,
 ) -> Sockets:
     """Bind the sockets of `[serve]`; port 0 takes any free port. With `authentication`, each requires a key.
+
+    `connections` notes the connection of each message.
 
     Raises
     ------
@@ -99,7 +106,11 @@ def bind_sockets(
             Address.parse(endpoints.control).port: LARGEST_CONTROL_BYTES,
         }
     )
-    watched = {"ingest": WatchedRouter(ingest, guard), "control": WatchedRouter(control, guard)}
+    note = (connections or Connections()).note
+    watched = {
+        "ingest": WatchedRouter(ingest, guard, partial(note, "ingest")),
+        "control": WatchedRouter(control, guard, partial(note, "control")),
+    }
     routers: dict[str, Router] = {
         name: authentication.guard(name, router) if authentication else router for name, router in watched.items()
     }

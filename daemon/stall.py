@@ -3,13 +3,11 @@
 import logging
 import time
 
-from ..client.wire import Hello
+from ..client.wire import SILENT_S, Hello
 
 STALL_TR = 2.0
 STALL_S = 1.0
 """A run stalls `STALL_TR` TR and this time after its last volume."""
-SILENT_S = 60.0
-"""A run is taken to be broken off after this time without a volume."""
 
 logger = logging.getLogger(__name__)
 

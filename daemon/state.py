@@ -8,8 +8,11 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from .. import __version__
-from ..client.wire import Calibration, Decode, Heartbeat, Status
+from ..choices import Policy
+from ..client.wire import Calibration, Decode, Heartbeat, Mark, Status
 from ..models.weights.weights import Weights
+from . import link
+from .access.connections import Connections
 from .journal.database import JournalError
 from .logs import Outage
 from .observing.metrics import Metrics
@@ -19,6 +22,9 @@ from .signal_check import SignalCheck
 from .stall import Stall
 
 N_LATENCIES = 1000
+N_CALIBRATIONS = 500
+N_MARKS = 8
+"""The newest marks that each heartbeat tells."""
 
 Read = TypeVar("Read")
 
@@ -28,10 +34,11 @@ logger = logging.getLogger(__name__)
 class DaemonState:
     """Facts about the running daemon. The journals are read for the numbers of volumes."""
 
-    def __init__(self, sessions: Sessions, weights: Weights, *, preset: str, policy: str) -> None:
-        self._sessions, self._weights, self._policy = sessions, weights, policy
+    def __init__(self, sessions: Sessions, weights: Weights, *, preset: str, policy: Policy) -> None:
+        self._sessions, self._weights, self.policy = sessions, weights, policy
         self._started_s = time.monotonic()
         self._latencies_s: deque[float] = deque(maxlen=N_LATENCIES)
+        self._acks_s: deque[float] = deque(maxlen=N_LATENCIES)
         self._counting = Outage(logger, "the session's volumes cannot be counted")
         self._counting_waiting = Outage(logger, "the volumes that wait cannot be counted")
         self.preset = preset
@@ -54,8 +61,13 @@ class DaemonState:
         """The stall as the newest heartbeat told it, for other threads: `stall` belongs to the event loop."""
         self._restarts_when_ready = 0
         self.decoder_restarts = 0
+        self._restarts_of_session: Counter[str] = Counter()
+        self.crashed_volume: link.Taking | None = None
+        """The volume that the decoder was decoding when it last died."""
         self.last_seq = 0
-        self.calibration: Calibration | None = None
+        self.calibrations: deque[Calibration] = deque(maxlen=N_CALIBRATIONS)
+        self.marks: deque[Mark] = deque(maxlen=N_MARKS)
+        self.connections = Connections()
         self.clock_offset_s: float | None = None
         self.clock_uncertainty_s: float | None = None
         self.stall = Stall()
@@ -65,6 +77,10 @@ class DaemonState:
         """Take over the facts of other weights. No decoder is ready for these weights yet."""
         self._weights, self.ldm = weights, weights.card.ldm
         self.simulated = weights.card.simulated
+        self.expect_decoder()
+
+    def expect_decoder(self) -> None:
+        """Note that a new decoder is loaded, in place of one that did not die."""
         self._restarts_when_ready, self.decoder_ready = self.decoder_restarts, False
 
     def note_ready(self, engine: str, ldm: str, preset: str) -> None:
@@ -100,10 +116,22 @@ class DaemonState:
         """Return whether the decoder died and no new one is ready."""
         return self.state == "starting" and self.decoder_restarts > self._restarts_when_ready
 
+    def note_death(self) -> None:
+        """Count a death of the decoder."""
+        self.decoder_ready, self.crashed_volume = False, None
+        self.decoder_restarts += 1
+        self._restarts_of_session[self.session] += 1
+
     def note_ack(self, ack_s: float) -> None:
         """Count a new volume that was acked after `ack_s` seconds."""
         self.storage_problem = ""
         self.metrics.note_ack(ack_s)
+        self._acks_s.append(ack_s)
+
+    def ack_percentiles_s(self) -> tuple[float | None, float | None]:
+        """Return the median and the 99th percentile of the time to an ack, s; None before the first volume."""
+        acks_s = sorted(self._acks_s)
+        return _percentile(acks_s, 0.50), _percentile(acks_s, 0.99)
 
     def note_refused(self, code: str, sentence: str) -> None:
         """Count a refused message of the ingest socket."""
@@ -120,7 +148,7 @@ class DaemonState:
 
     def status(self) -> Status:
         """Return the answer to `StatusRequest`."""
-        counts, n_waiting = self._counts(), self._n_waiting()
+        counts = self._counts()
         journal_path = self._sessions.path(self.session) if counts is not None and self.session else ""
         latencies_s = sorted(self._latencies_s)
         return Status(
@@ -133,7 +161,7 @@ class DaemonState:
             ldm=self.ldm,
             engine=self.engine,
             preset=self.preset,
-            policy=self._policy,
+            policy=self.policy,
             simulated=self.simulated,
             journal=str(journal_path),
             session=self.session,
@@ -142,7 +170,7 @@ class DaemonState:
             n_decoded=_n_in(counts, "decoded"),
             n_skipped=_n_in(counts, "skipped", "failed", "late"),
             n_refused=self.n_refused,
-            n_waiting=n_waiting,
+            n_waiting=self._n_waiting(counts),
             decoder_restarts=self.decoder_restarts,
             last_seq=self.last_seq,
             latency_p50_s=_percentile(latencies_s, 0.50),
@@ -172,13 +200,20 @@ class DaemonState:
             n_decoded=_n_in(counts, "decoded"),
             n_skipped=_n_in(counts, "skipped", "failed", "late"),
             n_refused=self.n_refused,
-            calibration=self.calibration,
+            calibration=self.calibrations[-1] if self.calibrations else None,
             clock_offset_s=self.clock_offset_s,
             clock_uncertainty_s=self.clock_uncertainty_s,
             durability=self._sessions.durability,
             stalled_s=self.stalled_s,
             n_without_signal=self.signal_check.n_without_signal,
             no_pictures=self.no_pictures,
+            n_waiting=self._n_waiting(counts),
+            sent_s=time.time(),
+            session_restarts=self._restarts_of_session[self.session],
+            is_decoder_down=self.decoder_is_down,
+            crashed_run=self.crashed_volume.run if self.crashed_volume else "",
+            crashed_index=self.crashed_volume.index if self.crashed_volume else None,
+            marks=tuple(self.marks),
         )
 
     def _counts(self) -> dict[str, int] | None:
@@ -193,8 +228,14 @@ class DaemonState:
 
         return _read(read, self._counting)
 
-    def _n_waiting(self) -> int | None:
-        """Count the volumes that wait; None when a journal cannot be read now."""
+    def _n_waiting(self, counts: dict[str, int] | None) -> int | None:
+        """Count the volumes of all sessions that wait; None when a journal cannot be read now.
+
+        `counts` are of the session. While they are unknown nothing is counted: counting closes a journal that it cannot
+        read, and the session's may be readable again soon.
+        """
+        if counts is None:
+            return None
 
         def read() -> int | None:
             n_waiting = self._sessions.n_waiting()

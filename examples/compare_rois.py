@@ -6,7 +6,8 @@ NSD_FOLDER is a Natural Scenes Dataset folder, or the simulated one that `braind
 """
 
 # %% What goes in
-import sys
+import argparse
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,16 @@ from braind.models.scores.targets import target_correlation
 from braind.models.weights.roi import union_index
 from braind.models.weights.weights import WeightsCard
 
-tree = NsdTree(Path(sys.argv[1]))
-subject = int(sys.argv[2]) if len(sys.argv) > 2 else 1
-n_pictures = int(sys.argv[3]) if len(sys.argv) > 3 else 300
+parser = argparse.ArgumentParser()
+parser.add_argument("nsd_folder", type=Path)
+parser.add_argument("subject", type=int, nargs="?", default=1)
+parser.add_argument("n_pictures", type=int, nargs="?", default=300)
+options = parser.parse_args()
+tree, subject, n_pictures = NsdTree(options.nsd_folder), options.subject, options.n_pictures
+
+# A program such as `head` may close the pipe that it reads: end quietly then.
+if hasattr(signal, "SIGPIPE"):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 # z and c are decoded from the regions in the pair. The first pair is the published one, the second the other way round.
 choices = {"as published": (["early"], ["ventral"]), "exchanged": (["ventral"], ["early"])}

@@ -7,7 +7,8 @@ single-trial betas as the Natural Scenes Dataset keeps them, such as betas_sessi
 """
 
 # %% What goes in
-import sys
+import argparse
+import signal
 from pathlib import Path
 
 import h5py
@@ -18,9 +19,17 @@ from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import PRESETS
 from braind.models.weights.weights import Weights
 
-weights_path, betas_path = Path(sys.argv[1]), Path(sys.argv[2])
-trial = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-picture_path = Path(sys.argv[4] if len(sys.argv) > 4 else "decoded.png")
+parser = argparse.ArgumentParser()
+parser.add_argument("weights", type=Path)
+parser.add_argument("betas", type=Path)
+parser.add_argument("trial", type=int, nargs="?", default=0)
+parser.add_argument("picture", type=Path, nargs="?", default=Path("decoded.png"))
+options = parser.parse_args()
+weights_path, betas_path, trial, picture_path = options.weights, options.betas, options.trial, options.picture
+
+# A program such as `head` may close the pipe that it reads: end quietly then.
+if hasattr(signal, "SIGPIPE"):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 # %% One volume
 # MATLAB wrote X, Y, Z, trial; h5py reads the axes in reverse. The betas are 300 times the % signal change.

@@ -10,6 +10,7 @@ the picture is drawn in the terminal. It needs no torch.
 
 # %% Options
 import argparse
+import signal
 
 try:
     import tkinter
@@ -30,6 +31,12 @@ parser.add_argument("--key", help="key file, for a daemon that requires keys")
 parser.add_argument("--terminal", action="store_true", help="draw in the terminal, even if a window could be opened")
 parser.add_argument("--pictures", type=int, help="end after so many")
 options = parser.parse_args()
+
+# A program such as `head` may close the pipe that it reads: end quietly then.
+if hasattr(signal, "SIGPIPE"):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+# Ctrl-C ends it without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 # %% The score: it comes some ms after the volume, long before the picture

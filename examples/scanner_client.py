@@ -8,6 +8,7 @@ This needs braind.client only: it runs on a scanner's console, without torch.
 
 # %% What goes in
 import argparse
+import signal
 from pathlib import Path
 
 import nibabel as nib
@@ -26,6 +27,10 @@ parser.add_argument("--control", type=int, default=5562)
 parser.add_argument("--key", type=Path, help="key file, for a daemon that requires keys")
 parser.add_argument("--pictures", type=Path, default=Path("pictures"), help="folder for the decoded pictures")
 options = parser.parse_args()
+
+# A program such as `head` may close the pipe that it reads: end quietly then.
+if hasattr(signal, "SIGPIPE"):
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
 image = nib.load(options.betas)
 volumes = np.moveaxis(np.asarray(image.dataobj, np.float32), -1, 0)  # (n, X, Y, Z)

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import exp, inf, log, sqrt
 
+import msgspec
+
 from ..choices import Guidance, LatentDecoder, LatentPath, Rule
+from ..config import Config
 from ..errors import BraindError
 
 N_TRAIN_TIMESTEPS = 1000
@@ -54,7 +57,7 @@ class Preset:
     n_calls: int
     rule: Rule = "ddim"
     guidance: Guidance = "full"
-    guidance_scale: float = 3.0
+    guidance_scale: float = 5.0
     latent_path: LatentPath = "direct"
     published_grid: bool = False
     decoder: LatentDecoder = "full"
@@ -78,7 +81,7 @@ PRESETS = {
     preset.name: preset
     for preset in (
         # Takagi & Nishimoto 2023, codes/diffusion_sd1/diffusion_decoding.py: DDIM 50, strength 0.8 → 40 calls, scale 5.
-        Preset("takagi", 801, 40, guidance_scale=5.0, latent_path="reencode", published_grid=True),
+        Preset("takagi", 801, 40, latent_path="reencode", published_grid=True),
         Preset("quality-20", 799, 20),
         Preset("live-8", 799, 8, decoder="auto"),
         Preset("live-4", 799, 4, decoder="auto"),
@@ -86,6 +89,11 @@ PRESETS = {
         Preset("live-1", 799, 1, decoder="auto", few_step=True),
     )
 }
+
+
+def user_presets(config: Config) -> dict[str, Preset]:
+    """Return the presets of the user's settings, by name."""
+    return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
 
 
 def preset_with(

@@ -15,7 +15,7 @@ def label(text: str) -> str:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a sidecar."""
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -64,7 +64,9 @@ def write_bids(tree: NsdTree, subjects: Sequence[int], root: Path, progress: Pro
         If `root` is a file, or a folder that is not empty.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise BidsError(f"{root} is there already: choose a folder that is empty, or remove this one first")
+        raise BidsError(
+            f"{root} is there already: choose a folder that is empty, or remove this one first", code="option"
+        )
     root.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{root.name}-", dir=root.parent))
     try:

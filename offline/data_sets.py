@@ -1,5 +1,6 @@
 """Opens the data set that the settings name, and refuses data that do not fit the weights."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,8 @@ def settings_for(config: Config, kind: Kind) -> Config:
     if config.dataset.betas:
         raise DataSetError(
             f"--kind bold estimates responses from BOLD, --betas {config.dataset.betas} reads responses of "
-            f"{config.paths.bids}: give one of the two"
+            f"{config.paths.bids}: give one of the two",
+            code="option",
         )
     return msgspec.structs.replace(config, dataset=msgspec.structs.replace(config.dataset, betas=BOLD))
 
@@ -53,16 +55,19 @@ def ensure_tree(config: Config) -> NsdTree:
     Raises
     ------
     DataSetError
-        If the settings name a column of classes: NSD has no events tables.
+        If the settings name a column of classes: NSD has no events tables. If another version of the simulation made
+        the tree.
     """
     root = nsd_path(config)
     if config.dataset.labels:
         raise DataSetError(
             f"--labels {config.dataset.labels} names a column of a BIDS folder's events, and NSD has none: give --bids "
-            "too, or leave --labels out"
+            "too, or leave --labels out",
+            code="option",
         )
     if not config.paths.nsd and not (root / "simulated.json").is_file():
         simulate_tree([1, 2], root)
+    _check_simulation(root / "simulated.json")
     return NsdTree(
         root,
         betas_version=config.dataset.betas or BETAS_VERSION,
@@ -70,6 +75,23 @@ def ensure_tree(config: Config) -> NsdTree:
         cache=betas_path(config),
         test_runs=parse_numbers(config.dataset.test_runs, "test runs"),
     )
+
+
+def _check_simulation(marker: Path) -> None:
+    """Refuse simulated subjects whose scenes, captions and noise are not of this version; the model learned others."""
+    from ..models.demo.subject.seeds import VERSION
+
+    if not marker.is_file():
+        return
+    try:
+        version = json.loads(marker.read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        version = f"unknown ({type(error).__name__}: {error})"
+    if version != VERSION:
+        raise DataSetError(
+            f"{marker.parent}: another braind simulated these subjects (version {version} of the simulation, this is "
+            f"{VERSION}); delete the folder, then write it again with braind simulate",
+        )
 
 
 def bids_folder(config: Config) -> "BidsFolder":
@@ -86,7 +108,9 @@ def bids_folder(config: Config) -> "BidsFolder":
 
     settings = config.dataset
     if not settings.task:
-        raise DataSetError(f"{config.paths.bids}: say which task is meant, with --task (and the space with --space)")
+        raise DataSetError(
+            f"{config.paths.bids}: say which task is meant, with --task (and the space with --space)", code="option"
+        )
     return BidsFolder(
         expanded(config.paths.bids),
         settings.task,
@@ -117,7 +141,7 @@ def subject_of(config: Config, subject: str) -> int:
 
         return number_of(subject, subjects_of(data_roots(folder)), "sub", str(folder))
     if not (subject.isascii() and subject.isdecimal() and int(subject) > 0):
-        raise DataSetError(f"subject {subject!r}: give a number from 1, or a label together with --bids")
+        raise DataSetError(f"subject {subject!r}: give a number from 1, or a label together with --bids", code="option")
     return int(subject)
 
 

@@ -5,7 +5,6 @@ import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib.metadata import version
-from itertools import permutations, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,10 @@ from .fit.bold import is_of_runs
 from .fit.subject import fit_subject
 from .fit.trials import read_trials
 from .from_settings import pipeline_settings
+from .pictures import PictureRequest, open_pictures
 from .progress import progress_bar
+from .typography import number
+from .workers import ONE_PROCESS, Workers
 
 if TYPE_CHECKING:
     from ..models.ldm.model import LatentDiffusionModel
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class DecodingError(BraindError):
-    """The named trials do not exist."""
+    """The named trials do not exist, or no held-out trial can be decoded."""
 
     code = "trials"
 
@@ -103,8 +105,14 @@ class SubjectDecoder:
         card = self.weights.card
         return read_trials(self.tree, self.subject, self.weights.voxel_index, card.z_score, self.weights.bold_prior)
 
-    def provenance(self) -> dict[str, Any]:
-        """Return a picture's provenance: everything that is needed to reproduce the picture."""
+    def provenance(self, engine: str = "") -> dict[str, Any]:
+        """Return a picture's provenance: everything that is needed to reproduce the picture.
+
+        Parameters
+        ----------
+        engine : str
+            Description of the engine; by default the engine of the decoder's own pipeline.
+        """
         return {
             "subject": self.subject,
             "simulated": self.weights.card.simulated,
@@ -115,7 +123,7 @@ class SubjectDecoder:
             "c_decoder": self.weights.c_decoder,
             "preset": msgspec.to_builtins(self.reconstructor.preset),
             "seed": self.reconstructor.seed,
-            "engine": self.reconstructor.engine_words,
+            "engine": engine or self.reconstructor.engine_words,
             "versions": {"braind": __version__, **{name: version(name) for name in ("torch", "diffusers", "numpy")}},
         }
 
@@ -140,9 +148,19 @@ def is_held_out(weights: Weights, trials: Trials) -> Array:
 
 
 def decode_trials(
-    config: Config, subject: int, trials: str, mode: Mode, out: Path, *, averaged: bool = False, sheet: bool = True
+    config: Config,
+    subject: int,
+    trials: str,
+    mode: Mode,
+    out: Path,
+    *,
+    averaged: bool = False,
+    sheet: bool = True,
+    workers: Workers = ONE_PROCESS,
 ) -> list[Path]:
     """Decode test trials into PNG files with JSON sidecars, and write a sheet of seen, z, c and zc.
+
+    The sheet names each trial and shows the PixCorr of its seen picture and zc.
 
     Parameters
     ----------
@@ -151,6 +169,8 @@ def decode_trials(
         test pictures.
     averaged : bool
         Decode the mean of each picture's repeats.
+    workers : Workers
+        Make the pictures. An interrupted attempt's pictures are not made again.
 
     Raises
     ------
@@ -160,7 +180,9 @@ def decode_trials(
     from PIL import Image
 
     from ..models.scores.held_out import average_repeats
-    from ..models.sheets import contact_sheet
+    from ..models.scores.metrics import pixcorr
+    from ..models.scores.protocols import measured_pixels
+    from ..models.sheets import Column, contact_sheet
 
     def positions(test: Trials) -> Array:
         if not len(test):
@@ -177,38 +199,59 @@ def decode_trials(
     if averaged:
         picture_ids, picture_of_trial = np.unique(test.nsd_id, return_inverse=True)
         voxels, _ = average_repeats(decoder.test_voxels, picture_of_trial)
+        of_pictures = zip(picture_ids, averaged_labels(picture_of_trial), strict=True)
+        labels = [f"nsd-{nsd_id:05d}\n{words}" for nsd_id, words in of_pictures]
         names = [f"sub-{subject:02d}_nsd-{nsd_id:05d}_desc-averaged" for nsd_id in picture_ids]
     else:
         voxels, picture_ids = decoder.test_voxels, test.nsd_id
-        names = [
-            f"sub-{subject:02d}_ses-{session:02d}_run-{run:02d}_trial-{trial:02d}_desc-single"
-            for session, run, trial in zip(test.session, test.run, test.trial_in_run, strict=True)
-        ]
+        labels = [words.replace(" trial", "\ntrial") for words in trial_labels(test)]
+        names = [f"sub-{subject:02d}_{words.replace(' ', '_')}_desc-single" for words in trial_labels(test)]
     seen = decoder.tree.pictures(picture_ids[chosen])
     out.mkdir(parents=True, exist_ok=True)
+    wanted: tuple[Mode, ...] = ("z", "c", "zc") if sheet else (mode,)
     columns, paths = [], []
-    with progress_bar("decoding") as report:
-        for n, position in enumerate(chosen):
-            (z,), (c,) = decoder.weights.predict(voxels[position : position + 1])
-            wanted: tuple[Mode, ...] = ("z", "c", "zc") if sheet else (mode,)
-            pictures = {kind: decoder.reconstructor.picture(z, c, kind) for kind in wanted}
-            columns.append([seen[n], *(pictures[kind] for kind in wanted)])
+    requests = []
+    for position in chosen:
+        (z,), (c,) = decoder.weights.predict(voxels[position : position + 1])
+        requests.append(PictureRequest(z, c, tuple((kind, config.decode.seed) for kind in wanted)))
+    with (
+        open_pictures(config, decoder.pipeline, workers, f"decode_sub-{subject:02d}") as pictures_of,
+        progress_bar("decoding") as report,
+    ):
+        provenance = decoder.provenance(pictures_of.engine)
+        for n, made in enumerate(pictures_of.of(requests, "decoding", report)):
+            position, pictures = chosen[n], dict(zip(wanted, made, strict=True))
+            if sheet:
+                score = pixcorr(measured_pixels(seen[n : n + 1]), measured_pixels(pictures["zc"][None]))[0]
+                shown = [seen[n], *(pictures[kind] for kind in wanted)]
+                columns.append(Column(shown, labels[position], f"PixCorr {number(score, '.2f')}"))
             path = out / f"{names[position]}_mode-{mode}_decode.png"
             Image.fromarray(pictures[mode]).save(path)
             nsd_id = int(picture_ids[position])
             sidecar = {"mode": mode, "position": int(position), "nsd_id": nsd_id, "averaged": averaged,
-                       "caption": decoder.tree.captions(nsd_id)[0], **decoder.provenance()}  # fmt: skip
+                       "caption": decoder.tree.captions(nsd_id)[0], **provenance}  # fmt: skip
             path.with_suffix(".json").write_text(json.dumps(sidecar, indent=2, ensure_ascii=False) + "\n")
             paths.append(path)
-            report("decoding", n + 1, len(chosen))
     if sheet:
         preset = decoder.reconstructor.preset.name
         title = f"subject {subject}, {'averaged repeats' if averaged else 'single trials'}, {preset}"
         title += ", c expected" if decoder.weights.c_decoder == "expected" else ""
+        title += "; below: PixCorr of seen and zc"
         path = out / f"sub-{subject:02d}_desc-{'averaged' if averaged else 'single'}_sheet.png"
         contact_sheet(columns, ["seen", "z", "c", "zc"], title, decoder.weights.card.simulated).save(path)
         paths.append(path)
     return paths
+
+
+def trial_labels(trials: Trials) -> list[str]:
+    """Return the label of each trial, such as "ses-01 run-02 trial-03"."""
+    numbers = zip(trials.session, trials.run, trials.trial_in_run, strict=True)
+    return [f"ses-{session:02d} run-{run:02d} trial-{trial:02d}" for session, run, trial in numbers]
+
+
+def averaged_labels(picture_of_trial: Array) -> list[str]:
+    """Return the number of trials of each picture, such as "3 trials"; `picture_of_trial` is (n_trials,) int."""
+    return [f"{n} trial{'s' if n > 1 else ''}" for n in np.bincount(picture_of_trial)]
 
 
 def parse_positions(text: str, n: int) -> Array:
@@ -230,10 +273,12 @@ def parse_positions(text: str, n: int) -> Array:
                 first, _, last = part.partition("-")
                 positions += range(int(first), int(last or first) + 1)
     except ValueError:
-        raise DecodingError(f"trials {text!r}: give all, numbers and ranges, such as 0,3,10-19 or 0:8") from None
+        raise DecodingError(
+            f"trials {text!r}: give all, numbers and ranges, such as 0,3,10-19 or 0:8", code="option"
+        ) from None
     outside = [position for position in positions if not 0 <= position < n]
     if outside or not positions:
-        raise DecodingError(f"trials {text!r}: there are {n}, numbered 0 to {n - 1}")
+        raise DecodingError(f"trials {text!r}: there are {n}, numbered 0 to {n - 1}", code="option")
     return np.array(positions)
 
 
@@ -259,19 +304,14 @@ def describe_engines(config: Config, as_json: bool = False) -> str:
 
 
 def kind_captions() -> tuple[list[str], list[str]]:
-    """Return the demo's captions for every kind, size, place and pair of colours: (kinds, captions), row by row."""
-    from ..models.demo.scenes import COLOURS, KINDS, PLACES, SIZES
+    """Return the demo's kinds, and a caption that names each."""
+    from ..models.demo.kinds import KINDS
 
-    rows = [
-        (kind, f"a {size} {kind} at the {place} , {above} above {below}")
-        for kind, size, place in product(KINDS, SIZES, PLACES)
-        for above, below in permutations(COLOURS, 2)
-    ]
-    return [kind for kind, _ in rows], [caption for _, caption in rows]
+    return list(KINDS), [f"a photo of a {kind}" for kind in KINDS]
 
 
 def kind_in(caption: str) -> str:
     """Return the kind of demo object that a caption names, or ""."""
-    from ..models.demo.scenes import KINDS
+    from ..models.demo.kinds import KINDS
 
     return next((word for word in caption.split() if word in KINDS), "")

@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..config import Config, engines_path, expanded
+from ..config import Config, data_path, engines_path, expanded, nsd_path
 
 if TYPE_CHECKING:
     from ..models.fit_profiles import FitSettings
     from ..models.ldm.model import LatentDiffusionModel
     from ..models.pipeline_settings import PipelineSettings
     from ..models.presets import Preset
+
+
+def on_every_node(config: Config) -> Config:
+    """Return the settings with whole paths, which mean the same files in a worker's folder and on its machine."""
+    paths = msgspec.structs.asdict(config.paths)
+    paths = {name: str(expanded(path).absolute()) for name, path in paths.items() if path}
+    own = {"data": str(data_path(config).absolute()), "engines": str(engines_path(config).absolute())}
+    if not config.paths.bids:
+        own["nsd"] = str(nsd_path(config).absolute())
+    return msgspec.structs.replace(config, paths=msgspec.structs.replace(config.paths, **(own | paths)))
 
 
 def load_ldm(config: Config, *, is_exact: bool = False) -> "LatentDiffusionModel":
@@ -43,7 +53,7 @@ def preset_of(config: Config) -> "Preset":
     ------
     PresetError
     """
-    from ..models.presets import preset_with
+    from ..models.presets import preset_with, user_presets
 
     decode = config.decode
     return preset_with(
@@ -51,7 +61,7 @@ def preset_of(config: Config) -> "Preset":
         strength=decode.strength,
         guidance_scale=decode.guidance_scale,
         n_calls=decode.num_inference_steps,
-        user_presets=_user_presets(config),
+        user_presets=user_presets(config),
     )
 
 
@@ -62,9 +72,9 @@ def refining_preset_of(config: Config) -> "Preset | None":
     ------
     PresetError
     """
-    from ..models.presets import preset_with
+    from ..models.presets import preset_with, user_presets
 
-    return preset_with(config.decode.refine, user_presets=_user_presets(config)) if config.decode.refine else None
+    return preset_with(config.decode.refine, user_presets=user_presets(config)) if config.decode.refine else None
 
 
 def presets_of(config: Config) -> "dict[str, Preset]":
@@ -74,10 +84,10 @@ def presets_of(config: Config) -> "dict[str, Preset]":
     ------
     PresetError
     """
-    from ..models.presets import PRESETS
+    from ..models.presets import PRESETS, user_presets
 
     changed = preset_of(config)
-    return {**PRESETS, **_user_presets(config), changed.name: changed}
+    return {**PRESETS, **user_presets(config), changed.name: changed}
 
 
 def pipeline_settings(config: Config) -> "PipelineSettings":
@@ -126,12 +136,6 @@ def fit_settings_of(config: Config, device: str, work: Path | None = None) -> "F
 
     profile = replace(profile_named(config.fit.profile), folds=config.fit.folds)
     return FitSettings(profile, config.fit.max_discarded_variance, device, work)
-
-
-def _user_presets(config: Config) -> dict[str, "Preset"]:
-    from ..models.presets import Preset
-
-    return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
 
 
 def _expanded(path: str) -> str | None:

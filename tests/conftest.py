@@ -1,5 +1,6 @@
 """What tests of several rooms share."""
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -17,6 +18,11 @@ def pytest_configure():
         del os.environ[variable]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three processes for two cores: tests wait for half of their time."""
+    return 3 * (os.cpu_count() or 2) // 2
+
+
 def pytest_collection_modifyitems(items):
     """Run the longest file first, so that no core waits for it at the end."""
     items.sort(key=lambda item: item.path.name != "test_end_to_end.py")
@@ -29,6 +35,16 @@ def engines_folder(tmp_path_factory):
     os.environ["BRAIND_PATHS__ENGINES"] = str(folder)
     yield folder
     del os.environ["BRAIND_PATHS__ENGINES"]
+
+
+@pytest.fixture(autouse=True)
+def logger_as_before():
+    """A command that a test runs in its own process changes the logger, and later tests would hear nothing."""
+    logger = logging.getLogger("braind")
+    before = (logger.handlers, logger.level, logger.propagate)
+    yield
+    logger.handlers, logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +72,14 @@ def small_data(tmp_path_factory) -> Path:
     size = TreeSize(shapes=((8, 9, 8),), n_shared=6, n_bold_sessions=0)
     simulate(folder / "nsd-simulated", [1], n_sessions=1, size=size)
     return folder
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The sdist and the wheel of a clean checkout."""
+    from installed import build
+
+    return build(tmp_path_factory.mktemp("built"))
 
 
 @pytest.fixture(scope="session")

@@ -86,7 +86,7 @@ def _is_type(node: ast.AST) -> bool:
 
 def mutants(file: Path) -> Iterator[Mutant]:
     """Yield all mutants of a file."""
-    tree = ast.parse(file.read_text())
+    tree = ast.parse(file.read_text(encoding="utf-8"))
     for number, node in enumerate(_nodes(tree)):
         new = changed(node)
         if new is not None:

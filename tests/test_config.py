@@ -88,7 +88,7 @@ def test_a_variables_text_becomes_the_settings_type(monkeypatch, name, text, sec
             r"settings\.toml \[serve\]: no setting named 'ingst_port'; did you mean 'ingest_port'",
         ),
         ("[serv]\nhost = 'a'", "no section named 'serv'; did you mean 'serve'"),
-        ("[x]\nhost = 'a'", "sections are paths, dataset, serve, decode, fit"),
+        ("[x]\nhost = 'a'", "sections are paths, dataset, serve, decode, fit, monitor"),
         ("policy = 'all'", r"'policy' stands outside any section; put it under \[serve\]"),
         ("[serve]\ningest_port = 70000", "ingest_port must be a port from 0 to 65535 .*, got 70000"),
         ("[serve]\ningest_port = '5560'", "ingest_port must be a port from 0 to 65535 .*, got '5560'"),
@@ -100,6 +100,7 @@ def test_a_variables_text_becomes_the_settings_type(monkeypatch, name, text, sec
         ("[fit]\nz_rois = []", "z_rois must be a list of ROI labels, at least one"),
         ("[fit]\nz_rois = 'early'", "z_rois must be a list of ROI labels"),
         ("[serve]\nhost =\n", "not TOML: .*line 2"),
+        ('[paths]\ndata = "C:\\Users\\me"\n', "not TOML: .*line 2.*; write a path with .* in single quotes"),
     ],
 )
 def test_what_is_wrong_is_said_with_where_and_what_to_do(file, text, sentence):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from installed import Installed
 from PIL import Image
 
 from braind.cli import main
@@ -201,14 +202,14 @@ def test_takagis_profile_fits_a_smaller_z_without_an_intercept(data, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words", "status"),
     [
-        (["fit", "--subject", "7"], "subj07", 1),
-        (["fit", "--nsd", "/nonexistent"], "/nonexistent", 1),
+        (["fit", "--subject", "7"], "subj07", 2),
+        (["fit", "--nsd", "/nonexistent"], "/nonexistent", 2),
         (["fit", "--ldm", "/nonexistent"], "model_index.json", 2),
         (["fit", "--lagged"], "--kind bold", 2),
         (["evaluate", "--plot", "bold.png"], "--kind bold", 2),
         (["evaluate", "--kind", "bold", "--plot", "bold.jpeg"], "neither .png nor .svg", 2),
-        (["decode", "--trials", "999"], "numbered 0 to", 1),
-        (["decode", "--trials", "last"], "0,3,10-19", 1),
+        (["decode", "--trials", "999"], "numbered 0 to", 2),
+        (["decode", "--trials", "last"], "0,3,10-19", 2),
         (["decode", "--preset", "takagy"], "takagi", 2),
         (["serve", "--subject", "2"], "braind fit --subject 2", 2),
         (["serve", "--host", "0.0.0.0"], "tunnel its ports", 2),
@@ -262,13 +263,15 @@ def test_the_benchmarks_run_in_their_quick_form_and_fill_the_document(data, tmp_
     assert "| 2 | braind onnx |" in filled
 
 
-def test_the_demo_decodes_24_volumes_and_writes_a_contact_sheet(data, tmp_path):
-    sheet = tmp_path / "demo.png"
-    shown = braind_process("demo", "--headless", "--data", data, "--out", sheet)
+def test_the_demo_runs_from_the_wheel_in_a_folder_without_a_checkout(built, data, tmp_path):
+    installed = Installed(tmp_path, built.wheel, borrowed=True)
+    home = installed.python("import braind; print(braind.__file__)")
+    assert Path(home.strip()).is_relative_to(installed.packages)
+    shown = installed.braind("demo", "--headless", "--data", data)
     assert shown.returncode == 0, shown.stderr
     lines = shown.stdout.splitlines()
     assert sum("volume" in line and " ms " in line for line in lines) == 24
     assert "24 decoded, 0 skipped" in shown.stdout
-    assert lines[-1] == str(sheet)
-    with Image.open(sheet) as image:
+    assert "That was a simulated brain. What to do next:" in shown.stderr
+    with Image.open(installed.elsewhere / lines[-1]) as image:
         assert image.width > 12 * 128

@@ -1,5 +1,6 @@
 """Exit statuses of every command's errors, and the one sentence that says what to do: through the real front door."""
 
+import errno
 import json
 import shutil
 import socket
@@ -102,6 +103,12 @@ def test_a_model_folder_without_a_model_is_2(braind, small_data, tmp_path):
     refused(answer, ExitCode.USAGE, "model_index.json is missing: give a diffusers folder")
 
 
+@pytest.mark.parametrize("name", ["NUL", "com1.nii", "monday.", "monday ", "../x"])
+@pytest.mark.parametrize("command", [("send", __file__), ("bridge", "murfi")], ids=lambda command: command[0])
+def test_a_session_whose_name_can_be_no_file_on_windows_is_refused_before_anything_is_sent(braind, command, name):
+    refused(braind(*command, "--session", name), ExitCode.USAGE, f"session {name!r}: ")
+
+
 def test_an_engine_that_is_asked_for_by_a_wrong_name_is_2(braind):
     refused(braind("decode", "--engine", "tensorflow"), ExitCode.USAGE, "'auto', 'torch', 'onnx'")
 
@@ -110,22 +117,22 @@ def test_an_engine_that_is_asked_for_by_a_wrong_name_is_2(braind):
 def test_a_folder_that_is_no_dataset_is_named(braind, tmp_path, command):
     (tmp_path / "nsd").mkdir()
     answer = braind(command, "--data", tmp_path / "data", "--nsd", tmp_path / "nsd")
-    refused(answer, ExitCode.FAILED, f"braind: {tmp_path / 'nsd'} is not a Natural Scenes Dataset")
+    refused(answer, ExitCode.USAGE, f"braind: {tmp_path / 'nsd'} is not a Natural Scenes Dataset")
     assert answer.stderr.count("\n") == 1
 
 
-def test_a_folder_to_simulate_into_that_is_taken_is_1_and_left_as_it_was(braind, tmp_path):
+def test_a_folder_to_simulate_into_that_is_taken_is_2_and_left_as_it_was(braind, tmp_path):
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken/mine.txt").write_text("mine")
     answer = braind("simulate", "--out", tmp_path / "taken")
-    assert answer.exit_code == ExitCode.FAILED
+    assert answer.exit_code == ExitCode.USAGE
     assert "taken is there already: choose a folder that is empty" in answer.stderr
     assert [path.name for path in (tmp_path / "taken").iterdir()] == ["mine.txt"]
 
 
 def test_a_folder_that_is_no_dataset_is_no_check_of_one(braind, tmp_path):
     (tmp_path / "nsd").mkdir()
-    refused(braind("nsd", "check", tmp_path / "nsd"), ExitCode.FAILED, "it has no folder nsddata")
+    refused(braind("nsd", "check", tmp_path / "nsd"), ExitCode.USAGE, "it has no folder nsddata")
 
 
 def test_a_check_of_a_dataset_says_for_every_command_what_it_lacks(braind, small_data):
@@ -148,10 +155,67 @@ def test_a_dataset_that_lacks_a_file_is_1_and_names_it(braind, small_data, tmp_p
     assert "brainmask.nii.gz is missing" in answer.stderr
 
 
-def test_sessions_that_are_no_numbers_are_1(braind, small_data):
-    answer = braind("fit", "--data", small_data, "--sessions", "3-1")
-    assert answer.exit_code == ExitCode.FAILED
-    assert "3-1" in answer.stderr
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["decode", "--trials", "foo"], "trials 'foo': give all, numbers and ranges"),
+        (["decode", "--trials", "0:99"], "trials '0:99': there are 11, numbered 0 to 10"),
+        (["decode", "--nsd", "/nope"], "/nope is not a Natural Scenes Dataset"),
+        (["decode", "--bids", "/nope"], "/nope: say which task is meant, with --task"),
+        (["decode", "--bids", "/nope", "--task", "x"], "/nope is not a BIDS data set"),
+        (["decode", "--labels", "trial_type"], "--labels trial_type names a column of a BIDS folder's events"),
+        (["decode", "--betas", "betas_none"], "betas_none/betas_session01.hdf5 (or .nii.gz) is missing"),
+        (["fit", "--sessions", "3-1"], "sessions '3-1': give numbers from 1 and ranges"),
+        (["fit", "--sessions", "9"], "has no session 9; it has 1"),
+        (["fit", "--test-runs", "99"], "has no run 99; it has 1-12"),
+        (["fit", "--z-rois", "nothing"], "no region 'nothing' in streams"),
+        (["fit", "--z-rois", "/nope.nii.gz"], "mask /nope.nii.gz is missing"),
+        (["evaluate", "--subject", "9"], "this tree has subjects [1]"),
+        (["evaluate", "--subject", "pil03"], "subject 'pil03': give a number from 1"),
+        (["nsd", "check", "/nope"], "/nope is not a Natural Scenes Dataset"),
+    ],
+)
+def test_an_option_that_names_what_is_not_there_is_2(braind, small_data, arguments, words):
+    data = [] if arguments[0] == "nsd" else ["--data", small_data]
+    refused(braind(*arguments, *data), ExitCode.USAGE, words)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["decode"], "-o"),
+        (["encode"], "-o"),
+        (["report"], "-o"),
+        (["simulate"], "--out"),
+        (["simulate"], "--bids"),
+        (["demo"], "--out"),
+        (["evaluate", "--kind", "bold"], "--plot"),
+        (["sessions", "export", "ses"], "-o"),
+        (["decode"], "--data"),
+        (["serve"], "--data"),
+    ],
+)
+def test_an_output_below_a_file_is_2_before_anything_is_read(braind, tmp_path, arguments, option):
+    (tmp_path / "file").touch()
+    refused(braind(*arguments, option, tmp_path / "file" / "out.png"), ExitCode.USAGE, f"{tmp_path / 'file'} is no fol")
+
+
+def test_a_file_system_that_refuses_is_a_sentence(braind, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("BRAIND_PATHS__DATA", str(tmp_path / "file" / "data"))
+    answer = braind("decode")
+    refused(answer, ExitCode.FAILED, f"braind: {tmp_path / 'file'}", "Not a directory; give another path")
+    assert answer.stderr.count("\n") == 1
+
+
+def test_a_disk_that_is_full_is_a_sentence_even_without_the_name_of_a_file(monkeypatch):
+    def fail():
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(main.commands["simulate"], "callback", fail)
+    monkeypatch.setattr(main.commands["simulate"], "params", [])
+    answer = CliRunner().invoke(main, ["simulate"])
+    assert (answer.exit_code, answer.stderr) == (ExitCode.FAILED, "braind: No space left on device\n")
 
 
 @pytest.mark.parametrize(
@@ -205,6 +269,11 @@ def test_a_daemon_that_cannot_bind_its_port_is_2_and_names_it(braind, small_data
         answer = braind("serve", "--data", small_data, "--ingest-port", port)
     assert answer.exit_code == ExitCode.USAGE
     assert "Traceback" not in answer.stderr
+
+
+def test_serving_bold_without_weights_names_the_fit_that_makes_them(braind, small_data):
+    answer = braind("serve", "--data", small_data, "--kind", "bold")
+    refused(answer, ExitCode.USAGE, "subj01.bold.safetensors is missing; make it with `braind fit --kind bold --subj")
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

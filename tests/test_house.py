@@ -1,33 +1,21 @@
-"""The house's rules: what is in the wheel, and that the linter's contracts hold."""
+"""The house's rules: the size of what is shipped, and what the pages name."""
 
 import re
-import subprocess
-import sys
-import zipfile
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from braind import __version__
+
 ROOT = Path(__file__).parent.parent
+LICENCES = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["license-files"]
 
 
-def test_the_wheel_holds_every_room_and_no_tests(tmp_path):
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, ROOT],
-        check=True,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
-    )
-    (wheel,) = tmp_path.glob("*.whl")
-    names = set(zipfile.ZipFile(wheel).namelist())
-    for path in ROOT.rglob("__init__.py"):
-        room = path.relative_to(ROOT)
-        if room.parts[0] in ("client", "commands", "daemon", "models", "offline", "tui"):
-            assert f"braind/{room}" in names
-    assert {"braind/config.toml", "braind/py.typed", "braind/models/demo/model_index.json"} <= names
-    assert "braind/models/demo/sprites.webp" in names
-    for part in ("vae", "unet", "text_encoder", "clip"):
-        assert any(name.startswith(f"braind/models/demo/{part}/") and name.endswith(".safetensors") for name in names)
-    assert not any("tests/" in name for name in names)
+def test_every_bundled_parts_notice_and_the_release_are_named():
+    assert set(LICENCES) == {"LICENSE", *(str(p.relative_to(ROOT)) for p in ROOT.glob("models/**/*LICENCE*"))}
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {__version__}, " in (ROOT / "CHANGELOG.md").read_text()
 
 
 def test_the_embedded_model_is_small_enough_to_ship():

@@ -1,6 +1,7 @@
 """Files that are there whole or not at all: what a reader, a writer that fails, and a full disk find."""
 
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,6 +38,17 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         interrupted()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_names_the_file_that_it_has_no_room_for(tmp_path):
+    path = tmp_path / "file"
+    with (
+        pytest.raises(OSError, match=f"No space left on device: '{path}'"),
+        write_whole(path),
+        open("/dev/full", "wb") as full,
+    ):
+        full.write(b"content")
 
 
 def test_a_file_that_cannot_take_its_place_leaves_nothing_behind(tmp_path):

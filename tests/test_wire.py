@@ -181,7 +181,7 @@ def test_the_document_names_every_refusal_code_of_the_daemon():
     code = re.compile(r'code="([a-z_]+)"')
     sources = [*Path(wire.__file__).parent.glob("wire.py"), *(Path(__file__).parents[1] / "daemon").rglob("*.py")]
     codes = {found for path in sources for found in code.findall(path.read_text())}
-    start_up = {"loopback", "host", "in_use", "port_in_use", "socket", "ldm"}
+    start_up = {"option", "loopback", "host", "in_use", "port_in_use", "socket", "ldm"}
     for found in codes - start_up:
         assert f"| `{found}` |" in PROTOCOL, found
 

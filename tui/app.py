@@ -1,26 +1,27 @@
 """`braind monitor`: the newest decode, its nearest candidates and its latency. Only a subscriber."""
 
+import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from textual import on, work
-from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding
-from textual.containers import Horizontal
+from textual.app import App, SystemCommand
+from textual.events import Event, InputEvent
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import get_current_worker
 
 from ..client.connection import RefusedByDaemon
 from ..client.endpoints import SOCKETS, Endpoints
-from ..client.wire import Heartbeat, Skipped
+from ..config import MonitorConfig
 from ..errors import BraindError, ExitCode
-from .classes import Classes
-from .connection import Connection, without_signal_words
-from .decode_view import DecodeView
+from .commands import BINDINGS, palette
+from .connection import Connection, hint
 from .dialogs import ConfirmPause, Help
-from .feed import Notice, Stage, follow, set_paused
-from .latency import Latency
+from .drawing.terminal import HALF_BLOCKS, Terminal, forget_exported_size, terminal_for
+from .feed import Notice, fetch_session, fetch_stages, follow, send_mark, set_paused
+from .keymap import keymap, shown_key
+from .live.picture_view import PictureView
 from .messages import (
     ControlAnswered,
     DaemonHeard,
@@ -28,65 +29,96 @@ from .messages import (
     StageDecoded,
     VolumeChosen,
     VolumeSkipped,
+    message_of,
 )
-from .plain import write_lines
+from .pictures import largest_px
 from .recent import N_KEPT, DecodedVolume, RecentDecodes
-from .retrieval import Retrieval
-from .state_bar import StateBar
-from .strip import RecentStrip
-from .text_view import TextView
-from .theme import CONTROL_ROOM
+from .saving import save_svg
+from .screens.earlier import Source
+from .screens.events import EventsScreen
+from .screens.live import LiveScreen
+from .screens.operator import operator_screen
+from .screens.quality import QualityScreen
+from .screens.sessions import SessionsScreen
+from .screens.trials import TrialsScreen
+from .state.monitor_state import MonitorState
+from .state.recorded import Recordings
+from .theme import CONTROL_ROOM, DARK_ROOM
+from .zoom import Zoom
 
 TICK_S = 0.5
 N_HISTORY = 3 * N_KEPT
 """How many messages are fetched when the monitor starts: three stages per volume."""
 NOTICE_EVERY_S = 10.0
-"""At most one notice pops up in this time; the top bar counts all notices."""
+"""At most one notice pops up in this time. The event log keeps all notices."""
 
 
 class Monitor(App[None]):
-    """The monitor. Workers post messages; the handlers own all state and pass it to the widgets."""
+    """The monitor. Workers post messages; the handlers pass them to the state, and the state to the screens."""
 
     TITLE = "braind monitor"
     CSS_PATH = "monitor.tcss"
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (72, "-normal"), (110, "-wide")]
     VERTICAL_BREAKPOINTS = [(0, "-short"), (15, "-low"), (20, "-medium"), (32, "-tall")]
-    BINDINGS = [
-        Binding("right", "older", "Older", id="monitor.older", tooltip="Hold the next older decode of the strip"),
-        Binding("left", "newer", "Newer", id="monitor.newer", tooltip="Hold the next newer decode of the strip"),
-        Binding("f,escape", "follow", "Follow", id="monitor.follow", tooltip="Show the newest decode again"),
-        Binding("p", "pause", "Pause", id="monitor.pause", tooltip="Pause decoding, or go on"),
-        Binding("question_mark", "help", "Help", key_display="?", id="monitor.help", tooltip="Words and keys"),
-        Binding("q", "quit", "Quit", id="monitor.quit", tooltip="Leave the monitor; the daemon goes on"),
-    ]
+    BINDINGS = BINDINGS
 
-    def __init__(self, where: Endpoints) -> None:
+    def __init__(
+        self,
+        where: Endpoints,
+        terminal: Terminal = HALF_BLOCKS,
+        theme: str = CONTROL_ROOM.name,
+        recordings: Recordings | None = None,
+        own_keys: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__()
-        self.where = where
-        self.recent = RecentDecodes()
+        self.where, self.recordings = where, recordings
+        self.own_keys = dict(own_keys or {})
+        """The user's keys, by the ids of what they do."""
+        self.terminal, self._first_theme = terminal, theme
+        self.state = MonitorState(opened_s=time.monotonic())
         self.held: DecodedVolume | None = None
-        self.connection = Connection(opened_s=time.monotonic())
-        self.n_notices = 0
+        self.bell_is_on = True
+        self._n_rung_for = 0
+        """How many of the log's events the bell has dealt with."""
         self._noticed_s = -NOTICE_EVERY_S
         self._show_is_due = False
 
-    def compose(self) -> ComposeResult:
-        yield StateBar()
-        yield TextView(id="alarm")
-        yield DecodeView()
-        yield Classes(id="class-line")
-        with Horizontal(id="figures"):
-            yield Retrieval()
-            yield Latency()
-        yield RecentStrip()
-        yield Footer()
+    def get_default_screen(self) -> LiveScreen:
+        """Return the Live screen, which lies under all others."""
+        return LiveScreen()
 
     def on_mount(self) -> None:
-        self.register_theme(CONTROL_ROOM)
-        self.theme = CONTROL_ROOM.name
+        for theme in (CONTROL_ROOM, DARK_ROOM):
+            self.register_theme(theme)
+        self.theme = self._first_theme
+        self.set_keymap(self.own_keys)
         self.set_interval(TICK_S, self.show)
         self.call_after_refresh(self.show)
         self._follow_daemon()
+
+    def on_ready(self) -> None:
+        """Keep the garbage collector from all that is there now: it would look through it while a picture waits."""
+        if not self.is_headless:  # a process of tests goes on after its app
+            gc.freeze()
+
+    async def on_event(self, event: Event) -> None:
+        """Take no key after the one that quits: a screen that opens then never gets its widgets."""
+        if not (self._exit and isinstance(event, InputEvent)):
+            await super().on_event(event)
+
+    def on_app_focus(self) -> None:
+        """Fill the footer: in a browser the monitor starts without the focus, and a footer stays empty then."""
+        self.call_later(lambda: self.screen.refresh_bindings())
+
+    @property
+    def recent(self) -> RecentDecodes:
+        """The newest decodes."""
+        return self.state.recent
+
+    @property
+    def connection(self) -> Connection:
+        """The daemon's last messages."""
+        return self.state.connection
 
     @property
     def volume_on_show(self) -> DecodedVolume | None:
@@ -99,16 +131,8 @@ class Monitor(App[None]):
     def _follow_daemon(self) -> None:
         worker = get_current_worker()
         try:
-            for heard in follow(self.where, lambda: worker.is_cancelled, N_HISTORY):
-                match heard:
-                    case Stage(decode, picture):
-                        self.post_message(StageDecoded(decode, picture))
-                    case Skipped():
-                        self.post_message(VolumeSkipped(heard))
-                    case Heartbeat():
-                        self.post_message(DaemonHeard(heard))
-                    case Notice(sentence):
-                        self.post_message(NoticeGiven(sentence))
+            for heard in follow(self.where, lambda: worker.is_cancelled, N_HISTORY, largest_px(self.terminal)):
+                self.post_message(message_of(heard))
         except RefusedByDaemon as error:
             self.call_from_thread(self.exit, return_code=ExitCode.USAGE, message=f"braind: {error}")
 
@@ -124,31 +148,19 @@ class Monitor(App[None]):
     # ── messages from the workers ──
 
     @on(StageDecoded)
-    def _take_stage(self, message: StageDecoded) -> None:
-        now_s = time.monotonic()
-        self.recent.take_decode(message.decode, message.picture, now_s)
-        self.connection.heard_s = self.connection.decoded_s = now_s
-        self._show_soon()
-
     @on(VolumeSkipped)
-    def _take_skipped(self, message: VolumeSkipped) -> None:
-        self.connection.heard_s = time.monotonic()
-        self.recent.take_skipped(message.skipped, self.connection.heard_s)
-        self._show_soon()
-
     @on(DaemonHeard)
-    def _take_heartbeat(self, message: DaemonHeard) -> None:
-        self.connection.heard_s = time.monotonic()
-        self.connection.heartbeat = message.heartbeat
-        self._show_soon()
-
     @on(NoticeGiven)
-    def _take_notice(self, message: NoticeGiven) -> None:
-        self.n_notices += 1
-        if time.monotonic() - self._noticed_s >= NOTICE_EVERY_S:
-            self._noticed_s = time.monotonic()
-            self.notify(message.sentence, severity="warning", markup=False)
-        self._show_soon()
+    def _take(self, message: StageDecoded | VolumeSkipped | DaemonHeard | NoticeGiven) -> None:
+        heard, now_s = message.heard, time.monotonic()
+        self.state.take(heard, now_s)
+        if isinstance(heard, Notice) and now_s - self._noticed_s >= NOTICE_EVERY_S:
+            self._noticed_s = now_s
+            self.notify(heard.sentence, severity="warning", markup=False)
+        # Draw once after a burst of messages.
+        if not self._show_is_due:
+            self._show_is_due = True
+            self.call_later(self.show)
 
     @on(ControlAnswered)
     def _take_answer(self, message: ControlAnswered) -> None:
@@ -170,6 +182,11 @@ class Monitor(App[None]):
         """Hold the next newer decode; from the newest on, follow the stream."""
         self._hold_neighbour(-1)
 
+    def _hold_neighbour(self, step: int) -> None:
+        if self.volume_on_show is not None:
+            self.held = self.recent.neighbour(self.volume_on_show, step)
+            self.show()
+
     def action_follow(self) -> None:
         """Show the newest decode again, and every new one."""
         self.held = None
@@ -178,6 +195,71 @@ class Monitor(App[None]):
     def action_help(self) -> None:
         """Explain the words and keys."""
         self.push_screen(Help())
+
+    def action_trials(self) -> None:
+        """Show the table of trials."""
+        self.push_screen(TrialsScreen(self.state, self.trials_source()))
+
+    def trials_source(self) -> Source:
+        """Return where earlier trials and the pictures of older trials come from."""
+        fetch = partial(fetch_stages, self.where, largest_px=largest_px(self.terminal))
+        return Source(fetch, partial(fetch_session, self.where), partial(send_mark, self.where))
+
+    def action_sessions(self) -> None:
+        """Show the list of recorded sessions."""
+        if self.recordings is None:
+            self.notify("recorded sessions are on the daemon's machine: start braind monitor there, in a terminal")
+        else:
+            self.push_screen(SessionsScreen(self.recordings))
+
+    def action_quality(self) -> None:
+        """Show the quality of the newest run."""
+        self.push_screen(QualityScreen(self.state, self.trials_source()))
+
+    def action_operate(self, name: str) -> None:
+        """Show a screen for the operator."""
+        self.push_screen(operator_screen(name, self.state, self.where))
+
+    def action_events(self) -> None:
+        """Show the event log."""
+        self.push_screen(EventsScreen(self.state))
+
+    def action_switch_bell(self) -> None:
+        """Switch the alarms' bell off or on."""
+        self.bell_is_on = not self.bell_is_on
+        self.notify(f"the bell for alarms is {'on' if self.bell_is_on else 'off'}")
+
+    def action_save_screen(self) -> None:
+        """Save a picture of the screen and say where."""
+        try:
+            path = save_svg(self._svg())
+        except BraindError as error:
+            self.notify(str(error), severity="error", markup=False)
+        else:
+            self.notify(f"the screen was saved as {path}", markup=False)
+
+    def _svg(self) -> str:
+        # An SVG has cells only: half-blocks stand for pictures that the terminal or the browser draws over the cells.
+        terminal = self.terminal
+        if terminal.drawing != "off":
+            self.terminal = HALF_BLOCKS
+        try:
+            return self.export_screenshot()
+        finally:
+            self.terminal = terminal
+            for view in self.screen.query(PictureView):
+                view.refresh()
+
+    def action_zoom(self) -> None:
+        """Show one picture as large as the terminal allows."""
+        self.push_screen(Zoom(lambda: self.volume_on_show, is_of_live=True))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave the volume on show alone where nobody sees it: on every screen but Live, and the Zoom over Live."""
+        is_live = isinstance(self.screen, LiveScreen)
+        if action in ("zoom", "older", "newer"):
+            return is_live
+        return action != "follow" or is_live or (isinstance(self.screen, Zoom) and self.screen.is_of_live)
 
     @property
     def paused(self) -> bool:
@@ -197,95 +279,46 @@ class Monitor(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterator[SystemCommand]:
         """Fill the palette."""
-        yield SystemCommand("view: Follow the newest decode", "Leave the decode that is held", self.action_follow)
-        pause = "decoding: Go on" if self.paused else "decoding: Pause"
-        yield SystemCommand(pause, "For everybody; volumes are acked meanwhile", self.action_pause)
-        yield SystemCommand("monitor: Help", "Words and keys", self.action_help)
-        yield SystemCommand("monitor: Change the theme", "Colours of the monitor", self.action_change_theme)
-        yield SystemCommand("monitor: Save a picture of the screen", "As SVG", self.deliver_screenshot)
-        yield SystemCommand("monitor: Quit", "The daemon goes on", self.action_quit)
+        is_live = isinstance(screen, LiveScreen)
+        for title, explained, action in palette(is_live=is_live, paused=self.paused, bell_is_on=self.bell_is_on):
+            yield SystemCommand(title, explained, partial(self.run_action, action))
 
-    # ── to the widgets ──
-
-    def _hold_neighbour(self, step: int) -> None:
-        volumes = self.recent.newest_first()
-        if not volumes or self.volume_on_show is None:
-            return
-        position = volumes.index(self.volume_on_show) if self.volume_on_show in volumes else len(volumes)
-        position = min(position + step, len(volumes) - 1)
-        self.held = volumes[position] if position >= 0 and not (step < 0 and position == 0) else None
-        self.show()
-
-    def _show_soon(self) -> None:
-        """Draw once after a burst of messages."""
-        if not self._show_is_due:
-            self._show_is_due = True
-            self.call_later(self.show)
+    # ── to the screens ──
 
     def show(self) -> None:
-        """Pass the state to the widgets."""
+        """Pass the state to the Live screen; ring for new alarms."""
         self._show_is_due = False
-        if not self.is_running:
+        live = self.screen_stack[0] if self.is_running and self.screen_stack else None
+        if not isinstance(live, LiveScreen) or not live.is_mounted:
             # A timer may still fire while the widgets are removed.
             return
         now_s = time.monotonic()
-        volume, following = self.volume_on_show, self.held is None
-        screen = self.screen_stack[0]
-        screen.query_one(StateBar).show(self.connection, volume, following, self.n_notices, now_s)
-        screen.query_one(DecodeView).show(volume, self._hint(now_s))
-        has_pictures = volume is None or volume.has_pictures
-        screen.query_one(Retrieval).display = has_pictures
-        screen.query_one(Retrieval).show(volume.retrieved if volume else ())
-        # The classes of a running block are newer than the newest picture.
-        classified = self.held or self.recent.newest_classified
-        class_line = screen.query_one("#class-line", Classes)
-        class_line.display = has_pictures and classified is not None and bool(classified.labels)
-        class_line.show(classified)
-        n_without_signal = self._n_without_signal()
-        alarm = screen.query_one("#alarm", TextView)
-        alarm.display = n_without_signal > 0
-        is_decoded = self.connection.heartbeat is None or self.connection.heartbeat.state != "recording"
-        alarm.show(without_signal_words(n_without_signal, is_decoded=is_decoded))
-        screen.query_one(Latency).show(volume, self.recent, following)
-        screen.query_one(RecentStrip).show(self.recent.newest_first(), volume)
+        self.state.tick(now_s)
+        self._ring()
+        live.show(self.state, self.held, self._hint(now_s), now_s)
 
-    def _n_without_signal(self) -> int:
-        """Return how many of the weights' voxels have no signal in the current run, 0 while that is not known."""
-        heartbeat, newest = self.connection.heartbeat, self.recent.volumes[-1] if self.recent.volumes else None
-        if heartbeat is not None and heartbeat.n_without_signal is not None:
-            return heartbeat.n_without_signal
-        if newest is None or (heartbeat is not None and heartbeat.run not in ("", newest.run)):
-            return 0
-        return newest.n_without_signal or 0
+    def _ring(self) -> None:
+        new, self._n_rung_for = self.state.log.since(self._n_rung_for), self.state.log.n_added
+        if self.bell_is_on and any(entry.severity == "alarm" and not entry.is_history for entry in new):
+            self.bell()
 
     def _hint(self, now_s: float) -> str:
-        match self.connection.state(now_s):
-            case "waiting" | "lost":
-                return f"waiting for a daemon at {self.where.decodes}\nstart it with: braind serve"
-            case "connecting":
-                return f"connecting to {self.where.decodes}"
-            case "starting":
-                return "the daemon is starting: it warms up before it takes volumes"
-            case "recording":
-                return "volumes are recorded; there are no weights yet\nwhen there are: braind use WEIGHTS"
-            case "paused":
-                return "decoding is paused; p goes on"
-            case _ if self.connection.heartbeat and self.connection.heartbeat.no_pictures:
-                return "no volume decoded yet: send a run with braind send"
-            case _:
-                return "no volume decoded yet\nsend some with: braind replay --subject 1"
+        return hint(self.connection, self.where.decodes, now_s, shown_key(self, "monitor.pause"))
 
 
-def run_monitor(where: Endpoints, plain: bool = False) -> int:
-    """Watch a daemon's decodes; return the exit status.
+def run_monitor(where: Endpoints, look: MonitorConfig, recordings: Recordings | None = None) -> int:
+    """Watch a daemon's decodes on the screen; return the exit status.
 
-    `plain` writes one line per decode to stdout and draws nothing, for pipes and logs.
+    Raises
+    ------
+    BraindError
+        A daemon's address, the key file or a key of the settings is wrong.
     """
-    if plain:
-        return write_lines(where)
     for socket in SOCKETS:
         # A wrong address or key file is reported on the command line, not on a screen that closes again.
         where.address(socket)
-    monitor = Monitor(where)
+    forget_exported_size()
+    own_keys = keymap(look.keys)
+    monitor = Monitor(where, terminal_for(look.pictures), look.theme, recordings, own_keys)
     monitor.run()
     return monitor.return_code or 0

@@ -1,23 +1,30 @@
-"""The daemon's stream for the monitor: decodes with their pictures, and notices of unreadable ones; and pausing.
+"""The daemon's stream for the monitor: decodes with their pictures, and notices of unreadable ones; and requests.
 
 The functions block, because a socket must stay in one thread; the monitor runs them in workers.
 """
 
 import logging
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..arrays import Array
 from ..client.control import ControlClient
 from ..client.endpoints import Endpoints
-from ..client.pictures import PictureError, read_picture
+from ..client.pictures import MAX_PICTURE_PX, PictureError, read_picture
 from ..client.subscriber import DecodeSubscriber
-from ..client.wire import Decode, Gap, Heartbeat, Skipped
-from .pictures import KEPT_PX
+from ..client.wire import Decode, Gap, Heartbeat, Mark, Numbered, Skipped
+from ..errors import BraindError
 
 STOP_CHECK_S = 0.2
+POLL_S = 1.0
+PAGE = 32
+
+Published = Decode | Skipped | Gap
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -33,15 +40,22 @@ class Notice:
     """A problem that people should see and that stops nothing: an unreadable message or picture, a gap."""
 
     sentence: str
+    made_s: float | None = None
+    """When it was made by the daemon's clock, if the daemon published it."""
+    gap: Gap | None = None
+    """The volumes that did not come, if the notice is about them."""
 
 
 Heard = Stage | Skipped | Heartbeat | Notice
 
 
-def follow(where: Endpoints, is_stopped: Callable[[], bool], n_history: int = 0) -> Iterator[Heard]:
+def follow(
+    where: Endpoints, is_stopped: Callable[[], bool], n_history: int = 0, largest_px: int = MAX_PICTURE_PX
+) -> Iterator[Heard]:
     """Yield the daemon's messages until `is_stopped`; the daemon may come, go and come again.
 
-    The last `n_history` messages before the start are fetched and come first.
+    The last `n_history` messages before the start are fetched and come first. Pictures are scaled down to a longer side
+    of `largest_px`.
 
     Raises
     ------
@@ -57,12 +71,10 @@ def follow(where: Endpoints, is_stopped: Callable[[], bool], n_history: int = 0)
             while sentences:
                 yield Notice(sentences.popleft())
             match received:
-                case (Decode() as decode, png):
-                    yield _stage(decode, png)
-                case (Skipped() | Heartbeat() as message, _):
-                    yield message
-                case (Gap() as gap, _):
-                    yield Notice(gap.sentence)
+                case (Heartbeat() as heartbeat, _):
+                    yield heartbeat
+                case (message, png) if isinstance(message, Numbered):
+                    yield heard_of(message, png, largest_px)
 
 
 def set_paused(where: Endpoints, paused: bool) -> None:
@@ -73,8 +85,86 @@ def set_paused(where: Endpoints, paused: bool) -> None:
     BraindError
         No daemon answers, or the daemon refuses.
     """
+    request(where, lambda control: control.pause(paused))
+
+
+def request(where: Endpoints, ask: Callable[[ControlClient], Answer]) -> Answer:
+    """Return the answer to one request.
+
+    Raises
+    ------
+    BraindError
+        No daemon answers, or the daemon refuses.
+    """
     with ControlClient(*where.address("control")) as control:
-        control.pause(paused)
+        return ask(control)
+
+
+def send_mark(where: Endpoints, mark: Mark) -> str:
+    """Have the daemon keep a mark; return what the daemon answers.
+
+    Raises
+    ------
+    BraindError
+        No daemon answers, or the daemon refuses.
+    """
+    return request(where, lambda control: control.mark(mark))
+
+
+def poll(
+    where: Endpoints, ask: Callable[[ControlClient], Answer], is_stopped: Callable[[], bool]
+) -> Iterator[Answer | BraindError]:
+    """Yield the answer to a request again and again until `is_stopped`, or the error in place of an answer."""
+    with ControlClient(*where.address("control")) as control:
+        while not is_stopped():
+            try:
+                answer = ask(control)
+            except BraindError as error:
+                answer = error
+            yield answer
+            until_s = time.monotonic() + POLL_S
+            while time.monotonic() < until_s and not is_stopped():
+                time.sleep(STOP_CHECK_S / 2)
+
+
+def fetch_stages(where: Endpoints, seqs: Iterable[int], largest_px: int = MAX_PICTURE_PX) -> list[Stage | Notice]:
+    """Return decodes by their numbers, as `follow` yields them. A number that the daemon has no longer is left out.
+
+    Raises
+    ------
+    BraindError
+        No daemon answers, or the daemon refuses.
+    """
+    found: list[Stage | Notice] = []
+    with ControlClient(*where.address("control")) as control:
+        for seq in sorted(seqs):
+            for message, payload in control.fetch(seq, 1):
+                if isinstance(message, Decode) and message.seq == seq:
+                    found.append(stage_of(message, payload[0] if payload else None, largest_px))
+    return found
+
+
+def fetch_session(where: Endpoints, session: str, before_seq: int, is_stopped: Callable[[], bool]) -> list[Published]:
+    """Return a session's decodes, skipped volumes and gaps before a number, in order, without pictures.
+
+    The daemon reads a small page at a time, so that it acks volumes meanwhile.
+
+    Raises
+    ------
+    BraindError
+        No daemon answers, or the daemon refuses.
+    """
+    found: list[Published] = []
+    with ControlClient(*where.address("control")) as control:
+        while before_seq > 1 and not is_stopped():
+            first = max(1, before_seq - PAGE)
+            answers = [message for message, _ in control.fetch(first, before_seq - first, pictures=False)]
+            page = [one for one in answers if isinstance(one, Decode | Skipped | Gap) and first <= one.seq < before_seq]
+            found[:0] = [one for one in page if one.session == session]
+            if page and all(one.session != session for one in page):
+                break
+            before_seq = first
+    return found
 
 
 @contextmanager
@@ -94,7 +184,19 @@ def _warnings_of_subscriber() -> Iterator[deque[str]]:
         logger.removeHandler(handler)
 
 
-def _stage(decode: Decode, png: bytes | None) -> Stage | Notice:
+def heard_of(message: Numbered, png: bytes | None, largest_px: int) -> Stage | Skipped | Notice:
+    """Return what the monitor takes of a numbered message; `png` is the message's payload."""
+    match message:
+        case Decode():
+            return stage_of(message, png, largest_px)
+        case Skipped():
+            return message
+        case Gap():
+            return Notice(message.sentence, message.made_s, message)
+
+
+def stage_of(decode: Decode, png: bytes | None, largest_px: int) -> Stage | Notice:
+    """Return a decode with its picture, or the reason why the picture cannot be shown."""
     has_picture = decode.seen if decode.stage == "scores" else True
     if not has_picture:
         return Stage(decode, None)
@@ -102,6 +204,6 @@ def _stage(decode: Decode, png: bytes | None) -> Stage | Notice:
     if png is None:
         return Notice(f"{where}: the picture that the header announces is missing")
     try:
-        return Stage(decode, read_picture(png, KEPT_PX))
+        return Stage(decode, read_picture(png, largest_px))
     except PictureError as error:
         return Notice(f"{where}: {error}")

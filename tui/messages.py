@@ -4,31 +4,30 @@ from dataclasses import dataclass
 
 from textual.message import Message
 
-from ..arrays import Array
-from ..client.wire import Decode, Heartbeat, Skipped
+from ..client.wire import Heartbeat, Skipped
+from .feed import Heard, Notice, Stage
 from .recent import DecodedVolume
 
 
 @dataclass
 class StageDecoded(Message):
-    """One stage of a volume's decode, with its picture (height, width, 3) uint8 if it has one."""
+    """One stage of a volume's decode, with its picture if it has one."""
 
-    decode: Decode
-    picture: Array | None
+    heard: Stage
 
 
 @dataclass
 class VolumeSkipped(Message):
     """A volume has no picture because it was not decoded in time."""
 
-    skipped: Skipped
+    heard: Skipped
 
 
 @dataclass
 class DaemonHeard(Message):
     """The daemon's heartbeat; a newer heartbeat replaces an older one that still waits."""
 
-    heartbeat: Heartbeat
+    heard: Heartbeat
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, DaemonHeard)
@@ -38,7 +37,7 @@ class DaemonHeard(Message):
 class NoticeGiven(Message):
     """A problem that people should see and that stops nothing, such as an unreadable message."""
 
-    sentence: str
+    heard: Notice
 
 
 @dataclass
@@ -54,3 +53,16 @@ class VolumeChosen(Message):
     """A volume in the strip was clicked."""
 
     volume: DecodedVolume
+
+
+def message_of(heard: Heard) -> StageDecoded | VolumeSkipped | DaemonHeard | NoticeGiven:
+    """Return the message that tells the app what the daemon published."""
+    match heard:
+        case Stage():
+            return StageDecoded(heard)
+        case Skipped():
+            return VolumeSkipped(heard)
+        case Heartbeat():
+            return DaemonHeard(heard)
+        case Notice():
+            return NoticeGiven(heard)

@@ -1,4 +1,8 @@
-"""The monitor's colours."""
+"""The monitor's colours.
+
+Good, warning and bad are blue-green, light amber and dark red. They differ in lightness and in blue, which an
+eye without red, green or blue receptors sees too.
+"""
 
 from textual.theme import Theme
 
@@ -8,9 +12,9 @@ CONTROL_ROOM = Theme(
     primary="#6f8f9c",
     secondary="#4a5b63",
     accent="#8aa5b0",
-    warning="#c4a15c",
-    error="#c06a63",
-    success="#7da083",
+    warning="#dcbf6a",
+    error="#c4574a",
+    success="#5fa8a0",
     foreground="#b4babe",
     background="#0c0d0e",
     surface="#17191b",
@@ -21,5 +25,27 @@ CONTROL_ROOM = Theme(
         "text-disabled": "#515659",
         "footer-key-foreground": "#8aa5b0",
         "footer-description-foreground": "#767c80",
+    },
+)
+
+# For a room without other light: black, and warm greys, which spare an eye that is used to the dark.
+DARK_ROOM = Theme(
+    name="dark-room",
+    primary="#6e6256",
+    secondary="#463f38",
+    accent="#857565",
+    warning="#a68c44",
+    error="#9c3f30",
+    success="#3f7a75",
+    foreground="#857c72",
+    background="#000000",
+    surface="#0b0a09",
+    panel="#0d0c0b",
+    dark=True,
+    variables={
+        "text-muted": "#655e57",
+        "text-disabled": "#433f3a",
+        "footer-key-foreground": "#857565",
+        "footer-description-foreground": "#655e57",
     },
 )

@@ -65,13 +65,15 @@ class Trials:
         if unknown:
             raise DataSetError(
                 f"test runs {span(test_runs)}: {whose} has no run {span(unknown)}; it has {span(runs)}: choose among "
-                "those with --test-runs"
+                "those with --test-runs",
+                code="option",
             )
         is_test = np.isin(self.run, test_runs)
         if is_test.all():
             raise DataSetError(
                 f"test runs {span(test_runs)}: {whose} has no other run, so none is left for training: hold out fewer "
-                "runs with --test-runs"
+                "runs with --test-runs",
+                code="option",
             )
         return replace(self, is_shared=is_test)
 
@@ -163,6 +165,10 @@ class DataSet(Protocol):
         """Return a picture's captions."""
         ...
 
+    def picture_files(self, nsd_ids: Array | list[int]) -> list[str]:
+        """Return the files by which senders name these pictures; empty if they name them by NSD's ids."""
+        ...
+
     def novel_kind_ids(self) -> list[int]:
         """List the test pictures of object kinds that no training picture shows; empty if that is unknown."""
         ...
@@ -223,7 +229,7 @@ def parse_numbers(text: str, what: str) -> list[int] | None:
         match = re.fullmatch(r"(\d{1,6})(?:-(\d{1,6}))?", part.strip(), re.ASCII)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last:
-            raise DataSetError(f"{what} {text!r}: give numbers from 1 and ranges, such as 1-12,14")
+            raise DataSetError(f"{what} {text!r}: give numbers from 1 and ranges, such as 1-12,14", code="option")
         numbers |= set(range(first, last + 1))
     return sorted(numbers)
 
@@ -234,7 +240,8 @@ def chosen_sessions(on_disk: list[int], wanted: list[int] | None, whose: str) ->
     if missing:
         raise DataSetError(
             f"{whose} has no session {', '.join(map(str, missing))}; it has {span(on_disk) or 'none'}: "
-            "choose among those with --sessions"
+            "choose among those with --sessions",
+            code="option",
         )
     return on_disk if wanted is None else wanted
 

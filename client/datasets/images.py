@@ -72,9 +72,13 @@ def mask_of_file(name: str, subject: int, shape: tuple[int, ...], affine: Array)
     try:
         path = Path(name.format(subject=subject)).expanduser()
     except (LookupError, ValueError) as error:
-        raise DataSetError(f"mask {name}: only {{subject}} or {{subject:02d}} may stand in braces ({error})") from error
+        raise DataSetError(
+            f"mask {name}: only {{subject}} or {{subject:02d}} may stand in braces ({error})", code="option"
+        ) from error
     if not path.is_file():
-        raise DataSetError(f"mask {path} is missing: give a NIfTI file on the grid of subject {subject}'s volumes")
+        raise DataSetError(
+            f"mask {path} is missing: give a NIfTI file on the grid of subject {subject}'s volumes", code="option"
+        )
     image = load_nifti(path)
     check_grid(image, shape, affine, f"subject {subject}'s")
     return scaled(image).reshape(shape) > 0

@@ -42,8 +42,8 @@ class LslOutlet:
 
     Raises
     ------
-    OutletError
-        pylsl or liblsl is missing.
+    OutletError, ModuleNotFoundError
+        liblsl is missing; pylsl is missing.
     """
 
     def __init__(self, name: str, where: Endpoints) -> None:
@@ -89,12 +89,12 @@ def load_pylsl() -> ModuleType:
     Raises
     ------
     OutletError
-        pylsl or liblsl is missing; the sentence has the remedy.
+        liblsl is missing; the sentence has the remedy.
+    ModuleNotFoundError
+        pylsl is missing.
     """
     try:
         import pylsl
-    except ImportError as error:
-        raise OutletError(f"pylsl is not installed ({error}): pip install 'braind[lsl]'") from error
     except RuntimeError as error:
         # pylsl's own message is a paragraph of links.
         words = " ".join(str(error).split())

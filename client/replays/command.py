@@ -18,6 +18,13 @@ from .unfinished import UnfinishedReplay
 if TYPE_CHECKING:
     from ..datasets.nsd.tree import NsdTree
 
+WAITING_DAEMON = {
+    "starting": "the daemon is starting: it takes the volumes now and decodes them when it is warmed up",
+    "paused": "decoding is paused: the daemon keeps the volumes and decodes none; `braind monitor`, key p, goes on",
+    "recording": "the daemon has no weights: it keeps the volumes and decodes none",
+}
+"""What keeps decodes from coming, by the daemon's state."""
+
 
 def replay_subject(
     config: Config,
@@ -42,6 +49,8 @@ def replay_subject(
     where = endpoints(config)
     with ControlClient(*where.address("control")) as control:
         status = control.status()
+    if status.state in WAITING_DAEMON:
+        say(WAITING_DAEMON[status.state])
     volume_s = tree.bold_tr_s if plan.kind == "bold" else TRIAL_S
     unfinished = None
     if session_id is None:

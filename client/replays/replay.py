@@ -15,12 +15,13 @@ import msgspec
 import numpy as np
 
 from ..connection import RefusedByDaemon
+from ..names import wrong_name
 from ..scanner import ScannerClient
 from ..subscriber import DecodeSubscriber
 from ..wire import Ack, Refused
 from .decode_watch import DecodeWatch
 from .plan import ReplayPlan
-from .runs import ReplayRun, ReplayTrial, ReplayVolume, beta_runs, bold_runs, foils, picture_png
+from .runs import ReplayError, ReplayRun, ReplayTrial, ReplayVolume, beta_runs, bold_runs, foils, picture_png
 
 if TYPE_CHECKING:
     from ..datasets.nsd.tree import NsdTree
@@ -37,7 +38,7 @@ class ReplayProgress:
 
     session: str
     n_planned: int = 0
-    """Volumes of the runs opened so far."""
+    """Volumes of all runs, at most the plan's `max_volumes`."""
     n_resumed: int = 0
     """Volumes that the daemon had when the run was opened."""
     n_sent: int = 0
@@ -46,6 +47,8 @@ class ReplayProgress:
     n_refused: int = 0
     n_decoded: int = 0
     n_skipped: int = 0
+    waits_for: str = ""
+    """What the replay waits for now; empty while it sends."""
     refusals: dict[str, str] = field(default_factory=dict)
     """Code → the first sentence with that code."""
 
@@ -113,18 +116,24 @@ def replay(
     """
     began_s = time.monotonic()
     name = f"{plan.name}-{session_id}"
+    if problem := wrong_name("session", name):
+        raise ReplayError(problem)
     read_runs = bold_runs if plan.kind == "bold" else beta_runs
     counts = ReplayProgress(name)
+    runs = list(read_runs(tree, plan.subject, name, plan.session, plan.repeats))
+    n_volumes = sum(run.n_volumes for run in runs)
+    counts.n_planned = n_volumes if plan.max_volumes is None else min(n_volumes, plan.max_volumes)
     with DecodeWatch(subscriber, name) as watch:
         sender = _Sender(tree, client, watch, counts, plan, progress or (lambda counts: None))
-        for run in read_runs(tree, plan.subject, name, plan.session, plan.repeats):
+        for run in runs:
             sender.send_run(run)
-            if plan.max_volumes is not None and counts.n_planned >= plan.max_volumes:
+            if sender.n_left == 0:
                 break
         if plan.kind == "beta":
-            watch.wait_until_settled(counts.n_acked, settle_s, sender.report)
+            watch.wait_until_settled(counts.n_acked, settle_s, lambda: sender.report_waiting(settle_s))
         else:
-            watch.wait_until_settled(None, min(settle_s, BOLD_SETTLE_S), sender.report)
+            settle_s = min(settle_s, BOLD_SETTLE_S)
+            watch.wait_until_settled(None, settle_s, lambda: sender.report_waiting(settle_s))
         latencies_s = watch.latencies_s()
     n_settled = counts.n_decoded + counts.n_skipped
     expects_decodes = subscriber is not None and plan.kind == "beta"
@@ -158,21 +167,23 @@ class _Sender:
         progress: Callable[[ReplayProgress], None],
     ) -> None:
         self.tree, self.client, self.watch = tree, client, watch
-        self.counts, self.max_volumes, self.progress = counts, plan.max_volumes, progress
+        self.counts, self.kind, self.progress = counts, plan.kind, progress
+        self.n_left = counts.n_planned
+        """Volumes of the runs that are not opened yet."""
         self.pace = _Pace(plan.pace_s)
         self.foil_of = foils(tree, plan.subject) if plan.with_foils else {}
 
     def send_run(self, run: ReplayRun) -> None:
-        """Send the volumes of a run that the daemon does not have, up to `max_volumes` in all runs."""
+        """Send the volumes of a run that the daemon does not have, up to `n_planned` in all runs."""
         counts, hello = self.counts, run.hello
         if run.n_volumes == 0:
             # No picture has its last repeat in this session, but later means need its trials.
             deque(run.volumes_from(0), maxlen=0)
             return
+        self._report(f"the daemon to open run {hello.run}")
         next_index = min(self.client.open_run(hello).next_index, run.n_volumes)
-        left = run.n_volumes if self.max_volumes is None else self.max_volumes - counts.n_planned
-        n_wanted = min(run.n_volumes, left)
-        counts.n_planned += n_wanted
+        n_wanted = min(run.n_volumes, self.n_left)
+        self.n_left -= n_wanted
         counts.n_resumed += min(next_index, n_wanted)
         events = list(run.events)
         for volume in run.volumes_from(next_index):
@@ -186,18 +197,30 @@ class _Sender:
                     event.event, event.onset_s, seen_png=self._seen(event.shown), **self._shown_fields(event.shown)
                 )
             self._send(run, volume, png)
+        self._report("the acks of the last volumes")
         self._count(self.client.wait_answers())
         if n_wanted == run.n_volumes:
             self._end(run)
 
-    def report(self) -> None:
+    def report_waiting(self, settle_s: float) -> None:
+        """Report the decodes that the replay waits for after its last volume."""
+        longest = f"until none has come for {settle_s:g} s"
+        if self.kind == "bold":
+            self._report(f"the last trials' decodes, {longest}")
+            return
+        n_waiting = self.counts.n_acked - self.watch.n_decoded - self.watch.n_skipped
+        self._report(f"{n_waiting} decode{'s' * (n_waiting != 1)}, {longest}" if n_waiting > 0 else "")
+
+    def _report(self, waits_for: str = "") -> None:
         """Update the counts of decodes and report the progress."""
         self.counts.n_decoded, self.counts.n_skipped = self.watch.n_decoded, self.watch.n_skipped
+        self.counts.waits_for = waits_for
         self.progress(self.counts)
 
     def _send(self, run: ReplayRun, volume: ReplayVolume, png: bytes | None) -> None:
         self.watch.sent(run.hello.run, volume.index)
         self.counts.n_sent += 1
+        self._report(f"the ack of run {run.hello.run}, volume {volume.index}")
         answers = self.client.send_nowait(
             volume.voxels,
             volume.index,
@@ -209,7 +232,7 @@ class _Sender:
         if self.pace.pace_s is not None:
             answers += self.client.wait_answers()
         self._count(answers)
-        self.report()
+        self._report()
 
     def _count(self, answers: list[Ack | Refused]) -> None:
         for answer in answers:

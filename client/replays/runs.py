@@ -48,7 +48,10 @@ class ReplayTrial(NamedTuple):
 
 @dataclass(frozen=True)
 class ReplayVolume:
-    """A volume to send: (X, Y, Z), of the run's dtype; times `scale` it is % signal change. BOLD has no trial."""
+    """A volume to send: `voxels` (X, Y, Z), of the run's dtype.
+
+    Betas times `scale` are % signal change. A BOLD volume has no trial.
+    """
 
     index: int
     voxels: Array
@@ -103,7 +106,8 @@ class ReplayedTrials(NamedTuple):
         if not len(trial):
             where = "any session" if session is None else f"session {session}"
             raise ReplayError(
-                f"subject {subject} has no test trials in {where}; it has sessions {span(tree.sessions(subject))}"
+                f"subject {subject} has no test trials in {where}; it has sessions {span(tree.sessions(subject))}",
+                code="option",
             )
         row = trial - np.searchsorted(trials.session, trials.session[trial])
         nsd_id = trials.nsd_id[trial]
@@ -162,8 +166,7 @@ def bold_runs(
     for number in sessions:
         for run in tree.bold_runs(subject, number):
             n_runs += 1
-            bold = tree.bold_run(subject, number, run)
-            # bold.shape = (X, Y, Z, n_volumes), int16
+            image = tree.bold_image(subject, number, run)
             rows = np.nonzero((all_trials.session == number) & (all_trials.run == run))[0]
             onsets = tree.bold_onsets(subject, number, run)
             events = [
@@ -174,11 +177,14 @@ def bold_runs(
                 )
                 for event, (row, (onset_s, nsd_id)) in enumerate(zip(rows, onsets, strict=True))
             ]
-            hello = recording.hello(f"ses-{number:02d}_run-{run:02d}", bold.dtype.name, bold.shape[3])
-            yield ReplayRun(hello, bold.shape[3], events, partial(_bold_volumes, bold))
+            dtype, n_volumes = image.get_data_dtype().name, int(image.shape[3])
+            hello = recording.hello(f"ses-{number:02d}_run-{run:02d}", dtype, n_volumes)
+            yield ReplayRun(hello, n_volumes, events, partial(_bold_volumes, tree, subject, number, run))
     if not n_runs:
         where = f"session {session}" if session is not None else "any session"
-        raise ReplayError(f"subject {subject} has no BOLD time series in {where}; replay its betas: --kind beta")
+        raise ReplayError(
+            f"subject {subject} has no BOLD time series in {where}; replay its betas: --kind beta", code="option"
+        )
 
 
 def foils(tree: "NsdTree", subject: int) -> dict[int, int]:
@@ -290,6 +296,8 @@ def _mean_betas(
             index += 1
 
 
-def _bold_volumes(bold: Array, next_index: int) -> Iterator[ReplayVolume]:
+def _bold_volumes(tree: "NsdTree", subject: int, session: int, run: int, next_index: int) -> Iterator[ReplayVolume]:
+    bold = tree.bold_run(subject, session, run)
+    # bold.shape = (X, Y, Z, n_volumes), int16
     for index in range(next_index, bold.shape[3]):
         yield ReplayVolume(index, bold[..., index], 1.0, None)

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from ...extras import how_to_install
 from .dicom_enhanced import read_enhanced
 from .dicom_mosaic import is_mosaic, read_mosaic
 from .dicom_slices import Slice, read_slice
@@ -74,5 +75,5 @@ def _check_decodable(dataset: Any, source: str) -> None:
         raise IncomingError(
             f"{source}: its pixels are compressed ({syntax.name}), and nothing here decompresses them; export "
             "uncompressed (Explicit VR Little Endian)"
-            + (", or install pydicom's plug-in: pip install 'braind[dicom]'" if helps else "")
+            + (f", or install pydicom's plug-in: {how_to_install('dicom')}" if helps else "")
         )

@@ -88,7 +88,9 @@ class FolderWatch:
         self._closed: dict[str, str] = {}  # what may not be read: name → the error
         self._n_closed_named = 0
         if not folder.is_dir():
-            raise IncomingError(f"{folder} is no folder; give the one that the scanner's export writes to")
+            raise IncomingError(
+                f"{folder} is no folder; give the one that the scanner's export writes to", code="option"
+            )
         if not existing:
             self._done = self._look()
         self.n_stale = len(self._done)

@@ -119,20 +119,21 @@ def _png(path: Path) -> bytes:
 
 
 def candidate(name: str) -> int | str:
-    """Return a candidate picture as messages name it: an nsd_id if the text is a number, else a label."""
+    """Return a candidate picture as messages name it: an nsd_id if the text is a number, else a file or a label."""
     return int(name) if name.isdecimal() else name
 
 
 def send_file(
     path: Path, client: ScannerClient, plan: RunPlan, say: Say, onsets: list[Onset], *, is_paced: bool = False
 ) -> int:
-    """Send the volumes of a NIfTI file or a PAR/REC pair that the daemon does not have; return how many these are.
+    """Send the volumes of a file that the daemon does not have; return their number.
 
     If the run was begun earlier, its last volume is sent again first: the daemon refuses it if the file is of another
     scan.
 
     Parameters
     ----------
+    path : a NIfTI file, or a file of a PAR/REC pair
     plan : the run
     say : called with sentences for the operator
     onsets : the run's trials, sorted by time

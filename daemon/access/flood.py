@@ -20,7 +20,7 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ import zmq
 import zmq.asyncio
 
 from ..logs import Throttle
+from .connections import descriptor_of
 
 DESCRIPTORS = Path("/proc/self/fd")
 TICK_S = 0.02
@@ -80,11 +81,10 @@ class FloodGuard:
 
     def take(self, frames: Sequence[zmq.Frame]) -> None:
         """Count a message as taken."""
-        with suppress(zmq.ZMQError):
-            descriptor = int(frames[-1].get(zmq.SRCFD))
-            n_bytes = sum(map(len, frames)) + FRAME_OVERHEAD_BYTES * len(frames)
-            with self._lock:
-                self._taken[descriptor] = self._taken.get(descriptor, 0) + n_bytes
+        descriptor = descriptor_of(frames[-1])
+        n_bytes = sum(map(len, frames)) + FRAME_OVERHEAD_BYTES * len(frames)
+        with self._lock:
+            self._taken[descriptor] = self._taken.get(descriptor, 0) + n_bytes
 
     def _watch(self) -> None:
         while not self._stop.wait(TICK_S):
@@ -130,15 +130,20 @@ class WatchedRouter:
     ----------
     socket : ROUTER
     guard : FloodGuard
+    note : function
+        Called with a frame of each message, before the message is handed on.
     """
 
-    def __init__(self, socket: zmq.asyncio.Socket, guard: FloodGuard) -> None:
-        self._socket, self._guard = socket, guard
+    def __init__(self, socket: zmq.asyncio.Socket, guard: FloodGuard, note: Callable[[zmq.Frame], None]) -> None:
+        self._socket, self._guard, self._note = socket, guard, note
+        self.sender = ""
+        """Without keys nobody knows who sends."""
 
     async def recv_frames(self) -> list[zmq.Frame]:
         """Receive a message: the sender's identity, then the message's frames."""
         frames = await self._socket.recv_multipart(copy=False)
         self._guard.take(frames)
+        self._note(frames[-1])
         return frames
 
     async def recv_multipart(self) -> list[bytes]:

@@ -19,9 +19,9 @@ import zmq
 
 from ...client.endpoints import Endpoints
 from ...client.key import ROLES, Z85, Key, KeyFileError, Role, decode_private, encode_private
+from ...client.names import wrong_name
 from ...config import Config, data_path
 from ..logs import Outage
-from ..names import wrong_name
 
 OWNER = "owner"
 """The client that programs of this data folder are."""

@@ -14,7 +14,12 @@ CONTROL: frozenset[Role] = frozenset(("control",))
 
 ROLES_OF_SOCKET = {"ingest": ANY, "decodes": VIEW, "control": ANY}
 """One of these roles opens a connection. At ingest and control, each message is checked too, and gets an answer."""
-ROLES_OF_REQUEST: dict[type, frozenset[Role]] = {wire.StatusRequest: ANY, wire.FetchRequest: READ}
+ROLES_OF_REQUEST: dict[type, frozenset[Role]] = {
+    wire.StatusRequest: ANY,
+    wire.FetchRequest: READ,
+    wire.SetupRequest: READ,
+    wire.RecordedRequest: READ,
+}
 """One of these roles is needed for a request at the control socket; any other request needs `control`."""
 
 

@@ -3,13 +3,15 @@
 libzmq keeps every topic of a connection in memory, about 45 bytes for each byte of a topic, and has no limit. A
 subscription's frame tells the file descriptor of its connection (`ZMQ_SRCFD` in zmq_msg_get(3)), so the daemon can
 close the connection. libzmq then forgets the connection's topics.
+
+libzmq does not tell which of two connections with the same descriptor a frame came from. Frames of a flood that were
+not read before its connection ended can therefore close the next connection once; viewers connect again by themselves.
 """
 
 import asyncio
 import logging
 import os
 import socket
-import stat
 from contextlib import suppress
 
 import zmq
@@ -17,6 +19,7 @@ import zmq.asyncio
 
 from ...client.wire import MAGIC
 from ..logs import Throttle
+from .connections import Connections, descriptor_of, socket_inode
 
 MOST_SUBSCRIPTIONS = 8
 """Viewers need one. A connection with more, counted from its start, is closed."""
@@ -35,10 +38,12 @@ class Subscriptions:
     ----------
     decodes : XPUB
         With `XPUB_VERBOSE`: the socket then hands over each subscription, also of a topic that other viewers have.
+    connections : Connections
+        Notes the viewers' connections.
     """
 
-    def __init__(self, decodes: zmq.asyncio.Socket) -> None:
-        self._decodes = decodes
+    def __init__(self, decodes: zmq.asyncio.Socket, connections: Connections) -> None:
+        self._decodes, self._connections = decodes, connections
         self._port = int(decodes.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2])
         self._counts: dict[int, tuple[int, int]] = {}
         """The inode and the number of subscriptions of each connection, by file descriptor."""
@@ -58,12 +63,14 @@ class Subscriptions:
             await asyncio.sleep(0)
 
     def _check(self, subscription: zmq.Frame) -> None:
-        descriptor = _descriptor(subscription)
+        descriptor = descriptor_of(subscription)
         # The connection may be gone, and another file may have its number.
-        inode = _socket_inode(descriptor)
+        inode = socket_inode(descriptor)
         known, count = self._counts.get(descriptor, (None, 0))
         if inode is None or (known == inode and count > MOST_SUBSCRIPTIONS):
             return
+        if known != inode:
+            self._connections.note("decodes", subscription)
         topic = subscription.bytes[1:]
         count = count + 1 if known == inode else 1
         if len(topic) > len(MAGIC):
@@ -81,20 +88,3 @@ class Subscriptions:
             if connection.getsockname()[1] == self._port:
                 connection.shutdown(socket.SHUT_RDWR)
                 self._refused.warn(f"closed a viewer that subscribed {what}: subscribe once, to {MAGIC.decode()}")
-
-
-def _descriptor(subscription: zmq.Frame) -> int:
-    """Return the file descriptor that the subscription came over; -1 if it is not known."""
-    try:
-        return int(subscription.get(zmq.SRCFD))
-    except zmq.ZMQError:
-        return -1
-
-
-def _socket_inode(descriptor: int) -> int | None:
-    """Return the inode of an open socket, which no other socket of the machine has; None if it is not a socket."""
-    try:
-        found = os.fstat(descriptor)
-    except OSError:
-        return None
-    return found.st_ino if stat.S_ISSOCK(found.st_mode) else None

@@ -9,9 +9,10 @@ from ...models.weights.weights import Weights
 from .clock import ClockCheck
 from .disk import check_disk
 from .files import check_files
-from .network import check_keys, check_network, daemon_of
+from .network import check_keys, check_network
 from .plan import CheckPlan
 from .report import Line, Report
+from .running import daemon_of
 from .trial_run import check_trial_run
 
 

@@ -15,9 +15,9 @@ from ...errors import ExitCode
 from ...models.weights.weights import Weights
 from ..journal.database import JournalError
 from ..journal.journal import Journal
-from .network import RunningDaemon
 from .plan import CheckPlan
 from .report import Report, in_ms
+from .running import RunningDaemon
 
 PICTURE_SIDE_OF_LATENT = 8
 """Autoencoders of Stable Diffusion give pictures 8 times as wide as their latents."""

@@ -5,6 +5,7 @@ import platform
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,8 @@ from ...config import (
     user_config_path,
 )
 from ...errors import BraindError
-from .network import daemon_of
 from .packages import package_versions, probe_packages
+from .running import daemon_of
 
 VARIABLES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 PRIVATE = ("type", "session", "run", "journal")
@@ -62,20 +63,30 @@ def _versions() -> Facts:
 
 
 def _system() -> Facts:
-    n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "os": platform.platform(),
         "cpu": _cpu(),
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gb": round(n_bytes / 1e9, 1),
+        "cores": _n_cores(),
+        "memory_gb": _memory_gb(),
         "gpu": _gpu(),
         **{name: os.environ[name] for name in VARIABLES if name in os.environ},
     }
 
 
+def _n_cores() -> int | None:
+    """Return how many cores this process may use; where only Linux says that, how many there are."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()  # noqa: TID251
+
+
+def _memory_gb() -> float | str:
+    if sys.platform == "win32":
+        return "unknown"
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)  # noqa: TID251
+
+
 def _cpu() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

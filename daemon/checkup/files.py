@@ -39,7 +39,7 @@ def _weights(plan: CheckPlan, report: Report) -> Weights | None:
     weights_path, candidates_path = Path(plan.decoder.weights_path), Path(plan.decoder.candidates_path)
     weights: Weights | None = None
     with report.failing("weights", ExitCode.USAGE):
-        check_present(weights_path, plan.subject)
+        check_present(weights_path, plan.subject, plan.kind)
         found = Weights.load(weights_path)
         found.check_subject(plan.subject)
         found.check_live()
@@ -65,7 +65,7 @@ def _weights(plan: CheckPlan, report: Report) -> Weights | None:
         report.ok("ldm", f"not needed: {no_pictures(weights)}")
         return weights
     with report.failing("candidates", ExitCode.USAGE):
-        check_present(candidates_path, plan.subject)
+        check_present(candidates_path, plan.subject, plan.kind)
         n = len(CandidateNames.load(candidates_path))
         if not n:
             raise BraindError(f"{candidates_path}: holds no picture; make it again with braind fit")

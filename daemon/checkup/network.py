@@ -2,40 +2,17 @@
 
 import socket
 import stat
-from dataclasses import dataclass
 
 import zmq
 
-from ...client.connection import NoDaemonError, RefusedByDaemon
-from ...client.control import ControlClient
-from ...client.endpoints import SOCKETS, endpoints, is_served
-from ...client.wire import Status
-from ...config import Config
+from ...client.endpoints import SOCKETS, endpoints
 from ...errors import ExitCode
 from ..access.keyring import OWNER, Keyring, keys_path
 from ..access.loopback import numeric_host
 from ..sockets import OLDEST_LIBZMQ
 from .plan import CheckPlan
 from .report import Report
-
-
-@dataclass(frozen=True)
-class RunningDaemon:
-    """The daemon that uses the data folder now; `status` is None if it does not answer."""
-
-    status: Status | None
-
-
-def daemon_of(config: Config) -> RunningDaemon | None:
-    """Return the daemon that uses the data folder; None if no daemon does."""
-    if not is_served(config):
-        return None
-    try:
-        with ControlClient(*endpoints(config).address("control")) as control:
-            status = control.status()
-    except (NoDaemonError, RefusedByDaemon):
-        return RunningDaemon(None)
-    return RunningDaemon(status)
+from .running import RunningDaemon
 
 
 def check_network(plan: CheckPlan, running: RunningDaemon | None, report: Report) -> None:

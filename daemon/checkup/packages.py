@@ -14,13 +14,15 @@ PROBE_WITHIN_S = 120
 ANSWER = "answer "
 PROBE = f"""
 import json, sys
-for probe in json.loads(sys.argv[1]).values():
+for name, probe in json.loads(sys.argv[1]).items():
     answer = {{}}
     try:
         exec(probe)
         answer["works"] = True
     except BaseException as error:
         answer = {{"broken": f"{{type(error).__name__}}: {{error}}".splitlines()[0]}}
+        if isinstance(error, ModuleNotFoundError) and error.name == name:
+            answer = {{"installed": False}}
     print("\\n{ANSWER}" + json.dumps(answer), flush=True)
 """
 PROBES = {

@@ -52,8 +52,7 @@ class Decoder:
     def __init__(
         self, setup: link.Setup, stages: "Stages | LabelStages", send: Send, *, warm_up_s: float = 0.0
     ) -> None:
-        self.paused = setup.paused
-        self._policy = setup.policy
+        self.paused, self.policy = setup.paused, setup.policy
         self._stages, self._send = stages, send
         self.liveness = Liveness(send, warm_up_s)
         self._sessions = Sessions(Path(setup.journals_path), wait_for_disk=False)
@@ -93,7 +92,7 @@ class Decoder:
                 self._tidy()
                 return False
             # 5. the decoder takes the next pending volume
-            chosen = self._pass_over_older(waiting) if self._policy == "latest" else waiting[0]
+            chosen = self._pass_over_older(waiting) if self.policy == "latest" else waiting[0]
             with self._sessions.without_if_damaged(chosen.session):
                 self._decode(chosen)
             return True
@@ -206,7 +205,8 @@ class Decoder:
 
     def _decode(self, pending: Pending) -> None:
         taken_s = time.monotonic()
-        self._send(link.Taking(session=pending.session, run=pending.run, index=pending.index))
+        events = self._pending.completed_events(pending)
+        self._send(link.Taking(session=pending.session, run=pending.run, index=pending.index, events=events))
         journal = self._sessions[pending.session]
         try:
             trials = self._pending.trials(pending)
@@ -262,7 +262,7 @@ class Decoder:
         arrived_s = arrival.arrived_s if arrival else taken_s
         before_s = {"ack": arrival.ack_s} if arrival else {}
         simulated = journal.hello(pending.run).simulated
-        for result in self._stages.run(trial.voxels, trial.pair, has_pictures=has_pictures):
+        for result in self._stages.run(trial.voxels, trial.pair, trial.shown, has_pictures=has_pictures):
             done_s = {"decoder": taken_s} | result.steps_s | (steps_s or {})
             provenance = self._stages.provenance
             has_seen = result.stage == "scores" and trial.seen is not None
@@ -289,9 +289,12 @@ class Decoder:
                 spike=trial.spike,
                 misaligned=trial.misaligned,
                 latents=result.latents,
+                n_candidates=result.n_candidates,
+                seen_candidate=result.seen_candidate,
                 labels=result.labels,
                 label=trial.label,
                 n_without_signal=trial.n_without_signal,
+                signals=trial.signals if result.stage == "scores" else (),
             )
             # 8. the decode is journaled, and the front publishes it
             outcome = "decoded" if result.is_last and is_last_trial and not pending.is_end else None
@@ -311,6 +314,7 @@ class Decoder:
             index=pending.index,
             reason=reason,
             failed=failed,
+            events=self._pending.completed_events(pending),
         )
         if pending.is_end:
             self._outbox.publish(journal, skipped, event=END_OF_RUN)

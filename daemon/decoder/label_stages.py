@@ -11,10 +11,10 @@ import numpy as np
 
 from ... import __version__
 from ...arrays import Array
-from ...client.wire import LabelProbability, Provenance, Retrieved, Stage
+from ...client.wire import LabelProbability, Provenance, Retrieved, SeenCandidate, Stage
 from ...errors import BraindError
 from ...models.weights.weights import Weights
-from ..journal.records import Pair
+from ..journal.records import Pair, Shown
 
 LABELS_MODE = "labels"
 NOTHING_MADE = "none"
@@ -32,7 +32,8 @@ class StageResult(NamedTuple):
 
     `steps_s` holds the monotonic time of each step so far. `is_last`: no further stage of the trial follows. `feedback`
     is the field of `wire.Decode`: the stage `scores` has it if the sender named two candidates. `latents` is
-    `latents_sha256` of z and c; the stage `scores` has it. `labels` are the classes of `ranked_classes`.
+    `latents_sha256` of z and c; the stage `scores` has it. `labels` are the classes of `ranked_classes`. `n_candidates`
+    and `seen_candidate` are the fields of `wire.Decode`.
     """
 
     stage: Stage
@@ -43,6 +44,8 @@ class StageResult(NamedTuple):
     feedback: float | None = None
     latents: str = ""
     labels: tuple[LabelProbability, ...] = ()
+    n_candidates: int | None = None
+    seen_candidate: SeenCandidate | None = None
 
 
 def ranked_classes(weights: Weights, voxels: Array) -> tuple[LabelProbability, ...]:
@@ -100,14 +103,16 @@ class LabelStages:
         """Decode a trial of mean voxels and discard the result, because the first decode is the slowest."""
         ranked_classes(self.weights, self.weights.voxel_mean)
 
-    def run(self, voxels: Array, pair: Pair | None = None, *, has_pictures: bool = True) -> Iterator[StageResult]:
+    def run(
+        self, voxels: Array, pair: Pair | None = None, shown: Shown | None = None, *, has_pictures: bool = True
+    ) -> Iterator[StageResult]:
         """Yield the stage `scores`.
 
         Parameters
         ----------
         voxels : array of shape (n_voxels,), float32
             One trial's response, % signal change.
-        pair : not read, because there are no candidates
+        pair, shown : not read, because there are no candidates
         has_pictures : False for a provisional estimate, which has no last stage
         """
         labels = ranked_classes(self.weights, voxels)

@@ -1,5 +1,6 @@
 """The messages that the decoder journals for the viewers. Each gets the next number."""
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -34,11 +35,12 @@ class Outbox:
         at_end: bool = False,
         outcome: VolumeState | None = None,
     ) -> None:
-        """Commit a message under the next number, as `Journal.add_decode` does. The message's own `seq` is ignored.
+        """Commit a message under the next number, as `Journal.add_decode` does. The message's own `seq` and `made_s`
+        are ignored.
 
         A message is not committed if an earlier decoder journaled it and died before the volume was settled.
         """
-        numbered = msgspec.structs.replace(message, seq=self._next_seq)
+        numbered = msgspec.structs.replace(message, seq=self._next_seq, made_s=round(time.time(), 3))
         if journal.add_decode(numbered, payload, event=event, at_end=at_end, outcome=outcome):
             self._send(link.Committed(session=journal.session, seq=self._next_seq))
             self._next_seq += 1

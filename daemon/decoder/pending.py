@@ -3,6 +3,7 @@
 import heapq
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 from ...client.wire import Gap
@@ -11,6 +12,7 @@ from ..journal.database import JournalError
 from ..journal.journal import Journal
 from ..journal.records import Pending
 from ..sessions import Sessions
+from .signals import roi_positions
 from .trials import FrontLink, RunEstimates, Trial, beta_trial
 
 logger = logging.getLogger("braind.daemon.decoder")
@@ -64,14 +66,25 @@ class PendingTrials:
         return found
 
     def trials(self, pending: Pending) -> list[Trial]:
-        """Return the trials of a volume: one for a beta, and for BOLD each trial with a new estimate."""
+        """Return the trials of a volume: one for a beta, and for BOLD each trial with a new estimate.
+
+        The first trial carries the signals of the volumes up to this volume that no earlier call returned.
+        """
         bold_run = self._bold_run(pending)
-        return bold_run.trials(pending) if bold_run else [beta_trial(self._sessions[pending.session], pending)]
+        if bold_run is None:
+            return [beta_trial(self._sessions[pending.session], pending, roi_positions(self._weights))]
+        first, *others = bold_run.trials(pending)
+        return [replace(first, signals=bold_run.take_signals(pending)), *others]
 
     def is_provisional(self, pending: Pending) -> bool:
         """Return whether all estimates of a volume are provisional: later volumes replace these estimates."""
         bold_run = self._bold_run(pending)
         return bold_run is not None and bold_run.is_provisional(pending)
+
+    def completed_events(self, pending: Pending) -> tuple[int, ...] | None:
+        """Return the trials whose final estimates a BOLD volume brings; None for a beta volume."""
+        bold_run = self._bold_run(pending)
+        return bold_run and tuple(trial.event for trial in bold_run.trials(pending) if trial.is_final)
 
     def forget(self, pending: Pending) -> None:
         """Drop a volume's trials after they are decoded or skipped."""

@@ -103,6 +103,8 @@ def _work(decoder: Decoder, lines: "queue.SimpleQueue[link.ToDecoder]") -> None:
                     decoder.add_end(line)
                 elif isinstance(line, link.PauseDecoding):
                     decoder.paused = line.paused
+                elif isinstance(line, link.SetPolicy):
+                    decoder.policy = line.policy
         except queue.Empty:
             pass
         try:

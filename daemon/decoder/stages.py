@@ -15,13 +15,13 @@ from PIL import Image
 from ... import __version__
 from ...arrays import Array
 from ...choices import Mode
-from ...client.wire import STAGES_OF_MODE, Provenance, Retrieved, last_stage
+from ...client.wire import STAGES_OF_MODE, Provenance, Retrieved, SeenCandidate, last_stage
 from ...models.pipeline.decoding_pipeline import DecodingPipeline
 from ...models.weights.candidate_names import CandidateNames
-from ...models.weights.candidates import Candidates, CandidatesError
+from ...models.weights.candidates import Candidates, CandidatesError, best_first
 from ...models.weights.weights import Weights
 from .. import link
-from ..journal.records import Pair
+from ..journal.records import Pair, Shown
 from .label_stages import StageResult, StagesError, ranked_classes
 
 logger = logging.getLogger("braind.daemon.decoder")
@@ -48,7 +48,7 @@ class Stages:
     def __init__(self, settings: link.DecoderSettings, weights: Weights) -> None:
         self.weights = weights
         self._candidates = Candidates.load(Path(settings.candidates_path))
-        self._names = CandidateNames(self._candidates.nsd_id, self._candidates.labels)
+        self._names = CandidateNames(self._candidates.nsd_id, self._candidates.labels, self._candidates.files)
         pipeline = DecodingPipeline.load(settings.pipeline, self.weights)
         self._mode: Mode = settings.pipeline.mode
         self._volume = pipeline.volume_graph(self.weights)
@@ -76,7 +76,9 @@ class Stages:
         for _ in self.run(self.weights.voxel_mean):
             pass
 
-    def run(self, voxels: Array, pair: Pair | None = None, *, has_pictures: bool = True) -> Iterator[StageResult]:
+    def run(
+        self, voxels: Array, pair: Pair | None = None, shown: Shown | None = None, *, has_pictures: bool = True
+    ) -> Iterator[StageResult]:
         """Yield each stage as soon as it is ready.
 
         Parameters
@@ -84,6 +86,7 @@ class Stages:
         voxels : array of shape (n_voxels,), float32
             One trial's response, % signal change.
         pair : the candidates that the trial is compared with, if its sender named two
+        shown : the names of the picture that was on screen; it is ranked among the candidates, and changes nothing else
         has_pictures : False for scores alone
         """
         steps_s: dict[str, float] = {}
@@ -97,10 +100,12 @@ class Stages:
             )
         labels = ranked_classes(self.weights, voxels)
         steps_s["ridge"] = time.monotonic()
+        fits = self._candidates.scores(z, c)
         retrieved = tuple(
-            Retrieved(label=self._candidates.labels[at], score=score, nsd_id=int(self._candidates.nsd_id[at]))
-            for at, score in self._candidates.rank(z, c, N_RETRIEVED)
+            Retrieved(label=self._candidates.labels[at], score=float(fits[at]), nsd_id=int(self._candidates.nsd_id[at]))
+            for at in best_first(fits, N_RETRIEVED)
         )
+        seen_candidate = self._seen_candidate(fits, shown) if shown else None
         feedback = self._feedback(c, pair) if pair else None
         steps_s["scores"] = time.monotonic()
         yield StageResult(
@@ -109,6 +114,8 @@ class Stages:
             feedback=feedback,
             latents=latents_sha256(z, c),
             labels=labels,
+            n_candidates=len(fits),
+            seen_candidate=seen_candidate,
         )  # fmt: skip
         if not has_pictures:
             return
@@ -118,6 +125,18 @@ class Stages:
             png = _png(picture)
             steps_s[stage] = time.monotonic()
             yield StageResult(stage, (), png, dict(steps_s), is_last=stage == last_stage(self._mode))
+
+    def _seen_candidate(self, fits: Array, shown: Shown) -> SeenCandidate | None:
+        at = self._candidates.seen_position(shown.nsd_id, shown.stimulus)
+        if at is None:
+            return None
+        return SeenCandidate(
+            label=self._candidates.labels[at],
+            score=float(fits[at]),
+            # Another candidate that fits as well counts as a better one, so that a tie flatters nobody.
+            rank=int(np.count_nonzero(fits >= fits[at])),
+            nsd_id=int(self._candidates.nsd_id[at]),
+        )
 
     def _feedback(self, c: Array, pair: Pair) -> float | None:
         try:

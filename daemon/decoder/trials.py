@@ -14,17 +14,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Event, Gap, Hello, Skipped
+from ...client.wire import Event, Gap, Hello, Skipped, VolumeSignal
 from ...errors import BraindError
 from ...models.bold.estimator import CausalEstimator, Estimate
 from ...models.weights.weights import Weights
 from .. import link
 from ..journal.database import JournalError, RecordError
 from ..journal.journal import Journal
-from ..journal.records import NO_EVENT, Pair, Pending, VolumeState
+from ..journal.records import NO_EVENT, Pair, Pending, Shown, VolumeState
 from .order import Held, Hole, VolumeOrder
 from .outbox import Outbox
 from .run_journal import RunJournal
+from .signals import UnsentSignals, roi_means, roi_positions
 
 logger = logging.getLogger("braind.daemon.decoder")
 
@@ -51,6 +52,13 @@ class Trial:
     misaligned: bool = False
     label: str | None = None
     n_without_signal: int | None = None
+    signals: tuple[VolumeSignal, ...] = ()
+    stimulus: str | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """The names of the picture that was on screen."""
+        return Shown(self.nsd_id, self.stimulus)
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,7 @@ class RunEstimates:
         self._prior, self._voxel_mean, self._front = weights.bold_prior, weights.voxel_mean, front
         self._estimator = CausalEstimator(hello.tr_s, self._prior)
         self._order = VolumeOrder(hello.tr_s, (Hole(gap.index, gap.n_missing) for gap in journal.gaps(hello.run)))
+        self._rois, self._signals = roi_positions(weights), UnsentSignals()
         self._last_spike_s = self._last_misaligned_s = -math.inf
         self._seen_arrival = 0
         """Arrival of the last volume that was read from the journal."""
@@ -152,6 +161,10 @@ class RunEstimates:
         """Return the trials whose estimates a volume updated."""
         return self._ready[pending]
 
+    def take_signals(self, pending: Pending) -> tuple[VolumeSignal, ...]:
+        """Return the volumes up to this volume that no earlier call returned."""
+        return self._signals.take(pending.index)
+
     def is_provisional(self, pending: Pending) -> bool:
         """Return whether a volume has no final estimate: later volumes replace all its estimates."""
         return not any(trial.is_final for trial in self._ready[pending])
@@ -180,6 +193,7 @@ class RunEstimates:
         skipped = Skipped(
             seq=0, session=pending.session, run=pending.run, index=pending.index,
             reason="came after it was published as missing; estimates run forward in time, so it is kept but not used",
+            events=(),
         )  # fmt: skip
         self._front.outbox.publish(self.journal, skipped, outcome="late")
         self._front.arrivals.pop((pending.session, pending.run, pending.index), None)
@@ -197,6 +211,9 @@ class RunEstimates:
             self._front.on_settled(pending, outcome)
         elif state == "waiting":
             self._ready[pending] = trials
+        elif trials:
+            # A decode of an earlier decoder process has carried the signals.
+            self._signals.take(pending.index)
 
     def _add_event(self, event: Event) -> None:
         try:
@@ -211,7 +228,17 @@ class RunEstimates:
             header, voxels, _ = self.journal.volume(pending.arrival)
             motion = None if header.motion is None else np.array(header.motion)
             self._estimator.add_volume(pending.index, voxels, motion)
-            self._flag(pending.index * self._tr_s, voxels)
+            is_misaligned = self._flag(pending.index * self._tr_s, voxels)
+            flags = self._estimator.flags
+            self._signals.add(
+                VolumeSignal(
+                    index=pending.index,
+                    rois=roi_means(voxels, self._rois),
+                    displacement_mm=None if motion is None else round(float(flags.displacement_mm), 4),
+                    is_spike=flags.is_spike,
+                    is_misaligned=is_misaligned,
+                )
+            )
             trials = self._trials(self._estimator.current_estimates())
         except JournalError as error:
             if not isinstance(error, RecordError):
@@ -223,11 +250,14 @@ class RunEstimates:
             return [], "failed"
         return trials, None if trials else "used"
 
-    def _flag(self, now_s: float, voxels: Array) -> None:
+    def _flag(self, now_s: float, voxels: Array) -> bool:
+        """Note whether the newest volume was a spike or misaligned; return whether it was misaligned."""
         if self._estimator.flags.is_spike:
             self._last_spike_s = now_s
-        if self._prior.is_misaligned(voxels):
+        is_misaligned = self._prior.is_misaligned(voxels)
+        if is_misaligned:
             self._last_misaligned_s = now_s
+        return is_misaligned
 
     def _trials(self, estimates: list[Estimate]) -> list[Trial]:
         """Return the estimates as trials. Final estimates come last, because their pictures take longest."""
@@ -245,14 +275,19 @@ class RunEstimates:
                     spike=self._last_spike_s >= header.onset_s,
                     misaligned=self._last_misaligned_s >= header.onset_s,
                     label=header.label,
+                    stimulus=header.stimulus,
                     n_without_signal=int(np.count_nonzero(~estimate.has_signal)),
                 )
             )  # fmt: skip
         return trials
 
 
-def beta_trial(journal: Journal, pending: Pending) -> Trial:
-    """Return a beta volume's trial."""
+def beta_trial(journal: Journal, pending: Pending, rois: dict[str, Array]) -> Trial:
+    """Return a beta volume's trial. `rois` are the positions of each ROI's voxels, as `roi_positions` returns them."""
     header, voxels, seen = journal.volume(pending.arrival)
     pair = Pair.named_by(header, journal.hello(pending.run))
-    return Trial(voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair, label=header.label)
+    signal = VolumeSignal(index=pending.index, rois=roi_means(voxels, rois))
+    return Trial(
+        voxels, NO_EVENT, header.trial, header.nsd_id, header.n_averaged, seen, pair,
+        label=header.label, signals=(signal,), stimulus=header.stimulus,
+    )  # fmt: skip

@@ -13,11 +13,13 @@ COVERED = {
     "decodes": ("seq", "run", "volume_index", "event", "stage", "header", "payload"),
     "masks": ("weights", "voxel_index"),
 }
+COVERED_LATER = {"marks": ("mark", "header")}
+"""Tables that a journal gets when they are needed."""
 
 
 def made(table: str) -> str:
     """Return the SQL expression of a row's checksum."""
-    return f"row_checksum({', '.join(f'{table}.{column}' for column in COVERED[table])})"
+    return f"row_checksum({', '.join(f'{table}.{column}' for column in (COVERED | COVERED_LATER)[table])})"
 
 
 def is_right(table: str) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from ...errors import BraindError
 from .checksums import row_checksum
@@ -99,7 +98,7 @@ class DatabaseReader:
         with self._answering():
             # isolation_level: only `commit` begins transactions.
             connection = sqlite3.connect(
-                f"file:{quote(str(self.path))}?{options}", uri=True, timeout=wait_s, isolation_level=None
+                f"{self.path.absolute().as_uri()}?{options}", uri=True, timeout=wait_s, isolation_level=None
             )
             connection.create_function("row_checksum", -1, row_checksum, deterministic=True)
             return connection

@@ -13,12 +13,12 @@ import msgspec
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Decode, EndRun, Event, Hello, Numbered, Volume
+from ...client.wire import Decode, EndRun, Event, Hello, Mark, Numbered, Volume
 from .checksums import is_right, made
 from .database import JournalError, RecordError
 from .reader import JournalReader
 from .records import NO_EVENT, Pending, VolumeState
-from .tables import TABLES
+from .tables import MARKS, TABLES
 from .writing import Database
 
 logger = logging.getLogger(__name__)
@@ -165,6 +165,15 @@ class Journal(JournalReader):
                 (event.run, event.event, after_arrival, header, seen),
             )
         return True
+
+    def add_mark(self, mark: Mark) -> None:
+        """Commit an operator's mark."""
+        with self._database.commit() as database:
+            database.execute(MARKS)
+            (number,) = database.execute("SELECT coalesce(max(mark), 0) + 1 FROM marks").fetchone()
+            database.execute(
+                "INSERT INTO marks VALUES (?1, ?2, row_checksum(?1, ?2))", (number, msgspec.json.encode(mark))
+            )
 
     def count_crash(self, run: str, index: int) -> int:
         """Count one more crash of the decoder over a volume; return the volume's number of crashes."""

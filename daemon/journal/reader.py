@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from ...arrays import Array
-from ...client.wire import Event, Gap, Hello, Volume
+from ...client.wire import Event, Gap, Hello, Mark, Volume
 from . import checksums
 from .database import DatabaseReader, JournalError, RecordError
 from .records import (
@@ -104,6 +104,10 @@ class JournalReader:
         """Return the number of volumes in each state."""
         return dict(self._database.rows("SELECT state, count(*) FROM volumes GROUP BY state"))
 
+    def n_waiting(self) -> int:
+        """Return the number of volumes that wait to be decoded."""
+        return self._database.row("SELECT count(*) FROM volumes WHERE state = 'waiting'")[0]
+
     def published(self, from_seq: int, limit: int) -> list[Published]:
         """Return at most `limit` messages for the viewers, from number `from_seq` on."""
         rows = self._database.rows(
@@ -183,6 +187,57 @@ class JournalReader:
         if row is None:
             raise JournalError(f"{self.path}: run {run} has no event {event}; was the file changed by hand?")
         return self._event(run, *row)
+
+    def volume_headers(self, run: RunRecord, after_arrival: int) -> list[tuple[int, Volume]]:
+        """Return the arrival and the header of each volume of a run after `after_arrival`, in the order of arrival."""
+        rows = self._database.rows(
+            f"SELECT arrival, header, {self._is_right('volumes')} FROM volumes WHERE run = ? AND arrival > ? "
+            "ORDER BY arrival",
+            run.name,
+            after_arrival,
+        )
+        return [
+            (arrival, self._parsed(header, Volume, f"arrival {arrival}", is_whole))
+            for arrival, header, is_whole in rows
+        ]
+
+    def event_headers(self, run: RunRecord, after_row: int) -> list[tuple[int, Event]]:
+        """Return the row and the header of each onset of a run after `after_row`, in the order of arrival."""
+        rows = self._database.rows(
+            f"SELECT rowid, header, {self._is_right('events')} FROM events WHERE run = ? AND rowid > ? ORDER BY rowid",
+            run.name,
+            after_row,
+        )
+        return [
+            (row, self._parsed(header, Event, f"row {row} in table events", is_whole)) for row, header, is_whole in rows
+        ]
+
+    def extent(self, run: str) -> tuple[int, int]:
+        """Return the number of a run's volumes, and the highest index; -1 if no volume is journaled."""
+        row = self._database.row("SELECT count(*), coalesce(max(volume_index), -1) FROM volumes WHERE run = ?", run)
+        return row[0], row[1]
+
+    def index_before(self, run: str, unix_s: float) -> int | None:
+        """Return the index of the volume of a run that came last before a time, s since 1970; None without one."""
+        row = self._database.row(
+            "SELECT volume_index FROM volumes WHERE run = ? AND arrived_unix_s <= ? ORDER BY arrival DESC LIMIT 1",
+            run,
+            unix_s,
+        )
+        return row[0] if row else None
+
+    def seen(self, run: str, index: int) -> bytes | None:
+        """Return the seen picture of a volume as a PNG; None if it came without one."""
+        row = self._database.row("SELECT arrival FROM volumes WHERE run = ? AND volume_index = ?", run, index)
+        return self.volume(row[0]).seen if row else None
+
+    def marks(self) -> list[Mark]:
+        """Return the session's marks, in the order in which they came."""
+        # A journal has no table of marks before its first mark.
+        if not self._database.row("SELECT 1 FROM sqlite_schema WHERE name = 'marks'"):
+            return []
+        rows = self._database.rows(f"SELECT mark, header, {checksums.is_right('marks')} FROM marks ORDER BY mark")
+        return [self._parsed(header, Mark, f"mark {number}", is_whole) for number, header, is_whole in rows]
 
     def _event(
         self, run: str, event: int, header: bytes, seen: bytes | None, after: int, is_whole: int

@@ -1,5 +1,6 @@
 """A session's journal, opened for reading only. Fits and reports use it, also while a daemon writes the journal."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -99,10 +100,20 @@ class Recording(JournalReader):
         )
         return [Arrival(*row) for row in rows]
 
-    def messages(self) -> Iterator[tuple[Numbered, bytes | None]]:
-        """Yield each message for the viewers with its payload, in the order of the numbers."""
-        next_seq = 1
-        while published := self.published(next_seq, MESSAGES_AT_ONCE):
+    def count_and_newest(self, run: RunRecord) -> tuple[int, float | None]:
+        """Return the number of a run's volumes, and the newest one's arrival in seconds since 1970, if there is one."""
+        row = self._database.row("SELECT COUNT(*), MAX(arrived_unix_s) FROM volumes WHERE run = ?", run.name)
+        assert row is not None
+        return row[0], row[1]
+
+    def messages(self, from_seq: int = 1, n: int | None = None) -> Iterator[tuple[Numbered, bytes | None]]:
+        """Yield the messages for the viewers with their payloads, in the order of the numbers.
+
+        The first message is number `from_seq` or the next that there is, and at most `n` messages come.
+        """
+        next_seq, n_left = from_seq, sys.maxsize if n is None else n
+        while published := self.published(next_seq, min(n_left, MESSAGES_AT_ONCE)):
+            n_left -= len(published)
             next_seq = published[-1].seq + 1
             for seq, header, payload, is_whole in published:
                 if not is_whole:
@@ -114,6 +125,20 @@ class Recording(JournalReader):
                 if not isinstance(message, Numbered):
                     raise RecordError(f"{self.path}: damaged, message {seq} is a {type(message).__name__}")
                 yield message, payload
+
+    def last_decode_seq(self) -> int:
+        """Return the number of the newest decode's scores, which every decode has; 0 if there is no decode."""
+        (seq,) = self._database.row("SELECT max(seq) FROM decodes WHERE stage LIKE 'scores%'")
+        return seq or 0
+
+    def first_seq_of_newest(self, n_trials: int) -> int:
+        """Return the lowest number of a message about the newest `n_trials` trials; 0 if there is no message."""
+        (first_seq,) = self._database.row(
+            "SELECT min(first_seq) FROM (SELECT min(seq) AS first_seq FROM decodes "
+            "GROUP BY run, event, CASE WHEN event < 0 THEN volume_index END ORDER BY max(seq) DESC LIMIT ?)",
+            n_trials,
+        )
+        return first_seq or 0
 
     def copy_to(self, path: Path) -> None:
         """Write the session into one SQLite file that needs no -wal file, also while a daemon writes the journal.

@@ -32,6 +32,13 @@ class Pair(NamedTuple):
         return None
 
 
+class Shown(NamedTuple):
+    """The names of the picture that was on screen: NSD's id and the picture's file, as far as the sender knows them."""
+
+    nsd_id: int | None
+    stimulus: str | None
+
+
 class JournalFacts(NamedTuple):
     """A journal in short: the Unix time of its newest run in s (0: no run), whether volumes or runs wait to be decoded,
     and the lowest and highest number of its messages for the viewers (0: no message)."""

@@ -6,6 +6,9 @@ from .writing import Tables
 SCHEMA = 2
 READABLE = range(1, SCHEMA + 1)
 
+MARKS = "CREATE TABLE IF NOT EXISTS marks (mark INTEGER PRIMARY KEY, header BLOB NOT NULL, checksum INTEGER)"
+"""Made with a session's first mark: an earlier braind reads a journal with this table, and ignores the table."""
+
 TABLES = Tables(
     sql="""
 CREATE TABLE runs (

@@ -1,6 +1,7 @@
 """Crashes of the decoder, counted against the volume that was being decoded."""
 
 import logging
+import time
 
 from ...client.wire import Skipped
 from .. import link
@@ -32,6 +33,8 @@ def count_crash(volume: link.Taking, sessions: Sessions, state: DaemonState) -> 
             index=volume.index,
             reason=f"failed: the decoder process died over it {MOST_CRASHES} times",
             failed=True,
+            events=volume.events,
+            made_s=round(time.time(), 3),
         )
         journal.add_decode(skipped, outcome="failed")
     except JournalError as error:

@@ -120,10 +120,23 @@ class Supervisor:
 
     def renew(self) -> None:
         """Kill the decoder, which must have nothing to finish, and start a new one with a new setup."""
+        self._renewed()
+        self.kill()
+
+    def renew_after_volume(self) -> None:
+        """Let the decoder finish its volume, then start a new one with a new setup."""
+        self._renewed()
+        if self._is_ready:
+            self.send(link.Stop())
+        else:
+            self.kill()
+
+    def _renewed(self) -> None:
         self._n_renewals += 1
+        # Other settings may take longer to load than the last ones took.
+        self._last_ready = None
         self._wanted.set()
         self._hurried.set()
-        self.kill()
 
     async def stop(self) -> None:
         """Let the decoder finish its volume; kill it after `STOP_S` seconds."""
@@ -165,6 +178,8 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(self._lock,),
+            # Ctrl-C reaches the terminal's process group. It must not reach a decoder that is still importing.
+            process_group=0,
             limit=LONGEST_LINE_BYTES,
             # Libraries draw progress bars on stderr while they load, and stderr is the log.
             env={**os.environ, "TQDM_DISABLE": "1"},

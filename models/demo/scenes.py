@@ -13,35 +13,18 @@ import numpy as np
 from PIL import Image
 
 from ...arrays import Array
+from .kinds import CATEGORY_OF, KINDS
 
 PICTURE_PX = 128
 SPRITE_PX = 112
 SPRITES_PER_ROW = 8
 SPRITES_PATH = Path(__file__).parent / "sprites.webp"
 
-# kind -> code point in the Fluent Emoji 3D set; eight kinds a category, in the order of CATEGORIES
-KIND_CODE_POINTS = {
-    "panda": "1f43c", "fox": "1f98a", "frog": "1f438", "lion": "1f981",
-    "pig": "1f437", "koala": "1f428", "zebra": "1f993", "penguin": "1f427",
-    "fish": "1f420", "octopus": "1f419", "crab": "1f980", "whale": "1f433",
-    "turtle": "1f422", "ladybug": "1f41e", "butterfly": "1f98b", "bee": "1f41d",
-    "apple": "1f34e", "banana": "1f34c", "strawberry": "1f353", "watermelon": "1f349",
-    "pineapple": "1f34d", "grapes": "1f347", "lemon": "1f34b", "cherries": "1f352",
-    "hamburger": "1f354", "pizza": "1f355", "donut": "1f369", "icecream": "1f366",
-    "cookie": "1f36a", "hotdog": "1f32d", "carrot": "1f955", "broccoli": "1f966",
-    "car": "1f697", "bus": "1f68c", "bicycle": "1f6b2", "rocket": "1f680",
-    "tractor": "1f69c", "helicopter": "1f681", "sailboat": "26f5", "locomotive": "1f682",
-    "chair": "1fa91", "key": "1f511", "lightbulb": "1f4a1", "umbrella": "2602-fe0f",
-    "camera": "1f4f7", "clock": "23f0", "teapot": "1fad6", "hammer": "1f528",
-    "tree": "1f332", "cactus": "1f335", "sunflower": "1f33b", "mushroom": "1f344",
-    "leaf": "1f341", "snowman": "26c4", "moon": "1f319", "tulip": "1f337",
-    "guitar": "1f3b8", "trumpet": "1f3ba", "drum": "1f941", "football": "26bd",
-    "balloon": "1f388", "gift": "1f381", "trophy": "1f3c6", "crown": "1f451",
-}  # fmt: skip
-KINDS = tuple(KIND_CODE_POINTS)
-CATEGORIES = ("animal", "creature", "fruit", "food", "vehicle", "household", "nature", "play")
 # Kinds that no simulated subject sees outside the shared test pictures; they are scored apart.
-NOVEL_KINDS = ("koala", "pineapple", "helicopter", "trophy")
+NOVEL_KINDS = (
+    "koala", "fox", "crab", "ladybug", "pineapple", "cookie", "bus", "helicopter", "chair", "tulip", "trumpet",
+    "trophy",
+)  # fmt: skip
 
 SIZES = {"small": (0.46, 0.54), "big": (0.74, 0.84)}  # longer side, share of the picture's
 PLACES = {"left": 0.0, "middle": 0.5, "right": 1.0}  # share of the free width
@@ -52,11 +35,6 @@ COLOURS = {
 }  # fmt: skip
 # One combination of kind, place and upper colour in this many is never drawn for training.
 HELD_OUT_ONE_IN = 24
-
-ARTICLES = ("a", "one", "the")
-SIZE_WORDS = {"small": ("small", "little"), "big": ("big", "large")}
-PLACE_WORDS = ("at", "near")
-ABOVE_WORDS = ("above", "over")
 
 
 @dataclass(frozen=True)
@@ -82,8 +60,8 @@ class Scene:
 
     @property
     def category(self) -> str:
-        """Return the category of the object, one of `CATEGORIES`."""
-        return CATEGORIES[KINDS.index(self.kind) // 8]
+        """Return the category of the object."""
+        return CATEGORY_OF[self.kind]
 
     @property
     def is_held_out(self) -> bool:
@@ -146,24 +124,6 @@ def render(scene: Scene, px: int = PICTURE_PX) -> Array:
     under = picture[top : top + height, left : left + width]
     under += (sprite - under) * alpha
     return np.rint(picture).astype(np.uint8)
-
-
-def captions(scene: Scene) -> list[str]:
-    """Describe a scene five times, as five people would: same content, same order, other words."""
-    captions = []
-    for n in range(5):
-        article = ARTICLES[n % len(ARTICLES)]
-        size = SIZE_WORDS[scene.size][n % 2]
-        where = PLACE_WORDS[(n + n // 2) % 2]
-        over = ABOVE_WORDS[n // 2 % 2]
-        captions.append(f"{article} {size} {scene.kind} {where} the {scene.place} , {scene.above} {over} {scene.below}")
-    return captions
-
-
-def caption_words() -> list[str]:
-    """List every word a caption can hold."""
-    size_words = [word for words in SIZE_WORDS.values() for word in words]
-    return sorted({*ARTICLES, *size_words, *KINDS, *PLACE_WORDS, *ABOVE_WORDS, "the", *PLACES, ",", *COLOURS})
 
 
 @cache

@@ -75,7 +75,7 @@ def numbers_in(folder: Path, part: str) -> "Counter[str]":
 def available_bytes() -> int | None:
     """Return the memory that programs can take without swapping; None where the system does not say it."""
     try:
-        lines = MEMINFO.read_text().splitlines()
+        lines = MEMINFO.read_text(encoding="utf-8").splitlines()
     except OSError:
         return None
     found = [line.split() for line in lines if line.startswith("MemAvailable:")]

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...whole_file import write_whole
-from .memory_maps import release
+from .memory_maps import new_memory_map, release
 
 ROWS_AT_ONCE = 256
 
@@ -65,11 +65,33 @@ class Checkpoint:
                 np.save(file, compute())
         return np.load(path)
 
+    def has(self, name: str) -> bool:
+        """Return whether an attempt has kept arrays under that name."""
+        return self.folder is not None and (self.folder / f"{name}.npz").is_file()
+
+    def keep(self, name: str, arrays: dict[str, Array]) -> None:
+        """Keep several arrays in one file of the folder."""
+        assert self.folder is not None
+        with write_whole(self.folder / f"{name}.npz") as unfinished_path, unfinished_path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    def kept(self, name: str) -> dict[str, Array]:
+        """Return the arrays that were kept under a name."""
+        assert self.folder is not None
+        with np.load(self.folder / f"{name}.npz", allow_pickle=False) as file:
+            return dict(file)
+
     def map(self, name: str, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return a new array to be filled: a memory-mapped file where there is a folder."""
+        """Return a new array to be filled: a memory-mapped file where there is a folder.
+
+        Raises
+        ------
+        OSError
+            If the disk has no room for it.
+        """
         if self.folder is None:
             return np.empty(shape, dtype)
-        return np.lib.format.open_memmap(self.folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+        return new_memory_map(self.folder / f"{name}.npy", shape, dtype)
 
     def drop(self) -> None:
         """Delete all arrays: the computation is done."""

@@ -1,10 +1,35 @@
 """Arrays that may be memory maps: read in part, and their pages handed back, so that memory stays small."""
 
 import mmap
+import os
+import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib.format import open_memmap
 
 from ...arrays import Array
+
+
+def new_memory_map(path: Path, shape: tuple[int, ...], dtype: Any) -> "np.memmap[Any, Any]":
+    """Return a new array in a file, to be filled.
+
+    Raises
+    ------
+    OSError
+        If the disk has no room for it.
+    """
+    array = open_memmap(path, "w+", dtype, shape)
+    if sys.platform == "linux":
+        # If the disk filled up while the array is filled, SIGBUS would end the process.
+        with path.open("r+b") as file:
+            try:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                path.unlink()
+                raise OSError(error.errno, error.strerror, str(path)) from error
+    return array
 
 
 def read_columns(array: Array, columns: Array) -> Array:

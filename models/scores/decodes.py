@@ -1,6 +1,6 @@
-"""Decodes the trials of an evaluation and its controls, and compares each decoded picture with the seen pictures."""
+"""Divides an evaluation's decodes and controls into comparisons with the seen pictures, and scores these."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +10,15 @@ from ...arrays import Array
 from ...choices import Mode
 from ..weights.candidates import Candidates
 from ..weights.weights import Weights
+from .comparison import Comparison, Decodes
 from .held_out import HeldOut, Training, TrialDecoder, repeat_of_trial
 from .likeness import SEEN_AT_ONCE, Likeness, SimilarityScorer
 from .metrics import mean_by_picture
 from .targets import nearest_by_decode
 
-Reconstruct = Callable[[Array, Array, Mode], Array]
-Progress = Callable[[str, int, int], None]  # current work, pictures done, pictures in all
+Compare = Callable[[Sequence[Comparison], str], Iterator[Likeness]]
+"""Comparisons, and words for them → the likeness of each, in order."""
+Progress = Callable[[str, int, int], None]  # current work, comparisons done, comparisons in all
 Scores = dict[str, Array]  # by measure, per picture: (n_pictures,) float64, NaN where nothing was decoded
 
 MODES: tuple[Mode, ...] = ("z", "c", "zc")
@@ -30,21 +32,25 @@ class Evaluation:
     ----------
     weights : Weights
     held_out : HeldOut
-    reconstructs : z (*latent_shape), c (*text_shape), mode → picture (px, px, 3) uint8; one function for each sample
+    compare : Compare
+        Makes pictures and compares them with the held-out pictures.
     scorer : SimilarityScorer
-        Scores against the held-out pictures.
+        Scores the comparisons.
     seed : int
-        Seed of the shuffled control, the bootstrap and the permutation tests.
+        Seed of the first sample, the shuffled control, the bootstrap and the permutation tests.
     n_bootstrap : int
-    progress : called after every picture
+    n_samples : int
+        Pictures of each z and c, each with noise of its own.
+    progress : called after every comparison
     """
 
     weights: Weights
     held_out: HeldOut
-    reconstructs: Sequence[Reconstruct]
+    compare: Compare
     scorer: SimilarityScorer
     seed: int = 42
     n_bootstrap: int = 2000
+    n_samples: int = 1
     progress: Progress | None = None
 
 
@@ -78,21 +84,21 @@ class DecodedTrials:
 
 
 class EvaluationDecodes:
-    """Makes an evaluation's pictures in small batches, compares each batch at once, and reports progress."""
+    """Divides an evaluation's pictures into comparisons, scores them, and reports progress."""
 
     def __init__(self, evaluation: Evaluation) -> None:
         self.weights, self.held_out, self.scorer = evaluation.weights, evaluation.held_out, evaluation.scorer
         n = len(self.held_out.pictures)
         self.other_picture = derangement(n, evaluation.seed)
-        self._reconstructs, self._progress = evaluation.reconstructs, evaluation.progress
+        self._compare = evaluation.compare
+        self._seeds = tuple(evaluation.seed + n for n in range(evaluation.n_samples))
+        self._progress = evaluation.progress
         self._candidates = Candidates(self.held_out.z, self.held_out.c, np.arange(n), [""] * n)
         self._n_done = self._n_expected = 0
 
-    def expect(self, n_decoded: int, n_averaged: int, n_with_c: int = 0) -> None:
-        """Set the number of pictures in all, for the progress; `n_with_c` responses are decoded in modes c and zc."""
-        n_samples, n = len(self._reconstructs), len(self.held_out.pictures)
-        n_with_z = n_decoded * (1 + 2 * n_samples)
-        self._n_expected = n_with_z + 2 * n_samples * n_with_c + n_samples * (4 * n_averaged + n + 1)
+    def expect(self, *numbers: int) -> None:
+        """Set the numbers of pictures that will be compared together, for the progress."""
+        self._n_expected = sum(-(-n // SEEN_AT_ONCE) for n in numbers)
 
     def by_picture(self, scores: Array, picture_of_score: Array) -> Array:
         """Average scores by picture: (n_pictures,) float64, NaN without a score."""
@@ -119,39 +125,39 @@ class EvaluationDecodes:
         """Return the similarity of decoded with seen latents, (n, n_pictures), by the latents that the mode uses."""
         return np.stack([self._candidates.scores(*both, mode) for both in zip(z, c, strict=True)])
 
+    def compare(self, words: str, comparisons: Sequence[Comparison]) -> Likeness:
+        """Make comparisons, in order."""
+        parts = []
+        for part in self._compare(comparisons, words):
+            parts.append(part)
+            self._n_done += 1
+            if self._progress is not None:
+                self._progress(words, self._n_done, self._n_expected)
+        return Likeness.joined(parts)
+
     def reconstruct(self, words: str, z: Array, c: Array, mode: Mode, picture: Array) -> Likeness:
         """Reconstruct pictures from n z's and c's, and compare them with the seen pictures."""
         # mode z uses no noise: all its samples are the same
-        reconstructs = self._reconstructs[:1] if mode == "z" else self._reconstructs
-        parts = []
-        for start in range(0, len(z), SEEN_AT_ONCE):
-            chunk = slice(start, start + SEEN_AT_ONCE)
-            other = self.other_picture[picture[chunk]] if mode == "zc" else None
-            samples = []
-            for reconstruct in reconstructs:
-                pictures = []
-                for one_z, one_c in zip(z[chunk], c[chunk], strict=True):
-                    pictures.append(reconstruct(one_z, one_c, mode))
-                    self._n_done += 1
-                    if self._progress is not None:
-                        self._progress(words, self._n_done, self._n_expected)
-                samples.append(self.scorer.compare(np.stack(pictures), picture[chunk], other))
-            parts.append(Likeness.averaged(samples))
-        return Likeness.joined(parts)
+        seeds = self._seeds[:1] if mode == "z" else self._seeds
+        comparisons = []
+        for chunk in chunks_of(len(z)):
+            seen = picture[chunk]
+            other = self.other_picture[seen] if mode == "zc" else None
+            comparisons.append(Comparison(Decodes(z[chunk], c[chunk], mode, seeds), seen, other))
+        return self.compare(words, comparisons)
+
+    def recorded(self, words: str, nsd_ids: Array, picture: Array) -> Likeness:
+        """Compare recorded pictures with the seen pictures."""
+        return self.compare(words, [Comparison(nsd_ids[chunk], picture[chunk]) for chunk in chunks_of(len(nsd_ids))])
 
     def mean_prediction(self) -> Scores:
         """Score the decode of the training trials' mean in place of each held-out picture's decode."""
         pictures = np.arange(len(self.held_out.pictures))
         z, c = self.weights.predict(self.weights.voxel_mean[None])
-        samples = []
-        for reconstruct in self._reconstructs:
-            decoded = reconstruct(z[0], c[0], "zc")[None]
-            chunks = [pictures[start : start + SEEN_AT_ONCE] for start in range(0, len(pictures), SEEN_AT_ONCE)]
-            parts = [self.scorer.compare(np.repeat(decoded, len(chunk), axis=0), chunk) for chunk in chunks]
-            samples.append(Likeness.joined(parts))
-            self._n_done += 1
+        decodes = Decodes(z, c, "zc", self._seeds)
+        comparisons = [Comparison(decodes, pictures[chunk]) for chunk in chunks_of(len(pictures))]
+        likeness = self.compare("mean prediction", comparisons)
         # all decodes are the same picture: copying the first row removes rounding differences
-        likeness = Likeness.averaged(samples)
         same = {name: np.repeat(values[:1], len(pictures), axis=0) for name, values in likeness.correlation.items()}
         likeness = Likeness(same, likeness.pixels, {}, likeness.caption, likeness.named)
         latents = np.repeat(self.latents(z, c, "zc"), len(pictures), axis=0)
@@ -161,12 +167,9 @@ class EvaluationDecodes:
         """Score, in place of each decode, the training picture whose trials decode to the most similar z and c."""
         z, c, picture = decoded.z[positions], decoded.c[positions], decoded.picture[positions]
         nearest = nearest_by_decode(self.weights, training.voxels, z, c)
-        parts = []
-        for start in range(0, len(nearest), SEEN_AT_ONCE):
-            chunk = slice(start, start + SEEN_AT_ONCE)
-            parts.append(self.scorer.compare(training.pictures(nearest[chunk]), picture[chunk]))
+        likeness = self.recorded("nearest training pictures", training.nsd_ids[nearest], picture)
         latents = self.latents(*self.weights.predict(training.voxels[nearest]), "zc")
-        return self.scores(Likeness.joined(parts), picture, latents)
+        return self.scores(likeness, picture, latents)
 
     def exchanged(self, training: Training, decoded: DecodedTrials, positions: Array) -> dict[str, Scores]:
         """Score averaged trials with z or c replaced: c by random captions' c, z or c by the seen picture's."""
@@ -190,13 +193,17 @@ class EvaluationDecodes:
     def ceilings(self) -> dict[str, Scores]:
         """Score the seen pictures themselves, and the pictures reconstructed from their own z and c."""
         pictures, z, c = np.arange(len(self.held_out.pictures)), self.held_out.z, self.held_out.c
-        chunks = [pictures[start : start + SEEN_AT_ONCE] for start in range(0, len(pictures), SEEN_AT_ONCE)]
-        itself = Likeness.joined([self.scorer.compare(self.held_out.pictures[chunk], chunk) for chunk in chunks])
+        itself = self.recorded("seen pictures", self.held_out.nsd_ids, pictures)
         own = self.reconstruct("seen z and c", z, c, "zc", pictures)
         return {
             "seen_pictures": self.scores(itself, pictures, None),
             "seen_z_and_c": self.scores(own, pictures, self.latents(z, c, "zc")),
         }
+
+
+def chunks_of(n: int) -> list[slice]:
+    """Divide n pictures into pieces that are compared together."""
+    return [slice(start, start + SEEN_AT_ONCE) for start in range(0, n, SEEN_AT_ONCE)]
 
 
 def derangement(n: int, seed: int) -> Array:

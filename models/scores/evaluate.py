@@ -14,7 +14,7 @@ from ...arrays import Array
 from ...choices import Mode
 from ..weights.weights import Weights
 from .decodes import MODES, DecodedTrials, Evaluation, EvaluationDecodes, Scores
-from .held_out import HeldOut, Row, Training, distinct_rows, rows_of
+from .held_out import DistinctRows, HeldOut, Row, Training, distinct_rows, rows_of
 from .metrics import bootstrap_ci, permutation_p, random_signs
 from .noise_ceiling import correlation_ceiling, repeat_correlation, voxel_ceilings
 from .protocols import Protocol
@@ -69,18 +69,25 @@ def evaluate(
     rows = {name: rows[name] for name in protocol.rows if name in rows}
     decodes = EvaluationDecodes(evaluation)
     expected = _expected_rows(weights, rows)
+    distinct, distinct_expected = distinct_rows(rows), distinct_rows(expected)
+    positions = distinct[1]
+    compared = {name: positions[name] for name in ("single", "averaged") if name in rows}
+    decodes.expect(
+        *[len(distinct[0])] * len(MODES),
+        *[len(distinct_expected[0])] * len(WITH_C),
+        *map(len, compared.values()),
+        *[len(positions["averaged"])] * 4,  # with z or c exchanged
+        *[len(held_out.pictures)] * 3,  # decodes of the mean, the seen pictures, decodes of their z and c
+    )
     # 1. every distinct response, in every mode
-    responses = len(distinct_rows(rows)[0]), len(rows["averaged"].voxels), len(distinct_rows(expected)[0])
-    decodes.expect(*responses)
-    decoded, positions, scores_of_rows = _decoded(decodes, rows, MODES)
+    decoded, scores_of_rows = _decoded(decodes, rows, distinct, MODES)
     if expected:
-        scores_of_rows |= _decoded(decodes, expected, WITH_C)[2]
+        scores_of_rows |= _decoded(decodes, expected, distinct_expected, WITH_C)[1]
     # 2. controls: the decoder knows less
     controls: dict[str, Scores] = {}
-    for name in ("single", "averaged"):
-        if name in rows:
-            controls[f"shuffled_{name}"] = decoded.scores_of_shuffled(positions[name])
-            controls[f"nearest_training_{name}"] = decodes.nearest_training(training, decoded, positions[name])
+    for name, of_row in compared.items():
+        controls[f"shuffled_{name}"] = decoded.scores_of_shuffled(of_row)
+        controls[f"nearest_training_{name}"] = decodes.nearest_training(training, decoded, of_row)
     controls["mean_prediction"] = decodes.mean_prediction()
     controls |= decodes.exchanged(training, decoded, positions["averaged"])
     # 3. ceilings
@@ -95,7 +102,7 @@ def evaluate(
     if is_novel.any():
         answer["novel_kinds"] = _summary(scores_of_rows, controls, ceilings, is_novel, *settings)
     answer["n_bootstrap"], answer["n_permutations"] = n_bootstrap, N_PERMUTATIONS
-    answer["n_samples"] = len(evaluation.reconstructs)
+    answer["n_samples"] = evaluation.n_samples
     answer["n_distractors"] = len(held_out.pictures) - 1
     for name, row in (rows | expected).items():
         answer[name]["n_decodes"] = int((~is_novel)[row.picture_of_row].sum())
@@ -106,8 +113,9 @@ def compare_rows(evaluation: Evaluation, rows: dict[str, Row]) -> dict[str, dict
     """Decode rows of held-out trials by their own weights and score them as `evaluate` does, without controls."""
     held_out = evaluation.held_out
     decodes = EvaluationDecodes(evaluation)
-    decodes.expect(len(distinct_rows(rows)[0]), 0)
-    *_, scores_of_rows = _decoded(decodes, rows, MODES)
+    distinct = distinct_rows(rows)
+    decodes.expect(*[len(distinct[0])] * len(MODES))
+    _, scores_of_rows = _decoded(decodes, rows, distinct, MODES)
     scored = np.ones(len(held_out.pictures), bool)
     if held_out.is_novel is not None:
         scored &= ~np.asarray(held_out.is_novel, bool)
@@ -118,10 +126,10 @@ def compare_rows(evaluation: Evaluation, rows: dict[str, Row]) -> dict[str, dict
 
 
 def _decoded(
-    decodes: EvaluationDecodes, rows: dict[str, Row], modes: Sequence[Mode]
-) -> tuple[DecodedTrials, dict[str, Array], dict[str, dict[str, Any]]]:
-    """Decode every distinct response in the modes; return each row's positions and its scores by picture."""
-    responses, positions = distinct_rows(rows)
+    decodes: EvaluationDecodes, rows: dict[str, Row], distinct: DistinctRows, modes: Sequence[Mode]
+) -> tuple[DecodedTrials, dict[str, dict[str, Any]]]:
+    """Decode every distinct response in the modes; return each row's scores by picture."""
+    responses, positions = distinct
     decoded = decodes.decode(responses, modes)
     scores = {name: decoded.scores_of_row(of_row) for name, of_row in positions.items()}
     held_out = decodes.held_out
@@ -133,7 +141,7 @@ def _decoded(
         ):
             correlation = target_correlation(part, true[row.picture_of_row], predicted)
             scores[name][f"{target}_correlation"] = decodes.by_picture(correlation, row.picture_of_row)
-    return decoded, positions, scores
+    return decoded, scores
 
 
 def _expected_rows(weights: Weights, rows: dict[str, Row]) -> dict[str, Row]:

@@ -1,6 +1,6 @@
 """Held-out trials, and an evaluation's rows: single trials, averaged repeats, running averages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +29,8 @@ class HeldOut:
     picture_of_trial : array of shape (n_trials,), int
         Row of the arrays below.
     pictures : array of shape (n_pictures, px, px, 3), uint8
+    nsd_ids : array of shape (n_pictures,), int
+        0-based 73k ids of the pictures.
     z : array of shape (n_pictures, *latent_shape), float
     c : array of shape (n_pictures, *text_shape), float
     kinds : sequence of n_pictures str, optional
@@ -40,6 +42,7 @@ class HeldOut:
     voxels: Array
     picture_of_trial: Array
     pictures: Array
+    nsd_ids: Array
     z: Array
     c: Array
     kinds: Sequence[str] = ()
@@ -49,7 +52,7 @@ class HeldOut:
         n_pictures = len(self.pictures)
         if n_pictures < 2:
             raise EvaluateError(f"{n_pictures} held-out pictures; identification needs at least 2")
-        for name in ("z", "c", "kinds"):
+        for name in ("nsd_ids", "z", "c", "kinds"):
             n = len(getattr(self, name))
             if n != n_pictures and (name != "kinds" or n):
                 raise EvaluateError(f"{n} {name} for {n_pictures} held-out pictures")
@@ -67,13 +70,14 @@ class Training:
     ----------
     voxels : array of shape (n_training_pictures, n_voxels), float32
         Each picture's mean response, % signal change.
-    pictures : positions of training pictures (n,) → pictures (n, px, px, 3) uint8
+    nsd_ids : array of shape (n_training_pictures,), int
+        0-based 73k ids of the pictures.
     random_c : array of shape (n_pictures, *text_shape), float
         Text embeddings of random training pictures, one for each held-out picture.
     """
 
     voxels: Array
-    pictures: Callable[[Array], Array]
+    nsd_ids: Array
     random_c: Array
 
 
@@ -96,6 +100,10 @@ class Row:
     weights: TrialDecoder
     voxels: Array
     picture_of_row: Array
+
+
+DistinctRows = tuple[list[tuple[TrialDecoder, Array, int]], dict[str, Array]]
+"""Distinct responses (decoder, voxels, picture), and the positions of each row's responses among them."""
 
 
 def rows_of(weights: Weights, held_out: HeldOut, max_trials_per_picture: int | None = None) -> dict[str, Row]:
@@ -144,7 +152,7 @@ def running_averages(voxels: Array, picture_of_trial: Array) -> Array:
     return averages
 
 
-def distinct_rows(rows: dict[str, Row]) -> tuple[list[tuple[TrialDecoder, Array, int]], dict[str, Array]]:
+def distinct_rows(rows: dict[str, Row]) -> DistinctRows:
     """Return every distinct response (weights, voxels, picture), and each row's positions among them.
 
     Rows share responses: a picture's first running average is its first single trial, and its last is its average.

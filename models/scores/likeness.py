@@ -68,6 +68,23 @@ class Likeness:
         """Return the chosen decodes, by mask or index."""
         return self._with_each(lambda values: values[chosen])
 
+    def arrays(self) -> dict[str, Array]:
+        """Return all arrays by name, such as `correlation.clip`, for files and other processes."""
+        maps = {"correlation": self.correlation, "pixels": self.pixels, "pixels_of_other": self.pixels_of_other,
+                "named": self.named}  # fmt: skip
+        arrays = {f"{part}.{name}": values for part, of_part in maps.items() for name, values in of_part.items()}
+        return arrays if self.caption is None else {**arrays, "caption": self.caption}
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, Array]) -> "Likeness":
+        """Return the likeness whose `arrays` these are."""
+        maps: dict[str, dict[str, Array]] = {"correlation": {}, "pixels": {}, "pixels_of_other": {}, "named": {}}
+        for name, values in arrays.items():
+            part, _, measure = name.partition(".")
+            if measure:
+                maps[part][measure] = values
+        return cls(**maps, caption=arrays.get("caption"))
+
     def shuffled(self) -> "Likeness":
         """Return the likeness with another seen picture in place of the decode's own."""
         return replace(self, pixels=self.pixels_of_other)
@@ -124,6 +141,13 @@ class SimilarityScorer:
         )
         self._seen_features = _joined([{n: unit_rows(f) for n, f in self._features(chunk).items()} for chunk in chunks])
         self.measures = tuple(measure for measure in measures if self._is_available(measure))
+
+    @property
+    def references(self) -> list[Array]:
+        """Return what decodes are compared with: the seen pictures' features and pixels, and the captions."""
+        pixels = [] if self._seen_pixels is None else [self._seen_pixels]
+        captions = [] if self._own is None else [self._own.captions]
+        return [*self._seen_features.values(), *pixels, *captions]
 
     def _is_available(self, measure: Measure) -> bool:
         has_own, has_kinds = self._own is not None, self._kinds is not None

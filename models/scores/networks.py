@@ -12,6 +12,7 @@ import torch
 
 from ...arrays import Array
 from ...errors import BraindError
+from ...extras import how_to_install
 from .protocols import Network, network_input
 
 FeatureExtractor = Callable[[Array], dict[str, Array]]
@@ -139,7 +140,7 @@ def _load_torchvision(network: Network, source: Source) -> Any:
         library: Any = import_module("torchvision.models")
     # torchvision built for another torch fails with RuntimeError
     except (ImportError, RuntimeError) as error:
-        raise NetworkError(f"needs torchvision, pip install 'braind[scores]' ({_first_line(error)})") from error
+        raise NetworkError(f"needs torchvision, {how_to_install('scores')} ({_first_line(error)})") from error
     state = _read_state(library.get_weight(weights_name).url if weights_name else SWAV_URL, source)
     model = library.get_model(model_name, weights=None, **options)
     try:

@@ -12,7 +12,8 @@ import numpy as np
 from scipy import ndimage
 
 from ...arrays import Array
-from ..demo.scenes import CATEGORIES, COLOURS, KINDS, PICTURE_PX, PLACES, SIZES, Scene, draw_scene, render
+from ..demo.kinds import CATEGORY_OF, KINDS
+from ..demo.scenes import COLOURS, PICTURE_PX, PLACES, SIZES, Scene, draw_scene, render
 from ..ldm.model import resize
 from .decoded_scene import DecodedScene, separate
 from .metrics import row_correlation
@@ -64,7 +65,7 @@ class SceneJudge:
         decoded = resize(decoded, PICTURE_PX)
         found = [separate(picture) for picture in decoded]
         kinds = np.where([scene.is_object.any() for scene in found], self._name_kinds(decoded, found), NOTHING)
-        category = {kind: CATEGORIES[position // 8] for position, kind in enumerate(KINDS)} | {NOTHING: NOTHING}
+        category = CATEGORY_OF | {NOTHING: NOTHING}
         layouts = np.array([_place_and_size(scene.is_object) for scene in found])
         return {
             "kind_named": kinds,

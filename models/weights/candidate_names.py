@@ -1,11 +1,11 @@
-"""The names of a candidate set's pictures: finds the picture of an nsd_id or a label."""
+"""The names of a candidate set's pictures: finds the picture of an nsd_id, a file or a label."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Self
 
-from .candidates import Array, CandidatesError, read_tensors
+from .candidates import Array, CandidatesError, file_names, read_tensors
 
 
 class CandidateNames:
@@ -15,13 +15,16 @@ class CandidateNames:
     ----------
     nsd_id : array of shape (n,), int64
     labels : sequence of n str
+    files : sequence of n str, or empty, or None
+        As in `Candidates`. With files, no number names a picture: the set's own numbers are not the sender's.
     """
 
-    def __init__(self, nsd_id: Array, labels: Sequence[str]) -> None:
-        self._n = len(labels)
+    def __init__(self, nsd_id: Array, labels: Sequence[str], files: Sequence[str] | None = None) -> None:
+        self._n, self._files = len(labels), tuple(files or ())
         self._positions: dict[int | str, list[int]] = {}
-        for position, names in enumerate(zip(nsd_id.tolist(), labels, strict=True)):
-            for name in names:
+        others = map(file_names, self._files) if self._files else ([number] for number in nsd_id.tolist())
+        for position, (label, names) in enumerate(zip(labels, others, strict=True)):
+            for name in {label, *names}:
                 self._positions.setdefault(name, []).append(position)
 
     def __len__(self) -> int:
@@ -30,8 +33,8 @@ class CandidateNames:
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a candidate set's names. Raises CandidatesError as `Candidates.load` does."""
-        tensors, labels = read_tensors(path, ("nsd_id",))
-        return cls(tensors["nsd_id"], labels)
+        tensors, labels, files = read_tensors(path, ("nsd_id",))
+        return cls(tensors["nsd_id"], labels, files)
 
     def position(self, name: int | str) -> int:
         """Return a picture's position in the set.
@@ -41,18 +44,26 @@ class CandidateNames:
         CandidatesError
             `code` candidate: no picture or several pictures have the name.
         """
+        by_what = "file" if self._files else "nsd_id"
+        if self._files and isinstance(name, int):
+            raise CandidatesError(
+                f"{name} is a number, and the numbers of these candidates are not the sender's: their pictures are of "
+                f"another data set than NSD. Name the picture by its file, such as {self._files[0]!r:.80}, or its "
+                "label",
+                code="candidate",
+            )
         found = self._positions.get(name, [])
         if len(found) == 1:
             return found[0]
         if found:
             raise CandidatesError(
-                f"{len(found)} candidates are called {name!r}; name the one that is meant by its nsd_id",
+                f"{len(found)} candidates are called {name!r}; name the one that is meant by its {by_what}",
                 code="candidate",
             )
         labels = [label for label in self._positions if isinstance(label, str)]
         nearest = get_close_matches(name, labels, 1) if isinstance(name, str) else []
         raise CandidatesError(
-            f"{name!r:.80} is no label or nsd_id of the weights' {self._n} candidates"
+            f"{name!r:.80} is no label or {by_what} of the weights' {self._n} candidates"
             + (f"; is {nearest[0]!r} meant?" if nearest else "; name one of those pictures"),
             code="candidate",
         )

@@ -6,7 +6,7 @@ The set's features are standardised once; a ranking is two matrix–vector produ
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 import numpy as np
@@ -43,12 +43,16 @@ class Candidates:
     nsd_id : array of shape (n,), int64
     labels : sequence of n str
         Each picture's name: its caption.
+    files : sequence of n str, or empty, or None
+        Each picture's file below the data set's stimuli. Empty: `nsd_id` are the Natural Scenes Dataset's ids. None:
+        an earlier version wrote the set, so no trial's picture can be found in it.
     """
 
     z: Array
     c: Array
     nsd_id: Array
     labels: Sequence[str]
+    files: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         counts = {len(self.z), len(self.c), len(self.nsd_id), len(self.labels)}
@@ -83,11 +87,27 @@ class Candidates:
             return self._c_profiles.correlations(c)
         return (self._z_profiles.correlations(z) + self._c_profiles.correlations(c)) / 2
 
-    def rank(self, z: Array, c: Array, n: int = 5) -> list[tuple[int, float]]:
-        """Return the `n` best candidates as (position, score), best first; ties in the set's order."""
-        scores = self.scores(z, c)
-        best = np.argsort(-scores, kind="stable")[:n]
-        return [(int(position), float(scores[position])) for position in best]
+    @cached_property
+    def _by_file(self) -> dict[str, int | None]:
+        """Positions by the pictures' files, with and without extension; None for a name of several pictures."""
+        found: dict[str, int | None] = {}
+        for position, file in enumerate(self.files or ()):
+            for name in file_names(file):
+                found[name] = None if name in found else position
+        return found
+
+    def seen_position(self, nsd_id: int | None, stimulus: str | None) -> int | None:
+        """Return the position of a trial's picture; None if it is no candidate, or is not named as the set's are.
+
+        A trial of the Natural Scenes Dataset names its picture by `nsd_id`, any other trial by the file `stimulus`:
+        numbers of other data sets are not the sender's.
+        """
+        if self.files is None:
+            return None
+        if self.files:
+            return self._by_file.get(stimulus or "")
+        found = np.flatnonzero(self.nsd_id == nsd_id) if nsd_id is not None else ()
+        return int(found[0]) if len(found) == 1 else None
 
     def preference(self, c: Array, right: int, foil: int) -> float:
         """Return the score of candidate `right` minus the score of candidate `foil`, in mode c: -2 to 2.
@@ -110,7 +130,9 @@ class Candidates:
             "c": np.ascontiguousarray(self.c, np.float16),
             "nsd_id": np.ascontiguousarray(self.nsd_id, np.int64),
         }
-        content = save(tensors, metadata={"labels": msgspec.json.encode(list(self.labels)).decode()})
+        # One key only: the header keeps several keys in no fixed order, and the same fit would write other bytes.
+        names = {"labels": self.labels, "files": self.files}
+        content = save(tensors, metadata={"names": msgspec.json.encode(names).decode()})
         with write_whole(Path(path)) as unfinished_path:
             unfinished_path.write_bytes(content)
 
@@ -123,14 +145,24 @@ class Candidates:
         CandidatesError
             If the file is missing, no safetensors file, incomplete or holds numbers that are not finite.
         """
-        tensors, labels = read_tensors(path, TENSORS)
+        tensors, labels, files = read_tensors(path, TENSORS)
         if not (np.isfinite(tensors["z"]).all() and np.isfinite(tensors["c"]).all()):
             raise CandidatesError(f"{path}: holds features that are not finite; make it again with braind fit")
-        return cls(**tensors, labels=labels)
+        return cls(**tensors, labels=labels, files=files)
 
 
-def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], list[str]]:
-    """Read the named tensors and the labels of a candidate set. Raises CandidatesError if one cannot be read."""
+def file_names(file: str) -> set[str]:
+    """Return the names by which a sender may call a picture's file: with and without its extension."""
+    return {file, str(PurePosixPath(file).with_suffix(""))}
+
+
+def best_first(scores: Array, n: int = 5) -> list[int]:
+    """Return the positions of the `n` highest of a set's scores, the highest first; ties in the set's order."""
+    return np.argsort(-scores, kind="stable")[:n].tolist()
+
+
+def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], list[str], list[str] | None]:
+    """Read the named tensors, the labels and the files of a set. Raises CandidatesError if one cannot be read."""
     path = Path(path)
     if not path.is_file():
         raise CandidatesError(f"{path}: no such candidate set; make it with braind fit")
@@ -140,7 +172,8 @@ def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], li
         with safe_open(path, framework="np") as file:
             if problem := foreign_tensors(file.keys(), TENSORS.__contains__):
                 raise CandidatesError(f"{path}: {problem}; make it with braind fit")
-            labels = msgspec.json.decode((file.metadata() or {})["labels"], type=list[str])
+            metadata = file.metadata() or {}
+            labels, files = _labels_and_files(metadata)
             tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, KeyError, RecursionError, msgspec.DecodeError) as error:
         raise CandidatesError(f"{path}: no readable candidate set ({error}); make it with braind fit") from error
@@ -150,7 +183,23 @@ def read_tensors(path: Path, names: Sequence[str]) -> tuple[dict[str, Array], li
             f"{path}: {', '.join(wrong) or 'nsd_id'} must hold one entry, an integer in nsd_id, for each of the "
             f"{len(labels)} labels; make it again with braind fit"
         )
-    return tensors, labels
+    if files and len(files) != len(labels):
+        raise CandidatesError(f"{path}: {len(files)} files of {len(labels)} pictures; make it again with braind fit")
+    return tensors, labels, files
+
+
+class _Names(msgspec.Struct):
+    labels: list[str]
+    files: list[str] | None
+
+
+def _labels_and_files(metadata: dict[str, str]) -> tuple[list[str], list[str] | None]:
+    """Return a set's labels and files by its metadata. Sets of earlier versions have a key for each."""
+    if "names" not in metadata:
+        labels = msgspec.json.decode(metadata["labels"], type=list[str])
+        return labels, msgspec.json.decode(metadata.get("files", "null"), type=list[str] | None)
+    names = msgspec.json.decode(metadata["names"], type=_Names)
+    return names.labels, names.files
 
 
 def check_shapes(path: Path, latent_shape: tuple[int, ...], text_shape: tuple[int, ...]) -> None:

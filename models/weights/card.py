@@ -73,4 +73,6 @@ def read_card(metadata: dict[str, str]) -> WeightsCard:
             raise WeightsError(f"weights of schema {schema}, this braind reads {SCHEMA}; fit again with braind fit")
         return msgspec.json.decode(card, type=WeightsCard)
     except (msgspec.DecodeError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"holds no card of braind weights ({error}); make it with braind fit") from error
+        raise WeightsError(
+            f"no weights file: it holds no card of braind weights ({error}); give a file that `braind fit` wrote"
+        ) from error

@@ -94,6 +94,9 @@ def reading(path: Path, is_known: Callable[[str], bool]) -> Iterator[tuple[Weigh
             f"{path}: its tensors are not those of weights ({error}); fit again with braind fit"
         ) from error
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: no readable safetensors file ({error}); fit again with braind fit") from error
+        raise WeightsError(
+            f"{path} is no weights file, or is damaged: no readable safetensors file ({error}); give a file that "
+            "`braind fit` wrote"
+        ) from error
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}", code=error.code) from error

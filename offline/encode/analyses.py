@@ -7,7 +7,7 @@ import numpy as np
 from ...arrays import Array
 from ...models.encoding.unet_features import MOMENTS, FeatureSettings, step_feature, strength_feature
 from ...models.encoding.voxel_models import best_layer, is_significant
-from .models import Models
+from .models import Models, joint_model
 
 
 def analyse(models: Models, layers: tuple[str, ...], settings: FeatureSettings) -> dict[str, Any]:
@@ -25,9 +25,7 @@ def analyse(models: Models, layers: tuple[str, ...], settings: FeatureSettings) 
         name: int(is_significant(models[feature].correlation, models.n_held_out).sum())
         for name, feature in names.items()
     }
-    strengths = [strength_feature(strength) for strength in settings.strengths]
-    steps = [zc if moment == "late" else step_feature("zc", moment) for moment in MOMENTS]
-    blocks = {layer: [step_feature(layer, moment) for moment in MOMENTS] for layer in layers}
+    strengths, steps, blocks = _compared_features(layers, settings)
     correlations = {
         region: {layer: [models.mean_correlation(name, region) for name in names] for layer, names in blocks.items()}
         for region in models.rois
@@ -49,6 +47,24 @@ def analyse(models: Models, layers: tuple[str, ...], settings: FeatureSettings) 
             "best": _best_layers(models, blocks),
         },
     }
+
+
+def model_names(layers: tuple[str, ...], settings: FeatureSettings) -> list[str]:
+    """Return the names of all models that the analyses need."""
+    strengths, steps, blocks = _compared_features(layers, settings)
+    beside_z = [*strengths, *steps]
+    of_blocks = [name for names in blocks.values() for name in names]
+    return list(dict.fromkeys(["z", "c", *beside_z, *(joint_model(name, "z") for name in beside_z), *of_blocks]))
+
+
+def _compared_features(
+    layers: tuple[str, ...], settings: FeatureSettings
+) -> tuple[list[str], list[str], dict[str, list[str]]]:
+    """Return the features of the strengths and of the steps, and each layer's features of the steps."""
+    zc = strength_feature(settings.strength)
+    strengths = [strength_feature(strength) for strength in settings.strengths]
+    steps = [zc if moment == "late" else step_feature("zc", moment) for moment in MOMENTS]
+    return strengths, steps, {layer: [step_feature(layer, moment) for moment in MOMENTS] for layer in layers}
 
 
 def _against_z(models: Models, features: list[str]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...models.encoding.voxel_models import EncodingError
+from ..typography import MINUS, number
 from .maps import MapFolder
 
 # two blocks of the downward path, the bottleneck, two blocks of the upward path
@@ -58,6 +59,7 @@ def check_surfaces(paths: tuple[Path, Path]) -> None:
 
 def draw_slices(axes: Any, row: FigureRow, atlas: Atlas) -> None:
     """Draw a map in axial slices of the brain, with the brain's outline."""
+    from matplotlib.ticker import FuncFormatter
     from nilearn import plotting
 
     colours, low = _colours(row)
@@ -82,6 +84,13 @@ def draw_slices(axes: Any, row: FigureRow, atlas: Atlas) -> None:
         )
     display.add_contours(_outline(atlas), levels=[0.5], colors="0.6", linewidths=0.8)
     display.annotate(size=7)
+    # nilearn writes numbers with hyphens.
+    if row.kind != "layer":
+        display._cbar.formatter = FuncFormatter(lambda value, _: number(value, ".2g"))
+        display._cbar.update_ticks()
+    for cut in display.axes.values():
+        for text in cut.ax.texts:
+            text.set_text(text.get_text().replace("-", MINUS))
 
 
 def _outline(atlas: Atlas) -> Any:

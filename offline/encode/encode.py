@@ -17,12 +17,15 @@ from ...models.encoding.voxel_models import ALPHAS, FALSE_DISCOVERY_RATE, Encodi
 from ..data_sets import data_set_of
 from ..from_settings import load_ldm
 from ..progress import progress_bar
-from .analyses import analyse
+from ..typography import number
+from ..workers import ONE_PROCESS, Workers
+from .analyses import analyse, model_names
 from .features import extract_features
 from .maps import MapFolder, write_maps
-from .models import N_DRAWS, Models
-from .responses import mean_responses, trials_with_responses, write_mean_responses
+from .models import Models
+from .responses import trials_with_responses, write_mean_responses
 from .truth import compare_with_truth, ground_truth
+from .voxel_fits import N_DRAWS, VoxelFits
 
 JSON_NAME = "encoding.json"
 
@@ -37,6 +40,8 @@ class EncodeSettings:
         Number of principal components of every feature. The paper uses 6,400, the size of its z.
     max_pictures : int, optional
         Number of training pictures, drawn at random; all pictures by default.
+    strengths, n_calls, seed
+        As in `FeatureSettings`.
     surfaces : pair of paths, optional
         Left and right cortical surface (GIFTI or FreeSurfer), in mm of the volumes' own space.
     """
@@ -56,8 +61,13 @@ class EncodeSettings:
         )
 
 
-def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSettings) -> dict[str, Any]:
-    """Do all four analyses; write maps, figures and `encoding.json` into `out`; return the JSON's content."""
+def encode_subject(
+    config: Config, subject: int, out: Path, settings: EncodeSettings, workers: Workers = ONE_PROCESS
+) -> dict[str, Any]:
+    """Do all four analyses; write maps, figures and `encoding.json` into `out`; return the JSON's content.
+
+    Workers compute the features and fit the models.
+    """
     from .brain_maps import check_surfaces
     from .figures import draw_figures
 
@@ -77,20 +87,22 @@ def encode_subject(config: Config, subject: int, out: Path, settings: EncodeSett
     chosen = chosen_pictures(trials.nsd_id, held_out, settings)
     maps = MapFolder.create(out, data, subject)
     with progress_bar("encoding") as report:
-        files = extract_features(config, data, ldm, subject, chosen, features, report)
+        files = extract_features(config, data, ldm, subject, chosen, features, report, workers)
         responses_path = files.folder / "responses.float32"
         write_mean_responses(responses_path, data, subject, chosen, maps.voxel_index, report)
-        models = Models(
-            files=files,
-            responses=mean_responses(responses_path, len(chosen)),
+        fits = VoxelFits(
+            folder=files.folder.absolute(),
+            responses_path=responses_path.absolute(),
             is_training=~np.isin(chosen, held_out),
             rois=_rois(data, subject, maps.voxel_index),
             n_components=settings.n_components,
             n_folds=config.fit.folds,
             seed=settings.seed,
-            report=report,
         )
-        analyses = analyse(models, tapped_blocks(ldm.unet), features)
+        models, layers = Models(fits, report), tapped_blocks(ldm.unet)
+        if workers.on_ray:
+            models.fit_on(workers, model_names(layers, features))
+        analyses = analyse(models, layers, features)
         truth = None
         if isinstance(data, NsdTree) and data.is_simulated():
             truth = ground_truth(data, subject, maps, report)
@@ -170,6 +182,7 @@ def print_rois(result: dict[str, Any]) -> None:
         table.add_column(column)
     for roi, row in result["roi"].items():
         cells = (row[name] for name in ("z", "c", "zc", "z_minus_c"))
-        words = (f"{cell['mean']:.2f} [{cell['ci95'][0]:.2f}, {cell['ci95'][1]:.2f}]" for cell in cells)
+        numbers = ([number(value, ".2f") for value in (cell["mean"], *cell["ci95"])] for cell in cells)
+        words = (f"{mean} [{low}, {high}]" for mean, low, high in numbers)
         table.add_row(roi, str(result["n_voxels"][roi]), *words)
     Console(stderr=True).print(table)

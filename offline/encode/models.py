@@ -1,60 +1,52 @@
 """The encoding models of one subject. Each model is fitted when its scores are first needed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from ...arrays import Array
-from ...models.encoding.voxel_models import VoxelScores, bootstrap_counts, interval, reduce_features, score_voxels
-from .features import FeatureFiles
+from ...models.encoding.voxel_models import VoxelScores, interval
+from ..pieces import map_pieces, open_pool
+from ..workers import Workers
+from .voxel_fits import VoxelFits
 
 Report = Callable[[str, int, int], None]
-
-N_DRAWS = 1000
 
 
 @dataclass(eq=False)
 class Models:
-    """Scores of encoding models. Each model is fitted when its scores are first needed.
+    """Scores of encoding models. Each model is fitted when its scores are first needed, unless workers fitted it."""
 
-    Parameters
-    ----------
-    rois : dict of array of shape (n_voxels,), bool
-        Mask by ROI.
-    """
-
-    files: FeatureFiles
-    responses: Array
-    is_training: Array
-    rois: dict[str, Array]
-    n_components: int
-    n_folds: int
-    seed: int
+    fits: VoxelFits
     report: Report
     scores: dict[str, VoxelScores] = field(default_factory=dict)
-    _reduced_features: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def rois(self) -> dict[str, Array]:
+        """Return masks of the ROIs, (n_voxels,) bool."""
+        return self.fits.rois
+
+    @property
+    def is_training(self) -> Array:
+        """Return which pictures train the models: (n_pictures,) bool."""
+        return self.fits.is_training
 
     @property
     def n_held_out(self) -> int:
         """Return the number of held-out pictures."""
-        return int((~self.is_training).sum())
+        return self.fits.n_held_out
+
+    def fit_on(self, workers: Workers, names: Sequence[str]) -> None:
+        """Let workers fit models, one a piece."""
+        fits = self.fits
+        with open_pool(workers, lambda: fits) as pool:
+            scores = map_pieces(VoxelFits.scores, names, pool, words="fitting voxels", report=self.report)
+            self.scores |= {name: VoxelScores(**found) for name, found in zip(names, scores, strict=True)}
 
     def __getitem__(self, names: str) -> VoxelScores:
         """Return the scores of a model of one feature, "z", or of several, "z + zc_strength-0.8"."""
         if names not in self.scores:
-            features = np.concatenate([self._reduced(name) for name in names.split(" + ")], axis=1)
-            self.scores[names] = score_voxels(
-                features,
-                self.responses,
-                self.is_training,
-                self.rois,
-                self._counts,
-                n_folds=self.n_folds,
-                progress=lambda done, total: self.report(f"fitting {names}", done, total),
-            )
+            self.scores[names] = self.fits.fit(names, lambda done, total: self.report(f"fitting {names}", done, total))
         return self.scores[names]
 
     def mean_correlation(self, name: str, roi: str) -> dict[str, Any]:
@@ -70,27 +62,20 @@ class Models:
 
     def unique_variance(self, name: str, beside: str, roi: str) -> dict[str, Any]:
         """Return a feature's mean unique variance: the R² that it adds to another feature."""
-        both, other, row, mask = self[_joint(name, beside)], self[beside], list(self.rois).index(roi), self.rois[roi]
+        both, other, row, mask = (
+            self[joint_model(name, beside)],
+            self[beside],
+            list(self.rois).index(roi),
+            self.rois[roi],
+        )
         unique = both.explained[mask].mean() - other.explained[mask].mean()
         return interval(unique, both.drawn_explained[row] - other.drawn_explained[row])
 
     def unique_map(self, name: str, beside: str) -> Array:
         """Return a feature's unique variance in each voxel: (n_voxels,) float32."""
-        return self[_joint(name, beside)].explained - self[beside].explained
-
-    @cached_property
-    def _counts(self) -> Array:
-        return bootstrap_counts(self.n_held_out, N_DRAWS, self.seed)
-
-    def _reduced(self, name: str) -> Array:
-        if name not in self._reduced_features:
-            # Every joint model has z. Another feature is used alone, then with z, and then no more.
-            self._reduced_features = {
-                known: features for known, features in self._reduced_features.items() if known == "z"
-            }
-            self._reduced_features[name] = reduce_features(self.files.read(name), self.is_training, self.n_components)
-        return self._reduced_features[name]
+        return self[joint_model(name, beside)].explained - self[beside].explained
 
 
-def _joint(first: str, second: str) -> str:
+def joint_model(first: str, second: str) -> str:
+    """Return the name of the model of two features."""
     return " + ".join(sorted([first, second]))

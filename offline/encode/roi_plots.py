@@ -6,6 +6,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...models.encoding.unet_features import MOMENTS
+from ..typography import number
 from .brain_maps import LAYER_COLOURS
 from .models import Models
 from .truth import preference
@@ -80,7 +81,7 @@ def truth_clouds(place: Any, models: Models, truth: Array, comparison: dict[str,
         axes.axhline(0, color="0.7", linewidth=0.6)
         numbers = comparison[name]
         axes.set_title(
-            f"{words}: Pearson {numbers['pearson']:.2f}, Spearman {numbers['spearman']:.2f}, "
+            f"{words}: Pearson {number(numbers['pearson'], '.2f')}, Spearman {number(numbers['spearman'], '.2f')}, "
             f"{numbers['n_voxels']:,} voxels",
             fontsize=9,
         )

@@ -12,13 +12,14 @@ from ...config import Config, lagged_path
 from ...models.weights.weights import Weights
 from ..decoding import SubjectDecoder
 from ..fit.bold import SECONDS_AFTER_ONSET
+from ..pieces import with_speed
 from ..progress import progress_bar
-from .evaluate import bold_rows, held_out_of, load_bold_weights, own_clip
-from .scenes import scene_judge
+from ..workers import ONE_PROCESS, Workers
+from .comparing import Scoring, open_comparisons
+from .evaluate import bold_rows, held_out_of, load_bold_weights, source_of
 
 if TYPE_CHECKING:
     from ...models.scores.held_out import Row
-    from ...models.scores.networks import Source
 
 
 def evaluate_bold(
@@ -28,6 +29,7 @@ def evaluate_bold(
     networks: str | None = None,
     kinds_path: Path | None = None,
     max_trials_per_picture: int | None = None,
+    workers: Workers = ONE_PROCESS,
 ) -> dict[str, Any]:
     """Score held-out trials with BOLD at delays after onset, and the same trials' betas.
 
@@ -43,28 +45,13 @@ def evaluate_bold(
     from ...models.scores.decodes import Evaluation
     from ...models.scores.evaluate import compare_rows
     from ...models.scores.held_out import Row, first_trials
-    from ...models.scores.likeness import SimilarityScorer
-    from ...models.scores.networks import load_extractors
-    from ...models.scores.protocols import PROTOCOLS, own_measures
 
-    protocol = PROTOCOLS[protocol_name]
-    source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
     decoder = SubjectDecoder.load(config, subject)
     weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
-    held_out, _, picture_ids = held_out_of(decoder, kinds_path)
-    extractors, _ = load_extractors(protocol.networks, source)
-    own, _ = own_clip(decoder, picture_ids, source)
-    judge = scene_judge(decoder.tree, held_out.pictures, picture_ids)
-    scorer = SimilarityScorer(
-        held_out.pictures,
-        (*protocol.measures, *own_measures(protocol)),
-        extractors,
-        own,
-        held_out.kinds,
-        pixels=protocol.pixels,
-        judge=judge,
-    )
-    found = bold_rows(decoder.tree, subject, weights, picture_ids, SECONDS_AFTER_ONSET)
+    held_out, _ = held_out_of(decoder, kinds_path)
+    scoring = Scoring(protocol_name, source_of(networks), held_out.nsd_ids, held_out.kinds)
+    scorer, _, _ = scoring.scorer(decoder.tree)
+    found = bold_rows(decoder.tree, subject, weights, held_out.nsd_ids, SECONDS_AFTER_ONSET)
     final, trial_rows = found["final"]
     chosen = first_trials(final.picture_of_row, max_trials_per_picture)
     # Rows of all trials become rows of the held-out trials.
@@ -74,18 +61,21 @@ def evaluate_bold(
     lagged = lagged_rows(config, subject, decoder.tree, weights, trial_rows, final.picture_of_row)
     rows |= {f"lagged {name}": row for name, row in lagged.items()}
     rows = {name: Row(row.weights, row.voxels[chosen], row.picture_of_row[chosen]) for name, row in rows.items()}
-    with progress_bar("evaluating") as report:
-        pictures = [decoder.reconstructor.picture]
-        evaluation = Evaluation(decoder.weights, held_out, pictures, scorer, config.decode.seed, progress=report)
-        scores = compare_rows(evaluation, rows)
+    with (
+        open_comparisons(config, decoder, scorer, scoring, workers, f"evaluate_bold_sub-{subject:02d}") as opened,
+        progress_bar("evaluating") as report,
+    ):
+        seed, told = config.decode.seed, with_speed(report, opened.workers)
+        scores = compare_rows(Evaluation(decoder.weights, held_out, opened.compare, scorer, seed, progress=told), rows)
+        provenance = decoder.provenance(opened.engine)
     bold, by_lags = _over_time(scores, found), _over_time(scores, lagged, "lagged ")
     return {
         "beta": scores["beta"],
         "bold": bold | {"fitted_on": weights.card.fitted_on},
         "lagged": by_lags if lagged else {"not_measured": "needs a lagged ridge: braind fit --kind bold --lagged"},
         "measures": {measure.name: {"title": measure.title, "better": measure.better} for measure in scorer.measures},
-        "protocol": protocol.name,
-        "provenance": decoder.provenance() | {"bold_weights": weights.fingerprint},
+        "protocol": protocol_name,
+        "provenance": provenance | {"bold_weights": weights.fingerprint},
     }
 
 

@@ -16,6 +16,7 @@ BETAS, CHANCE = "#000000", "#777777"
 STYLE: Any = {
     "font.size": 8, "axes.linewidth": 0.7, "axes.spines.top": False, "axes.spines.right": False, "svg.fonttype": "none",
     "svg.hashsalt": "bold", "legend.frameon": False, "figure.facecolor": "white", "savefig.facecolor": "white",
+    "axes.unicode_minus": True,
 }  # fmt: skip
 PANEL_INCHES, HEIGHT_INCHES, DPI = 2.4, 2.7, 200
 APART_S = 0.12

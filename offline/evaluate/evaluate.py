@@ -17,12 +17,13 @@ from ..data_sets import check_test_runs
 from ..decoding import DecodingError, SubjectDecoder, is_held_out, kind_in
 from ..fit.bold import BoldError, estimates_after
 from ..fit.targets import encode_targets
+from ..pieces import with_speed
 from ..progress import progress_bar
-from .scenes import scene_judge
+from ..workers import ONE_PROCESS, Workers
+from .comparing import Scoring, open_comparisons
 
 if TYPE_CHECKING:
     from ...models.scores.held_out import HeldOut, Row, Training
-    from ...models.scores.likeness import OwnClip
     from ...models.scores.networks import Source
     from ...models.scores.protocols import Measure
 
@@ -40,6 +41,7 @@ def evaluate_subject(
     networks: str | None = None,
     kinds_path: Path | None = None,
     max_trials_per_picture: int | None = None,
+    workers: Workers = ONE_PROCESS,
 ) -> dict[str, Any]:
     """Score a subject's decoder on all test pictures.
 
@@ -53,6 +55,8 @@ def evaluate_subject(
         Table of pictures and the kind of object in each, for data sets without kinds.
     max_trials_per_picture : int, optional
         Score only the first trials of each picture.
+    workers : Workers
+        Make the pictures and compare them. What an interrupted attempt has compared is not made again.
 
     Returns
     -------
@@ -62,37 +66,40 @@ def evaluate_subject(
     """
     from ...models.scores.decodes import Evaluation
     from ...models.scores.evaluate import evaluate
-    from ...models.scores.likeness import SimilarityScorer
-    from ...models.scores.networks import load_extractors
-    from ...models.scores.protocols import PROTOCOLS, own_measures
+    from ...models.scores.protocols import PROTOCOLS
 
     began_s = time.perf_counter()
     protocol = PROTOCOLS[protocol_name]
-    source: Source = networks if networks == "hub" else Path(networks).expanduser() if networks else None
     decoder = SubjectDecoder.load(config, subject)
-    held_out, training, picture_ids = held_out_of(decoder, kinds_path)
-    extractors, missing = load_extractors(protocol.networks, source)
-    own, own_missing = own_clip(decoder, picture_ids, source)
-    measures = (*protocol.measures, *own_measures(protocol))
-    judge = scene_judge(decoder.tree, held_out.pictures, picture_ids)
-    scorer = SimilarityScorer(
-        held_out.pictures, measures, extractors, own, held_out.kinds, pixels=protocol.pixels, judge=judge
-    )
+    held_out, training = held_out_of(decoder, kinds_path)
+    scoring = Scoring(protocol_name, source_of(networks), held_out.nsd_ids, held_out.kinds)
+    scorer, missing, own_missing = scoring.scorer(decoder.tree)
     try:
         bold_weights = load_bold_weights(config, subject, decoder.tree, decoder.ldm.fingerprint)
-        bold, _ = bold_rows(decoder.tree, subject, bold_weights, picture_ids)["final"]
+        bold, _ = bold_rows(decoder.tree, subject, bold_weights, held_out.nsd_ids)["final"]
     except (BoldError, DecodingError, EvaluatingError) as error:
         bold = str(error)
-    samples = [decoder.pipeline.with_seed(config.decode.seed + n) for n in range(protocol.n_samples)]
-    with progress_bar("evaluating") as report:
-        pictures = [sample.picture for sample in samples]
+    with (
+        open_comparisons(config, decoder, scorer, scoring, workers, f"evaluate_sub-{subject:02d}") as opened,
+        progress_bar("evaluating") as report,
+    ):
+        evaluation = Evaluation(
+            decoder.weights,
+            held_out,
+            opened.compare,
+            scorer,
+            config.decode.seed,
+            n_samples=protocol.n_samples,
+            progress=with_speed(report, opened.workers),
+        )
         scores = evaluate(
-            Evaluation(decoder.weights, held_out, pictures, scorer, config.decode.seed, progress=report),
+            evaluation,
             training,
             protocol,
             bold=None if isinstance(bold, str) else bold,
             max_trials_per_picture=max_trials_per_picture,
         )
+        provenance = decoder.provenance(opened.engine)
     if isinstance(bold, str) and "bold" in protocol.rows:
         scores["bold"] = {"not_measured": bold}
     if "novel_kinds" not in scores:
@@ -107,17 +114,22 @@ def evaluate_subject(
             if measure.name in measured
             else "not measured: " + _why_not_measured(measure, missing, own_missing),
         }
-        for measure in measures
+        for measure in scoring.measures
     }
     scores["protocol"] = protocol.name
-    scores["provenance"] = decoder.provenance()
+    scores["provenance"] = provenance
     now = datetime.now(UTC).isoformat(timespec="seconds")
     scores["made"] = {"at": now, "seconds": round(time.perf_counter() - began_s, 1)}
     return scores
 
 
-def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training, Array]":
-    """Return the held-out trials, the training data of the controls, and the held-out pictures' 73k ids.
+def source_of(networks: str | None) -> "Source":
+    """Return the source of a protocol's networks: a folder, the hub or none."""
+    return "hub" if networks == "hub" else Path(networks).expanduser().absolute() if networks else None
+
+
+def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tuple[HeldOut, Training]":
+    """Return the held-out trials, and the training data of the controls.
 
     Held-out trials of runs that the BOLD prior was learned from are left out.
 
@@ -138,35 +150,14 @@ def held_out_of(decoder: SubjectDecoder, kinds_path: Path | None = None) -> "tup
     z_px = card.latent_shape[1] * decoder.ldm.factor
     z, c = encode_targets(tree, decoder.ldm, picture_ids, z_px)
     kinds, is_novel = _kinds(tree, picture_ids, training_ids, kinds_path)
-    held_out = HeldOut(
-        voxels[scored], picture_of_trial, tree.pictures(picture_ids), z, c, kinds, is_novel
-    )  # fmt: skip
+    held_out = HeldOut(voxels[scored], picture_of_trial, tree.pictures(picture_ids), picture_ids, z, c, kinds, is_novel)
     drawn = np.random.default_rng(decoder.reconstructor.seed).choice(training_ids, len(picture_ids))
     training = Training(
         average_repeats(voxels[trained], training_picture_of_trial)[0],
-        lambda positions: tree.pictures(training_ids[positions]),
+        training_ids,
         decoder.ldm.encode_captions([tree.captions(int(nsd_id)) for nsd_id in drawn]),
     )
-    return held_out, training, picture_ids
-
-
-def own_clip(decoder: SubjectDecoder, picture_ids: Array, source: "Source") -> "tuple[OwnClip | None, str]":
-    """Return the CLIP of braind's own measures, or None and the reason why CLIP is missing.
-
-    Simulated data are scored with the demo's CLIP, photographs with a CLIP of photographs.
-    """
-    from ...models.scores.clip import PictureClip
-    from ...models.scores.likeness import OwnClip
-    from ...models.scores.networks import NetworkError, clip_folder
-
-    is_simulated = decoder.tree.is_simulated()
-    try:
-        clip = PictureClip() if is_simulated else PictureClip(clip_folder(source))
-    except NetworkError as error:
-        return None, str(error)
-    captions = np.stack([clip.embed_texts(decoder.tree.captions(int(nsd_id))).mean(axis=0) for nsd_id in picture_ids])
-    captions /= np.linalg.norm(captions, axis=1, keepdims=True)
-    return OwnClip(clip.embed, captions), ""
+    return held_out, training
 
 
 def load_bold_weights(config: Config, subject: int, tree: DataSet, ldm: str) -> Weights:

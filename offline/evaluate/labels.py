@@ -58,9 +58,11 @@ def evaluate_labels(config: Config, subject: int, *, leave_one_run_out: bool = F
     """
     tree = data_set_of(config)
     if tree.estimates != BOLD or not isinstance(tree, BoldDataSet):
-        raise DataSetError(f"{tree.root} is read for its {tree.estimates}: give --betas bold to score classes")
+        raise DataSetError(
+            f"{tree.root} is read for its {tree.estimates}: give --betas bold to score classes", code="option"
+        )
     if leave_one_run_out and config.dataset.test_runs:
-        raise DataSetError("--leave-one-run-out holds out every run in turn: leave --test-runs out")
+        raise DataSetError("--leave-one-run-out holds out every run in turn: leave --test-runs out", code="option")
     decoded, tr_s, provenance = (_left_out if leave_one_run_out else _held_out)(config, tree, subject)
     if not decoded:
         raise DataSetError(

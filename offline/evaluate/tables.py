@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..typography import MINUS, number, p_words
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,7 +29,7 @@ CONTROLS = {
 }
 CEILINGS = {"seen_pictures": "the seen pictures themselves", "seen_z_and_c": "seen z and c"}
 RETRIEVAL = ("forward_", "backward_")
-WIDTH = 200  # characters, when the output is no terminal
+WIDTH = 10_000  # characters, when the output is no terminal: a row of Markdown is one line
 
 
 class ScoreTable(NamedTuple):
@@ -39,19 +41,24 @@ class ScoreTable(NamedTuple):
 
 
 def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
-    """Return the tables of an evaluation: pictures, retrieval, predictions, and differences from the controls."""
+    """Return the tables of an evaluation: pictures, retrieval, predictions, and differences from the controls.
+
+    n is the number of pictures that a table's means are over.
+    """
     measured = [name for name, measure in scores["measures"].items() if measure["status"] == "measured"]
     pictures = [name for name in measured if not name.startswith(RETRIEVAL)]
     retrieval = [name for name in measured if name.startswith(RETRIEVAL)]
-    title = f"Retrieval from z and c, among {scores['n_distractors'] + 1} pictures"
+    title, novel = f"Retrieval from z and c, among {scores['n_distractors'] + 1} pictures", scores["novel_kinds"]
+    lacking = "of kinds that training lacks"
+    n, n_novel = f"(n = {scores['n_pictures']})", f"(n = {novel.get('n_pictures')})"
     tables = [
-        _scores_table("Pictures, by protocol " + scores["protocol"], scores, scores, pictures),
-        _scores_table(title, scores, scores, retrieval),
-        _scores_table("Pictures of kinds that training lacks", scores, scores["novel_kinds"], pictures),
-        _scores_table(title + ", of kinds that training lacks", scores, scores["novel_kinds"], retrieval),
+        _scores_table(f"Pictures, by protocol {scores['protocol']} {n}", scores, scores, pictures),
+        _scores_table(f"{title} {n}", scores, scores, retrieval),
+        _scores_table(f"Pictures {lacking} {n_novel}", scores, novel, pictures),
+        _scores_table(f"{title}, {lacking} {n_novel}", scores, novel, retrieval),
         _predictions_table(scores),
-        _paired_table("Paired differences", scores, scores, pictures),
-        _paired_table("Paired differences, kinds that training lacks", scores, scores["novel_kinds"], pictures),
+        _paired_table(f"Paired differences {n}", scores, scores, pictures),
+        _paired_table(f"Paired differences, pictures {lacking} {n_novel}", scores, novel, pictures),
         _comparisons_table(scores, pictures),
     ]
     return [table for table in tables if table.rows]
@@ -77,8 +84,8 @@ def bold_table(scores: dict[str, Any]) -> ScoreTable:
         found, best, chance = mean(row, name), mean(scores["beta"], name), compared[name]
         if found is None:
             return "–"
-        share = f" ({(found - chance) / (best - chance):.0%})" if best is not None and best > chance else ""
-        return f"{found:.3f}{share}"
+        share = (found - chance) / (best - chance) if best is not None and best > chance else None
+        return number(found, ".3f") + (f" ({number(share, '.0%')})" if share is not None else "")
 
     heads = {"z_correlation": "z correlation", "c_correlation": "c correlation", **measures}
     return ScoreTable(
@@ -175,7 +182,9 @@ def _predictions_table(scores: dict[str, Any]) -> ScoreTable:
             cells += [score_cell(scores[name][target]), score_cell(ceiling) if ceiling else "not defined"]
         rows.append(cells)
     return ScoreTable(
-        "Correlation of decoded with true targets", ["", "z", "noise ceiling of z", "c", "noise ceiling of c"], rows
+        f"Correlation of decoded with true targets (n = {scores['n_pictures']})",
+        ["", "z", "noise ceiling of z", "c", "noise ceiling of c"],
+        rows,
     )
 
 
@@ -189,42 +198,45 @@ def _comparisons_table(scores: dict[str, Any], names: list[str]) -> ScoreTable:
         for control, control_words in CONTROLS.items():
             cells = [by_measure[name].get(control, {}) for name in names]
             if any(cells):
-                rows.append([f"{words} zc − {control_words}", *(_difference(cell) for cell in cells)])
-    return ScoreTable(
-        "Mode zc less each control: mean difference (p of paired permutation over pictures)",
-        ["", *(scores["measures"][name]["title"] for name in names)],
-        rows,
-    )
+                rows.append((f"{words} zc {MINUS} {control_words}", cells))
+    title = f"Mode zc less each control (n = {scores['n_pictures']}): mean difference"
+    return _differences_table(title, scores, names, rows)
 
 
 def _paired_table(title: str, scores: dict[str, Any], part: dict[str, Any], names: list[str]) -> ScoreTable:
     """Tabulate the differences between modes, between c decoders, and from the nearest training picture."""
     rows = [
-        [f"{ROWS[row]} {pair}", *(_difference_with_interval(by_measure.get(name, {})) for name in names)]
+        (f"{ROWS[row]} {pair.replace(' - ', f' {MINUS} ')}", [by_measure.get(name, {}) for name in names])
         for row, pairs in part.get("paired", {}).items()
         for pair, by_measure in pairs.items()
     ]
+    return _differences_table(f"{title}: mean [95 % interval]", scores, names, rows)
+
+
+def _differences_table(
+    title: str, scores: dict[str, Any], names: list[str], rows: list[tuple[str, list[dict[str, Any]]]]
+) -> ScoreTable:
+    """Tabulate differences with their p values. The p values of the whole table are one family."""
+    p = [cell["p"] for _, cells in rows for cell in cells if cell]
+    words = iter(p_words(p, scores["n_permutations"]) if p else [])
+    n_tests = f"the {len(p)} tests" if len(p) > 1 else "the one test"
     return ScoreTable(
-        f"{title}: mean [95 % interval] (p of paired permutation over pictures)",
+        f"{title} (p of paired permutation over pictures; Holm: p corrected over {n_tests} of this table)",
         ["", *(scores["measures"][name]["title"] for name in names)],
-        rows,
+        [[label, *(f"{_difference(cell)} ({next(words)})" if cell else "" for cell in cells)] for label, cells in rows],
     )
 
 
 def score_cell(score: dict[str, Any]) -> str:
     """Return a mean with its interval; a dash if there is none."""
-    if "mean" not in score:
-        return "–"
-    low, high = score["ci95"]
-    return f"{score['mean']:.3f} [{low:.3f}, {high:.3f}]"
+    return f"{number(score['mean'], '.3f')} {_interval(score, '.3f')}" if "mean" in score else "–"
 
 
 def _difference(cell: dict[str, Any]) -> str:
-    return f"{cell['difference']:+.3f} ({cell['p']:.4f})" if cell else ""
+    difference = number(cell["difference"], "+.3f")
+    return f"{difference} {_interval(cell, '+.3f')}" if "ci95" in cell else difference
 
 
-def _difference_with_interval(cell: dict[str, Any]) -> str:
-    if not cell:
-        return ""
+def _interval(cell: dict[str, Any], spec: str) -> str:
     low, high = cell["ci95"]
-    return f"{cell['difference']:+.3f} [{low:+.3f}, {high:+.3f}] ({cell['p']:.4f})"
+    return f"[{number(low, spec)}, {number(high, spec)}]"

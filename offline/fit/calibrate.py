@@ -1,5 +1,6 @@
 """Fits a new participant's weights on recorded sessions, and scores the weights during the calibration."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from ...arrays import Array
 from ...client.datasets.data_set import DataSet
 from ...client.datasets.images import is_nifti_name
-from ...client.wire import Calibration
+from ...client.wire import SILENT_S, Calibration
 from ...config import Config, candidates_beside, data_path
 from ...daemon.journal.recording import Recording
 from ...errors import BraindError
@@ -130,6 +131,8 @@ def follow_calibration(
 ) -> None:
     """Fit after each run that ends in the daemon's session, and send the score to the viewers.
 
+    A run without a volume for `SILENT_S` seconds counts as ended, as it does for `braind use`.
+
     Parameters
     ----------
     earlier : sequence of Path
@@ -137,12 +140,12 @@ def follow_calibration(
     say : callable
         Shows the operator a line: the weights' path and score, or the reason why a fit failed.
     """
-    fitted = "", 0
+    fitted: tuple[str, set[tuple[str, int]]] = "", set()
     while not is_stopped():
         journal = control.status().journal
-        n_ended = _n_ended(Path(journal)) if journal else 0
-        if n_ended and (journal, n_ended) != fitted:
-            fitted = journal, n_ended
+        ended = _ended_runs(Path(journal)) if journal else set()
+        if ended and (journal, ended) != fitted:
+            fitted = journal, ended
             try:
                 path, calibration = fit.fit([*earlier, Path(journal)])
             except BraindError as error:
@@ -161,6 +164,18 @@ def words_of(calibration: Calibration) -> str:
     )
 
 
-def _n_ended(path: Path) -> int:
+def _ended_runs(path: Path) -> set[tuple[str, int]]:
+    """Return the name and the length of each run that has ended or counts as ended.
+
+    A run that goes on after a silence ends again, with another length.
+    """
+    ended: set[tuple[str, int]] = set()
     with Recording(path) as recording:
-        return sum(run.n_volumes is not None for run in recording.runs())
+        for run in recording.runs():
+            if run.n_volumes is not None:
+                ended.add((run.name, run.n_volumes))
+                continue
+            n_volumes, newest_unix_s = recording.count_and_newest(run)
+            if newest_unix_s is not None and time.time() - newest_unix_s > SILENT_S:
+                ended.add((run.name, n_volumes))
+    return ended

@@ -1,4 +1,4 @@
-"""Fits the map from voxels to classes, with the maps to z and c, or alone for a data set without pictures."""
+"""Fits the map from voxels to classes: beside the maps to z and c, or alone without pictures."""
 
 from dataclasses import replace
 from typing import NamedTuple

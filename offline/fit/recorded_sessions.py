@@ -160,6 +160,10 @@ class RecordedSessions:
         """Return pictures in the order of `nsd_ids`, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
         return self._stimuli.read(nsd_ids)
 
+    def picture_files(self, nsd_ids: Array | list[int]) -> list[str]:
+        """Return pictures' files, as trials name them, with their extension."""
+        return [self.picture_names[number] for number in nsd_ids]
+
     def captions(self, nsd_id: int) -> list[str]:
         """Return a picture's captions."""
         return self._stimuli.pictures[nsd_id].captions

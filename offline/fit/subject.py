@@ -3,6 +3,7 @@
 import logging
 import shutil
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,11 @@ from ...models.weights.weights import Weights, WeightsCard
 from ..data_sets import data_set_of, held_out_runs, kind_of, settings_for
 from ..from_settings import fit_settings_of, ldm_fingerprint, load_ldm
 from ..progress import progress_bar
+from ..workers import ONE_PROCESS, Workers
 from .bold import BoldError
 from .recorded_sessions import RecordedSessions
 from .responses import read_responses, training_responses
-from .targets import Encode, encode_targets, picture_size_of_z, warn_of_captions
+from .targets import Encode, encode_targets, open_encoders, picture_size_of_z, warn_of_captions
 
 if TYPE_CHECKING:
     from ...models.fit_profiles import FitSettings
@@ -50,7 +52,9 @@ class Fitted:
         self.candidates.save(candidates_path)
 
 
-def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: bool = False) -> Path:
+def fit_subject(
+    config: Config, subject: int, kind: Kind = "beta", with_lagged: bool = False, workers: Workers = ONE_PROCESS
+) -> Path:
     """Fit a subject's weights on all trials of pictures that are not held out; return the weights' path.
 
     Weights of kind bold decode causal estimates, and hold the subject's BOLD prior. The lagged ridge, a baseline, can
@@ -58,6 +62,7 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: 
 
     The candidate set (the shared pictures) and a model card are written beside the weights. An interrupted fit leaves
     checkpoints in the data folder's `unfinished`. The next fit with the same inputs and settings resumes from them.
+    Workers encode the pictures.
     """
     config = settings_for(config, kind)
     if with_lagged and config.paths.bids:
@@ -77,7 +82,8 @@ def fit_subject(config: Config, subject: int, kind: Kind = "beta", with_lagged: 
     ldm = load_ldm(config, is_exact=True)
     work = data_path(config) / "unfinished" / path.stem
     settings = fit_settings_of(config, ldm.device.type, work)
-    fitted = fit_data_set(config, tree, subject, kind, ldm, settings)
+    with open_encoders(config, tree, ldm, workers) as pool:
+        fitted = fit_data_set(config, tree, subject, kind, ldm, settings, partial(encode_targets, pool=pool))
     fitted.save(path, candidates_path(config, subject))
     if with_lagged:
         from .lagged import fit_lagged
@@ -121,7 +127,7 @@ def fit_data_set(
         candidate_ids = recorded.held_out_ids
         candidate_z, candidate_c = encode(tree, ldm, candidate_ids, z_px, settings.work)
     labels = [tree.captions(int(nsd_id))[0] for nsd_id in candidate_ids]
-    candidates = Candidates(candidate_z, candidate_c, candidate_ids, labels)
+    candidates = Candidates(candidate_z, candidate_c, candidate_ids, labels, tree.picture_files(candidate_ids))
     responses, fitted_on = training_responses(recorded, z, c)
     if recorded.estimates is not None:
         log.info("subject %d: fitted on %s", subject, fitted_on)

@@ -1,18 +1,25 @@
 """Encodes the ridge's targets: z and c of the trials' pictures, by the latent diffusion model."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ...arrays import Array
 from ...client.datasets.data_set import DataSet
+from ...config import Config
 from ...models.ridge.checkpoint import Checkpoint
 from ...models.ridge.memory_maps import release
 from ...printable import printable
+from ..data_sets import data_set_of
+from ..from_settings import load_ldm, on_every_node
+from ..pieces import OwnPool, Pool, map_pieces, open_pool
 from ..progress import progress_bar
+from ..workers import ONE_PROCESS, Arrays, Workers, check_alike
 
 if TYPE_CHECKING:
     from ...models.ldm.model import LatentDiffusionModel
@@ -20,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Encode = Callable[[DataSet, "LatentDiffusionModel", Array, int, Path | None], tuple[Array, Array]]
-"""A function with the parameters and results of `encode_targets`."""
+"""A function with the first parameters and the results of `encode_targets`."""
 
 ENCODED_AT_ONCE = 256  # pictures; one NSD picture has 0.5 MB
 ENCODED_PIXELS = 16 * 512 * 512
@@ -35,8 +42,42 @@ def picture_size_of_z(ldm: "LatentDiffusionModel", share: float) -> int:
     return round(ldm.picture_px * share / ldm.factor) * ldm.factor
 
 
+class PicturesToEncode(NamedTuple):
+    """Some pictures' numbers in the data set, their captions, and the side, in px, of the pictures that z encodes."""
+
+    nsd_ids: Array
+    captions: list[list[str]]
+    z_px: int
+
+
+class TargetEncoder:
+    """Encodes pictures of a data set and their captions."""
+
+    def __init__(self, tree: DataSet, ldm: "LatentDiffusionModel") -> None:
+        self._tree, self._ldm = tree, ldm
+
+    @classmethod
+    def load(cls, config: Config) -> "TargetEncoder":
+        """Open the settings' data set and load their model, in float32 on a GPU too."""
+        return cls(data_set_of(config), load_ldm(config, is_exact=True))
+
+    def facts(self) -> dict[str, str]:
+        """Return what the targets depend on beside the pictures."""
+        return {"model": self._ldm.fingerprint}
+
+    def encode(self, some: PicturesToEncode) -> Arrays:
+        """Encode some pictures: z (n, *latent_shape) and c (n, *text_shape), float32."""
+        z = self._ldm.encode_pictures(self._tree.pictures(some.nsd_ids), some.z_px)
+        return {"z": z, "c": self._ldm.encode_captions(some.captions)}
+
+
 def encode_targets(
-    tree: DataSet, ldm: "LatentDiffusionModel", nsd_ids: Array, z_px: int, work: Path | None = None
+    tree: DataSet,
+    ldm: "LatentDiffusionModel",
+    nsd_ids: Array,
+    z_px: int,
+    work: Path | None = None,
+    pool: Pool | None = None,
 ) -> tuple[Array, Array]:
     """Encode pictures and their captions.
 
@@ -49,6 +90,8 @@ def encode_targets(
     work : Path, optional
         Folder of the checkpoints from which an interrupted encoding resumes. With `work`, the results are memory maps
         of files in the folder: c of NSD's pictures takes 2 GB.
+    pool : Pool of TargetEncoder, optional
+        Encodes the pictures; by default this process does.
 
     Returns
     -------
@@ -59,20 +102,37 @@ def encode_targets(
     captions = [[tree.captions(int(nsd_id)) for nsd_id in chunk] for chunk in chunks]
     inputs, settings = [np.asarray(nsd_ids)], (ldm.fingerprint, z_px, str(tree.root), at_once, captions)
     checkpoint = Checkpoint.of_inputs(work, inputs, settings, prefix="encoded-")
+    pieces = [PicturesToEncode(chunk, of_chunk, z_px) for chunk, of_chunk in zip(chunks, captions, strict=True)]
+    pool = pool or OwnPool(TargetEncoder(tree, ldm))
     files: dict[str, Array] = {}
     with progress_bar("encoding pictures") as report:
-        for number, chunk in enumerate(chunks):
-            encode_z = lambda chunk=chunk: ldm.encode_pictures(tree.pictures(chunk), z_px)  # noqa: E731
-            encode_c = lambda number=number: ldm.encode_captions(captions[number])  # noqa: E731
-            for name, encode in (("z", encode_z), ("c", encode_c)):
-                part = checkpoint.array(f"{name}-{number:04d}", encode)
+        words = "encoding pictures"
+        encoded = map_pieces(TargetEncoder.encode, pieces, pool, checkpoint=checkpoint, words=words, report=report)
+        for number, parts in enumerate(encoded):
+            start = number * at_once
+            for name, part in parts.items():
                 if name not in files:
                     files[name] = checkpoint.map(name, (len(nsd_ids), *part.shape[1:]), part.dtype)
-                start = number * at_once
                 files[name][start : start + len(part)] = part
                 release(files[name])
-            report("encoding pictures", min((number + 1) * at_once, len(nsd_ids)), len(nsd_ids))
     return files["z"], files["c"]
+
+
+@contextmanager
+def open_encoders(
+    config: Config, tree: DataSet, ldm: "LatentDiffusionModel", workers: Workers = ONE_PROCESS
+) -> Iterator[Pool]:
+    """Open the pool that encodes a data set's pictures.
+
+    Raises
+    ------
+    BraindError
+        If a worker has not the data set or the model.
+    """
+    own = TargetEncoder(tree, ldm)
+    with open_pool(workers, partial(TargetEncoder.load, on_every_node(config)), lambda: own) as pool:
+        check_alike(pool.facts(), own.facts())
+        yield pool
 
 
 def warn_of_captions(ldm: "LatentDiffusionModel", captions: Sequence[list[str]], c: Array) -> None:
@@ -113,7 +173,8 @@ def warn_of_captions(ldm: "LatentDiffusionModel", captions: Sequence[list[str]],
 
 def _alike(captions: Sequence[list[str]], c: Array) -> list[tuple[int, int]]:
     """Return neighbouring pairs of pictures whose captions differ and whose c do not, by row."""
-    row_of_captions = {tuple(of_picture): row for row, of_picture in enumerate(captions)}
+    # The order of the captions does not matter: c is their mean.
+    row_of_captions = {tuple(sorted(of_picture)): row for row, of_picture in enumerate(captions)}
     rows = np.array(sorted(row_of_captions.values()), np.int64)
     flat = c.reshape(len(c), -1)
     some = flat[rows[:ENCODED_AT_ONCE]].astype(np.float64)

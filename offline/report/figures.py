@@ -18,6 +18,7 @@ from PIL import Image
 
 from ...arrays import Array
 from ..evaluate.tables import CEILINGS, CONTROLS, RETRIEVAL, ROWS
+from ..typography import number
 from .inputs import STEPS, Session
 
 # Placeholders: matplotlib knows no CSS, so these become the page's colours when the figure is written.
@@ -34,6 +35,7 @@ STYLE: Any = {
     "svg.fonttype": "path", "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": INK,
     "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False, "axes.spines.right": False,
     "axes.facecolor": "none", "figure.facecolor": "none", "legend.frameon": False, "axes.linewidth": 0.7,
+    "axes.unicode_minus": True,
 }  # fmt: skip
 # for rasters, which cannot use the page's colours
 BRAIN_RGBA, MASK_RGBA = (128, 128, 128, 70), {1: (0, 114, 178, 255), 2: (213, 94, 0, 255), 3: (170, 80, 160, 255)}
@@ -70,7 +72,7 @@ def masks_figure(brain: Array, masks: Mapping[str, Array], affine: Array) -> Mar
         for value, colour in MASK_RGBA.items():
             rgba[volume[:, :, height] % 4 == value] = colour
         axis.imshow(rgba.transpose(1, 0, 2), origin="lower", interpolation="none", aspect=mm[1, 1] / mm[0, 0])
-        axis.set_title(f"{mm[2, 2] * height + mm[2, 3]:.0f} mm".replace("-", "−"), fontsize=8, pad=2)
+        axis.set_title(f"{number(mm[2, 2] * height + mm[2, 3], '.0f')} mm", fontsize=8, pad=2)
     for x, side in ((0.02, "L"), (0.98, "R")):
         axes[0, 0].text(x, 0.02, side, transform=axes[0, 0].transAxes, fontsize=8, ha="left" if x < 0.5 else "right")
     words = {1: f"{next(iter(masks))} only", 2: f"{list(masks)[1]} only", 3: "both"}
@@ -173,7 +175,9 @@ def _svg(figure: Figure, name: str) -> Markup:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     # Ids of parts would repeat in every figure.
     text = re.sub(r' id="(?:figure|axes|patch|text|line2d|xtick|ytick|matplotlib\.axis|legend|Quad|Poly)\w*"', "", text)
-    text = re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', r"<svg \1", text, count=1)
+    text = re.sub(
+        r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf'<svg role="img" aria-label="{name}" \1', text, count=1
+    )
     for placeholder, colour in THEME.items():
         text = text.replace(placeholder, colour)
     return Markup(text)  # noqa: S704

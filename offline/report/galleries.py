@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...arrays import Array
-from ..decoding import SubjectDecoder
+from ..decoding import SubjectDecoder, averaged_labels, trial_labels
 
 if TYPE_CHECKING:
     from ...choices import Mode
@@ -20,9 +20,13 @@ MODES: "tuple[Mode, ...]" = ("z", "c", "zc")
 
 @dataclass(frozen=True, eq=False)
 class Decoded:
-    """One held-out picture and its decodes: (px, px, 3) uint8 by `seen`, `z`, `c` and `zc`."""
+    """One held-out picture and its decodes: (px, px, 3) uint8 by `seen`, `z`, `c` and `zc`.
+
+    `trial`: the trial that was decoded, or the number of trials whose mean was decoded.
+    """
 
     nsd_id: int
+    trial: str
     caption: str
     is_novel: bool
     score: float
@@ -58,9 +62,11 @@ def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> l
     picture_ids, picture_of_trial = np.unique(decoder.test_trials.nsd_id, return_inverse=True)
     if averaged:
         voxels, _ = average_repeats(decoder.test_voxels, picture_of_trial)
+        labels = [f"mean of {words}" for words in averaged_labels(picture_of_trial)]
     else:
         first = first_trials(picture_of_trial, 1)
-        voxels = decoder.test_voxels[first[np.argsort(picture_of_trial[first])]]
+        first = first[np.argsort(picture_of_trial[first])]
+        voxels, labels = decoder.test_voxels[first], trial_labels(decoder.test_trials.of(first))
     novel = decoder.tree.novel_kind_ids()
     clip = PictureClip() if decoder.tree.is_simulated() else None
     scores: dict[str, list[float]] = {"PixCorr": []} | ({"CLIP similarity": []} if clip else {})
@@ -87,7 +93,8 @@ def make_galleries(decoder: SubjectDecoder, averaged: bool, report: Report) -> l
 
     def decoded_at(position: int, score: float, rank: int) -> Decoded:
         nsd_id = int(picture_ids[position])
-        return Decoded(nsd_id, decoder.tree.captions(nsd_id)[0], nsd_id in novel, score, rank, pictures[position])
+        caption = decoder.tree.captions(nsd_id)[0]
+        return Decoded(nsd_id, labels[position], caption, nsd_id in novel, score, rank, pictures[position])
 
     return [
         Gallery(

@@ -45,6 +45,10 @@ def read_scores(path: Path, provenance: dict[str, Any], n_held_out: int) -> dict
         "comparisons",
         "novel_kinds",
         "n_distractors",
+        "n_bootstrap",
+        "n_permutations",
+        "n_pictures",
+        "n_samples",
         "provenance",
     )
     missing = [name for name in needed if name not in scores]
@@ -140,14 +144,55 @@ class DamagedSession:
 
 @dataclass(frozen=True)
 class FoundSessions:
-    """Sessions in the data folder: the session to report, if any, and all damaged sessions."""
+    """Sessions in the data folder: the session to report, if any, the rule that chose it, and all damaged sessions."""
 
     session: Session | None
+    rule: str = ""
     damaged: tuple[DamagedSession, ...] = ()
 
 
-def read_session(config: Config, subject: int, name: str | None = None) -> FoundSessions:
-    """Read a recorded session of a subject, by default the newest readable session. No file is changed.
+@dataclass(frozen=True, order=True)
+class _Candidate:
+    """A session of the subject that may be reported. The greatest is reported, so the order of the fields is the rule.
+
+    Parameters
+    ----------
+    has_decodes : bool
+        Whether anything of it was published.
+    has_weights : bool
+        Whether its newest run was recorded with the weights of the report.
+    opened_unix_s : float
+        When its newest run was opened.
+    """
+
+    has_decodes: bool
+    has_weights: bool
+    opened_unix_s: float
+    path: Path
+
+    def words(self, candidates: "list[_Candidate]", subject: int) -> str:
+        """Return the rule that chose this session among the candidates, as a sentence."""
+        n = len(candidates)
+        if n == 1:
+            return f"The session is the only readable session of subject {subject} in the data folder."
+        words = f"The session is the newest of the {n} readable sessions of subject {subject}"
+        if not self.has_decodes:
+            return f"{words}, none of which has a decode."
+        if self.has_weights:
+            return f"{words} that has a decode and whose last run was decoded with this report’s weights."
+        return f"{words} that has a decode; none was decoded with this report’s weights."
+
+
+def read_session(config: Config, subject: int, weights: str, name: str | None = None) -> FoundSessions:
+    """Read a recorded session of a subject: the named session, or a session that a rule chooses. No file is changed.
+
+    The rule passes over sessions without a decode, then over sessions of other weights, as long as others are left. It
+    takes the session whose last run was opened last.
+
+    Parameters
+    ----------
+    weights : str
+        Fingerprint of the weights that the report describes.
 
     Raises
     ------
@@ -162,32 +207,38 @@ def read_session(config: Config, subject: int, name: str | None = None) -> Found
         if not path.is_file():
             there = ", ".join(sorted(path.stem for path in folder.glob("*.sqlite3"))) or "none"
             raise ReportError(f"{folder} has no session {name}; there: {there}")
-        if _opened_unix_s(path, subject) is None:
+        if _candidate(path, subject, weights) is None:
             raise ReportError(f"{path}: not a session of subject {subject}")
-        return FoundSessions(_read_journal(path))
+        return FoundSessions(
+            _read_journal(path), "The session was named by the author of this report, not chosen by a rule."
+        )
     damaged: list[DamagedSession] = []
-    found: list[tuple[float, Path]] = []
+    candidates: list[_Candidate] = []
     for path in sorted(folder.glob("*.sqlite3")):
         try:
-            opened_unix_s = _opened_unix_s(path, subject)
+            candidate = _candidate(path, subject, weights)
         except JournalError as error:
             damaged.append(DamagedSession.of_error(path, error))
         else:
-            if opened_unix_s is not None:
-                found.append((opened_unix_s, path))
-    for _, path in sorted(found, key=lambda opened: opened[0], reverse=True):
+            candidates += [candidate] if candidate else []
+    while candidates:
+        chosen = max(candidates)
         try:
-            return FoundSessions(_read_journal(path), tuple(damaged))
+            return FoundSessions(_read_journal(chosen.path), chosen.words(candidates, subject), tuple(damaged))
         except JournalError as error:
-            damaged.append(DamagedSession.of_error(path, error))
-    return FoundSessions(None, tuple(damaged))
+            damaged.append(DamagedSession.of_error(chosen.path, error))
+            candidates.remove(chosen)
+    return FoundSessions(None, damaged=tuple(damaged))
 
 
-def _opened_unix_s(path: Path, subject: int) -> float | None:
-    """Return the time when a subject's newest run in a session was opened, or None without such a run."""
+def _candidate(path: Path, subject: int, weights: str) -> _Candidate | None:
+    """Return a session as a candidate, or None if its newest run is of another subject or it has no run."""
     with Recording(path) as recording:
         record = recording.run(recording.newest_run())
-        return recording.facts().opened_unix_s if record and record.hello.subject == subject else None
+        if record is None or record.hello.subject != subject:
+            return None
+        facts = recording.facts()
+        return _Candidate(facts.last_seq > 0, record.weights == weights, facts.opened_unix_s, path)
 
 
 def _read_journal(path: Path) -> Session:

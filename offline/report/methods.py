@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...models.fit_profiles import PROFILES
 from ...models.scores.protocols import PROTOCOLS
+from ..typography import percent, scientific
 from .inputs import STEPS, Encoding, Session
 from .references import Segment, segments
 
@@ -59,7 +58,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Facts:
-    """All inputs of the methods paragraphs."""
+    """All inputs of the methods paragraphs. `rule`: the rule that chose the recorded session, as a sentence."""
 
     version: str
     data: Data
@@ -70,6 +69,7 @@ class Facts:
     engine: str
     scores: dict[str, Any]
     session: Session | None
+    rule: str
     encoding: Encoding | None
 
 
@@ -80,7 +80,7 @@ def paragraphs(facts: Facts) -> list[tuple[str, list[Segment]]]:
         "Decoding": decoding_words(facts.weights),
         "Pictures": _pictures(facts),
         "Scores": _scores(facts.scores),
-        "Live session": _live(facts.session) if facts.session else "",
+        "Live session": _live(facts.session, facts.rule) if facts.session else "",
         "Encoding analysis": _encoding(facts.encoding.result) if facts.encoding else "",
         "Software": f"All of it was done with braind {facts.version}; versions of its libraries are listed below.",
     }
@@ -123,7 +123,7 @@ def decoding_words(weights: "Weights") -> str:
     ]
     if profile:
         tried = profile.penalties
-        grid = f"{len(tried)} penalties from {number(min(tried))} to {number(max(tried))}"
+        grid = f"{len(tried)} penalties from {scientific(min(tried))} to {scientific(max(tried))}"
         folds = "all repeats of a picture in one fold" if profile.grouped else "without regard to repeats, as published"
         penalties = _list(_penalty(name, alphas) for name, alphas in (("z", card.alphas_z), ("c", card.alphas_c)))
         words.append(f"Penalties were chosen among {grid} by {card.folds}-fold cross-validation, {folds}: {penalties}.")
@@ -139,16 +139,16 @@ def decoding_words(weights: "Weights") -> str:
             "weighted by a Gaussian likelihood {naselaris2009}. It cannot decode a kind of object that training lacks."
         )
     words.append(
-        f"The maps were stored at rank {card.rank_z} (z) and {card.rank_c} (c), losing {card.discarded_z:.2%} and "
-        f"{card.discarded_c:.2%} of the predicted variance."
+        f"The maps were stored at rank {card.rank_z} (z) and {card.rank_c} (c), losing {percent(card.discarded_z)} "
+        f"and {percent(card.discarded_c)} of the predicted variance."
     )
     return " ".join(words)
 
 
 def _penalty(name: str, alphas: tuple[float, float, float]) -> str:
     if alphas[0] == alphas[2]:
-        return f"{number(alphas[0])} for all targets of {name}"
-    return f"a penalty for each target of {name}, the median of which was {number(alphas[1])}"
+        return f"{scientific(alphas[0])} for all targets of {name}"
+    return f"a penalty for each target of {name}, the median of which was {scientific(alphas[1])}"
 
 
 def _pictures(facts: Facts) -> str:
@@ -193,21 +193,26 @@ def _scores(scores: dict[str, Any]) -> str:
         words.append(f"{_list(lacking)} were not measured.")
     words.append(
         "A picture’s decodes were averaged first; intervals are 95 % bootstrap intervals over pictures "
-        f"({scores['n_bootstrap']:,} draws), p values two-sided, from {scores['n_permutations']:,} sign flips of "
-        "paired differences over pictures, uncorrected."
+        f"({scores['n_bootstrap']:,} draws). p values are two-sided, from {scores['n_permutations']:,} random sign "
+        "flips of paired differences over pictures. A p that no flip reached is written with “≤”: it is the least that "
+        "so many flips can give. Each p stands beside its correction by Holm’s method for all tests of the same table "
+        "{holm1979}."
     )
+    if n_novel := scores["novel_kinds"].get("n_pictures"):
+        words.append(f"{n_novel} more held-out pictures, of kinds that training lacks, were scored apart.")
     if scores["n_samples"] > 1:
         words.append(f"{scores['n_samples']} samples of each decode were made and their correlations averaged.")
     return " ".join(words)
 
 
-def _live(session: Session) -> str:
+def _live(session: Session, rule: str) -> str:
     kind = "single-trial response estimates" if session.hello.kind == "beta" else "preprocessed BOLD volumes"
     presets = _list(sorted({provenance.preset for provenance in session.provenances})) or "none"
     step = session.final_step
     words = (
-        f"In a live session {session.counts.get('decoded', 0):,} of {sum(session.counts.values()):,} volumes ({kind}, "
-        f"one every {session.hello.tr_s:g} s) were decoded as they came, with preset {presets}."
+        f"In the live session {session.name}, {session.counts.get('decoded', 0):,} of "
+        f"{sum(session.counts.values()):,} volumes ({kind}, one every {session.hello.tr_s:g} s) were decoded as they "
+        f"came, with preset {presets}. {rule}"
     )
     if step:
         n, statistics = len(session.times_s[step]), session.statistics_ms(step)
@@ -240,12 +245,3 @@ def _list(words: Any) -> str:
 def labels(rois: tuple[str, ...]) -> list[str]:
     """Return the names of ROIs: labels unchanged, mask files without folders."""
     return [Path(roi).name if roi.endswith((".nii", ".nii.gz")) else roi for roi in rois]
-
-
-def number(value: float) -> str:
-    """Format a number; large and small numbers get a power of ten."""
-    if value >= 1000 or (value and value < 1e-3):
-        mantissa, exponent = f"{value:.1e}".split("e")
-        digits = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        return f"10{digits}" if np.isclose(float(mantissa), 1) else f"{mantissa} × 10{digits}"
-    return f"{value:g}"

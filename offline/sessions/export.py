@@ -33,9 +33,10 @@ README = """# A session of braind
   each volume, in the same order; its onsets are the index times the TR that the sender announced.
 - `*_desc-decoder_mask.nii.gz`: the voxels that the decoder reads.
 - `*_decodes.json`: each decode as it was sent to the viewers, with its provenance, and the file of its picture.
+- `*_marks.json`: what operators noted during the run, if they noted anything.
 - `decodes/`: the pictures.
 """
-IGNORED = "*_statmap.*\n*_decodes.json\ndecodes\n"
+IGNORED = "*_statmap.*\n*_decodes.json\n*_marks.json\ndecodes\n"
 """BIDS has no names for these files yet."""
 EVENT_COLUMNS = ("onset", "duration", "trial_type", "event", "trial", "nsd_id", "stimulus")
 COLUMNS = {
@@ -146,6 +147,11 @@ def _write_session(recording: Recording, root: Path) -> None:
         files.path("").parent.mkdir(parents=True, exist_ok=True)
         _write_run(recording, files)
     _write_decodes(recording, {files.record.name: files for files in runs})
+    marks = recording.marks()
+    for files in runs:
+        of_run = [msgspec.to_builtins(mark) for mark in marks if mark.run == files.record.name]
+        if of_run:
+            files.path("marks.json").write_bytes(msgspec.json.format(msgspec.json.encode(of_run)) + b"\n")
 
 
 def _write_run(recording: Recording, files: RunFiles) -> None:

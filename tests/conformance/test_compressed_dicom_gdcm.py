@@ -1,6 +1,6 @@
 """Compressed DICOM files, written by gdcm, are read as the uncompressed ones.
 
-The extra braind[dicom] installs gdcm: pip install 'braind[dicom]'.
+The extra braind[dicom] installs gdcm: pip install "braind[dicom]".
 """
 
 from pathlib import Path

@@ -5,7 +5,6 @@ import asyncio
 import numpy as np
 import pytest
 import zmq
-import zmq.asyncio
 from running_daemon import AFFINE, SHAPE, LdmFacts, hello, random_candidates, random_weights, volume_frames
 
 from braind.client import wire

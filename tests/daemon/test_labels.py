@@ -78,7 +78,7 @@ def test_each_beta_gets_the_classes_of_the_offline_map_bit_for_bit(daemon, scann
 
 
 def test_the_decoder_loads_no_torch_and_everybody_is_told_that_no_picture_is_made(daemon):
-    maps = Path(f"/proc/{daemon.decoder.pid}/maps").read_text()
+    maps = Path(f"/proc/{daemon.decoder.pid}/maps").read_text(encoding="utf-8")
     assert "numpy" in maps
     assert "libtorch" not in maps
     why = "the weights decode 8 classes and no pictures"
@@ -148,6 +148,11 @@ def test_the_session_is_shown_verified_and_exported(daemon, labels, tmp_path):
 # ── BOLD ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def without_signals(decode):
+    fields, png = decode
+    return {name: value for name, value in fields.items() if name != "signals"}, png
+
+
 @pytest.mark.parametrize("policy", ["all", "latest"])
 def test_bold_trials_get_classes_at_each_volume_and_after_a_kill_the_same(tmp_path, policy):
     files = label_files(label_weights("bold"), tmp_path)
@@ -173,10 +178,10 @@ def test_bold_trials_get_classes_at_each_volume_and_after_a_kill_the_same(tmp_pa
     assert all(len(fields["labels"]) == len(CLASSES) for fields in decodes)
     assert {fields["is_final"] for fields in decodes} == {True, False}
     expected = undisturbed(files, tmp_path / "undisturbed", scan, serve={"policy": "all"})
-    # Policy `latest` may pass volumes over while the decoder starts again.
-    assert all(expected[key] == one for key, one in made.items())
     if policy == "all":
         assert found == expected
+    # Policy `latest` may pass volumes over while the decoder starts again; the next decode carries their signals.
+    assert all(without_signals(expected[key]) == without_signals(one) for key, one in made.items())
 
 
 def test_a_bold_run_without_any_onset_ends_and_nothing_waits(daemon, scanner):

@@ -13,6 +13,7 @@ TO_DECODER = [
     link.Wake(arrived_s=12.5, ack_s=0.003, **VOLUME),
     link.EndOfRun(session="ses", run="run-01"),
     link.PauseDecoding(paused=True),
+    link.SetPolicy(policy="latest"),
     link.Stop(),
 ]
 TO_FRONT = [

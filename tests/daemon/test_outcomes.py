@@ -91,6 +91,14 @@ def test_a_volume_is_passed_over_after_its_second_crash_and_viewers_are_told(cra
     (message,) = map(message_of, sessions.published(1, 10))
     assert (message.seq, message.index, message.failed) == (8, 0, True)
     assert "died over it 2 times" in message.reason
+    assert (message.events, message.made_s is None) == (None, False)
+
+
+def test_a_bold_volume_that_kills_the_decoder_names_the_trials_that_get_no_picture(crash, sessions):
+    for _ in range(2):
+        crash(msgspec.structs.replace(TAKING, events=(4, 5)))
+    (message,) = map(message_of, sessions.published(1, 10))
+    assert message.events == (4, 5)
 
 
 def test_a_crash_is_counted_against_the_volume_at_which_it_happened(crash, sessions):

@@ -114,7 +114,7 @@ def changed(path: Path, into: Path, card=None, labels=None, **tensors) -> Path:
     if card is not None:
         metadata["card"] = card if isinstance(card, str) else json.dumps(json.loads(metadata["card"]) | card)
     if labels is not None:
-        metadata["labels"] = labels
+        metadata = {"labels": labels}
     save_file({**content, **{name.replace("__", "."): tensor for name, tensor in tensors.items()}}, into, metadata)
     return into
 
@@ -133,7 +133,7 @@ def changed(path: Path, into: Path, card=None, labels=None, **tensors) -> Path:
 )
 def test_weights_that_are_not_what_they_seem_are_refused_in_a_sentence(files, tmp_path, change):
     path = changed(files.weights_path, tmp_path / "w.safetensors", **change)
-    with pytest.raises(WeightsError, match=r"w\.safetensors: .*fit again|w\.safetensors: .*make it|orientation"):
+    with pytest.raises(WeightsError, match=r"w\.safetensors: .*fit again|w\.safetensors: .*give a file|orientation"):
         load_weights(1, path, files.candidates_path, None)
 
 
@@ -158,3 +158,20 @@ def test_a_model_folder_that_cannot_be_read_is_refused_in_a_sentence(files):
     with pytest.raises(BraindError, match="give a diffusers folder that can be read") as refused:
         load_weights(1, files.weights_path, files.candidates_path, Path("/" + "m" * 5000))
     assert refused.value.code == "ldm"
+
+
+def test_a_missing_weights_file_names_the_fit_of_its_kind(files, tmp_path):
+    for kind, command in (("beta", "braind fit --subject 1`"), ("bold", "braind fit --kind bold --subject 1`")):
+        with pytest.raises(BraindError) as error:
+            load_weights(1, tmp_path / "none.safetensors", files.candidates_path, None, kind)
+        assert str(error.value).endswith(command)
+
+
+def test_a_file_that_is_no_weights_file_is_called_so(files, tmp_path):
+    (tmp_path / "read.me").write_text("# Not weights, and longer than the header of a safetensors file\n")
+    (tmp_path / "empty").touch()
+    for path in (tmp_path / "read.me", tmp_path / "empty", files.candidates_path):
+        with pytest.raises(BraindError, match="no weights file") as error:
+            load_weights(1, path, files.candidates_path, None)
+        assert str(error.value).startswith(str(path))
+        assert str(error.value).endswith("give a file that `braind fit` wrote")

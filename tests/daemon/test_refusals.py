@@ -90,6 +90,10 @@ def end(run, n_volumes):
 REFUSED = {
     "a run's name of 201 letters": (frames_of(hello(run="r" * 201)), "name", "1 to 200 letters"),
     "a session's name of 65 letters": (frames_of(hello(session="s" * 65)), "name", "1 to 64 letters"),
+    "a session that Windows takes for a device": (frames_of(hello(session="nul")), "name", "Windows can have no file"),
+    "a device with an ending": (frames_of(hello(session="COM1.a")), "name", "give another, such as session-COM1.a"),
+    "a session's name with a dot at its end": (frames_of(hello(session="ses.")), "name", "leave the dot out"),
+    "a session's name with a space at its end": (frames_of(hello(session="ses ")), "name", "1 to 64 letters"),
     "a negative TR": (frames_of(hello(tr_s=-1.0)), "tr", "tr_s -1.0; give the seconds from volume to volume"),
     "too many volumes": (frames_of(hello(n_volumes=2**31)), "index", "give the number of volumes or null"),
     "another TR": (frames_of(hello(run="betas", tr_s=2.0)), "conflict", "was opened with tr_s 4.0, now it says 2.0"),

@@ -3,6 +3,7 @@
 import io
 import itertools
 import sqlite3
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 from running_daemon import AFFINE, N_VOXELS, PNG, SHAPE, RunningDaemon, hello, values, volume_frames
 
 from braind.client import wire
+from braind.client.control import ControlClient
 from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import preset_with
 
@@ -317,6 +319,10 @@ def test_a_late_viewer_fetches_what_it_missed(daemon, scanner, run):
     assert [message.seq for message in two] == [2, 3]
     assert isinstance(done, wire.Done)
     assert daemon.ask(wire.FetchRequest(from_seq=-5, limit=1))[0].seq == 1
+    with ControlClient(daemon.addresses["control"]) as control:
+        assert [message.seq for message, _ in control.fetch(1, 3, pictures=False)] == [1, 2, 3]
+        assert not any(payload for _, payload in control.fetch(1, 3, pictures=False))
+        assert any(payload for _, payload in control.fetch(1, 3))
     assert isinstance(daemon.ask(wire.FetchRequest(from_seq=10**18, limit=10**18))[0], wire.Done)
 
 
@@ -327,6 +333,15 @@ def test_the_heartbeat_says_how_far_publishing_is(daemon, scanner, run):
     assert isinstance(beat, wire.Heartbeat)
     assert beat.last_seq == daemon.status().last_seq
     assert (beat.state, beat.run, beat.simulated) == ("ready", run, True)
+
+
+def test_a_decode_says_when_it_was_made_and_a_heartbeat_when_it_was_sent(daemon, scanner, run):
+    before_s = time.time()
+    decode(daemon, scanner, run, 12)
+    with daemon.watch() as viewer:
+        beat = viewer.receive()
+    made_s = [message.made_s for message, _ in daemon.decodes() if message.run == run]
+    assert before_s - 0.001 <= made_s[0] <= made_s[1] <= made_s[2] <= beat.sent_s + 0.001
 
 
 def test_a_paused_daemon_acks_and_decodes_everything_when_it_goes_on(daemon, scanner, run):

@@ -2,9 +2,11 @@
 
 import logging
 import sqlite3
+from dataclasses import replace
 from types import SimpleNamespace
 
 import msgspec
+import numpy as np
 import pytest
 from journal_files import damage, journal_of
 from running_daemon import hello
@@ -13,6 +15,7 @@ from braind.client import wire
 from braind.daemon.decoder.decoder import Decoder
 from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
+from braind.models.weights.blank import blank_weights
 
 SKIPPED = wire.Skipped(seq=1, session="", run="run-01", index=0, reason="a newer volume was waiting")
 
@@ -145,7 +148,8 @@ def test_volumes_of_other_weights_are_named_at_the_start_apart_from_usable_ones(
 
 def test_a_decoder_that_is_behind_passes_over_a_session_whose_journal_turns_out_damaged(folder, caplog):
     """Policy `latest` writes to every session in which an older volume waits."""
-    stages = SimpleNamespace(weights=SimpleNamespace(fingerprint="weights"), run=lambda *_, **__: iter(()))
+    weights = replace(blank_weights(1, np.ones((1, 1, 5), bool), np.eye(4), "beta"), fingerprint="weights")
+    stages = SimpleNamespace(weights=weights, run=lambda *_, **__: iter(()))
     setup = SimpleNamespace(
         paused=False, policy="latest", journals_path=str(folder), sessions=("broken", "early", "late"), next_seq=10,
         keep_warm_ms=0,

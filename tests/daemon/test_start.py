@@ -86,8 +86,11 @@ def test_a_signal_stops_it_with_status_0_and_nothing_left_behind(daemon, number)
 
 def test_a_shutdown_request_stops_it_with_status_0(daemon):
     daemon.start(wait=False).wait_bound()
-    assert isinstance(daemon.ask(wire.Shutdown())[0], wire.Done)
-    assert daemon.process.wait(120) == 0
+    with daemon.watch() as viewer:
+        assert isinstance(daemon.ask(wire.Shutdown())[0], wire.Done)
+        assert daemon.process.wait(120) == 0
+        while viewer.receive().state != "stopped":
+            pass
 
 
 def test_a_second_daemon_on_the_same_folder_is_refused(daemon):

@@ -4,6 +4,7 @@ import pytest
 from running_daemon import LdmFacts, random_weights
 
 from braind.client import wire
+from braind.daemon import link
 from braind.daemon.journal.database import JournalError
 from braind.daemon.sessions import Sessions
 from braind.daemon.state import DaemonState
@@ -40,6 +41,21 @@ def test_a_session_whose_journal_was_closed_as_damaged_has_unknown_numbers(sessi
     status, beat = state.status(), state.heartbeat()
     assert (status.n_acked, status.n_decoded, status.n_skipped, status.n_waiting) == (None, None, None, None)
     assert (beat.n_acked, beat.n_decoded, beat.n_skipped) == (None, None, None)
+
+
+def test_a_decoder_that_died_is_counted_for_its_session_with_its_volume_until_a_new_one_decodes(state):
+    state.session = "first"
+    state.note_ready("cpu", "ldm", "live-4")
+    state.note_death()
+    state.crashed_volume = link.Taking(session="first", run="run-01", index=31)
+    beat = state.heartbeat()
+    assert (beat.state, beat.is_decoder_down, beat.session_restarts) == ("starting", True, 1)
+    assert (beat.crashed_run, beat.crashed_index) == ("run-01", 31)
+    state.note_ready("cpu", "ldm", "live-4")
+    beat = state.heartbeat()
+    assert (beat.state, beat.is_decoder_down, beat.session_restarts) == ("ready", False, 1)
+    state.session = "second"
+    assert state.heartbeat().session_restarts == 0
 
 
 def test_a_decode_that_does_not_say_when_it_was_made_is_no_latency(state):

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import nibabel as nib
 import numpy as np
+import pytest
 from PIL import Image
 from running_daemon import AFFINE, SHAPE, RunningDaemon, values
 
@@ -63,3 +64,36 @@ def test_regions_are_compared_on_a_slice(small_data, tmp_path):
     ]
     assert len({z for _, _, z, _, _ in lines}) == 2
     assert float(lines[0][2]) > 0
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_an_example_with_wrong_arguments_says_what_it_takes(name, tmp_path):
+    arguments = ["--nothing"] if name == "feedback.py" else []
+    answer = subprocess.run([sys.executable, EXAMPLES / name, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"usage: {name}")
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["feedback.py", "scanner_client.py", "decode_one_volume.py", "compare_rois.py"])
+def test_an_example_ends_quietly_when_the_reader_of_its_output_has_enough(name, files, small_data, tmp_path):
+    """As `| head` does. The pipe has no reader from the first line on."""
+    with h5py.File(tmp_path / "betas.hdf5", "w") as file:
+        file["betas"] = np.stack([values(0).T])
+    betas = np.stack([values(0) / np.float32(300)], axis=-1)
+    nib.save(nib.Nifti1Image(betas.astype(np.float32), np.array(AFFINE)), tmp_path / "run-07.nii.gz")
+    arguments = {
+        "feedback.py": ["--terminal", "--decodes", "1", "--control", "1"],
+        "scanner_client.py": ["--help"],
+        "decode_one_volume.py": [files.weights_path, "betas.hdf5"],
+        "compare_rois.py": [small_data / "nsd-simulated", "1", "20"],
+    }[name]
+    reading, writing = os.pipe()
+    os.close(reading)
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / name, *map(str, arguments)],
+        stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    os.close(writing)
+    assert b"Traceback" not in ran.stderr
+    assert b"BrokenPipe" not in ran.stderr

@@ -6,11 +6,13 @@ import subprocess
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 from running_daemon import PATIENCE_S, RunningDaemon, hello, volume_frames
 from scans import Scan, Sender, decodes_of, restart, sent
 
 from braind.client import wire
+from braind.models.ridge.memory_maps import new_memory_map
 
 DECODE = {"mode": "z"}
 SCAN = Scan("beta", 4)
@@ -171,3 +173,10 @@ def test_a_disk_that_fills_up_during_a_scan_is_an_answer_until_there_is_space(fi
             assert peer.ask(hello()).next_index == len(answers) + 1
     finally:
         daemon.close()
+
+
+def test_a_disk_without_room_for_a_fits_arrays_is_an_error_that_names_the_file(small_disk):
+    path = small_disk / "sums.npy"
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+        new_memory_map(path, (TMPFS_BYTES + 1,), np.uint8)
+    assert list(small_disk.iterdir()) == []

@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 import zmq
-import zmq.asyncio
 
 from braind.config import load_config
 from braind.daemon.sockets import VIEWER_QUEUE, bind_sockets

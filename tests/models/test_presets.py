@@ -79,7 +79,7 @@ def test_a_strength_that_rounds_to_no_noise_is_refused_and_not_taken_for_the_pre
 
 def test_a_changed_preset_keeps_what_was_not_changed():
     changed = preset_with("live-2", n_calls=6)
-    assert (changed.start, changed.n_calls, changed.guidance_scale) == (799, 6, 3.0)
+    assert (changed.start, changed.n_calls, changed.guidance_scale) == (799, 6, 5.0)
     assert changed.name == "live-2 (changed)"
     # few-step denoisers are trained for one schedule
     assert (PRESETS["live-2"].few_step, changed.few_step) == (True, False)

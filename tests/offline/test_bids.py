@@ -36,7 +36,8 @@ from braind.offline.decoding import DecodingError, SubjectDecoder, is_held_out
 from braind.offline.encode.encode import EncodeSettings, chosen_pictures
 from braind.offline.encode.features import extract_features
 from braind.offline.encode.models import Models
-from braind.offline.encode.responses import mean_responses, write_mean_responses
+from braind.offline.encode.responses import write_mean_responses
+from braind.offline.encode.voxel_fits import VoxelFits
 from braind.offline.evaluate.evaluate import bold_rows, held_out_of
 from braind.offline.fit import subject as fitting
 from braind.offline.fit.bold import final_estimates
@@ -71,7 +72,7 @@ def fitted(tree, folder, tmp_path_factory):
     """The settings of both forms, each with weights; the same pictures and captions are encoded once."""
     data, encoded = tmp_path_factory.mktemp("fitted"), {}
 
-    def encode_once(own, ldm, ids, z_px, work=None):
+    def encode_once(own, ldm, ids, z_px, work=None, pool=None):
         content = hashlib.sha256(own.pictures(ids).tobytes())
         content.update(repr([own.captions(int(number)) for number in ids]).encode())
         if content.digest() not in encoded:
@@ -129,7 +130,7 @@ def test_scores_of_both_forms_are_equal(fitted):
     scores = []
     for config in fitted:
         decoder = SubjectDecoder.load(config, 1)
-        held_out, training, _ = held_out_of(decoder)
+        held_out, training = held_out_of(decoder)
         z, c = decoder.weights.predict(held_out.voxels)
         some = range(0, len(z), 10)
         pictures = np.stack([decoder.reconstructor.picture(z[trial], c[trial]) for trial in some])
@@ -157,10 +158,11 @@ def test_encoding_maps_of_both_forms_are_equal(tree, folder, tmp_path, ldm):
     of_nsd = settings(tmp_path / "nsd-data", tree=tree, folds=5)
     files = extract_features(of_nsd, tree, ldm, 1, chosen, how.features, lambda *_: None)
     write_mean_responses(tmp_path / "responses", tree, 1, chosen, brain, lambda *_: None)
-    models = Models(
-        files, mean_responses(tmp_path / "responses", len(chosen)), ~np.isin(chosen, tree.shared_ids()),
-        {"early": tree.roi_mask(1, ["early"]).reshape(-1)[brain]}, 20, of_nsd.fit.folds, how.seed, lambda *_: None,
+    fits = VoxelFits(
+        files.folder, tmp_path / "responses", ~np.isin(chosen, tree.shared_ids()),
+        {"early": tree.roi_mask(1, ["early"]).reshape(-1)[brain]}, 20, of_nsd.fit.folds, how.seed,
     )  # fmt: skip
+    models = Models(fits, lambda *_: None)
     for feature, name in {"z": "z", "c": "c", "zc_strength-0.8": "zcStrength08"}.items():
         path = out / f"sub-01/func/sub-01_task-nsd_space-T1w_desc-{name}_stat-r_statmap.nii.gz"
         image = nib.load(path)
@@ -238,7 +240,7 @@ def test_held_out_runs_are_decoded_from_estimates_under_the_weights_prior(fitted
     own = BidsFolder(folder, "nsd", "T1w", estimates="bold", test_runs=[2])
     expected = final_estimates(own, 1, decoder.weights.voxel_index, decoder.weights.bold)
     assert (decoder.test_voxels == expected.voxels[own.trials(1).run == 2]).all()
-    held_out, _, _ = held_out_of(decoder)
+    held_out, _ = held_out_of(decoder)
     assert (held_out.voxels == decoder.test_voxels).all()
 
 

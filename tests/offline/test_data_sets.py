@@ -46,6 +46,19 @@ def test_the_simulated_tree_that_is_there_is_read_and_not_made_again(small_data,
     assert voxels.shape == (len(trials), 43)
 
 
+@pytest.mark.parametrize(
+    ("marker", "version"), [('{"version": 1}', "version 1 of"), ("{}", "unknown"), ("no json", "unknown")]
+)
+def test_subjects_that_another_version_simulated_are_refused_by_name(tmp_path, marker, version):
+    folder = tmp_path / "nsd-simulated"
+    folder.mkdir()
+    (folder / "simulated.json").write_text(marker)
+    with pytest.raises(
+        DataSetError, match=rf"nsd-simulated: another braind .*{version}.*write it again with braind sim"
+    ):
+        ensure_tree(settings(paths={"data": str(tmp_path)}))
+
+
 def test_estimates_of_another_kind_are_refused_with_both_names():
     card = SimpleNamespace(estimates="betas_fithrf")
     check_estimates(card, SimpleNamespace(estimates="betas_fithrf", root="here"))

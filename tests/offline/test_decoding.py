@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from braind.config import load_config
 from braind.models.demo.subject.nsd_tree import TreeSize, simulate
-from braind.models.sheets import contact_sheet
 from braind.offline.decoding import DecodingError, SubjectDecoder, decode_trials, kind_captions, parse_positions
 
 
@@ -41,16 +39,7 @@ def test_trials_that_do_not_exist_are_refused_before_anything_is_loaded(tmp_path
             decode_trials(config, 1, "999", "zc", Path("unused"), averaged=averaged)
 
 
-def test_every_kind_has_a_caption_for_each_size_place_and_pair_of_colours():
+def test_every_kind_has_a_caption_that_names_it():
     names, captions = kind_captions()
-    assert len(names) == len(captions) == len(set(captions)) == 64 * 2 * 3 * 90
+    assert len(names) == len(captions) == len(set(captions)) == 64
     assert all(name in caption.split() for name, caption in zip(names, captions, strict=True))
-
-
-def test_a_sheet_of_simulated_data_says_so_and_holds_every_picture():
-    grey = np.full((64, 64, 3), 120, np.uint8)
-    plain = contact_sheet([[grey, grey]] * 14, ["seen", "Xzc"], "title", simulated=False)
-    marked = contact_sheet([[grey, grey]] * 14, ["seen", "Xzc"], "title", simulated=True)
-    assert plain.size == marked.size
-    assert not np.array_equal(np.asarray(plain), np.asarray(marked))
-    assert (np.asarray(plain) == 120).all(axis=2).sum() >= 14 * 2 * 64 * 64

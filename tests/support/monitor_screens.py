@@ -6,6 +6,8 @@ import inspect
 
 import pytest
 
+from braind.tui.live.picture_view import PictureView
+
 TIMEOUT_S = 20.0
 
 
@@ -35,3 +37,11 @@ def words_of(widget):
     leaves = [leaf for leaf in widget.query("*") if leaf.display and not leaf.children] or [widget]
     lines = [leaf.render_line(y).text.rstrip() for leaf in leaves for y in range(leaf.size.height)]
     return "\n".join(lines)
+
+
+def shows(app, name, *rgb):
+    """Whether the picture of one colour on the Live screen has this colour in its middle."""
+    view = app.screen_stack[0].query_one(f"#{name}", PictureView)
+    line = view.render_line(view.size.height // 2).crop(view.size.width // 2, view.size.width // 2 + 1)
+    colour = next(iter(line)).style.color
+    return colour is not None and colour.triplet == rgb

@@ -60,6 +60,10 @@ def control_messages() -> list[list[bytes]]:
         wire.encode(wire.Pause(paused=False)),
         wire.encode(wire.Use(weights="/nowhere/weights.safetensors", candidates="/nowhere/candidates.safetensors")),
         wire.encode(calibration),
+        wire.encode(wire.Change(policy="all", refine="")),
+        wire.encode(wire.Mark(note="a mark", session="ses", run="run-01", index=3, age_s=2.0)),
+        wire.encode(wire.SetupRequest()),
+        wire.encode(wire.RecordedRequest(picture=True)),
     ])  # fmt: skip
 
 

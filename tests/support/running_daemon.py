@@ -75,6 +75,7 @@ def random_candidates(ldm: "LdmFacts") -> Candidates:
         c=generator.normal(size=(N_CANDIDATES, *ldm.text_shape)).astype(np.float32),
         nsd_id=np.arange(100, 100 + N_CANDIDATES),
         labels=[f"picture {number}" for number in range(N_CANDIDATES)],
+        files=(),
     )
 
 

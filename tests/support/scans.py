@@ -1,10 +1,11 @@
 """Runs as a scanner sends them, the clients that send and hear them, and what an undisturbed daemon decodes of them."""
 
+import random
 import socket
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -19,8 +20,10 @@ from braind.client.subscriber import DecodeSubscriber
 
 SECONDS_BETWEEN_ONSETS = 7.5
 LAST_RUN = "last"
+UNUSED_BY_CONNECTIONS = 10_000, 32_768
+"""Ports from, and below: Linux gives outgoing connections higher ones."""
 # These differ between two decodes of the same volume in two sessions.
-OF_ONE_DECODE = ("seq", "timings_s", "session")
+OF_ONE_DECODE = ("seq", "timings_s", "session", "made_s")
 
 Key = tuple[str, int, int | None, bool, str]
 """Run, volume, event, `is_final` and stage of a decode. At a run's end its last volume has trials a second time."""
@@ -154,11 +157,20 @@ class Watch:
 
 
 def free_ports() -> dict[str, int]:
-    """Return the settings of three free ports, for a daemon that is started again at the same address."""
+    """Return the settings of three free ports, for a daemon that is started again at the same address.
+
+    The ports lie below those that the kernel gives to outgoing connections. While the daemon is down, no connection of
+    another test takes one of the ports.
+    """
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
         names = ("ingest_port", "decodes_port", "control_port")
-        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+        return {name: stack.enter_context(_listening_below_outgoing()).getsockname()[1] for name in names}
+
+
+def _listening_below_outgoing() -> socket.socket:
+    while True:
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", random.randrange(*UNUSED_BY_CONNECTIONS)))
 
 
 def restart(daemon: RunningDaemon) -> None:

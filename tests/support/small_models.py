@@ -35,7 +35,8 @@ def write_model(
     torch.manual_seed(0)
     UNet2DConditionModel(**(UNET | (unet or {}))).save_pretrained(folder / "unet")
     AutoencoderKL(**VAE).save_pretrained(folder / "vae")
-    config = CLIPTextConfig(**(TEXT | (text or {})), max_position_embeddings=16, vocab_size=346)
+    n_tokens = json.loads((EMBEDDED_LDM_PATH / "text_encoder" / "config.json").read_text())["vocab_size"]
+    config = CLIPTextConfig(**(TEXT | (text or {})), max_position_embeddings=16, vocab_size=n_tokens)
     CLIPTextModel(config).save_pretrained(folder / "text_encoder")
     shutil.copytree(EMBEDDED_LDM_PATH / "tokenizer", folder / "tokenizer")
     schedule = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
@@ -58,7 +59,7 @@ def write_tiny_decoder(folder: Path, levels: int = 3, scaling_factor: float = 0.
 
 def change_config(path: Path, **settings: Any) -> None:
     """Change settings in a JSON file."""
-    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **settings}), encoding="utf-8")
 
 
 def refusal(folder: Path, *arguments: Any) -> str:

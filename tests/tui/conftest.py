@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import zmq
 from PIL import Image
+from played_session import PlayedSession
+from stopped_clock import StoppedClock, stop_clock
 
 from braind.client import wire
 from braind.client.endpoints import Endpoints
@@ -50,6 +52,8 @@ class PlayedDaemon:
 
     def __init__(self, decodes_port: str = "*", control_port: str = "*") -> None:
         self.requests: list[Any] = []
+        self.answers: dict[type, Any] = {}
+        """Answers in place of the usual ones, by the type of the request."""
         self.published: dict[int, tuple[Any, tuple[bytes, ...]]] = {}
         self.last_seq = 0
         self._context = zmq.Context()
@@ -76,15 +80,15 @@ class PlayedDaemon:
         self, index: int, *stages: wire.Stage, colour: tuple[int, int, int] = (200, 40, 40), **fields: Any
     ) -> None:
         """Publish the stages of a decode (all three if none are named)."""
-        seen = fields.pop("seen_png", None)
+        seen, decoded = fields.pop("seen_png", None), fields.pop("decoded_png", None) or png_of(*colour)
         label = fields.pop("label", f"picture {index}")
         provenance = fields.pop("provenance", PROVENANCE)
-        timings_s = {"ack": 0.003, "scores": 0.009, "xz": 0.05, "xzc": 0.4 + index / 1000}
+        names = {"session": fields.pop("session", SESSION), "run": fields.pop("run", RUN)}
+        timings_s = {"ack": 0.003, "scores": 0.009, "xz": 0.05, "xzc": 0.4 + index / 1000} | fields.pop("timings_s", {})
         for stage in stages or ("scores", "xz", "xzc"):
             message = wire.Decode(
                 seq=self.last_seq + 1,
-                session=SESSION,
-                run=RUN,
+                **names,
                 index=index,
                 stage=stage,
                 provenance=provenance,
@@ -93,7 +97,7 @@ class PlayedDaemon:
                 seen=stage == "scores" and seen is not None,
                 **fields,
             )
-            png = seen if stage == "scores" else png_of(*colour)
+            png = seen if stage == "scores" else decoded
             self.publish(message, *([png] if png is not None else []))
 
     def classify(
@@ -104,7 +108,7 @@ class PlayedDaemon:
         message = wire.Decode(
             seq=self.last_seq + 1,
             session=SESSION,
-            run=RUN,
+            run=fields.pop("run", RUN),
             index=index,
             stage="scores",
             provenance=msgspec.structs.replace(PROVENANCE, mode=mode),
@@ -115,10 +119,11 @@ class PlayedDaemon:
         )
         self.publish(message)
 
-    def skip(self, index: int, reason: str = "behind", *, failed: bool = False) -> None:
+    def skip(self, index: int, reason: str = "behind", *, run: str = RUN, **fields: Any) -> None:
         """Publish that a volume's picture was not made."""
-        place = {"session": SESSION, "run": RUN, "index": index}
-        self.publish(wire.Skipped(seq=self.last_seq + 1, reason=reason, failed=failed, **place))
+        self.publish(
+            wire.Skipped(seq=self.last_seq + 1, session=SESSION, run=run, index=index, reason=reason, **fields)
+        )
 
     def miss(self, index: int, n_missing: int) -> None:
         """Publish that volumes did not come."""
@@ -126,9 +131,8 @@ class PlayedDaemon:
 
     def heartbeat(self, state: str = "ready", **fields: Any) -> None:
         """Publish a heartbeat."""
-        beat = wire.Heartbeat(
-            last_seq=self.last_seq, state=state, session=SESSION, run=RUN, subject=1, simulated=True, **fields
-        )
+        fields = {"session": SESSION, "run": RUN, "subject": 1, "simulated": True} | fields
+        beat = wire.Heartbeat(last_seq=self.last_seq, state=state, **fields)
         self._decodes.send_multipart(wire.encode(beat))
 
     def publish(self, message: Any, *payload: bytes) -> None:
@@ -180,8 +184,16 @@ class PlayedDaemon:
                     if seq in self.published:
                         message, payload = self.published[seq]
                         self._control.send_multipart([viewer, *wire.encode(message, *payload)])
-            answer = self._status() if isinstance(request, wire.StatusRequest) else wire.Done()
+            answer = self.answers.get(type(request)) or self._default_answer(request)
             self._control.send_multipart([viewer, *wire.encode(answer)])
+
+    def _default_answer(self, request: Any) -> Any:
+        if isinstance(request, wire.StatusRequest):
+            return self._status()
+        if isinstance(request, wire.SetupRequest | wire.RecordedRequest | wire.Change | wire.Mark):
+            # As a daemon of an earlier version answers.
+            return wire.Refused(code="malformed", sentence="JSON header: Invalid value 'setup_request' - at `$.type`")
+        return wire.Done()
 
     def _status(self) -> wire.Status:
         return wire.Status(
@@ -209,6 +221,18 @@ def start_daemon() -> Iterator[Callable[..., PlayedDaemon]]:
 def daemon(start_daemon: Callable[..., PlayedDaemon]) -> PlayedDaemon:
     """One daemon on free ports."""
     return start_daemon()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> StoppedClock:
+    """The monitor's clock, which stands still."""
+    return stop_clock(monkeypatch)
+
+
+@pytest.fixture
+def session(daemon: PlayedDaemon, clock: StoppedClock) -> PlayedSession:
+    """A session of the daemon, at the stopped clock's time."""
+    return PlayedSession(daemon, clock, png_of)
 
 
 @pytest.fixture

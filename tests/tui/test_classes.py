@@ -5,12 +5,12 @@ from monitor_screens import in_event_loop, until, words_of
 
 from braind.client import wire
 from braind.tui.app import Monitor
-from braind.tui.classes import Classes, verdict_words
-from braind.tui.latency import Latency
-from braind.tui.picture_view import PictureView
+from braind.tui.live.classes import Classes, verdict_words
+from braind.tui.live.latency import Latency
+from braind.tui.live.picture_view import PictureView
+from braind.tui.live.retrieval import Retrieval
+from braind.tui.live.strip import RecentStrip
 from braind.tui.recent import DecodedVolume, RecentDecodes
-from braind.tui.retrieval import Retrieval
-from braind.tui.strip import RecentStrip
 
 FACE = {"face": 0.71, "house": 0.12, "cat": 0.06, "shoe": 0.05, "chair": 0.03, "bottle": 0.02, "scissors": 0.01}
 NAMES = {
@@ -62,13 +62,13 @@ async def test_a_running_block_changes_at_every_tr_and_is_one_place_of_the_strip
         daemon.wait_for_viewer()
         daemon.classify(2, {"face": 0.3, "house": 0.7}, "face", event=0, since_onset_s=5.0, is_final=False)
         await until(pilot, lambda: "✗ wrong, sent face 0.30" in table(app))
-        assert words_of(app.query_one(RecentStrip)).split() == ["house", "0.70", "so", "far", "2"]
+        assert words_of(app.query_one(RecentStrip)).split() == ["house", "0.70", "so", "far", "0"]
         daemon.classify(3, {"face": 0.6, "house": 0.4}, "face", event=0, since_onset_s=7.5, is_final=False)
         await until(pilot, lambda: "✓ right, sent face" in table(app))
         assert "event 0 at 7.5 s, provisional" in table(app)
         daemon.classify(13, {"face": 0.9, "house": 0.1}, "face", event=0, since_onset_s=32.5)
         await until(pilot, lambda: "event 0 at 32.5 s, final" in table(app))
-        await until(pilot, lambda: words_of(app.query_one(RecentStrip)).split() == ["face", "0.90", "right", "13"])
+        await until(pilot, lambda: words_of(app.query_one(RecentStrip)).split() == ["face", "0.90", "right", "0"])
         daemon.classify(14, {"face": 0.8, "house": 0.2}, "house", event=1, since_onset_s=5.0)
         await until(pilot, lambda: "✗ wrong, sent house 0.20" in table(app))
         assert words_of(app.query_one(RecentStrip)).split("\n")[2].split() == ["wrong", "right"]
@@ -187,15 +187,15 @@ async def test_voxels_without_signal_are_an_alarm_before_the_first_decode(daemon
         await until(pilot, lambda: app.connection.heartbeat is not None)
         assert not alarm.display
         daemon.heartbeat(n_without_signal=1412)
-        sentence = "1,412 of the weights' voxels have no signal; they count as the training mean"
+        sentence = "run run-03: 1,412 of the weights' voxels have no signal"
         await until(pilot, lambda: words_of(alarm).strip() == sentence)
         assert not app.recent.volumes
         daemon.heartbeat(n_without_signal=1)
-        await until(pilot, lambda: words_of(alarm).strip().startswith("1 of the weights' voxels has no signal"))
+        await until(pilot, lambda: words_of(alarm).strip().endswith("1 of the weights' voxels has no signal"))
         daemon.heartbeat("recording", n_without_signal=3)
-        await until(pilot, lambda: words_of(alarm).strip() == "3 voxels have no signal")
+        await until(pilot, lambda: words_of(alarm).strip() == "run run-03: 3 voxels have no signal")
         daemon.heartbeat(n_without_signal=0)
         await until(pilot, lambda: not alarm.display)
         daemon.classify(0, FACE, n_without_signal=5)
         daemon.heartbeat()
-        await until(pilot, lambda: words_of(alarm).strip().startswith("5 of the weights' voxels"))
+        await until(pilot, lambda: words_of(alarm).strip().startswith("run run-03: 5 of the weights' voxels"))

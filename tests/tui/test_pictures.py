@@ -1,13 +1,30 @@
+import gc
 import io
+import weakref
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.color import EIGHT_BIT_PALETTE, ColorSystem
+from rich.console import Console
+from rich.style import Style
 
 from braind.client.pictures import PictureError, read_picture
-from braind.tui.pictures import HALF_BLOCK, KEPT_PX, fitting_cells, half_blocks
+from braind.tui.drawing.late_segments import SideBySide
+from braind.tui.drawing.terminal import Terminal
+from braind.tui.pictures import (
+    HALF_BLOCK,
+    KEPT_PX,
+    LARGE_PX,
+    Thumbnails,
+    fitting_cells,
+    half_blocks,
+    largest_px,
+    palette_size,
+    shrunk,
+)
 
+RESET = "\x1b[0m"
 FOUR_COLOURS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [240, 230, 10]]], np.uint8)
 
 
@@ -30,6 +47,32 @@ def cells_of(strip):
 def test_four_pixels_become_two_half_blocks():
     (strip,) = half_blocks(read_picture(png_from(FOUR_COLOURS)), 2, 1)
     assert cells_of(strip) == [((255, 0, 0), (0, 0, 255)), ((0, 255, 0), (240, 230, 10))]
+
+
+@pytest.mark.parametrize("system", ["truecolor", "256", "standard"])
+def test_the_codes_of_a_cell_are_those_that_rich_finds(system):
+    picture = np.random.default_rng(5).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    console = Console(color_system=system, force_terminal=True, file=io.StringIO())
+    for strip in half_blocks(picture, 12, 6, palette_size(console)):
+        by_rich = [Style(color=one.style.color, bgcolor=one.style.bgcolor) for one in strip]
+        codes = [
+            style.render(one.text, color_system=console._color_system)
+            for style, one in zip(by_rich, strip, strict=True)
+        ]
+        drawn = strip.render(console)
+        assert drawn.replace(RESET, "") == "".join(codes).replace(RESET, "")
+        assert drawn.endswith(RESET)
+
+
+def test_what_lies_over_a_picture_leaves_the_rest_of_its_row():
+    picture = np.random.default_rng(5).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    console = Console(color_system="truecolor", force_terminal=True, file=io.StringIO())
+    for whole in half_blocks(picture, 12, 6):
+        row = SideBySide(whole, whole)
+        left, covered, right = row.divide([5, 9, 24])
+        assert [*cells_of(left), *cells_of(covered), *cells_of(right)] == cells_of(row) == 2 * cells_of(whole)
+        assert cells_of(right.crop(3, 15)) == cells_of(whole)
+        assert row.render(console) == 2 * whole.render(console)
 
 
 def test_equal_neighbours_are_one_segment():
@@ -83,6 +126,35 @@ def test_a_large_picture_is_kept_small():
     assert read_picture(png_from(np.zeros((512, 256, 3), np.uint8)), KEPT_PX).shape == (KEPT_PX, KEPT_PX // 2, 3)
 
 
+def test_pictures_are_kept_large_only_where_their_pixels_can_be_drawn():
+    kept = {drawing: largest_px(Terminal(drawing)) for drawing in ("half", "off", "kitty", "sixel", "browser")}
+    assert kept == {"half": KEPT_PX, "off": KEPT_PX, "kitty": LARGE_PX, "sixel": LARGE_PX, "browser": LARGE_PX}
+
+
+def test_a_picture_is_shrunk_once_and_a_missing_one_stays_missing():
+    small = shrunk(np.zeros((LARGE_PX, LARGE_PX // 2, 3), np.uint8))
+    assert small is not None
+    assert small.shape == (KEPT_PX, KEPT_PX // 2, 3)
+    assert shrunk(small) is small
+    assert shrunk(None) is None
+
+
+class Volume:
+    """What a thumbnail belongs to."""
+
+
+def test_a_thumbnail_is_drawn_anew_for_another_picture_or_size_and_forgotten_with_its_volume():
+    thumbnails, volume = Thumbnails(), Volume()
+    first, second = np.zeros((4, 4, 3), np.uint8), np.full((4, 4, 3), 9, np.uint8)
+    drawn = thumbnails.of(volume, first, 4, 2, None)
+    assert thumbnails.of(volume, first, 4, 2, None) is drawn
+    assert cells_of(thumbnails.of(volume, second, 4, 2, None)[0]) == [((9, 9, 9), (9, 9, 9))] * 4
+    assert len(thumbnails.of(volume, second, 8, 4, None)) == 4
+    del volume
+    gc.collect()
+    assert not thumbnails._drawn
+
+
 def test_a_grey_picture_becomes_rgb():
     assert read_picture(png_from(np.full((8, 8), 77, np.uint8))).tolist() == np.full((8, 8, 3), 77).tolist()
 
@@ -106,3 +178,12 @@ def test_a_header_that_announces_gigabytes_is_refused_unread():
     png[16:24] = (100_000).to_bytes(4) * 2
     with pytest.raises(PictureError, match="100000 × 100000"):
         read_picture(bytes(png))
+
+
+def test_the_strip_keeps_no_large_picture_that_its_volume_has_replaced_by_a_small_one():
+    thumbnails, volume = Thumbnails(), Volume()
+    large = np.zeros((512, 512, 3), np.uint8)
+    freed = weakref.ref(large)
+    thumbnails.of(volume, large, 20, 10, None)
+    del large
+    assert freed() is None

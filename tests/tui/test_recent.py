@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from braind.client import wire
+from braind.tui.pictures import KEPT_PX, LARGE_PX, N_LARGE
 from braind.tui.recent import N_KEPT, PATIENCE_S, RecentDecodes, median_and_p99_ms
 
 PROVENANCE = wire.Provenance(
@@ -54,6 +55,23 @@ def test_a_new_session_comes_after_an_old_one_whose_numbers_were_larger(recent):
     recent.take_decode(stage(900, "xzc"), PICTURE, 0.0)
     recent.take_decode(stage(0, "xzc", seq=1, session="next"), PICTURE, 1.0)
     assert recent.newest(1.0).session == "next"
+
+
+def test_only_the_newest_volumes_keep_large_pictures(recent):
+    large = np.zeros((LARGE_PX, LARGE_PX, 3), np.uint8)
+    for index in range(N_LARGE + 3):
+        for name in ("scores", "xz", "xzc"):
+            recent.take_decode(stage(index, name), large, 0.0)
+    sizes = [(volume.seen.shape[0], volume.xz.shape[0], volume.xzc.shape[0]) for volume in recent.volumes]
+    assert sizes == [(KEPT_PX,) * 3] * 3 + [(LARGE_PX,) * 3] * N_LARGE
+
+
+def test_an_old_volumes_late_pictures_are_small(recent):
+    large = np.zeros((LARGE_PX, LARGE_PX, 3), np.uint8)
+    for index in range(N_LARGE + 1):
+        recent.take_decode(stage(index, "scores", seq=1 + index), large, 0.0)
+    recent.take_decode(stage(0, "xzc", seq=100), large, 0.0)
+    assert recent.volumes[0].xzc.shape[0] == KEPT_PX
 
 
 def test_only_the_newest_volumes_are_kept(recent):

@@ -10,11 +10,11 @@ from braind.printable import printable
 from braind.tui.connection import LOST_AFTER_S, WAITING_AFTER_S, Connection
 from braind.tui.feed import Notice, Stage, follow
 from braind.tui.fitted import run_within, shortened
-from braind.tui.latency import milliseconds
-from braind.tui.plain import HEADER, line, write_lines
-from braind.tui.recent import DecodedVolume
-from braind.tui.retrieval import bar
-from braind.tui.state_bar import clock_words
+from braind.tui.live.latency import milliseconds
+from braind.tui.live.retrieval import bar
+from braind.tui.live.state_bar import clock_words
+from braind.tui.programs.decode_fields import HEADER
+from braind.tui.programs.plain import write_lines
 
 
 def heard(daemon, n, publish):
@@ -83,9 +83,12 @@ def test_a_hole_whose_messages_are_gone_does_not_hold_up_the_stream(daemon, red_
     [
         ("ready", 0.0, "ready"),
         ("ready", 0.9 * LOST_AFTER_S, "ready"),
-        ("ready", LOST_AFTER_S + 6.5, "lost for 10 s"),
-        ("paused", LOST_AFTER_S + 96.5, "lost for 100 s"),
-        ("stopping", 1.0, "stopping"),
+        ("ready", LOST_AFTER_S + 6.5, "daemon unreachable for 10 s"),
+        ("paused", LOST_AFTER_S + 96.5, "daemon unreachable for 2 min"),
+        ("stopping", 1.0, "daemon stopping"),
+        ("stopping", LOST_AFTER_S + 1, "daemon stopped"),
+        ("stopped", 0.0, "daemon stopped"),
+        ("stopped", 3600.0, "daemon stopped"),
         ("recording", 1.0, "recording"),
         ("a state of a newer daemon", 1.0, "connected"),
     ],
@@ -133,7 +136,7 @@ def test_plain_says_what_was_skipped_and_what_was_unreadable_on_stderr_only(daem
 
     lines, errors = written(daemon, capsys, publish, 2)
     assert lines[0].split("\t") == list(HEADER)
-    assert lines[1].split("\t")[1] == "4"
+    assert lines[1].split("\t")[HEADER.index("volume")] == "4"
     assert len(lines) == 2
     assert errors[0] == f"listening at {daemon.decodes_endpoint}"
     assert "ignored a published message" in errors[1]
@@ -151,15 +154,7 @@ def test_plain_writes_a_line_when_the_last_picture_of_the_mode_is_there(daemon, 
         daemon.decode(0, "xzc")
 
     lines, _ = written(daemon, capsys, publish, 3)
-    assert [fields.split("\t")[1] for fields in lines[1:]] == ["1", "0"]
-
-
-def test_a_line_has_every_field_even_if_nothing_was_retrieved_or_timed():
-    volume = DecodedVolume("s", "r", 7, 0, 0.0)
-    assert line(volume) == "r\t7\t\t\t\t\t\t1\t\t\t\t"
-    volume.retrieved = (wire.Retrieved(label="a\tb\nc", score=-0.25),)
-    volume.timings_s = {"xzc": 0.0314}
-    assert line(volume) == "r\t7\ta b c\t-0.250\t31\t\t\t1\t\t\t\t"
+    assert [fields.split("\t")[HEADER.index("volume")] for fields in lines[1:]] == ["1", "0"]
 
 
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -229,7 +224,7 @@ def test_a_time_is_at_most_seven_characters_and_reads_back_as_itself(time_ms):
 
 @pytest.mark.parametrize(
     ("offset_s", "uncertainty_s", "words"),
-    [(None, None, "+0.0 ± 0.0 ms"), (-0.9999, 0.1, "-999.9 ± 100.0 ms"), (1.0, 0.5, "+1.000 ± 0.500 s")],
+    [(None, None, "0.0 ± 0.0 ms"), (-0.9999, 0.1, "−999.9 ± 100.0 ms"), (1.0, 0.5, "+1.000 ± 0.500 s")],
 )
 def test_a_clock_is_in_milliseconds_below_a_second(offset_s, uncertainty_s, words):
     beat = wire.Heartbeat(last_seq=0, state="ready", clock_offset_s=offset_s, clock_uncertainty_s=uncertainty_s)
@@ -243,4 +238,4 @@ def test_a_clock_is_in_milliseconds_below_a_second(offset_s, uncertainty_s, word
 def test_the_top_bar_says_how_long_no_volume_has_come_unless_decoding_is_paused(state, words):
     connection = Connection(0.0, heard_s=50.0, heartbeat=wire.Heartbeat(last_seq=0, state=state, stalled_s=3.2))
     assert connection.words(50.5) == words
-    assert connection.words(50.0 + LOST_AFTER_S + 1).startswith("lost")
+    assert connection.words(50.0 + LOST_AFTER_S + 1).startswith("daemon unreachable")

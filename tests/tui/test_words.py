@@ -6,8 +6,8 @@ from braind.client.wire import Heartbeat
 from braind.printable import printable
 from braind.tui.connection import LOST_AFTER_S, WAITING_AFTER_S, Connection
 from braind.tui.fitted import run_within, shortened
-from braind.tui.latency import milliseconds
-from braind.tui.retrieval import bar
+from braind.tui.live.latency import milliseconds
+from braind.tui.live.retrieval import bar
 
 
 def test_control_characters_from_the_wire_never_reach_the_terminal():
@@ -42,16 +42,16 @@ def test_times_fit_their_column(time_ms, words):
     assert milliseconds(time_ms) == words
 
 
-def test_a_connection_goes_from_connecting_to_lost_and_back():
+def test_a_connection_goes_from_connecting_to_unreachable_and_back():
     connection = Connection(opened_s=100.0)
     assert connection.words(100.0 + 0.5 * WAITING_AFTER_S) == "connecting"
     assert connection.words(100.0 + 2 * WAITING_AFTER_S) == "no daemon"
     connection.heard_s = 200.0
     assert connection.words(200.0) == "connected"
-    for state, words in (("starting", "daemon starting"), ("ready", "ready"), ("paused", "paused"), ("?", "connected")):
+    for state, words in (("starting", "decoder loading"), ("ready", "ready"), ("paused", "paused"), ("?", "connected")):
         connection.heartbeat = Heartbeat(last_seq=0, state=state)
         assert connection.words(200.0 + 0.9 * LOST_AFTER_S) == words
-    assert connection.words(212.0) == "lost for 12 s"
+    assert connection.words(212.0) == "daemon unreachable for 12 s"
     connection.heard_s = 213.0
     connection.heartbeat = Heartbeat(last_seq=0, state="ready")
     assert connection.words(213.0) == "ready"

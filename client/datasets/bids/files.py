@@ -234,7 +234,7 @@ def header_tr_s(image: Any) -> float:
 
 
 def volume_times(file: BidsFile, roots: list[Path], header_tr_s: float) -> tuple[float, float]:
-    """Return the TR and the time of the first volume, s, of a BOLD file's metadata; else the header's TR, and 0.
+    """Return the TR and the first volume's time, s, by the metadata; else the header's TR, and 0.
 
     fMRIPrep's slice-timing correction moves the volumes' times and writes the first volume's new time as StartTime.
 

@@ -77,10 +77,11 @@ class BidsFolder:
         self.root = Path(root)
         if not (self.root / "dataset_description.json").is_file():
             raise BidsError(
-                f"{self.root} is not a BIDS data set: it has no dataset_description.json; give the folder that has one"
+                f"{self.root} is not a BIDS data set: it has no dataset_description.json; give the folder that has one",
+                code="option",
             )
         if raw is not None and not raw.is_dir():
-            raise BidsError(f"{raw} is no folder: give the raw data set with --raw")
+            raise BidsError(f"{raw} is no folder: give the raw data set with --raw", code="option")
         self.roots = data_roots(self.root, raw)
         self._choice = choice or Choice()
         self.task, self.space = task, space
@@ -213,6 +214,10 @@ class BidsFolder:
         """Return pictures in the given order, as squares of one size: (n_pictures, px, px, 3) uint8, RGB."""
         return self._stimuli.read(nsd_ids)
 
+    def picture_files(self, nsd_ids: Array | list[int]) -> list[str]:
+        """Return pictures' files, as the column `stim_file` of the table of captions names them."""
+        return [self._stimuli.picture(int(number)).stim_file for number in nsd_ids]
+
     def captions(self, nsd_id: int) -> list[str]:
         """Return a picture's captions."""
         return self._stimuli.picture(nsd_id).captions
@@ -244,7 +249,10 @@ class BidsFolder:
     def _files_of(self, subject: int) -> list[BidsFile]:
         if subject not in self._labels:
             there = ", ".join(f"{number} (sub-{label})" for number, label in sorted(self._labels.items()))
-            raise BidsError(f"{self.root} has no subject {subject}; it has {there or 'no folder sub-…'}: give a label")
+            raise BidsError(
+                f"{self.root} has no subject {subject}; it has {there or 'no folder sub-…'}: give a label",
+                code="option",
+            )
         if subject not in self._files:
             self._files[subject] = list(files_of_subject(self.roots, self._labels[subject]))
         return self._files[subject]

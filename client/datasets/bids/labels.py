@@ -66,7 +66,7 @@ def number_of(text: str, labels: Mapping[int, str], entity: str, where: str) -> 
     if _is_number(name) and int(name) in labels:
         return int(name)
     there = ", ".join(f"{entity}-{label}" for label in sorted(labels.values())) or f"no folder {entity}-…"
-    raise BidsError(f"{where} has no {entity}-{name}; it has {there}: give one of these labels")
+    raise BidsError(f"{where} has no {entity}-{name}; it has {there}: give one of these labels", code="option")
 
 
 def subjects_of(roots: list[Path]) -> dict[int, str]:

@@ -37,7 +37,8 @@ def find_region(files: list[BidsFile], roots: list[Path], label: str, where: str
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known[:12]) or 'none'}"
     raise BidsError(
         f"{where} has no region '{label}' in a …_dseg.nii.gz or …_label-{name}_mask.nii.gz; {hint}. "
-        "A NIfTI mask's path will do too"
+        "A NIfTI mask's path will do too",
+        code="option",
     )
 
 

@@ -133,7 +133,7 @@ def picture_path(folder: Path, stim_file: str, listed: dict[Path, list[Path]] | 
     BidsError
         The name leads out of the folder, or fits two files.
     """
-    if ".." in stim_file.replace("\\", "/").split("/") or Path(stim_file).is_absolute():
+    if ".." in stim_file.replace("\\", "/").split("/") or Path(stim_file).anchor:
         raise BidsError(f"{stim_file!r} leads out of {folder}: name a file below it in stim_file")
     if (folder / stim_file).is_file():
         return folder / stim_file

@@ -33,7 +33,8 @@ def read_roi(roi_folder: Path, atlas: str) -> Array:
     if not path.exists():
         raise NsdError(
             f"{path} is missing; it holds the regions of atlas {atlas}: download it, or choose one of "
-            f"{', '.join(atlases_in(path.parent)) or 'none: the folder is empty'}"
+            f"{', '.join(atlases_in(path.parent)) or 'none: the folder is empty'}",
+            code="option",
         )
     return np.rint(scaled(load_nifti(path))).astype(np.int64)
 
@@ -67,4 +68,4 @@ def find_label(root: Path, atlases: list[str], label: str) -> tuple[str, int]:
         known += labels
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean '{near[0]}'?" if near else f"there are: {', '.join(known[:12]) or 'none'}"
-    raise NsdError(f"no region '{name}' in {', '.join(chosen) or f'the atlases of {root}'}; {hint}")
+    raise NsdError(f"no region '{name}' in {', '.join(chosen) or f'the atlases of {root}'}; {hint}", code="option")

@@ -36,11 +36,14 @@ class Layout:
 
     def anatomy(self, subject: int) -> Path:
         """Return the folder of a subject's brain mask and ROIs. Raises NsdError if there is none."""
-        return existing(
-            self.root / f"nsddata/ppdata/subj{subject:02d}/{SPACE}",
-            f"subject {subject}'s anatomy",
-            f"this tree has subjects {self.subjects()}; download nsddata/ppdata for others",
-        )
+        path = self.root / f"nsddata/ppdata/subj{subject:02d}/{SPACE}"
+        if not path.exists():
+            raise NsdError(
+                f"{path} is missing; it holds subject {subject}'s anatomy: this tree has subjects {self.subjects()}; "
+                "download nsddata/ppdata for others",
+                code="option",
+            )
+        return path
 
     def brainmask(self, subject: int) -> Path:
         """Return the file of a subject's brain mask. Raises NsdError if there is none."""
@@ -69,7 +72,8 @@ class Layout:
         raise NsdError(
             f"{stem}.hdf5 (or .nii.gz) is missing; it holds the betas of subject {subject}, session {session}: "
             f"download it, or choose among the sessions there: {self.beta_sessions(subject) or 'none'}"
-            + (f", or another version with --betas: {', '.join(others)}" if others else "")
+            + (f", or another version with --betas: {', '.join(others)}" if others else ""),
+            code="option",
         )
 
     def bold(self, subject: int) -> Path:

@@ -67,7 +67,8 @@ class NsdTree:
         if not (self.root / "nsddata").is_dir():
             raise NsdError(
                 f"{self.root} is not a Natural Scenes Dataset: it has no folder nsddata; give the folder that holds "
-                "nsddata, nsddata_betas and nsddata_stimuli, or make a simulated one with `braind simulate`"
+                "nsddata, nsddata_betas and nsddata_stimuli, or make a simulated one with `braind simulate`",
+                code="option",
             )
 
     # ── subjects and sessions ───────────────────────────────────────────────────────────────────────────────────────
@@ -156,7 +157,7 @@ class NsdTree:
     def trials(self, subject: int, session: int | None = None) -> Trials:
         """Return the trials of one session, or of all chosen sessions, in the order of the betas."""
         if subject not in self.subjects() or subject > len(self._design.subject_ids):
-            raise NsdError(f"{self.root} has no subject {subject}; it has {self.subjects()}")
+            raise NsdError(f"{self.root} has no subject {subject}; it has {self.subjects()}", code="option")
         trials = self._design.trials(subject).split_by_runs(self._test_runs, f"subject {subject} of {self.root}")
         if session is None:
             sessions = self.sessions(subject)
@@ -164,7 +165,9 @@ class NsdTree:
                 self._files.session_betas(subject, 1)  # raises: no session has a file
             return trials.of(np.isin(trials.session, sessions))
         if not 1 <= session <= self._design.n_sessions:
-            raise NsdError(f"session {session}: the experiment has sessions 1 to {self._design.n_sessions}")
+            raise NsdError(
+                f"session {session}: the experiment has sessions 1 to {self._design.n_sessions}", code="option"
+            )
         return trials.of(trials.session == session)
 
     def betas(self, subject: int, session: int) -> Array:
@@ -209,11 +212,15 @@ class NsdTree:
         runs = self._files.bold_task_runs(subject, session)
         return [run for run in runs if self.bold_onsets(subject, session, run)]
 
-    def bold_run(self, subject: int, session: int, run: int) -> Array:
-        """Return a run's preprocessed volumes: (X, Y, Z, n_volumes) int16, scanner units, one per `bold_tr_s`."""
+    def bold_image(self, subject: int, session: int, run: int) -> Any:
+        """Open a run's BOLD series, a NIfTI image, without reading its volumes."""
         name = f"timeseries/timeseries_{self._files.bold_file(subject, session, run)}.nii.gz"
         path = self._files.bold(subject) / name
-        return stored(load_nifti(existing(path, "a run's BOLD series", "download nsddata_timeseries of this session")))
+        return load_nifti(existing(path, "a run's BOLD series", "download nsddata_timeseries of this session"))
+
+    def bold_run(self, subject: int, session: int, run: int) -> Array:
+        """Return a run's preprocessed volumes: (X, Y, Z, n_volumes) int16, scanner units, one per `bold_tr_s`."""
+        return stored(self.bold_image(subject, session, run))
 
     def bold_signal(self, subject: int, session: int, run: int, voxel_index: Array) -> BoldSignal:
         """Return chosen voxels of a run, and the onsets of its trials."""
@@ -250,6 +257,10 @@ class NsdTree:
     def pictures(self, nsd_ids: Array | list[int]) -> Array:
         """Return pictures in the given order: (n_pictures, px, px, 3) uint8, RGB."""
         return read_pictures(self.root, nsd_ids)
+
+    def picture_files(self, nsd_ids: Array | list[int]) -> list[str]:
+        """Return nothing: senders name NSD's pictures by their ids."""
+        return []
 
     def captions(self, nsd_id: int) -> list[str]:
         """Return a picture's captions, usually five."""

@@ -12,7 +12,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from ....arrays import Array
-from ..scenes import CATEGORIES, COLOURS, KINDS, PLACES, Scene
+from ..kinds import CATEGORIES, KINDS
+from ..scenes import COLOURS, PLACES, Scene
 from .anatomy import STREAMS, Anatomy
 from .receptive_fields import draw_receptive_fields, see
 from .seeds import generator

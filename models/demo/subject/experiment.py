@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ....arrays import Array
-from ..scenes import KINDS, NOVEL_KINDS, Scene, draw_held_out_scene, draw_training_scene
+from ..kinds import KINDS
+from ..scenes import NOVEL_KINDS, Scene, draw_held_out_scene, draw_training_scene
 from .seeds import generator
 
 RUNS_PER_SESSION = 12
@@ -17,7 +18,7 @@ SLOTS_PER_RUN = 75  # of 4 seconds: 3 of picture, 1 of grey
 SLOT_S = 4.0
 TRIALS_PER_SESSION = 750  # 63 in odd runs, 62 in even ones
 REPEATS = 3
-NOVEL_SHARE = 1 / 6  # of the shared pictures: kinds that occur in no other picture
+NOVEL_SHARE = 1 / 5  # of the shared pictures: kinds that occur in no other picture
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.io import savemat
 
 from ....arrays import Array
-from ..scenes import PICTURE_PX, captions, render
+from ..captions import captions
+from ..scenes import PICTURE_PX, render
 from .anatomy import NSDGENERAL, STREAMS, VISUAL_AREAS, Anatomy
 from .bold import TR_S, VOLUMES_PER_RUN, SimulatedRun
 from .experiment import REPEATS, SLOT_S, TRIALS_PER_SESSION, Experiment, slots_of_session
@@ -159,7 +160,7 @@ def write_scenes(path: Path, experiment: Experiment) -> None:
     for id_, scene in enumerate(experiment.scenes):
         values = [getattr(scene, column) for column in columns]
         rows.append("\t".join([str(id_), *[f"{v:.4f}" if isinstance(v, float) else str(v) for v in values]]))
-    path.write_text("\n".join(rows) + "\n")
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def betas_folder(root: Path, subject: int) -> Path:
@@ -181,7 +182,7 @@ def _write_stim_info(path: Path, experiment: Experiment) -> None:
     columns += [f"subject{subject}_rep{repeat}" for subject in subjects for repeat in range(REPEATS)]
     position_of = [{int(id_): n for n, id_ in enumerate(row) if id_ > 0} for row in experiment.subject_im]
     shared = set(experiment.shared_ix.tolist())
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         for id_ in range(len(experiment.scenes)):

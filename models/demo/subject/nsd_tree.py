@@ -35,10 +35,9 @@ from .nsd_files import (
     write_run_tables,
     write_scenes,
 )
-from .seeds import generator
+from .seeds import VERSION, generator
 from .trial_noise import draw_trial_noise
 
-VERSION = 1  # of the simulation: another one gives other numbers from the same seed
 DEFAULT_SEED = 2017
 MARKER = "simulated.json"
 PERCENTILES = (5, 25, 50, 75, 95)
@@ -63,7 +62,7 @@ class TreeSize:
     """How large a simulated tree is: volume shapes (X, Y, Z) of subjects 1, 2, … (repeated for further ones)."""
 
     shapes: tuple[tuple[int, int, int], ...] = ((20, 24, 16), (22, 21, 18))
-    n_shared: int = 120
+    n_shared: int = 300
     n_bold_sessions: int = 2  # the last ones have a BOLD series too
 
 
@@ -132,7 +131,9 @@ def simulate(
 
 def _check(root: Path, subjects: tuple[int, ...], n_sessions: int) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise SimulationError(f"{root} is there already: choose a folder that is empty, or remove this one first")
+        raise SimulationError(
+            f"{root} is there already: choose a folder that is empty, or remove this one first", code="option"
+        )
     if not subjects or min(subjects) < 1 or max(subjects) > 8:
         raise SimulationError(f"subjects {list(subjects)}: NSD's subjects are numbered from 1 to 8")
     if n_sessions < 1:

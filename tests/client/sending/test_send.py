@@ -165,6 +165,9 @@ def test_the_command_says_that_nothing_was_sent_and_fails(tmp_path, daemon):
 
     first = ran(tmp_path / "run1/func.nii")
     assert (first.returncode, first.stdout) == (0, "session s, run func: 3 volumes acked, 0 not sent\n"), first.stderr
+    without_onsets, is_open, *_ = first.stderr.splitlines()
+    assert "run func has no onsets: nothing of it will be decoded" in without_onsets
+    assert "run func is open" in is_open
     again = ran(tmp_path / "run1/func.nii")
     assert (again.returncode, "has all 3 volumes of this file already" in again.stderr) == (1, True), again.stderr
     second = ran(tmp_path / "run2/func.nii")

@@ -202,6 +202,7 @@ def test_no_new_keys_are_made_under_a_daemon_that_has_keys_of_a_folder_that_is_g
     [
         (("add", "owner", "--role", "view"), "there is a key 'owner' already"),
         (("add", "../x", "--role", "view"), "a name has 1 to 64 letters"),
+        (("add", "aux", "--role", "view"), "Windows can have no file of this name"),
         (("add", "", "--role", "view"), "a name has 1 to 64 letters"),
         (("add", "console"), "Missing option '--role'"),
         (("add", "console", "--role", "admin"), "'admin' is not one of 'ingest', 'view', 'control'"),

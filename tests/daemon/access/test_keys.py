@@ -20,6 +20,7 @@ from braind.client.scanner import ScannerClient
 from braind.client.subscriber import DecodeSubscriber
 from braind.client.use import use_weights
 from braind.daemon.access.keyring import revoke_client
+from braind.daemon.journal.recording import Recording
 
 N_WRONG_MESSAGES = 1000
 REQUESTS = {
@@ -207,6 +208,16 @@ def test_a_key_for_control_alone_can_give_the_daemon_other_weights(daemon, opera
 
 
 # ── revocation ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_mark_names_the_key_that_set_it_whatever_the_message_says(daemon, operator_key, sender_key):
+    host, port, key = address_of(daemon, "ingest", sender_key)
+    with ScannerClient(host, port, key) as scanner:
+        scanner.open_run(hello(run="marked"))
+    with ControlClient(*address_of(daemon, "control", operator_key)) as control:
+        control.mark(wire.Mark(note="moved her head", by="somebody else"))
+    with Recording(daemon.data_path / "journals" / "ses.sqlite3") as recording:
+        assert [mark.by for mark in recording.marks()] == ["operator"]
 
 
 def test_a_key_that_is_revoked_ends_its_live_connections_and_nobody_elses(daemon, sender_key):

@@ -47,6 +47,7 @@ def test_when_behind_older_volumes_are_skipped_aloud_and_stay_in_the_journal(dae
     assert [message.index for message in skipped] == [0, 1, 2]
     assert all("newer" in message.reason for message in skipped)
     assert not any(message.failed for message in skipped)
+    assert [message.events for message in skipped] == [None] * 3
     assert {message.index for message in heard if isinstance(message, wire.Decode)} == {3}
     status = daemon.status()
     assert (status.n_skipped - before.n_skipped, status.n_decoded - before.n_decoded) == (3, 1)
@@ -146,6 +147,7 @@ def test_when_behind_the_newest_final_trial_gets_its_pictures_first_and_an_older
         (17, 2, "scores", False),
     ]
     assert "newer" in heard[0].reason
+    assert heard[0].events == (0,)
     assert states(daemon, "bold-behind") == dict.fromkeys(range(18), "used") | {10: "skipped", 16: "decoded"}
 
 
@@ -162,7 +164,9 @@ def test_a_volume_that_comes_late_is_kept_unused_and_takes_no_trials_pictures(da
     heard = decode_bold_when_behind(
         daemon, "bold-late", (2.0,), indices, lambda message: is_xz(message) and message.run == "bold-late"
     )
-    assert heard[0] == wire.Gap(seq=heard[0].seq, session="ses", run="bold-late", index=9, n_missing=1)
+    named = {"session": "ses", "run": "bold-late"}
+    assert heard[0] == wire.Gap(seq=heard[0].seq, index=9, n_missing=1, made_s=heard[0].made_s, **named)
+    assert heard[1].events == ()
     assert [words_for(message) for message in heard[1:]] == [
         (9, None, "skipped", False),
         (10, 0, "scores", True),

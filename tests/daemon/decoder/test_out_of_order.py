@@ -71,7 +71,7 @@ def messages_of(daemon, run):
 
 def plain(message):
     without_times = {"timings_s": {}} if isinstance(message, wire.Decode) else {}
-    return msgspec.structs.replace(message, seq=0, run="", **without_times)
+    return msgspec.structs.replace(message, seq=0, run="", made_s=None, **without_times)
 
 
 def gaps(messages):

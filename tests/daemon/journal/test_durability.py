@@ -9,6 +9,7 @@ from pipelines import decoder_settings, setup_line
 from braind.config import load_config
 from braind.daemon.decoder.decoder import Decoder
 from braind.daemon.in_use import Start, WeightsInUse
+from braind.daemon.operating.settings import SettingsInForce
 from braind.daemon.serve import Daemon
 from braind.daemon.sessions import Sessions
 
@@ -27,7 +28,8 @@ def config(tmp_path):
 
 def daemon_of(config, files):
     decoder = decoder_settings(files)
-    return Daemon(config, files.weights, decoder, -1, WeightsInUse(config, Start(1, "beta", decoder)))
+    settings = SettingsInForce(WeightsInUse(config, Start(1, "beta", decoder)), config.serve.policy, {})
+    return Daemon(config, settings, -1)
 
 
 def test_the_front_commits_to_the_disk_before_it_acks(files, config):

@@ -3,6 +3,7 @@
 import random
 import socket
 import struct
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -21,15 +22,25 @@ def daemon(files, tmp_path):
 
 
 def raw_peer(daemon, name, kind):
-    """Return a TCP connection that has shaken hands as a ZeroMQ socket (ZMTP 3.0, rfc.zeromq.org/spec/23)."""
-    connection = socket.create_connection(("127.0.0.1", int(daemon.addresses[name].rsplit(":", 1)[1])), timeout=30)
+    """Return a TCP connection that has shaken hands as a ZeroMQ socket (ZMTP 3.0, rfc.zeromq.org/spec/23).
+
+    Subscriptions of an earlier connection that are still to be read can cost a new one with the same file descriptor
+    its connection, so a closed connection is tried again, as libzmq does.
+    """
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
     ready = b"\x05READY\x0bSocket-Type" + struct.pack(">I", len(kind)) + kind
-    connection.sendall(greeting + b"\x04" + bytes([len(ready)]) + ready)
-    answered = b""
-    while b"READY" not in answered:
-        answered += connection.recv(4096)
-    return connection
+    address = ("127.0.0.1", int(daemon.addresses[name].rsplit(":", 1)[1]))
+    for _ in range(100):
+        connection = socket.create_connection(address, timeout=30)
+        with suppress(ConnectionError):
+            connection.sendall(greeting + b"\x04" + bytes([len(ready)]) + ready)
+            answered = b""
+            while content := connection.recv(4096):
+                answered += content
+                if b"READY" in answered:
+                    return connection
+        connection.close()
+    raise AssertionError(f"{name} closed 100 connections during the handshake")
 
 
 def frame(content, more=False):

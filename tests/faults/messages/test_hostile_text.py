@@ -23,7 +23,7 @@ from braind.client.endpoints import Endpoints
 from braind.client.outlets.scores import follow_scores
 from braind.client.outlets.udp import UdpOutlet
 from braind.tui.app import Monitor
-from braind.tui.plain import HEADER
+from braind.tui.programs.decode_fields import HEADER
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -43,8 +43,8 @@ CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 PLAIN = """
 import sys
 from braind.client.endpoints import Endpoints
-from braind.tui.app import run_monitor
-sys.exit(run_monitor(Endpoints(ingest=sys.argv[1], decodes=sys.argv[1], control=sys.argv[2]), plain=True))
+from braind.tui.programs.plain import write_lines
+sys.exit(write_lines(Endpoints(ingest=sys.argv[1], decodes=sys.argv[1], control=sys.argv[2])))
 """
 
 
@@ -179,14 +179,14 @@ def test_plain_lines_have_all_their_fields_and_no_controls(daemon):
         daemon.wait_until(lambda _: True)
         send_hostile(daemon, "plain")
         lines = [monitor.stdout.readline()]
-        while not lines[-1].startswith(f"plain\t{len(HOSTILE) - 1}\t"):
+        while lines[-1].split("\t")[1:3] != ["plain", str(len(HOSTILE) - 1)]:
             lines.append(monitor.stdout.readline())
             assert lines[-1], monitor.stderr.read()
         monitor.send_signal(signal.SIGINT)
         lines += monitor.stderr.readlines()
     for line in lines:
         assert_printable(line.removesuffix("\n").replace("\t", ""))
-    assert {line.count("\t") for line in lines if line.startswith("plain\t")} == {len(HEADER) - 1}
+    assert {line.count("\t") for line in lines if "\tplain\t" in line} == {len(HEADER) - 1}
 
 
 def test_the_monitor_shows_markup_as_text(daemon):

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from braind.models.demo.scenes import captions, draw_held_out_scene, render
+from braind.models.demo.captions import captions
+from braind.models.demo.scenes import draw_held_out_scene, render
 from braind.models.demo.training.train_few_step import first_noise
 from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.presets import PRESETS, Preset

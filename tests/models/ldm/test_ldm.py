@@ -8,7 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from braind.models.demo.scenes import captions, draw_held_out_scene, render
+from braind.models.demo.captions import captions
+from braind.models.demo.scenes import draw_held_out_scene, render
 from braind.models.ldm.model import LatentDiffusionModel, LdmError
 from braind.models.weights.fingerprint import denoiser_fingerprint, meaning_fingerprint
 

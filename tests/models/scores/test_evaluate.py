@@ -8,6 +8,7 @@ import pytest
 
 from braind.models.fit import fit_weights
 from braind.models.fit_profiles import FitSettings
+from braind.models.scores.comparison import likeness_of
 from braind.models.scores.decodes import Evaluation
 from braind.models.scores.evaluate import evaluate
 from braind.models.scores.held_out import (
@@ -29,6 +30,7 @@ from braind.models.scores.targets import nearest_by_decode
 
 KINDS = ("apple", "bee", "car")
 N_TRAINING, N_PICTURES = 150, 30
+SEED = 42
 MODES = ("z", "c", "zc")
 
 
@@ -78,24 +80,37 @@ def scene(simulate, blank_card):
         voxels=trials.voxels[~is_training],
         picture_of_trial=trials.picture_of_trial[~is_training] - N_TRAINING,
         pictures=pictures,
+        nsd_ids=np.arange(N_TRAINING, N_TRAINING + N_PICTURES),
         z=z,
         c=c,
         kinds=name_objects(embed(pictures)),
     )
     training = Training(
         average_repeats(trials.voxels[is_training], trials.picture_of_trial[is_training])[0],
-        lambda chosen: np.stack([paint(trials.z[n], trials.c[n], "zc") for n in chosen]),
+        np.arange(N_TRAINING),
         trials.c[:N_PICTURES],
     )
-    return weights, held_out, training
+    return weights, held_out, training, lambda chosen: np.stack([paint(trials.z[n], trials.c[n], "zc") for n in chosen])
 
 
-def score(scene, name="mindeye", reconstructs=(paint,), **options):
-    weights, held_out, training = scene
+def with_paints(paints, scorer, recorded):
+    """Make comparisons with one function for each sample."""
+
+    def make(z, c, mode, seeds):
+        return np.stack([paints[seed - SEED](z, c, mode) for seed in seeds])
+
+    return lambda comparisons, _words: (likeness_of(one, scorer, make, recorded) for one in comparisons)
+
+
+def score(scene, name="mindeye", paints=(paint,), **options):
+    weights, held_out, training, recorded = scene
     protocol = PROTOCOLS[name]
     scorer = options.pop("scorer", None) or scorer_of(held_out, protocol, [upper_half])
     settings = {name: options.pop(name) for name in ("n_bootstrap", "progress") if name in options}
-    evaluation = Evaluation(weights, held_out, reconstructs, scorer, **{"n_bootstrap": 200, **settings})
+    compare = with_paints(paints, scorer, recorded)
+    evaluation = Evaluation(
+        weights, held_out, compare, scorer, SEED, n_samples=len(paints), **{"n_bootstrap": 200, **settings}
+    )
     return evaluate(evaluation, training, protocol, **options)
 
 
@@ -177,8 +192,8 @@ def test_rows_are_compared_with_controls_of_their_own_kind(answer):
 
 
 def test_the_decoder_expected_is_scored_beside_the_linear_one(scene, answer):
-    weights, held_out, training = scene
-    expecting = score((weights.with_c_decoder("expected"), held_out, training))
+    weights, held_out, training, recorded = scene
+    expecting = score((weights.with_c_decoder("expected"), held_out, training, recorded))
     for row in ("single", "averaged"):
         beside = answer[f"{row}_expected"]
         assert set(beside) == {"c", "zc", "z_correlation", "c_correlation", "n_decodes"}
@@ -187,7 +202,7 @@ def test_the_decoder_expected_is_scored_beside_the_linear_one(scene, answer):
         assert beside["c_correlation"] == expecting[row]["c_correlation"] != answer[row]["c_correlation"]
     assert not [row for row in expecting if row.endswith("_expected")]
     assert set(answer["comparisons"]) == {"single", "averaged", "running"}
-    without = score((replace(weights, prior=None), held_out, training), n_bootstrap=50)
+    without = score((replace(weights, prior=None), held_out, training, recorded), n_bootstrap=50)
     assert not [row for row in without if row.endswith("_expected")]
     assert without["single"]["zc"]["clip_two_way"]["mean"] == answer["single"]["zc"]["clip_two_way"]["mean"]
 
@@ -227,8 +242,8 @@ def test_the_same_seed_gives_the_same_answer_to_the_byte(scene, answer):
 
 
 def test_pictures_of_novel_kinds_are_scored_apart(scene, answer):
-    weights, held_out, training = scene
-    split = score((weights, replace(held_out, is_novel=np.arange(N_PICTURES) < 10), training), n_bootstrap=50)
+    weights, held_out, training, recorded = scene
+    split = score((weights, replace(held_out, is_novel=np.arange(N_PICTURES) < 10), training, recorded), n_bootstrap=50)
     assert (split["n_pictures"], split["novel_kinds"]["n_pictures"]) == (20, 10)
     both = (2 * split["single"]["zc"]["inception"]["mean"]
             + split["novel_kinds"]["single"]["zc"]["inception"]["mean"]) / 3  # fmt: skip
@@ -247,13 +262,14 @@ def test_takagis_protocol_averages_samples_of_averaged_repeats(scene):
 
 
 def test_pixels_are_compared_and_shuffled_too(scene):
-    weights, held_out, training = scene
+    weights, held_out, training, recorded = scene
     keep = held_out.picture_of_trial < 4
+    of_pictures = {name: getattr(held_out, name)[:4] for name in ("pictures", "nsd_ids", "z", "c", "kinds")}
     few = replace(held_out, voxels=held_out.voxels[keep], picture_of_trial=held_out.picture_of_trial[keep],
-                  **{name: getattr(held_out, name)[:4] for name in ("pictures", "z", "c", "kinds")})  # fmt: skip
+                  **of_pictures)  # fmt: skip
     measures = [Measure("pixcorr", "PixCorr", "pixcorr"), Measure("ssim", "SSIM", "ssim")]
     scorer = scorer_of(few, PROTOCOLS["mindeye"], measures=measures)
-    answer = score((weights, few, replace(training, random_c=training.random_c[:4])), scorer=scorer,
+    answer = score((weights, few, replace(training, random_c=training.random_c[:4]), recorded), scorer=scorer,
                    max_trials_per_picture=1)  # fmt: skip
     zc, shuffled = answer["averaged"]["zc"], answer["controls"]["shuffled_averaged"]
     assert zc["pixcorr"]["mean"] > shuffled["pixcorr"]["mean"] + 0.2
@@ -262,20 +278,21 @@ def test_pixels_are_compared_and_shuffled_too(scene):
 
 
 def test_bold_trials_are_a_row_of_their_own(scene):
-    weights, held_out, _ = scene
+    weights, held_out, *_ = scene
     bold = Row(weights, held_out.voxels[:5], held_out.picture_of_trial[:5])
     answer = score(scene, bold=bold, max_trials_per_picture=1)
     assert answer["bold"]["n_decodes"] == 5
     assert answer["bold"]["zc"]["clip_two_way"]["n"] == len(set(held_out.picture_of_trial[:5].tolist()))
 
 
-def test_progress_counts_every_picture(scene):
+def test_progress_counts_every_comparison(scene):
     steps = []
     score(scene, max_trials_per_picture=1, progress=lambda *step: steps.append(step))
-    # one trial a picture: single, averaged and running are the same 30 decodes; with c expected too, in two modes
-    n_all = 30 * 3 + 30 * 2 + 4 * 30 + 30 + 1
+    # One trial a picture: single, averaged and running are the same 30 decodes, compared in two parts. In three modes;
+    # with c expected, in two; nearest training pictures, twice; four exchanges; decodes of the mean; two ceilings.
+    n_all = 2 * (3 + 2 + 2 + 4 + 1 + 2)
     assert {n for _, _, n in steps} == {n_all}
-    assert steps[-1][1] == n_all
+    assert [done for _, done, _ in steps] == list(range(1, n_all + 1))
 
 
 def test_first_trials_are_taken_in_order():
@@ -298,7 +315,7 @@ def test_a_running_average_knows_no_later_trial():
 
 
 def test_what_several_rows_share_is_decoded_once(scene):
-    weights, held_out, _ = scene
+    weights, held_out, *_ = scene
     rows = rows_of(weights, held_out)
     responses, places = distinct_rows(rows)
     # 90 single trials, 30 means of two and 30 of three
@@ -309,7 +326,7 @@ def test_what_several_rows_share_is_decoded_once(scene):
 
 
 def test_a_training_response_is_nearest_to_itself(scene):
-    weights, _, training = scene
+    weights, _, training, _ = scene
     z, c = weights.predict(training.voxels[40:50])
     assert nearest_by_decode(weights, training.voxels, z, c, at_once=32).tolist() == list(range(40, 50))
 

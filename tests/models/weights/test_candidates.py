@@ -1,11 +1,14 @@
 """Retrieval from a candidate set."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.numpy import save
 
 from braind.models.weights.candidate_names import CandidateNames
-from braind.models.weights.candidates import Candidates, CandidatesError
+from braind.models.weights.candidates import Candidates, CandidatesError, best_first
 
 
 def make_candidates(n=50, seed=0):
@@ -20,12 +23,37 @@ def make_candidates(n=50, seed=0):
     )
 
 
+def test_a_set_with_labels_and_files_is_the_same_bytes_in_every_process(tmp_path):
+    def header(files):
+        path = tmp_path / "set.safetensors"
+        replace(make_candidates(), files=files).save(path)
+        content = path.read_bytes()
+        found = Candidates.load(path)
+        assert (found.labels, found.files) == (make_candidates().labels, files)
+        return json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+
+    # several keys stand in the header in an order that each process draws anew
+    assert [len(header(files)) for files in (None, [f"{n}.png" for n in range(50)])] == [1, 1]
+
+
+def test_labels_and_files_of_an_earlier_version_are_read(tmp_path):
+    candidates = make_candidates(n=2)
+    tensors = {"z": candidates.z, "c": candidates.c, "nsd_id": candidates.nsd_id}
+    path = tmp_path / "set.safetensors"
+    path.write_bytes(save(tensors, metadata={"labels": '["a", "b"]', "files": '["a.png", "b.png"]'}))
+    assert (Candidates.load(path).labels, Candidates.load(path).files) == (["a", "b"], ["a.png", "b.png"])
+    path.write_bytes(save(tensors, metadata={"labels": '["a", "b"]'}))
+    assert (Candidates.load(path).labels, Candidates.load(path).files) == (["a", "b"], None)
+
+
 def test_a_candidates_own_features_rank_it_first_with_score_one():
     candidates = make_candidates()
-    best = candidates.rank(candidates.z[17], candidates.c[17])
+    scores = candidates.scores(candidates.z[17], candidates.c[17])
+    best = best_first(scores)
     assert len(best) == 5
-    assert best[0] == (17, pytest.approx(1, abs=1e-5))
-    assert [score for _, score in best] == sorted((score for _, score in best), reverse=True)
+    assert best[0] == 17
+    assert scores[17] == pytest.approx(1, abs=1e-5)
+    assert list(scores[best]) == sorted(scores[best], reverse=True)
 
 
 def test_noisy_shrunken_features_still_find_theirs():
@@ -35,7 +63,7 @@ def test_noisy_shrunken_features_still_find_theirs():
     for position in range(50):
         z = 0.3 * candidates.z[position] + 0.5 * rng.normal(size=(4, 5, 5))
         c = 20 + 0.3 * (candidates.c[position] - 20) + 0.5 * rng.normal(size=(6, 8))
-        found += candidates.rank(z, c, n=1)[0][0] == position
+        found += best_first(candidates.scores(z, c), 1)[0] == position
     assert found > 40
 
 
@@ -93,9 +121,45 @@ def test_a_saved_set_ranks_alike(tmp_path):
     candidates.save(tmp_path / "candidates.safetensors")
     loaded = Candidates.load(tmp_path / "candidates.safetensors")
     z, c = candidates.z[3] + 0.1, candidates.c[3]
-    assert [position for position, _ in loaded.rank(z, c)] == [position for position, _ in candidates.rank(z, c)]
+    assert best_first(loaded.scores(z, c)) == best_first(candidates.scores(z, c))
     assert np.array_equal(loaded.nsd_id, candidates.nsd_id)
     assert list(loaded.labels) == list(candidates.labels)
+
+
+def test_a_trials_picture_is_found_by_nsds_id_only_in_a_set_of_nsds_pictures():
+    of_nsd = replace(make_candidates(3), files=())
+    assert of_nsd.seen_position(7, None) == 1
+    assert of_nsd.seen_position(1, "picture-00007.png") is None
+    assert of_nsd.seen_position(None, None) is None
+
+
+def test_a_trials_picture_of_another_data_set_is_found_by_its_file_and_never_by_a_number():
+    own = replace(make_candidates(4), files=["cat.png", "a/dog.jpg", "twice.png", "twice.jpg"])
+    assert own.seen_position(7, "cat.png") == 0
+    assert own.seen_position(None, "a/dog") == 1
+    assert own.seen_position(7, None) is None
+    assert own.seen_position(None, "twice") is None
+
+
+def test_a_feedback_pair_of_another_data_set_is_named_by_files_or_labels_and_a_number_is_refused(tmp_path):
+    own = replace(make_candidates(4), files=["cat.png", "a/dog.jpg", "twice.png", "twice.jpg"])
+    own.save(tmp_path / "own.safetensors")
+    names = CandidateNames.load(tmp_path / "own.safetensors")
+    assert [names.position(name) for name in ("cat.png", "a/dog", own.labels[1])] == [0, 1, 1]
+    for name, words in (
+        (int(own.nsd_id[0]), "by its file, such as 'cat.png', or its label"), ("a/dig", "is 'a/dog' meant?"),
+        ("twice", "2 candidates are called 'twice'; name the one that is meant by its file"),
+    ):  # fmt: skip
+        with pytest.raises(CandidatesError, match=words) as refused:
+            names.position(name)
+        assert refused.value.code == "candidate"
+
+
+def test_a_set_of_an_earlier_version_says_nothing_about_a_trials_picture(tmp_path):
+    make_candidates().save(tmp_path / "earlier.safetensors")
+    assert Candidates.load(tmp_path / "earlier.safetensors").seen_position(7, "cat.png") is None
+    replace(make_candidates(), files=()).save(tmp_path / "new.safetensors")
+    assert Candidates.load(tmp_path / "new.safetensors").seen_position(7, None) == 1
 
 
 def test_transposed_features_are_saved_as_they_are_read(tmp_path):
@@ -109,8 +173,9 @@ def test_transposed_features_are_saved_as_they_are_read(tmp_path):
 
 def test_one_candidate_and_fewer_than_asked_for_do_not_fail():
     one = make_candidates(1)
-    assert one.rank(one.z[0], one.c[0]) == [(0, 0.0)]
-    assert len(make_candidates(3).rank(one.z[0], one.c[0])) == 3
+    assert one.scores(one.z[0], one.c[0]).tolist() == [0.0]
+    assert best_first(one.scores(one.z[0], one.c[0])) == [0]
+    assert len(best_first(make_candidates(3).scores(one.z[0], one.c[0]))) == 3
 
 
 @pytest.mark.parametrize("content", [b"", b"junk that is no safetensors file"])
@@ -143,7 +208,7 @@ def test_each_mode_ranks_by_what_it_reads():
 def test_equal_scores_are_ranked_in_the_sets_order():
     features = np.array([[1.0, 0], [0, 1], [1, 0], [0, 1]], np.float32)
     candidates = Candidates(features, features, np.arange(4), ["a", "b", "c", "d"])
-    assert [position for position, _ in candidates.rank(features[1], features[1], 4)] == [1, 3, 0, 2]
+    assert best_first(candidates.scores(features[1], features[1]), 4) == [1, 3, 0, 2]
 
 
 def test_a_set_whose_features_are_all_the_same_scores_0():

@@ -102,7 +102,7 @@ def test_a_card_or_labels_of_10000_levels_are_refused_by_the_files_name(tmp_path
     path = tmp_path / "deep.safetensors"
     deep = '{"schema": 2, "x": ' + "[" * 10_000 + "]" * 10_000 + "}"
     path.write_bytes(save({"nsd_id": np.zeros(1)}, metadata={"card": deep, "labels": deep}))
-    with pytest.raises(WeightsError, match=r"deep\.safetensors: .* make it with braind fit"):
+    with pytest.raises(WeightsError, match=r"deep\.safetensors: .* give a file that `braind fit` wrote"):
         Weights.load(path)
     with pytest.raises(CandidatesError, match=r"deep\.safetensors: .* make it with braind fit"):
         Candidates.load(path)

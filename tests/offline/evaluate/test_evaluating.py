@@ -36,6 +36,7 @@ def scores():
         },
         "n_distractors": 3,
         "n_pictures": 4,
+        "n_permutations": 10_000,
         "protocol": "mindeye",
         "provenance": {"simulated": True},
     }
@@ -47,9 +48,9 @@ def test_tables_hold_every_row_with_its_interval_and_controls(scores):
     assert pictures.rows[0] == ["averaged repeats zc", "0.300 [0.200, 0.400]"]
     assert ["control: mean prediction", "–"] in pictures.rows
     assert ["ceiling: the seen pictures themselves", "1.000 [0.900, 1.100]"] in pictures.rows
-    assert retrieval.title == "Retrieval from z and c, among 4 pictures"
+    assert retrieval.title == "Retrieval from z and c, among 4 pictures (n = 4)"
     assert predictions.rows[0][2:5] == ["0.700 [0.600, 0.800]", "0.500 [0.400, 0.600]", "not defined"]
-    assert comparisons.rows == [["averaged repeats zc − mean prediction", "+0.250 (0.0031)"]]
+    assert comparisons.rows == [["averaged repeats zc − mean prediction", "+0.250 (p = 0.0031, Holm = 0.0031)"]]
 
 
 def test_the_decoder_expected_and_paired_differences_have_rows_of_their_own(scores):
@@ -58,11 +59,26 @@ def test_the_decoder_expected_and_paired_differences_have_rows_of_their_own(scor
     scores["paired"] = {"averaged": {"zc - z": {"pixcorr": compared}, "c - c expected": {"pixcorr": {}}}}
     tables = score_tables(scores)
     assert ["averaged repeats (c expected) c", "0.100 [0.000, 0.200]"] in tables[0].rows
-    paired = next(table for table in tables if table.title.startswith("Paired differences: mean [95 % interval]"))
+    paired = next(
+        table for table in tables if table.title.startswith("Paired differences (n = 4): mean [95 % interval]")
+    )
     assert paired.rows == [
-        ["averaged repeats zc - z", "+0.100 [-0.050, +0.250] (0.0123)"],
-        ["averaged repeats c - c expected", ""],
+        ["averaged repeats zc − z", "+0.100 [−0.050, +0.250] (p = 0.0123, Holm = 0.0123)"],
+        ["averaged repeats c − c expected", ""],
     ]
+
+
+def test_each_table_corrects_its_own_p_values_and_marks_the_floor_of_the_permutations(scores):
+    floor = {"difference": -0.2, "p": 0.0001, "ci95": [-0.3, -0.1], "n": 4}
+    scores["comparisons"]["averaged"]["zc"]["pixcorr"]["random_caption_c"] = {"difference": 0.1, "p": 0.04}
+    scores["paired"] = {"averaged": {"zc - z": {"pixcorr": floor}}}
+    paired, comparisons = score_tables(scores)[-2:]
+    assert paired.rows[0][1] == "−0.200 [−0.300, −0.100] (p ≤ 0.0001, Holm ≤ 0.0001)"
+    assert [row[1] for row in comparisons.rows] == [
+        "+0.250 (p = 0.0031, Holm = 0.0062)",
+        "+0.100 (p = 0.0400, Holm = 0.0400)",
+    ]
+    assert "corrected over the 2 tests of this table" in comparisons.title
 
 
 def test_what_was_not_measured_is_said_below_the_tables(scores, capsys):
@@ -76,6 +92,16 @@ def test_what_was_not_measured_is_said_below_the_tables(scores, capsys):
     assert "SIMULATED" in printed
     assert "| averaged repeats zc" in printed
     assert all(line in printed for line in not_measured(scores))
+
+
+def test_every_row_is_one_line_of_markdown_however_many_measures_there_are(scores, capsys):
+    names = [f"measure {n}" for n in range(20)]
+    scores["measures"] = {name: {"title": name, "status": "measured"} for name in names}
+    compared = {"difference": -0.1, "p": 0.0123, "ci95": [-0.25, -0.05], "n": 4}
+    scores["comparisons"], scores["paired"] = {}, {"averaged": {"zc - z": dict.fromkeys(names, compared)}}
+    print_tables(scores)
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| averaged repeats zc − z")]
+    assert row.count("−0.100 [−0.250, −0.050] (p = 0.0123, Holm = 0.2460)") == 20
 
 
 def test_kinds_are_read_from_a_table(tmp_path):

@@ -49,7 +49,7 @@ def test_scores_below_chance_have_a_negative_share():
     assert rows["betas"][-1] == "0.900 (100%)"
     below = bold_scores()
     below["bold"]["final"] = bold_row(-0.1, 0.4)
-    assert dict((row[0], row[1:]) for row in bold_table(below).rows)["BOLD, final"][-1] == "0.400 (-25%)"
+    assert dict((row[0], row[1:]) for row in bold_table(below).rows)["BOLD, final"][-1] == "0.400 (−25%)"
 
 
 def test_a_measure_that_was_not_made_has_no_column():
@@ -85,6 +85,7 @@ def scores():
         },
         "n_distractors": 3,
         "n_pictures": 4,
+        "n_permutations": 10_000,
         "protocol": "mindeye",
         "provenance": {"simulated": False},
     }
@@ -92,8 +93,8 @@ def scores():
 
 def test_zero_and_unknown_look_different(scores):
     pictures, predictions = score_tables(scores)
-    assert pictures.rows == [["single trial zc", "0.000 [-0.050, 0.050]"], ["control: mean prediction", "–"]]
-    assert predictions.rows == [["single trial", "–", "not defined", "0.000 [-0.050, 0.050]", "not defined"]]
+    assert pictures.rows == [["single trial zc", "0.000 [−0.050, 0.050]"], ["control: mean prediction", "–"]]
+    assert predictions.rows == [["single trial", "–", "not defined", "0.000 [−0.050, 0.050]", "not defined"]]
 
 
 def test_a_comparison_without_pictures_in_common_has_no_row(scores):
@@ -107,7 +108,7 @@ def test_a_comparison_that_some_measures_lack_leaves_their_cells_empty(scores):
     of_row["clip"]["mean_prediction"] = {"difference": -0.25, "p": 0.5}
     of_row["swav"] = {}
     (table,) = (table for table in score_tables(scores) if table.title.startswith("Mode zc less"))
-    assert table.rows == [["single trial zc − mean prediction", "-0.250 (0.5000)", ""]]
+    assert table.rows == [["single trial zc − mean prediction", "−0.250 (p = 0.5000, Holm = 0.5000)", ""]]
 
 
 def test_what_was_not_measured_is_named_with_what_it_needs(scores, capsys):

@@ -7,7 +7,7 @@ import pytest
 from braind.offline.fit.targets import warn_of_captions
 
 PLAIN = ("a small cat at the left , red above blue", "a large cat at the left , red above blue", "a dog")
-LONG = "a small cat at the left , red above blue and then "
+LONG = "a cat on a bed or in a box on a car by a house or "
 
 
 def said(ldm, caplog, *captions):
@@ -23,6 +23,13 @@ def test_captions_that_are_told_apart_are_no_warning(ldm, caplog):
 
 def test_pictures_of_the_same_captions_are_no_warning(ldm, caplog):
     assert said(ldm, caplog, "a dog", "a dog", *PLAIN) == []
+
+
+def test_the_order_of_captions_is_no_difference(ldm, caplog):
+    of_pictures = [[*PLAIN], [*PLAIN[::-1]], ["a whale"]]
+    with caplog.at_level(logging.WARNING):
+        warn_of_captions(ldm, of_pictures, ldm.encode_captions(of_pictures))
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(

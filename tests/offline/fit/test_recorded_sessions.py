@@ -120,7 +120,7 @@ def encode_once():
     """Encode pictures and captions, the same ones once, whatever data set they come from."""
     encoded = {}
 
-    def encode(data, ldm, ids, z_px, work=None):
+    def encode(data, ldm, ids, z_px, work=None, pool=None):
         content = hashlib.sha256(data.pictures(ids).tobytes())
         content.update(repr([data.captions(int(number)) for number in ids]).encode())
         if content.digest() not in encoded:

@@ -32,7 +32,7 @@ def test_a_report_changes_no_byte_no_time_and_no_file_of_a_session(config, journ
         if state != "being written":
             writer.end({"closed": "close", "left by a crash": "die"}[state])
         before = snapshot(journals)
-        assert read_session(config, 1).session.counts == {"waiting": 4}
+        assert read_session(config, 1, "weights").session.counts == {"waiting": 4}
         assert snapshot(journals) == before
 
 
@@ -47,7 +47,7 @@ def test_sessions_that_cannot_be_read_are_named_with_what_is_wrong_and_the_newes
         database.execute("UPDATE runs SET hello = x'00'")
     database.close()
     (journals / "foreign.sqlite3").write_bytes(b"no database at all, and long enough to be looked at as one" * 10)
-    found = read_session(config, 1)
+    found = read_session(config, 1, "weights")
     assert found.session.name == "good"
     reasons = {damaged.name: damaged.reason for damaged in found.damaged}
     assert sorted(reasons) == ["foreign", "hello", "pages"]
@@ -64,19 +64,19 @@ def test_the_newest_session_is_passed_over_aloud_if_its_decodes_are_damaged(conf
     newest = journal_of(journals / "newest.sqlite3")
     newest._database._connection.execute("INSERT INTO decodes VALUES (1, 'run-01', 0, -1, 'xzc', x'7b', NULL, 0)")
     newest.close()
-    found = read_session(config, 1)
+    found = read_session(config, 1, "weights")
     assert found.session.name == "older"
     (damaged,) = found.damaged
     assert (damaged.name, "the bytes of message 1 do not match" in damaged.reason) == ("newest", True)
     with pytest.raises(JournalError, match=r"newest\.sqlite3: damaged, the bytes of message 1"):
-        read_session(config, 1, "newest")
+        read_session(config, 1, "weights", "newest")
 
 
 def test_whoever_asks_for_a_report_reads_on_stderr_which_session_is_damaged(config, journals):
     (journals / "broken.sqlite3").write_bytes(b"no database at all, and long enough to be looked at as one" * 10)
     code = (
         "from braind.config import load_config; from braind.offline.report.inputs import read_session; "
-        f"read_session(load_config(None, {{'paths': {{'data': {config.paths.data!r}}}}}), 1)"
+        f"read_session(load_config(None, {{'paths': {{'data': {config.paths.data!r}}}}}), 1, 'weights')"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stderr.startswith("session broken is not in the report: ")

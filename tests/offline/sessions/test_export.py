@@ -52,6 +52,17 @@ def test_the_bids_validator_finds_no_error(exported):
     assert description["DatasetType"] == "derivative"
 
 
+def test_what_operators_noted_goes_with_its_run(data, braind, tmp_path):
+    journal = Journal(data / "journals/ses.sqlite3", wait_for_disk=False)
+    journal.add_mark(wire.Mark(note="moved her head", session="ses", run="bold", event=2, made_s=1.7e9, by="desk"))
+    journal.close()
+    assert braind("export", "ses", "-o", tmp_path / "out", "--data", data).exit_code == ExitCode.OK
+    (mark,) = json.loads((tmp_path / "out" / f"{STEM}_run-02_marks.json").read_text())
+    assert (mark["note"], mark["event"], mark["made_s"], mark["by"]) == ("moved her head", 2, 1.7e9, "desk")
+    assert not (tmp_path / "out" / f"{STEM}_run-01_marks.json").exists()
+    assert "*_marks.json" in (tmp_path / "out/.bidsignore").read_text()
+
+
 def test_betas_lie_on_the_grid_of_the_run_in_the_order_of_their_table(exported, files):
     image = nib.load(exported / f"{STEM}_run-01_{SPACE}_desc-singletrial_statmap.nii.gz")
     volumes, inside = image.get_fdata(dtype=np.float32), files.weights.voxel_index
@@ -85,7 +96,7 @@ def test_bold_keeps_its_time_axis_and_a_missing_volume_is_not_zero(data, files, 
         expected = np.zeros(np.prod(SHAPE), np.float32)
         expected[inside] = np.nan if index == 5 else bold(index).reshape(-1)[inside]
         assert np.array_equal(volumes[..., index].reshape(-1), expected, equal_nan=True), index
-    sidecar = json.loads(Path(f"{stem}.json").read_text())
+    sidecar = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))
     assert (sidecar["RepetitionTime"], sidecar["MissingVolumes"], sidecar["Run"]) == (TR_S, [5], "bold")
     table = rows(tmp_path / "out" / f"{STEM}_run-02_events.tsv")
     assert [(int(row["event"]), float(row["onset"])) for row in table] == list(TRIALS)

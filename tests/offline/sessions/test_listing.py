@@ -1,12 +1,15 @@
 """`braind sessions list` and `show`: what a data folder holds, read without changing a byte."""
 
 import json
+import os
+from datetime import datetime
 
 import pytest
 from journal_files import damage, journal_of, snapshot
 from running_daemon import hello
 
 from braind.client import wire
+from braind.daemon.access.lock import lock_data_path
 from braind.daemon.journal.journal import Journal
 from braind.errors import ExitCode
 
@@ -28,6 +31,50 @@ def test_the_list_says_what_each_session_holds_and_whether_it_waits(braind, reco
     assert (session["is_waiting"], session["simulated"], session["problem"]) == (False, True, "")
     assert session["n_bytes"] == (data / "journals/ses.sqlite3").stat().st_size
     assert (rows["waiting"]["is_waiting"], rows["waiting"]["volumes"]) == (True, {"waiting": 3})
+
+
+def test_a_session_is_called_recording_only_while_a_daemon_takes_its_volumes(braind, data):
+    def states():
+        return {row["session"]: row["state"] for row in json.loads(braind("list", "--json", "--data", data).stdout)}
+
+    journal = journal_of(data / "journals/now.sqlite3", n_volumes=3)
+    crashed = Journal(data / "journals/crashed.sqlite3", wait_for_disk=False)
+    crashed.open_run(hello(session="crashed"), "w")
+    (data / "journals/old.sqlite3").write_text("no journal")
+    others = {"ses": "done", "crashed": "not ended", "old": "unreadable"}
+    assert states() == {"now": "volumes wait"} | others
+    lock = lock_data_path(data)
+    try:
+        assert states() == {"now": "recording", "ses": "done", "crashed": "recording", "old": "unreadable"}
+        crashed.close()
+        assert states() == {"now": "recording"} | others
+        with journal._database.commit() as database:
+            database.execute("UPDATE volumes SET arrived_unix_s = arrived_unix_s - 61")
+        assert states() == {"now": "volumes wait"} | others
+    finally:
+        os.close(lock)
+        journal.close()
+
+
+def test_show_lists_what_operators_noted_in_words_and_in_json(braind, data):
+    journal = Journal(data / "journals/ses.sqlite3", wait_for_disk=False)
+    at_s = datetime(2026, 11, 29, 16, 40, 12).timestamp()
+    for mark in (
+        wire.Mark(note="moved her head", session="ses", run="betas", index=1, made_s=at_s, by="desk"),
+        wire.Mark(note="blurred\x1b[2J", session="ses", run="bold", event=2, made_s=at_s + 60),
+        wire.Mark(note="lamp was on", session="ses", run="bold", made_s=at_s + 1),
+    ):
+        journal.add_mark(mark)
+    journal.close()
+    said = braind("show", "ses", "--data", data).stdout
+    before, after = said.split("run bold")
+    assert "  mark     2026-11-29 16:40:12, volume 1: moved her head (by desk)\n" in before
+    assert "  mark     2026-11-29 16:41:12, event 2: blurred" in after
+    assert "  mark     2026-11-29 16:40:13, before the first volume: lamp was on\n" in after
+    assert "\x1b" not in said
+    betas, bold = json.loads(braind("show", "ses", "--data", data, "--json").stdout)
+    assert betas["marks"] == [{"note": "moved her head", "index": 1, "event": None, "made_unix_s": at_s, "by": "desk"}]
+    assert [mark["event"] for mark in bold["marks"]] == [2, None]
 
 
 def test_a_session_that_cannot_be_read_is_a_row_with_its_reason(braind, data):

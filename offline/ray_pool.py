@@ -1,0 +1,405 @@
+"""Ray's workers for the pieces of a long job. This is the only file that knows Ray.
+
+Each worker is an actor: it loads the tool once, such as the model, and has a GPU of its own where there are any. A
+worker that dies is replaced, and its pieces go to others. The driver, this process, gives out pieces and takes results;
+it alone writes files.
+"""
+
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from .cluster_address import NoClusterError, named_address, wants_token
+from .workers import Arrays, Worker, Workers, WorkersError, check_alike, facts_here
+
+log = logging.getLogger(__name__)
+
+MOST_DEATHS = 3
+"""A piece whose worker died so often ends the job: it would kill all workers, one after the other."""
+MOST_QUEUED = 16
+"""Pieces that wait at one worker, so that it goes on while the driver does something else."""
+AHEAD = 2 * MOST_QUEUED
+"""Results a worker that wait for the driver; more would fill the object store."""
+
+SILENT_S = 600.0
+"""After so long without a result the log says so."""
+MOST_WORDS = 160
+BLAS_VARIABLES = "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"
+SAME = "braind", "python", "torch", "numpy", "threads"
+"""What must be the same on all nodes for the numbers to be the same."""
+
+Tool = TypeVar("Tool")
+Piece = TypeVar("Piece")
+
+
+@contextmanager
+def open_ray_pool(workers: Workers, load: Callable[[], Tool]) -> Iterator["RayPool[Tool]"]:
+    """Let Ray's workers load a tool each; they are given back when the block ends.
+
+    Raises
+    ------
+    WorkersError
+        If there is no cluster, it has too few GPUs or cores, or its nodes differ.
+    BraindError
+        If a worker cannot load the tool.
+    """
+    import torch
+
+    resources = connect(workers)
+    n, options = shares(workers, torch.get_num_threads(), resources)
+    pool = RayPool(load, n, options, torch.get_num_threads())
+    try:
+        pool.check()
+        yield pool
+    finally:
+        pool.close()
+
+
+@dataclass(eq=False)
+class _Member:
+    """A worker, and the pieces that it has, by result: (number, piece). It works on the first of them.
+
+    `loading` is the result of its start, None once the worker has loaded the tool.
+    """
+
+    actor: Any
+    loading: Any
+    pieces: dict[Any, tuple[int, Any]] = field(default_factory=dict)
+
+    @property
+    def awaited(self) -> list[Any]:
+        """Return the results that the worker owes."""
+        return list(self.pieces) if self.loading is None else [self.loading]
+
+
+@dataclass(eq=False)
+class _Job:
+    """The pieces of one `map`: those that wait, the results that are there, and how often a piece's worker died."""
+
+    function: Callable[..., Arrays]
+    waiting: deque[tuple[int, Any]]
+    finished: dict[int, Callable[[], Arrays]] = field(default_factory=dict)
+    deaths: Counter[int] = field(default_factory=Counter)
+
+
+class RayPool(Generic[Tool]):
+    """Workers on Ray that have loaded a tool."""
+
+    def __init__(self, load: Callable[[], Tool], n: int, options: dict[str, Any], threads: int) -> None:
+        import ray
+
+        self._threads = threads
+        # The tool's inputs may be large: every worker, and every one that replaces it, takes them from the store.
+        self._load = ray.put(load)
+        self._actor_class: Any = ray.remote(Worker).options(**options)
+        self._facts: list[dict[str, str]] = []
+        self._members = [self._new_member() for _ in range(n)]
+        self._starts_left = n + MOST_DEATHS
+        self.words = f"{n} worker{'s' if n > 1 else ''}"
+
+    def facts(self) -> list[dict[str, str]]:
+        """Return what each worker says of itself."""
+        return self._facts
+
+    def check(self) -> None:
+        """Wait until all workers have loaded the tool; refuse workers that compute other numbers."""
+        for member in self._members:
+            self._began(member)
+        devices = sorted({one["device"] for one in self._facts})
+        if len(devices) > 1:
+            log.warning("workers have %s: numbers may differ in the last digits", " and ".join(devices))
+
+    def map(self, function: Callable[[Tool, Piece], Arrays], pieces: Sequence[Piece]) -> Iterator[Arrays]:
+        """Apply a function to the tool and each piece; yield the results in the order of the pieces.
+
+        Raises
+        ------
+        WorkersError
+            If the same piece's worker died several times, or the object store is full.
+        Exception
+            What the function raised, as in one process.
+        """
+        job = _Job(function, deque(enumerate(pieces)))
+        for member in self._members:
+            member.pieces.clear()  # of a job that nobody reads any longer
+        for number in range(len(pieces)):
+            self._give(job, number)
+            while number not in job.finished:
+                self._take(job)
+                self._give(job, number)
+            yield job.finished.pop(number)()
+
+    def _give(self, job: _Job, next_number: int) -> None:
+        """Give waiting pieces to the workers that have the fewest."""
+        ready = [member for member in self._members if member.loading is None]
+        # Fewer towards the end, so that all workers end at about the same time.
+        queued = max(2, min(MOST_QUEUED, len(job.waiting) // (2 * len(self._members))))
+        while ready and job.waiting and job.waiting[0][0] < next_number + AHEAD * len(self._members):
+            member = min(ready, key=lambda member: len(member.pieces))
+            if len(member.pieces) >= queued:
+                return
+            number, piece = job.waiting.popleft()
+            member.pieces[member.actor.work.remote(job.function, piece)] = number, piece
+
+    def _take(self, job: _Job) -> None:
+        """Wait for results, and take those that are there."""
+        import ray
+
+        refs = [ref for member in self._members for ref in member.awaited]
+        some, _ = ray.wait(refs, num_returns=1, timeout=SILENT_S)
+        if not some:
+            log.warning("no worker has finished a piece for %.0f s; still waiting", SILENT_S)
+            return
+        arrived, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        for ref in arrived:
+            member = next((member for member in self._members if ref in member.awaited), None)
+            if member is None:
+                continue  # of a worker that has just been replaced: its pieces wait again
+            if member.loading is not None:
+                self._began(member)
+                continue
+            try:
+                result = partial(_same, _got(ref))
+            except _Died as error:
+                self._replace(member, job, error)
+                continue
+            except Exception as error:  # noqa: BLE001 (raised when its turn comes: an earlier piece may raise too)
+                result = partial(_raised, error)
+            job.finished[member.pieces.pop(ref)[0]] = result
+
+    def _replace(self, member: _Member, job: _Job, error: "_Died") -> None:
+        """Replace a worker that died; its pieces wait again, before all others."""
+        lost = list(member.pieces.values())
+        first = lost[0][0]  # It was being worked on, and may be what the worker died of.
+        job.deaths[first] += 1
+        if job.deaths[first] > MOST_DEATHS:
+            raise WorkersError(
+                f"{job.deaths[first]} workers died on the same piece ({error}): it may need more memory; take fewer "
+                "workers, or nodes with more"
+            ) from error
+        log.warning("a worker died (%s) and is replaced; %d pieces are given out again", error, len(lost))
+        job.waiting = deque(sorted([*lost, *job.waiting], key=lambda one: one[0]))
+        _kill(member.actor)
+        self._members[self._members.index(member)] = self._new_member()
+
+    def _began(self, member: _Member) -> None:
+        """Take what a worker says at its start; replace it if it died, refuse it if its numbers would differ."""
+        try:
+            facts = _got(member.loading)
+        except _Died as error:
+            self._starts_left -= 1
+            if not self._starts_left:
+                raise WorkersError(
+                    f"workers die while they start ({error}): look for memory, and for braind on every node"
+                ) from error
+            self._members[self._members.index(member)] = replaced = self._new_member()
+            self._began(replaced)
+            return
+        own = facts_here()
+        check_alike([facts], {name: own[name] for name in SAME})
+        self._facts.append(facts)
+        member.loading = None
+
+    def _new_member(self) -> _Member:
+        actor = self._actor_class.remote(self._load, self._threads)
+        return _Member(actor, actor.facts.remote())
+
+    def close(self) -> None:
+        """End the workers, so that others can have their GPUs."""
+        for member in self._members:
+            _kill(member.actor)
+
+
+class _Died(Exception):  # noqa: N818
+    """A worker, or its node, has died."""
+
+
+def _same(value: Arrays) -> Arrays:
+    return value
+
+
+def _raised(error: Exception) -> Arrays:
+    raise error
+
+
+def _kill(actor: Any) -> None:
+    import ray
+    from ray.exceptions import RayError
+
+    with suppress(RayError):
+        ray.kill(actor)
+
+
+def _got(ref: Any) -> Any:
+    """Return a result; raise what the worker raised, as it was.
+
+    Raises
+    ------
+    _Died
+        If the worker died.
+    """
+    import ray
+    from ray import exceptions as of_ray
+
+    try:
+        return ray.get(ref)
+    except (of_ray.ObjectStoreFullError, of_ray.OutOfDiskError) as error:
+        raise _store_is_full() from error
+    except of_ray.RayTaskError as error:
+        if isinstance(error.cause, of_ray.ObjectStoreFullError | of_ray.OutOfDiskError):
+            raise _store_is_full() from error
+        raise error.cause from error
+    except (of_ray.RayActorError, of_ray.OutOfMemoryError, of_ray.ObjectLostError, of_ray.NodeDiedError) as error:
+        raise _Died(_why(error)) from error
+
+
+def _store_is_full() -> WorkersError:
+    return WorkersError(
+        "Ray's object store and the disk behind it are full: free the disk of Ray's folder (/tmp/ray), or start "
+        "Ray with more --object-store-memory; finished pieces are kept, the same command goes on"
+    )
+
+
+def _why(error: Exception) -> str:
+    """Return the first words of Ray's account."""
+    words = " ".join(str(error).split())
+    return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
+
+
+def shares(workers: Workers, threads: int, resources: Mapping[str, float]) -> tuple[int, dict[str, Any]]:
+    """Return the number of workers, and what Ray reserves for each of them.
+
+    Parameters
+    ----------
+    threads : int
+        Of each worker.
+    resources : mapping
+        GPUs and cores (CPU) of the cluster, as Ray names them.
+
+    Raises
+    ------
+    WorkersError
+        If more workers are wanted than there are GPUs, or cores.
+    """
+    n_gpus, n_cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
+    # The number of threads decides the order of sums: every worker has as many as this process.
+    environment = {"OMP_NUM_THREADS": str(threads), **dict.fromkeys(BLAS_VARIABLES, str(_blas_threads() or threads))}
+    options = {"num_cpus": 1, "num_gpus": 1 if n_gpus else 0, "runtime_env": {"env_vars": environment},
+               "max_restarts": 0, "max_task_retries": 0}  # fmt: skip
+    if n_gpus:
+        if (workers.n or 0) > n_gpus:
+            raise WorkersError(
+                f"--workers {workers.n}: there are {n_gpus} GPUs, and each worker takes one; give --workers {n_gpus}",
+                code="option",
+            )
+        return workers.n or n_gpus, options
+    if workers.address:
+        log.warning("the Ray cluster at %s has no GPU: its %d cores do the work", workers.address, n_cores)
+    if (workers.n or 0) > n_cores:
+        raise WorkersError(
+            f"--workers {workers.n}: there are {n_cores} cores, and each worker takes one; give --workers {n_cores}",
+            code="option",
+        )
+    return workers.n or max(1, n_cores // threads), options
+
+
+def _blas_threads() -> int:
+    """Return the threads of numpy's matrix products in this process, 0 if they are unknown."""
+    from threadpoolctl import threadpool_info
+
+    return max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=0)
+
+
+def connect(workers: Workers) -> Mapping[str, float]:
+    """Start Ray on this machine, or join the cluster; a second call keeps what is there. Return its GPUs and cores.
+
+    Raises
+    ------
+    NoClusterError
+        If the address is not that of a Ray cluster of the same version, which this machine belongs to.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Ray reads these when it is imported. A program that has imported it before has chosen for itself.
+    if "ray" not in sys.modules:
+        # Without a cluster, Ray listens on 127.0.0.1 only. With one, it takes 127.0.0.1 for another address of this
+        # machine otherwise, where a head on 127.0.0.1 does not listen.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        if not workers.address:
+            # Whoever reaches Ray's ports can run programs: other users of this machine lack the token.
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
+            if os.environ["RAY_AUTH_MODE"] == "token":
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray
+
+    if not ray.is_initialized():
+        with _in_time(workers.address), _own_handler_of_sigterm():
+            ray.init(
+                address=_head(workers) if workers.address else "local",
+                num_cpus=None if workers.address else os.cpu_count() or 1,
+                include_dashboard=None if workers.address else False,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
+        # Ray prints what became of workers to stdout, which is for data; the pool's log says it.
+        from ray._private import worker as of_ray
+
+        of_ray._worker_logs_enabled = False
+    return ray.cluster_resources()
+
+
+@contextmanager
+def _own_handler_of_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the command as Ctrl-C does: the handler that Ray installs writes a stack and aborts."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler if before == signal.SIG_DFL else before)
+
+
+def _head(workers: Workers) -> str:
+    """Return host:port of the cluster's head; let Ray send the token if the head wants one.
+
+    Raises
+    ------
+    NoClusterError
+        If Ray's head does not answer there, refuses the token, or this machine is no node of a cluster.
+    """
+    from ray._private import services
+    from ray._private.authentication import authentication_token_setup as authentication
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # The sentence here is enough.
+    address = named_address(workers) or services.get_ray_address_from_environment("auto", None)
+    if wants_token(address):
+        # Ray does this by itself only for a head that it found by itself.
+        authentication.maybe_enable_token_auth_if_token_available()
+    if not services.find_node_ids():
+        raise NoClusterError(
+            f"--ray {workers.address}: this machine is no node of the cluster; join it with ray start --address "
+            f"{address}, or run the command on a node"
+        )
+    return address
+
+
+@contextmanager
+def _in_time(address: str) -> Iterator[None]:
+    """Turn Ray's errors into a sentence."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except (ConnectionError, RuntimeError, ValueError, AssertionError, RayError) as error:
+        raise NoClusterError(
+            f"--ray {address}: no Ray cluster that this machine belongs to ({_why(error)}); start one with ray start "
+            "--head, or leave --ray out"
+            if address
+            else f"Ray does not start here: {_why(error)}"
+        ) from error
