@@ -4,6 +4,7 @@ The daemon answers a message that it already has with a duplicate's ack. A lost 
 daemon therefore need the same cure: open the run again through a fresh connection, and send everything unanswered.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
@@ -62,7 +63,7 @@ class ResendingConnection:
         # When the daemon last answered a message, or when the oldest unanswered message began to wait.
         self._answered_s = time.monotonic()
         self._must_reopen = False
-        self._clock, self._asked_clock_s = ClockWatch(), 0.0
+        self._clock, self._asked_clock_s = ClockWatch(), -math.inf
 
     @property
     def n_unanswered(self) -> int:
@@ -237,6 +238,7 @@ class ResendingConnection:
             if isinstance(answer, wire.Welcome):
                 # A copy, because answers that come meanwhile remove messages.
                 if all(self._transmit(frames, patience_s) for frames in list(self._unanswered.values())):
+                    self._asked_clock_s = -math.inf  # the daemon forgets the client's clock with each Hello
                     return answer
             if isinstance(answer, wire.Refused):
                 # The daemon is there and asks for time.

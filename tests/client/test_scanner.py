@@ -109,6 +109,17 @@ def test_a_restarted_daemon_gets_its_hello_again_and_then_the_volume(daemon, cli
     assert sorted(index for *_, index in daemon.volumes) == [0, 1]
 
 
+def test_a_restarted_daemon_is_told_the_clients_clock_again_with_the_next_volume(daemon, client, hello):
+    daemon.clock_ahead_s = 3600.0
+    client.open_run(hello)
+    daemon.stop()
+    daemon.start()
+    daemon.clock_requests.clear()
+    client.send_volume(voxels(0), 0)
+    (told,) = daemon.clock_requests
+    assert abs(told.offset_s - 3600) <= told.uncertainty_s
+
+
 def test_volumes_on_their_way_survive_a_restart_of_the_daemon(daemon, client, hello):
     client.open_run(hello)
     answers = []

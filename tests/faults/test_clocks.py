@@ -4,8 +4,10 @@ import time
 from pathlib import Path
 
 import pytest
-from running_daemon import RunningDaemon
+from running_daemon import PATIENCE_S, RunningDaemon, hello
 from scans import Scan, Sender, Watch, all_of, decodes_of, free_ports, sent
+
+from braind.client.scanner import ScannerClient
 
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 pytestmark = pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed (apt-get install libfaketime)")
@@ -73,14 +75,25 @@ def latencies_are_true(daemon, oracle):
         assert 0 <= status.latency_p50_s <= status.latency_p99_s
 
 
+def told_offset_s(daemon, ports):
+    """Return the offset that a client tells the daemon. A busy machine may answer later than the client waits."""
+    deadline = time.monotonic() + PATIENCE_S
+    with ScannerClient(port=ports["ingest_port"]) as client:
+        while daemon.status().clock_offset_s is None and time.monotonic() < deadline:
+            client.open_run(hello(session="clock", run="measured"))
+    return daemon.status().clock_offset_s
+
+
 @pytest.mark.parametrize("offset_s", OFFSETS_S)
-def test_a_scanner_client_whose_clock_is_wrong_changes_no_decode_and_is_told_of(daemon, oracle, monkeypatch, offset_s):
+def test_a_scanner_client_whose_clock_is_wrong_changes_no_decode_and_is_told_of(
+    daemon, oracle, monkeypatch, ports, offset_s
+):
     scan = Scan("bold", N_VOLUMES, session=f"client{offset_s}")
     true_time = time.time
     # The client runs in this process; the daemon does not.
     monkeypatch.setattr(time, "time", lambda: true_time() + offset_s)
     assert decodes_of(sent(daemon, scan), scan) == oracle
-    assert abs(daemon.status().clock_offset_s + offset_s) < 1
+    assert abs(told_offset_s(daemon, ports) + offset_s) < 1
 
 
 def test_a_wall_clock_that_jumps_during_a_scan_changes_no_decode(daemon, oracle, ports):
@@ -94,7 +107,7 @@ def test_a_wall_clock_that_jumps_during_a_scan_changes_no_decode(daemon, oracle,
         assert watch.until(all_of(scan)), daemon.words()
     assert decodes_of(watch.heard, scan) == oracle
     # The client measures the daemon's clock again when it opens the last run.
-    assert abs(daemon.status().clock_offset_s - BEYOND_2038_S) < HOUR_S
+    assert abs(told_offset_s(daemon, ports) - BEYOND_2038_S) < HOUR_S
 
 
 def test_a_daemon_that_starts_again_an_hour_earlier_decodes_what_waits(daemon, oracle, ports):
