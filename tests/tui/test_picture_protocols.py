@@ -1,5 +1,6 @@
 """What the monitor sends to terminals with pictures, read back as kitty's protocol and Sixel say."""
 
+import io
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pseudo_terminal import in_terminal
 from terminal_pictures import kitty_commands, kitty_pictures, sixel_picture
 
 from braind.tui.drawing import kitty
+from braind.tui.drawing.png import png
 from braind.tui.drawing.sixel import sixel_strips, sixels
 from braind.tui.drawing.terminal import CELL_PX, QUESTION, Terminal, drawing_of, terminal_for
 
@@ -36,6 +38,14 @@ def test_kitty_gets_the_picture_in_chunks_of_at_most_4096_characters():
     assert [command.keys["m"] for command in commands] == ["1"] * (len(commands) - 1) + ["0"]
     assert commands[0].keys["c"], commands[0].keys["r"] == ("40", "20")
     np.testing.assert_array_equal(kitty_pictures(commands)[77], NOISE)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9, 3), (9, 1, 3), (33, 64, 3)], ids=str)
+def test_a_png_holds_every_pixel(shape):
+    picture = np.random.default_rng(5).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png(picture)))), picture)
+    transposed = picture.transpose(1, 0, 2)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(png(transposed)))), transposed)
 
 
 @pytest.mark.parametrize(("cells", "height"), [((10, 5), 100), ((20, 10), 200), ((80, 40), 200)])

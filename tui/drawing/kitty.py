@@ -8,14 +8,13 @@ Not textual-image's: its way of deleting a picture (`a=d` without `d=I`) deletes
 terminal would keep every picture of a session.
 """
 
-import io
 import os
 import secrets
-import zlib
 from base64 import standard_b64encode
 from itertools import count
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from rich.color import Color
 from rich.segment import Segment
@@ -23,6 +22,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from ...arrays import Array
+from .png import png
 
 CHUNK = 4096
 """The most base64 characters of one command."""
@@ -61,10 +61,7 @@ def send(number: int, picture: Array, columns: int, rows: int, cell_px: tuple[in
     """
     image = Image.fromarray(picture)
     image.thumbnail((columns * cell_px[0], rows * cell_px[1]), Image.Resampling.BOX)
-    file = io.BytesIO()
-    # Runs only: a third less time and a tenth fewer bytes for photographs than searching for repeats at level 1.
-    image.save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    payload = standard_b64encode(file.getvalue()).decode("ascii")
+    payload = standard_b64encode(png(np.asarray(image))).decode("ascii")
     chunks = [payload[start : start + CHUNK] for start in range(0, len(payload), CHUNK)]
     keys: dict[str, Any] = {"a": "T", "U": 1, "i": number, "f": 100, "c": columns, "r": rows}
     commands = []

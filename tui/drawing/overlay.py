@@ -1,15 +1,14 @@
 """A picture that the browser page lays over the cells, at its own resolution."""
 
-import io
 from base64 import standard_b64encode
 from itertools import count
 from typing import Any
 
-from PIL import Image
 from textual.app import App
 from textual.geometry import Region
 
 from ...arrays import Array
+from .png import png
 
 MESSAGE = "braind_picture"
 """The type of the message to the page's server, which hands it to the page."""
@@ -26,11 +25,8 @@ class Overlay:
 
     def show(self, picture: Array, region: Region) -> None:
         """Lay a (height, width, 3) uint8 picture over a region of cells."""
-        file = io.BytesIO()
-        Image.fromarray(picture).save(file, "PNG", compress_level=1)
-        png = standard_b64encode(file.getvalue()).decode("ascii")
-        of_cells = tuple(self._app.size)
-        self._send({"png": png, "region": tuple(region), "of_cells": of_cells})
+        encoded = standard_b64encode(png(picture)).decode("ascii")
+        self._send({"png": encoded, "region": tuple(region), "of_cells": tuple(self._app.size)})
 
     def hide(self) -> None:
         """Take the picture off the page."""
