@@ -15,7 +15,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 RGB_OF_8_BITS = (8, 2, 0, 0, 0)
 """Bit depth, colour type, compression, filter method, interlace (PNG specification, 11.2.1)."""
 AVERAGE = 3
-"""The filter's number (PNG specification, 9.2): a byte less the mean of the bytes left of it and above, of its colour."""
+"""The filter's number: a byte less the mean of its colour's bytes to the left and above (PNG specification, 9.2)."""
 
 
 def png(picture: Array) -> bytes:
