@@ -23,11 +23,14 @@ def in_event_loop(test):
 
 
 async def until(pilot, condition):
-    """Let the monitor work until the condition holds."""
+    """Let the monitor work until the condition holds, and draw what it has yet to draw."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
             while not condition():
                 await pilot.pause(0.01)
+            # One message changes several widgets. Each asks the screen for its layout, and the screen lays them out.
+            for _ in range(3):
+                await pilot.pause(0)
     except TimeoutError:
         pytest.fail(f"never so: {inspect.getsource(condition).strip()}\n{words_of(pilot.app.screen_stack[0])}")
 

@@ -95,7 +95,7 @@ def report(config, scores_path, encoding_path, weights, tmp_path_factory):
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
     bibtex_path = out.with_name("report-references.bib")
-    assert answer.output.split() == [str(out), str(bibtex_path)]
+    assert answer.stdout.split() == [str(out), str(bibtex_path)]
     text = out.read_text(encoding="utf-8")
     words = html.unescape(re.sub(r"<[^>]+>", "", without_styles(text)))
     return SimpleNamespace(
