@@ -26,7 +26,7 @@ from braind.offline.decoding import SubjectDecoder
 from braind.offline.from_settings import on_every_node, pipeline_settings
 from braind.offline.pictures import PictureMaker, PictureRequest
 from braind.offline.pieces import Pool, open_pool
-from braind.offline.ray_pool import connect
+from braind.offline.ray_cluster import connect
 from braind.offline.workers import Arrays, Workers
 
 SUBJECT = 1

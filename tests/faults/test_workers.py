@@ -50,7 +50,7 @@ def _config(folder):
 @pytest.fixture
 def ray():
     """Ray with two workers on this machine, ended after the test."""
-    from braind.offline.ray_pool import connect
+    from braind.offline.ray_cluster import connect
 
     before = dict(os.environ)
     os.environ["RAY_worker_niceness"] = "0"  # Ray's workers wait for everything else otherwise.

@@ -1,5 +1,6 @@
 """`--ray HOST:PORT`: Ray heads on this machine, with and without a token, and peers that are no head."""
 
+import gc
 import os
 import re
 import socket
@@ -19,7 +20,7 @@ from braind.errors import ExitCode
 TOKEN = "0123456789abcdef" * 4
 CONNECT = """
 import sys
-from braind.offline.ray_pool import connect
+from braind.offline.ray_cluster import connect
 from braind.offline.workers import Workers
 print(connect(Workers(address=sys.argv[1]))["CPU"])
 """
@@ -86,6 +87,21 @@ def test_a_peer_that_falls_silent_is_refused_with_one_sentence(words, monkeypatc
     monkeypatch.setattr("braind.offline.cluster_address.ANSWERS_WITHIN_S", 0.5)
     with peer(words, silent=True) as address:
         assert f"--ray {address}: nothing answers there (timed out)" in refused(address)
+
+
+def test_the_connection_to_a_silent_peer_is_closed(monkeypatch):
+    monkeypatch.setattr("braind.offline.cluster_address.ANSWERS_WITHIN_S", 0.5)
+    gc.disable()  # it closes forgotten connections, some time later
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            refused(f"127.0.0.1:{server.getsockname()[1]}")
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(20)
+                while connection.recv(65536):
+                    pass
+    finally:
+        gc.enable()
 
 
 def test_a_name_that_is_unknown_or_none_is_refused_with_one_sentence():

@@ -27,7 +27,7 @@ FAST = "--preset", "live-2", "--engine", "torch"
 @pytest.fixture(scope="module")
 def ray():
     """Ray with two workers on this machine, for the module's tests."""
-    from braind.offline.ray_pool import connect
+    from braind.offline.ray_cluster import connect
 
     before = dict(os.environ)
     os.environ["RAY_worker_niceness"] = "0"  # Ray's workers wait for everything else otherwise.
@@ -252,7 +252,7 @@ def test_engines_of_two_kinds_are_refused():
 
 
 def test_each_worker_has_a_gpu_of_its_own_where_there_are_any(caplog):
-    from braind.offline.ray_pool import shares
+    from braind.offline.ray_cluster import shares
 
     gpus, cores = {"GPU": 4.0, "CPU": 64.0}, {"CPU": 8.0}
     n, options = shares(Workers(address="auto"), 2, gpus)
