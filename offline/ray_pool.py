@@ -92,7 +92,8 @@ class RayPool(Generic[Tool]):
 
         self._threads = threads
         # The tool's inputs may be large: every worker, and every one that replaces it, takes them from the store.
-        self._load = ray.put(load)
+        with _store_full_in_words():
+            self._load = ray.put(load)
         self._actor_class: Any = ray.remote(Worker).options(**options)
         self._facts: list[dict[str, str]] = []
         self._members = [self._new_member() for _ in range(n)]
@@ -141,7 +142,8 @@ class RayPool(Generic[Tool]):
             if len(member.pieces) >= queued:
                 return
             number, piece = job.waiting.popleft()
-            member.pieces[member.actor.work.remote(job.function, piece)] = number, piece
+            with _store_full_in_words():
+                member.pieces[member.actor.work.remote(job.function, piece)] = number, piece
 
     def _take(self, job: _Job) -> None:
         """Wait for results, and take those that are there."""
@@ -192,7 +194,8 @@ class RayPool(Generic[Tool]):
             self._starts_left -= 1
             if not self._starts_left:
                 raise WorkersError(
-                    f"workers die while they start ({error}): look for memory, and for braind on every node"
+                    f"workers die while they start ({error}): look for memory, for room on the disk of Ray's folder "
+                    "(/tmp/ray by default), and for braind on every node"
                 ) from error
             self._members[self._members.index(member)] = replaced = self._new_member()
             self._began(replaced)
@@ -244,19 +247,24 @@ def _got(ref: Any) -> Any:
     from ray import exceptions as of_ray
 
     try:
-        return ray.get(ref)
-    except (of_ray.ObjectStoreFullError, of_ray.OutOfDiskError) as error:
-        raise _store_is_full() from error
+        with _store_full_in_words():
+            return ray.get(ref)
     except of_ray.RayTaskError as error:
-        if isinstance(error.cause, of_ray.ObjectStoreFullError | of_ray.OutOfDiskError):
-            raise _store_is_full() from error
-        raise error.cause from error
+        with _store_full_in_words():
+            raise error.cause from error
     except (of_ray.RayActorError, of_ray.OutOfMemoryError, of_ray.ObjectLostError, of_ray.NodeDiedError) as error:
         raise _Died(first_words(error)) from error
 
 
-def _store_is_full() -> WorkersError:
-    return WorkersError(
-        "Ray's object store and the disk behind it are full: free the disk of Ray's folder (/tmp/ray), or start "
-        "Ray with more --object-store-memory; finished pieces are kept, the same command goes on"
-    )
+@contextmanager
+def _store_full_in_words() -> Iterator[None]:
+    """Turn Ray's error of a full object store, in this process or a worker, into a sentence."""
+    from ray.exceptions import ObjectStoreFullError, OutOfDiskError
+
+    try:
+        yield
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        raise WorkersError(
+            "Ray's object store and the disk behind it are full: free the disk of Ray's folder (/tmp/ray by default), "
+            "or start Ray with more --object-store-memory; finished pieces are kept, the same command goes on"
+        ) from error

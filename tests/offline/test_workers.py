@@ -26,12 +26,14 @@ FAST = "--preset", "live-2", "--engine", "torch"
 
 @pytest.fixture(scope="module")
 def ray():
-    """Ray with two workers on this machine, for the module's tests."""
+    """Ray for up to four workers on this machine, for the module's tests."""
     from braind.offline.ray_cluster import connect
 
     before = dict(os.environ)
     os.environ["RAY_worker_niceness"] = "0"  # Ray's workers wait for everything else otherwise.
-    connect(TWO)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "cpu_count", lambda: 4)
+        connect(TWO)
     yield
     import ray
 
@@ -55,7 +57,7 @@ def files_in(folder, but=()):
     }
 
 
-def test_two_workers_write_the_files_of_one_process_byte_for_byte(ray, small_data, tmp_path):
+def test_two_and_four_workers_write_the_files_of_one_process_byte_for_byte(ray, small_data, tmp_path, monkeypatch):
     for name, workers in (("one", []), ("two", ["--workers", 2])):
         data = shutil.copytree(small_data, tmp_path / name)
         run("fit", "--data", data, "--folds", 2, *workers)
@@ -68,6 +70,10 @@ def test_two_workers_write_the_files_of_one_process_byte_for_byte(ray, small_dat
         )
         assert one == two
         assert len(one) > 2
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    four = tmp_path / "four-out"
+    run("decode", "--data", tmp_path / "one", "--trials", "0:6", *FAST, "-o", four, "--workers", 4)
+    assert files_in(four) == one
 
 
 def test_two_workers_evaluate_to_the_scores_of_one_process_byte_for_byte(ray, small_data, tmp_path, monkeypatch):
