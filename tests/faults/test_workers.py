@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
+from local_ray import ray_on_this_machine
 from PIL import Image
 
 from braind.cli import main
@@ -50,17 +51,8 @@ def _config(folder):
 @pytest.fixture
 def ray():
     """Ray with two workers on this machine, ended after the test."""
-    from braind.offline.ray_cluster import connect
-
-    before = dict(os.environ)
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's workers wait for everything else otherwise.
-    connect(Workers(2))
-    yield
-    import ray
-
-    ray.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+    with ray_on_this_machine(2):
+        yield
 
 
 def test_five_killed_workers_lose_no_picture_and_double_none(data, ray):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from local_ray import ray_on_this_machine
 
 from braind.cli import main
 from braind.config import load_config
@@ -27,19 +28,8 @@ FAST = "--preset", "live-2", "--engine", "torch"
 @pytest.fixture(scope="module")
 def ray():
     """Ray for up to four workers on this machine, for the module's tests."""
-    from braind.offline.ray_cluster import connect
-
-    before = dict(os.environ)
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's workers wait for everything else otherwise.
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(os, "cpu_count", lambda: 4)
-        connect(TWO)
-    yield
-    import ray
-
-    ray.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+    with ray_on_this_machine(4):
+        yield
 
 
 def run(*words):
