@@ -18,6 +18,7 @@ from typing import Any
 import click
 import msgspec
 import numpy as np
+import psutil
 from support.measuring import origin, write_result
 from support.names import RESULTS_PATH
 
@@ -26,7 +27,7 @@ from braind.offline.decoding import SubjectDecoder
 from braind.offline.from_settings import on_every_node, pipeline_settings
 from braind.offline.pictures import PictureMaker, PictureRequest
 from braind.offline.pieces import Pool, open_pool
-from braind.offline.ray_pool import connect
+from braind.offline.ray_cluster import connect
 from braind.offline.workers import Arrays, Workers
 
 SUBJECT = 1
@@ -53,14 +54,16 @@ def main(data: Path | None, trials: int, out: Path) -> None:
     started_s = time.perf_counter() - began_s
     open_s: dict[str, float] = {}
     blocks: dict[str, list[float]] = {name: [] for name in ARMS}
+    cpu_s = dict.fromkeys(ARMS, 0.0)
     with ExitStack() as stack:
         pools = {name: stack.enter_context(_opened(decoder, name, requests[:4], open_s)) for name in ARMS}
         for start in range(0, trials, BLOCK):
             for name, pool in pools.items():
-                block_s = time.perf_counter()
+                block_s, block_cpu_s = time.perf_counter(), _cpu_s(ARMS[name])
                 for _ in pool.map(PictureMaker.pictures, requests[start : start + BLOCK]):
                     pass
                 blocks[name].append(round(time.perf_counter() - block_s, 3))
+                cpu_s[name] += _cpu_s(ARMS[name]) - block_cpu_s
             print({name: taken[-1] for name, taken in blocks.items()}, flush=True)
     work_s = {name: round(sum(taken), 2) for name, taken in blocks.items()}
     result = {
@@ -71,6 +74,7 @@ def main(data: Path | None, trials: int, out: Path) -> None:
         "open_s": open_s,
         "blocks_s": blocks,
         "work_s": work_s,
+        "work_cpu_s": {name: round(taken, 2) for name, taken in cpu_s.items()},
         "speedup_over_one_worker": _ratio(blocks["1 worker"], blocks["2 workers"]),
         "speedup_over_one_process": _ratio(blocks["one process"], blocks["2 workers"]),
         "one_worker_over_one_process": _ratio(blocks["1 worker"], blocks["one process"]),
@@ -94,6 +98,14 @@ def _opened(
         list(pool.map(PictureMaker.pictures, first))
         open_s[name] = round(time.perf_counter() - began_s, 2)
         yield pool
+
+
+def _cpu_s(workers: Workers) -> float:
+    """Return the CPU time that an arm's processes have taken: with Ray also all of Ray's own."""
+    this = psutil.Process()
+    processes = [this, *this.children(recursive=True)] if workers.on_ray else [this]
+    times = [process.cpu_times() for process in processes]
+    return sum(one.user + one.system for one in times)
 
 
 def _ratio(first: list[float], second: list[float]) -> dict[str, Any]:

@@ -23,6 +23,23 @@ class NoClusterError(WorkersError):
 
 
 @dataclass(frozen=True)
+class HeadAddress:
+    """The address of a cluster's head.
+
+    Parameters
+    ----------
+    host : str
+        Name or IP address; one of IPv6 without its brackets.
+    words : str
+        The address as it was given, for Ray and for sentences.
+    """
+
+    host: str
+    port: int
+    words: str
+
+
+@dataclass(frozen=True)
 class Token:
     """The token that Ray would send to a head, and where Ray takes it from."""
 
@@ -53,42 +70,61 @@ def check_can_be_had(workers: Workers) -> None:
         wants_token(address)
 
 
-def named_address(workers: Workers) -> str:
-    """Return host:port of the cluster's head as far as it is known without Ray: "" where Ray looks for it.
+def named_address(workers: Workers) -> HeadAddress | None:
+    """Return the address of the cluster's head as far as it is known without Ray: None where Ray looks for it.
 
     Ray itself takes RAY_ADDRESS for `auto`.
+
+    Raises
+    ------
+    WorkersError
+        If the address is none.
     """
-    return os.environ.get("RAY_ADDRESS", "") if workers.address == "auto" else workers.address
+    words = os.environ.get("RAY_ADDRESS", "") if workers.address == "auto" else workers.address
+    return head_address(words) if words not in ("", "auto") else None
 
 
-def wants_token(address: str) -> bool:
+def head_address(words: str) -> HeadAddress:
+    """Take an address apart: host:port.
+
+    Raises
+    ------
+    WorkersError
+        If it is none.
+    """
+    host, colon, port = words.rpartition(":")
+    if not colon or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in host or not host:
+        raise WorkersError(f"--ray {words}: give host:port of the cluster's head, or auto", code="option")
+    return HeadAddress(host.removeprefix("[").removesuffix("]"), int(port), words)
+
+
+def wants_token(address: HeadAddress) -> bool:
     """Return whether the head at an address wants a token, which is then the one here.
 
     Ray's own setting, RAY_AUTH_MODE, goes first. Without it the token is sent only to a head that wants one.
 
     Raises
     ------
-    WorkersError
-        If the address is none.
     NoClusterError
         If Ray's head does not answer within 10 s, or refuses the token.
     """
-    host, port = _split(address)
     mode = os.environ.get("RAY_AUTH_MODE", "").lower()
-    wanted = mode == "token" or _answer(address, host, port, None) is Answer.WANTS_TOKEN
+    wanted = mode == "token" or _answer(address, None) is Answer.WANTS_TOKEN
     if not wanted:
         return False
     if mode == "disabled":
         raise NoClusterError(
-            f"--ray {address}: the head wants a token, and RAY_AUTH_MODE=disabled sends none; unset it, and "
+            f"--ray {address.words}: the head wants a token, and RAY_AUTH_MODE=disabled sends none; unset it, and "
             f"{HOW_TO_GIVE_A_TOKEN}"
         )
     token = ray_token()
     if token is None:
         because = "RAY_AUTH_MODE=token" if mode == "token" else "the head"
-        raise NoClusterError(f"--ray {address}: {because} wants a token, and none is here; {HOW_TO_GIVE_A_TOKEN}")
-    if _answer(address, host, port, token) is Answer.WANTS_TOKEN:
-        raise NoClusterError(f"--ray {address}: the head refuses the token of {token.source}; {HOW_TO_GIVE_A_TOKEN}")
+        raise NoClusterError(f"--ray {address.words}: {because} wants a token, and none is here; {HOW_TO_GIVE_A_TOKEN}")
+    if _answer(address, token) is Answer.WANTS_TOKEN:
+        raise NoClusterError(
+            f"--ray {address.words}: the head refuses the token of {token.source}; {HOW_TO_GIVE_A_TOKEN}"
+        )
     return True
 
 
@@ -119,21 +155,16 @@ def _read(path: Path) -> str:
         return ""
 
 
-def _split(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in host or not host:
-        raise WorkersError(f"--ray {address}: give host:port of the cluster's head, or auto", code="option")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _answer(address: str, host: str, port: int, token: Token | None) -> Answer:
+def _answer(address: HeadAddress, token: Token | None) -> Answer:
     try:
-        answer = ask_head(host, port, token.value if token else "", ANSWERS_WITHIN_S)
+        answer = ask_head(address.host, address.port, token.value if token else "", ANSWERS_WITHIN_S)
     except OSError as error:
         raise NoClusterError(
-            f"--ray {address}: nothing answers there ({error.strerror or error}); check the address, and that "
+            f"--ray {address.words}: nothing answers there ({error.strerror or error}); check the address, and that "
             "ray start --head runs there"
         ) from error
     if answer is Answer.STRANGER:
-        raise NoClusterError(f"--ray {address}: what answers there is not Ray; give the address of the cluster's head")
+        raise NoClusterError(
+            f"--ray {address.words}: what answers there is not Ray; give the address of the cluster's head"
+        )
     return answer

@@ -71,7 +71,7 @@ def _asked(host: str, port: int, token: str, within_s: float) -> Answer:
     if token:
         headers["authorization"] = f"Bearer {token}"
     block = b"".join(b"\0" + _string(name) + _string(value) for name, value in headers.items())
-    with socket.create_connection((host, port), within_s) as connection:
+    with socket.create_connection((host, port), within_s) as connection, connection.makefile("rb") as received:
         connection.settimeout(within_s)
         connection.sendall(
             PREFACE
@@ -79,7 +79,6 @@ def _asked(host: str, port: int, token: str, within_s: float) -> Answer:
             + _frame(HEADERS, END_HEADERS, STREAM, block)
             + _frame(DATA, END_STREAM, STREAM, bytes(5))
         )
-        received = connection.makefile("rb")
         while len(head := received.read(9)) == 9:
             length, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
             if length > MOST_BYTES:  # What an HTTP/1 server says, read as a frame.

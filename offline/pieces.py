@@ -1,7 +1,7 @@
 """The pieces of a long job, worked on by this process or by the workers of a Ray cluster.
 
 A piece is the same whoever works on it: how a job is cut does not depend on the number of workers. So the results are
-the same too, bit for bit, as long as a piece has as many threads (`offline/ray_pool.py` sees to that).
+the same too, bit for bit, as long as a piece has as many threads (`offline/ray_cluster.py` sees to that).
 """
 
 import time

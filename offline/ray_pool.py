@@ -1,4 +1,4 @@
-"""Ray's workers for the pieces of a long job. This is the only file that knows Ray.
+"""Ray's workers for the pieces of a long job. Besides `ray_cluster.py` this is the only file that knows Ray.
 
 Each worker is an actor: it loads the tool once, such as the model, and has a GPU of its own where there are any. A
 worker that dies is replaced, and its pieces go to others. The driver, this process, gives out pieces and takes results;
@@ -6,19 +6,14 @@ it alone writes files.
 """
 
 import logging
-import os
-import secrets
-import signal
-import sys
-import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from .cluster_address import NoClusterError, named_address, wants_token
+from .ray_cluster import connect, first_words, shares
 from .workers import Arrays, Worker, Workers, WorkersError, check_alike, facts_here
 
 log = logging.getLogger(__name__)
@@ -32,8 +27,6 @@ AHEAD = 2 * MOST_QUEUED
 
 SILENT_S = 600.0
 """After so long without a result the log says so."""
-MOST_WORDS = 160
-BLAS_VARIABLES = "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"
 SAME = "braind", "python", "torch", "numpy", "threads"
 """What must be the same on all nodes for the numbers to be the same."""
 
@@ -99,7 +92,8 @@ class RayPool(Generic[Tool]):
 
         self._threads = threads
         # The tool's inputs may be large: every worker, and every one that replaces it, takes them from the store.
-        self._load = ray.put(load)
+        with _store_full_in_words():
+            self._load = ray.put(load)
         self._actor_class: Any = ray.remote(Worker).options(**options)
         self._facts: list[dict[str, str]] = []
         self._members = [self._new_member() for _ in range(n)]
@@ -148,7 +142,8 @@ class RayPool(Generic[Tool]):
             if len(member.pieces) >= queued:
                 return
             number, piece = job.waiting.popleft()
-            member.pieces[member.actor.work.remote(job.function, piece)] = number, piece
+            with _store_full_in_words():
+                member.pieces[member.actor.work.remote(job.function, piece)] = number, piece
 
     def _take(self, job: _Job) -> None:
         """Wait for results, and take those that are there."""
@@ -199,7 +194,8 @@ class RayPool(Generic[Tool]):
             self._starts_left -= 1
             if not self._starts_left:
                 raise WorkersError(
-                    f"workers die while they start ({error}): look for memory, and for braind on every node"
+                    f"workers die while they start ({error}): look for memory, for room on the disk of Ray's folder "
+                    "(/tmp/ray by default), and for braind on every node"
                 ) from error
             self._members[self._members.index(member)] = replaced = self._new_member()
             self._began(replaced)
@@ -251,155 +247,24 @@ def _got(ref: Any) -> Any:
     from ray import exceptions as of_ray
 
     try:
-        return ray.get(ref)
-    except (of_ray.ObjectStoreFullError, of_ray.OutOfDiskError) as error:
-        raise _store_is_full() from error
+        with _store_full_in_words():
+            return ray.get(ref)
     except of_ray.RayTaskError as error:
-        if isinstance(error.cause, of_ray.ObjectStoreFullError | of_ray.OutOfDiskError):
-            raise _store_is_full() from error
-        raise error.cause from error
+        with _store_full_in_words():
+            raise error.cause from error
     except (of_ray.RayActorError, of_ray.OutOfMemoryError, of_ray.ObjectLostError, of_ray.NodeDiedError) as error:
-        raise _Died(_why(error)) from error
-
-
-def _store_is_full() -> WorkersError:
-    return WorkersError(
-        "Ray's object store and the disk behind it are full: free the disk of Ray's folder (/tmp/ray), or start "
-        "Ray with more --object-store-memory; finished pieces are kept, the same command goes on"
-    )
-
-
-def _why(error: Exception) -> str:
-    """Return the first words of Ray's account."""
-    words = " ".join(str(error).split())
-    return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
-
-
-def shares(workers: Workers, threads: int, resources: Mapping[str, float]) -> tuple[int, dict[str, Any]]:
-    """Return the number of workers, and what Ray reserves for each of them.
-
-    Parameters
-    ----------
-    threads : int
-        Of each worker.
-    resources : mapping
-        GPUs and cores (CPU) of the cluster, as Ray names them.
-
-    Raises
-    ------
-    WorkersError
-        If more workers are wanted than there are GPUs, or cores.
-    """
-    n_gpus, n_cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
-    # The number of threads decides the order of sums: every worker has as many as this process.
-    environment = {"OMP_NUM_THREADS": str(threads), **dict.fromkeys(BLAS_VARIABLES, str(_blas_threads() or threads))}
-    options = {"num_cpus": 1, "num_gpus": 1 if n_gpus else 0, "runtime_env": {"env_vars": environment},
-               "max_restarts": 0, "max_task_retries": 0}  # fmt: skip
-    if n_gpus:
-        if (workers.n or 0) > n_gpus:
-            raise WorkersError(
-                f"--workers {workers.n}: there are {n_gpus} GPUs, and each worker takes one; give --workers {n_gpus}",
-                code="option",
-            )
-        return workers.n or n_gpus, options
-    if workers.address:
-        log.warning("the Ray cluster at %s has no GPU: its %d cores do the work", workers.address, n_cores)
-    if (workers.n or 0) > n_cores:
-        raise WorkersError(
-            f"--workers {workers.n}: there are {n_cores} cores, and each worker takes one; give --workers {n_cores}",
-            code="option",
-        )
-    return workers.n or max(1, n_cores // threads), options
-
-
-def _blas_threads() -> int:
-    """Return the threads of numpy's matrix products in this process, 0 if they are unknown."""
-    from threadpoolctl import threadpool_info
-
-    return max((found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"), default=0)
-
-
-def connect(workers: Workers) -> Mapping[str, float]:
-    """Start Ray on this machine, or join the cluster; a second call keeps what is there. Return its GPUs and cores.
-
-    Raises
-    ------
-    NoClusterError
-        If the address is not that of a Ray cluster of the same version, which this machine belongs to.
-    """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    # Ray reads these when it is imported. A program that has imported it before has chosen for itself.
-    if "ray" not in sys.modules:
-        # Without a cluster, Ray listens on 127.0.0.1 only. With one, it takes 127.0.0.1 for another address of this
-        # machine otherwise, where a head on 127.0.0.1 does not listen.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        if not workers.address:
-            # Whoever reaches Ray's ports can run programs: other users of this machine lack the token.
-            os.environ.setdefault("RAY_AUTH_MODE", "token")
-            if os.environ["RAY_AUTH_MODE"] == "token":
-                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import ray
-
-    if not ray.is_initialized():
-        with _in_time(workers.address), _own_handler_of_sigterm():
-            ray.init(
-                address=_head(workers) if workers.address else "local",
-                num_cpus=None if workers.address else os.cpu_count() or 1,
-                include_dashboard=None if workers.address else False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
-        # Ray prints what became of workers to stdout, which is for data; the pool's log says it.
-        from ray._private import worker as of_ray
-
-        of_ray._worker_logs_enabled = False
-    return ray.cluster_resources()
+        raise _Died(first_words(error)) from error
 
 
 @contextmanager
-def _own_handler_of_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does: the handler that Ray installs writes a stack and aborts."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler if before == signal.SIG_DFL else before)
-
-
-def _head(workers: Workers) -> str:
-    """Return host:port of the cluster's head; let Ray send the token if the head wants one.
-
-    Raises
-    ------
-    NoClusterError
-        If Ray's head does not answer there, refuses the token, or this machine is no node of a cluster.
-    """
-    from ray._private import services
-    from ray._private.authentication import authentication_token_setup as authentication
-
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # The sentence here is enough.
-    address = named_address(workers) or services.get_ray_address_from_environment("auto", None)
-    if wants_token(address):
-        # Ray does this by itself only for a head that it found by itself.
-        authentication.maybe_enable_token_auth_if_token_available()
-    if not services.find_node_ids():
-        raise NoClusterError(
-            f"--ray {workers.address}: this machine is no node of the cluster; join it with ray start --address "
-            f"{address}, or run the command on a node"
-        )
-    return address
-
-
-@contextmanager
-def _in_time(address: str) -> Iterator[None]:
-    """Turn Ray's errors into a sentence."""
-    from ray.exceptions import RayError
+def _store_full_in_words() -> Iterator[None]:
+    """Turn Ray's error of a full object store, in this process or a worker, into a sentence."""
+    from ray.exceptions import ObjectStoreFullError, OutOfDiskError
 
     try:
         yield
-    except (ConnectionError, RuntimeError, ValueError, AssertionError, RayError) as error:
-        raise NoClusterError(
-            f"--ray {address}: no Ray cluster that this machine belongs to ({_why(error)}); start one with ray start "
-            "--head, or leave --ray out"
-            if address
-            else f"Ray does not start here: {_why(error)}"
+    except (ObjectStoreFullError, OutOfDiskError) as error:
+        raise WorkersError(
+            "Ray's object store and the disk behind it are full: free the disk of Ray's folder (/tmp/ray by default), "
+            "or start Ray with more --object-store-memory; finished pieces are kept, the same command goes on"
         ) from error

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
+from local_ray import ray_on_this_machine
 from PIL import Image
 
 from braind.cli import main
@@ -28,7 +29,7 @@ from braind.offline.pictures import PictureMaker, PictureRequest
 from braind.offline.pieces import open_pool
 from braind.offline.workers import ONE_PROCESS, Workers
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]  # killed workers load the model again
 
 N_KILLS = 5
 PATIENCE_S = 120
@@ -50,17 +51,8 @@ def _config(folder):
 @pytest.fixture
 def ray():
     """Ray with two workers on this machine, ended after the test."""
-    from braind.offline.ray_pool import connect
-
-    before = dict(os.environ)
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's workers wait for everything else otherwise.
-    connect(Workers(2))
-    yield
-    import ray
-
-    ray.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+    with ray_on_this_machine(2):
+        yield
 
 
 def test_five_killed_workers_lose_no_picture_and_double_none(data, ray):
@@ -91,8 +83,7 @@ def test_killed_workers_lose_no_comparison_and_double_none(data, ray):
     held_out, _ = held_out_of(decoder)
     z, c = decoder.weights.predict(held_out.voxels)
     comparisons = [
-        Comparison(Decodes(z[[n]], c[[n]], "zc", (seed,)), held_out.picture_of_trial[[n]])
-        for seed in range(2)  # each with noise of its own
+        Comparison(Decodes(z[[n]], c[[n]], "zc", (n,)), held_out.picture_of_trial[[n]])  # each with noise of its own
         for n in range(len(z))
     ]
     scoring = Scoring("mindeye", None, held_out.nsd_ids, held_out.kinds)
@@ -203,18 +194,27 @@ FULL_STORE = """
 import ray
 ray.init(address="local", num_cpus=2, object_store_memory=80 * 1024**2, include_dashboard=False,
          log_to_driver=False, logging_level="critical", _system_config={"local_fs_capacity_threshold": 0.0001})
+from functools import partial
 import numpy as np
 from braind.offline.pieces import open_pool
 from braind.offline.workers import Workers, WorkersError
+large = partial(np.ones, 60 * 1024**2, np.uint8)
+larger = np.ones(100 * 1024**2, np.uint8)
 try:
-    with open_pool(Workers(1), lambda: np.ones(60 * 1024**2, np.uint8)) as pool:
-        held = list(pool.map(lambda tool, piece: {"large": tool}, range(6)))
+    with open_pool(Workers(1), LOAD) as pool:
+        held = list(pool.map(lambda tool, piece: {"large": tool}, PIECES))
 except WorkersError as error:
     print(error)
 """
 
 
-def test_a_full_object_store_ends_with_a_sentence():
+@pytest.mark.parametrize(
+    ("load", "pieces"),
+    [("large", "range(6)"), ("partial(len, larger)", "range(6)"), ("dict", "[larger]")],
+    ids=["results", "the tool's inputs", "pieces"],
+)
+def test_a_full_object_store_ends_with_a_sentence(load, pieces):
     environment = {**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"}
-    ran = subprocess.run([sys.executable, "-c", FULL_STORE], capture_output=True, text=True, env=environment)
+    program = FULL_STORE.replace("LOAD", load).replace("PIECES", pieces)
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert ran.stdout.startswith("Ray's object store and the disk behind it are full: free the disk"), ran.stderr

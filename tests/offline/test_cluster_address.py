@@ -1,5 +1,6 @@
 """`--ray HOST:PORT`: Ray heads on this machine, with and without a token, and peers that are no head."""
 
+import gc
 import os
 import re
 import socket
@@ -10,6 +11,7 @@ import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -19,7 +21,7 @@ from braind.errors import ExitCode
 TOKEN = "0123456789abcdef" * 4
 CONNECT = """
 import sys
-from braind.offline.ray_pool import connect
+from braind.offline.ray_cluster import connect
 from braind.offline.workers import Workers
 print(connect(Workers(address=sys.argv[1]))["CPU"])
 """
@@ -88,6 +90,21 @@ def test_a_peer_that_falls_silent_is_refused_with_one_sentence(words, monkeypatc
         assert f"--ray {address}: nothing answers there (timed out)" in refused(address)
 
 
+def test_the_connection_to_a_silent_peer_is_closed(monkeypatch):
+    monkeypatch.setattr("braind.offline.cluster_address.ANSWERS_WITHIN_S", 0.5)
+    gc.disable()  # it closes forgotten connections, some time later
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            refused(f"127.0.0.1:{server.getsockname()[1]}")
+            connection, _ = server.accept()
+            with connection:
+                connection.settimeout(20)
+                while connection.recv(65536):
+                    pass
+    finally:
+        gc.enable()
+
+
 def test_a_name_that_is_unknown_or_none_is_refused_with_one_sentence():
     for host in ("no-such-host.invalid", "a..b", "a" * 300):
         assert f"--ray {host}:6379: nothing answers there" in refused(f"{host}:6379")
@@ -95,7 +112,7 @@ def test_a_name_that_is_unknown_or_none_is_refused_with_one_sentence():
 
 @contextmanager
 def _head(**environment):
-    """Start Ray's head on this machine; yield its port."""
+    """Start Ray's head on this machine; yield its port and its process."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     words = ["--head", "--block", "--port", port, "--num-cpus", 1, "--include-dashboard", "false"]
@@ -114,7 +131,7 @@ def _head(**environment):
                 while "block forever" not in said:
                     assert (line := head.stdout.readline()), said
                     said += line
-                yield port
+                yield port, psutil.Process(head.pid)
             finally:
                 head.terminate()
                 head.wait()
@@ -132,14 +149,14 @@ def guarded_head(tmp_path_factory):
     """The port of a head on this machine's own address that wants a token, as Ray does where a token file is."""
     home = tmp_path_factory.mktemp("home")
     _token_file(home)
-    with _head(HOME=str(home)) as port:
+    with _head(HOME=str(home)) as (port, _):
         yield port
 
 
 @pytest.fixture(scope="module")
 def loopback_head(tmp_path_factory):
     """The port of a head without a token that listens on 127.0.0.1 only."""
-    with _head(HOME=str(tmp_path_factory.mktemp("home")), RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0") as port:
+    with _head(HOME=str(tmp_path_factory.mktemp("home")), RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0") as (port, _):
         yield port
 
 
@@ -152,9 +169,13 @@ def _token_file(home, token=TOKEN):
 
 def _cores(address):
     """Return the cores of the cluster that a new process joins."""
-    ran = subprocess.run([sys.executable, "-c", CONNECT, address], capture_output=True, text=True)
+    ran = _join(address)
     assert ran.stderr == ""
     return float(ran.stdout)
+
+
+def _join(address):
+    return subprocess.run([sys.executable, "-c", CONNECT, address], capture_output=True, text=True)
 
 
 @pytest.mark.parametrize("where", ["~/.ray/auth_token", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"])
@@ -175,6 +196,19 @@ def test_a_head_on_the_machines_own_address_is_joined_by_it(guarded_head, monkey
 
     monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
     assert _cores(f"{get_node_ip_address()}:{guarded_head}") == 1
+
+
+def test_a_machine_that_is_a_node_of_another_cluster_only_is_told_how_to_join(loopback_head, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAY_GCS_SERVER_REQUEST_TIMEOUT_SECONDS", "100000")  # Ray would wait so long
+    with _head(HOME=str(tmp_path), RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0") as (port, head):
+        (node,) = (child for child in head.children() if "raylet" in child.name())
+        head.suspend()  # it would end the cluster with its node
+        node.kill()
+        try:
+            ran = _join(f"127.0.0.1:{port}")
+        finally:
+            head.resume()
+    assert f"--ray 127.0.0.1:{port}: this machine is no node of the cluster; join it" in ran.stderr
 
 
 @pytest.mark.parametrize("mode", [None, "disabled", "token"])

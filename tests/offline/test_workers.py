@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from local_ray import ray_on_this_machine
 
 from braind.cli import main
 from braind.config import load_config
@@ -26,18 +27,9 @@ FAST = "--preset", "live-2", "--engine", "torch"
 
 @pytest.fixture(scope="module")
 def ray():
-    """Ray with two workers on this machine, for the module's tests."""
-    from braind.offline.ray_pool import connect
-
-    before = dict(os.environ)
-    os.environ["RAY_worker_niceness"] = "0"  # Ray's workers wait for everything else otherwise.
-    connect(TWO)
-    yield
-    import ray
-
-    ray.shutdown()
-    os.environ.clear()
-    os.environ.update(before)
+    """Ray for up to four workers on this machine, for the module's tests."""
+    with ray_on_this_machine(4):
+        yield
 
 
 def run(*words):
@@ -55,7 +47,7 @@ def files_in(folder, but=()):
     }
 
 
-def test_two_workers_write_the_files_of_one_process_byte_for_byte(ray, small_data, tmp_path):
+def test_two_and_four_workers_write_the_files_of_one_process_byte_for_byte(ray, small_data, tmp_path, monkeypatch):
     for name, workers in (("one", []), ("two", ["--workers", 2])):
         data = shutil.copytree(small_data, tmp_path / name)
         run("fit", "--data", data, "--folds", 2, *workers)
@@ -68,6 +60,10 @@ def test_two_workers_write_the_files_of_one_process_byte_for_byte(ray, small_dat
         )
         assert one == two
         assert len(one) > 2
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    four = tmp_path / "four-out"
+    run("decode", "--data", tmp_path / "one", "--trials", "0:6", *FAST, "-o", four, "--workers", 4)
+    assert files_in(four) == one
 
 
 def test_two_workers_evaluate_to_the_scores_of_one_process_byte_for_byte(ray, small_data, tmp_path, monkeypatch):
@@ -252,7 +248,7 @@ def test_engines_of_two_kinds_are_refused():
 
 
 def test_each_worker_has_a_gpu_of_its_own_where_there_are_any(caplog):
-    from braind.offline.ray_pool import shares
+    from braind.offline.ray_cluster import shares
 
     gpus, cores = {"GPU": 4.0, "CPU": 64.0}, {"CPU": 8.0}
     n, options = shares(Workers(address="auto"), 2, gpus)
