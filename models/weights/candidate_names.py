@@ -76,8 +76,8 @@ class CandidateNames:
             )
         if self._files:
             raise CandidatesError(
-                f"{number} is a number, and the numbers of these candidates are not the sender's: their pictures are of "
-                f"another data set than NSD. Name the picture by its file, such as {self._files[0]!r:.80}, or its "
-                "label",
+                f"{number} is a number, and the numbers of these candidates are not the sender's: their pictures "
+                f"are of another data set than NSD. Name the picture by its file, such as {self._files[0]!r:.80}, or "
+                "its label",
                 code="candidate",
             )
