@@ -22,6 +22,8 @@ def captions(name: PictureName, volume: DecodedVolume | None) -> tuple[str, ...]
 
 def missing_words(name: PictureName, volume: DecodedVolume) -> str:
     """Return what to say in the place of a picture that is not there."""
+    if name in volume.unreadable:
+        return "unreadable"
     if name == "seen":
         return "not sent"
     return f"not in mode {volume.mode}" if volume.mode == MODE_WITHOUT[name] else volume.pending_words

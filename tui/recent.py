@@ -12,6 +12,8 @@ N_KEPT = 120
 """How many volumes are kept: eight minutes at one volume every four seconds."""
 Place = tuple[int, str, str]
 """A run: its daemon's count, its session, its name."""
+PICTURE_OF = {"scores": "seen", "refined": "xzc"}
+"""The picture of a stage whose picture has another name. A refined picture replaces Xzc."""
 PATIENCE_S = 1.0
 """How long the last finished decode stays on the screen while the next one is made."""
 
@@ -56,6 +58,8 @@ class DecodedVolume:
     is_final: bool = True
     since_onset_s: float | None = None
     flags: tuple[str, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    """The names of pictures that came and cannot be shown."""
     is_finished: bool = False
     """Whether the final stage has come."""
     skipped: str = ""
@@ -125,15 +129,19 @@ class DecodedVolume:
         """Keep the pictures small, to keep many of them."""
         self.seen, self.xz, self.xzc = shrunk(self.seen), shrunk(self.xz), shrunk(self.xzc)
 
-    def take(self, decode: Decode, picture: Array | None) -> None:
+    def take(self, decode: Decode, picture: Array | None, *, is_unreadable: bool = False) -> None:
         """Add a stage; `picture` is the seen picture at stage `scores`, else the decoded picture."""
+        name = PICTURE_OF.get(decode.stage, decode.stage)
         if decode.stage == "scores":
             self.feedback, self.labels = decode.feedback, decode.labels
             self.n_candidates, self.seen_candidate = decode.n_candidates, decode.seen_candidate
             self.seen = picture if picture is not None else self.seen
-        else:
-            # A refined picture replaces Xzc.
-            setattr(self, "xzc" if decode.stage == "refined" else decode.stage, picture)
+        elif decode.stage != "refined" or not is_unreadable:
+            setattr(self, name, picture)
+        if is_unreadable and getattr(self, name) is None:
+            self.unreadable |= {name}
+        elif picture is not None:
+            self.unreadable -= {name}
         self.retrieved = decode.retrieved or self.retrieved
         self.timings_s |= decode.timings_s
         self.trial, self.nsd_id, self.n_averaged = decode.trial, decode.nsd_id, decode.n_averaged
@@ -197,10 +205,12 @@ class RecentDecodes:
         newest = max(trials, key=lambda volume: volume.number, default=None)
         return newest if newest is not None and not newest.is_final and newest.is_awaited else None
 
-    def take_decode(self, decode: Decode, picture: Array | None, now_s: float) -> DecodedVolume:
+    def take_decode(
+        self, decode: Decode, picture: Array | None, now_s: float, *, is_unreadable: bool = False
+    ) -> DecodedVolume:
         """Add one stage of a decode; the same message twice changes nothing."""
         volume = self._volume_of(self._place_of(decode), decode.index, decode.event, now_s)
-        volume.take(decode, picture)
+        volume.take(decode, picture, is_unreadable=is_unreadable)
         volume.newest_s = now_s
         if volume not in self.volumes[-N_LARGE:]:
             volume.shrink()
