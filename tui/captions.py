@@ -32,6 +32,7 @@ def missing_words(name: PictureName, volume: DecodedVolume) -> str:
 def _mark(name: PictureName, volume: DecodedVolume) -> str:
     if getattr(volume, name) is not None:
         # The seen picture is the sender's, and never provisional.
-        return THERE if volume.is_final or name == "seen" else PROVISIONAL
+        is_final = volume.is_final and name not in volume.superseded
+        return THERE if is_final or name == "seen" else PROVISIONAL
     is_made = name != "seen" and volume.mode != MODE_WITHOUT[name]
     return PENDING if is_made and volume.is_awaited else NONE

@@ -60,6 +60,8 @@ class DecodedVolume:
     flags: tuple[str, ...] = ()
     unreadable: frozenset[str] = frozenset()
     """The names of pictures that came and cannot be shown."""
+    superseded: frozenset[str] = frozenset()
+    """The names of pictures that an earlier decode made than the scores on show."""
     is_finished: bool = False
     """Whether the final stage has come."""
     skipped: str = ""
@@ -133,11 +135,13 @@ class DecodedVolume:
         """Add a stage; `picture` is the seen picture at stage `scores`, else the decoded picture."""
         name = PICTURE_OF.get(decode.stage, decode.stage)
         if decode.stage == "scores":
+            self._begin_anew(decode)
             self.feedback, self.labels = decode.feedback, decode.labels
             self.n_candidates, self.seen_candidate = decode.n_candidates, decode.seen_candidate
             self.seen = picture if picture is not None else self.seen
         elif decode.stage != "refined" or not is_unreadable:
             setattr(self, name, picture)
+        self.superseded -= {name}
         if is_unreadable and getattr(self, name) is None:
             self.unreadable |= {name}
         elif picture is not None:
@@ -155,6 +159,14 @@ class DecodedVolume:
             # A skipped volume may be decoded later.
             self.is_finished, self.skipped, self.failed = True, "", False
         self.is_given_up = False
+
+    def _begin_anew(self, decode: Decode) -> None:
+        """Note that the pictures so far are of an earlier decode; pictures of other weights are not kept beside it."""
+        made = self.provenance
+        if made is not None and made.weights != decode.provenance.weights:
+            self.xz = self.xzc = None
+            self.is_finished = False
+        self.superseded = frozenset(name for name in ("xz", "xzc") if getattr(self, name) is not None)
 
 
 class RecentDecodes:
@@ -229,7 +241,7 @@ class RecentDecodes:
             events = (None,)
         volumes = [self._volume_of(place, skipped.index, event, now_s) for event in events]
         for volume in volumes:
-            if not volume.is_finished:
+            if not volume.is_finished or volume.superseded:
                 volume.skipped, volume.failed = skipped.reason or "skipped", skipped.failed
                 volume.made_s = skipped.made_s
         return volumes

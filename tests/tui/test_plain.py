@@ -70,6 +70,7 @@ def test_a_closed_stdout_is_no_traceback(tmp_path):
     shell = f"exec {sys.executable} -m braind monitor --data {tmp_path} --plain >&-"
     with subprocess.Popen(["sh", "-c", shell], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr.readline().startswith("listening at")
+        assert process.stderr.readline().startswith("waiting for a daemon")
         process.send_signal(signal.SIGINT)
         assert "Traceback" not in process.stderr.read()
         assert process.wait() == 130

@@ -156,7 +156,7 @@ def key_of(volume: DecodedVolume) -> Key:
 
 def outcome_of(volume: DecodedVolume) -> str:
     """Return what became of a trial in one word or two."""
-    if volume.is_finished:
+    if volume.is_finished and not volume.superseded:
         return "final" if volume.is_final else "provisional"
     if volume.skipped:
         return "failed" if volume.failed else "skipped"
