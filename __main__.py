@@ -3,12 +3,13 @@
 import os
 import sys
 
-from .console import never_fail_on_a_character
+from .console import never_fail_on_a_character, open_closed_streams
 from .errors import ExitCode
 
 
 def main() -> None:
     """Run the command line. Ctrl-C ends it with a sentence even while it is imported."""
+    open_closed_streams()
     never_fail_on_a_character()
     try:
         from .cli import main as command_line

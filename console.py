@@ -3,6 +3,7 @@
 import codecs
 import errno
 import io
+import os
 import sys
 
 PLAIN = {
@@ -11,6 +12,16 @@ PLAIN = {
     "⁻": "^-", **dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", strict=True)),
 }  # fmt: skip
 """ASCII for the signs in braind's own words."""
+
+
+def open_closed_streams() -> None:
+    """Open a standard stream that the parent closed at the null device.
+
+    Python has None for such a stream, and the next file or socket would take its number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def never_fail_on_a_character() -> None:

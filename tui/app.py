@@ -110,6 +110,10 @@ class Monitor(App[None]):
         """Fill the footer: in a browser the monitor starts without the focus, and a footer stays empty then."""
         self.call_later(lambda: self.screen.refresh_bindings())
 
+    def on_resize(self) -> None:
+        """Fit the words of the Live screen to another width at once."""
+        self.call_after_refresh(self.show)
+
     @property
     def recent(self) -> RecentDecodes:
         """The newest decodes."""

@@ -22,6 +22,8 @@ def captions(name: PictureName, volume: DecodedVolume | None) -> tuple[str, ...]
 
 def missing_words(name: PictureName, volume: DecodedVolume) -> str:
     """Return what to say in the place of a picture that is not there."""
+    if name in volume.unreadable:
+        return "unreadable"
     if name == "seen":
         return "not sent"
     return f"not in mode {volume.mode}" if volume.mode == MODE_WITHOUT[name] else volume.pending_words
@@ -30,6 +32,7 @@ def missing_words(name: PictureName, volume: DecodedVolume) -> str:
 def _mark(name: PictureName, volume: DecodedVolume) -> str:
     if getattr(volume, name) is not None:
         # The seen picture is the sender's, and never provisional.
-        return THERE if volume.is_final or name == "seen" else PROVISIONAL
+        is_final = volume.is_final and name not in volume.superseded
+        return THERE if is_final or name == "seen" else PROVISIONAL
     is_made = name != "seen" and volume.mode != MODE_WITHOUT[name]
     return PENDING if is_made and volume.is_awaited else NONE

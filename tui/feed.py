@@ -6,7 +6,7 @@ The functions block, because a socket must stay in one thread; the monitor runs 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -33,6 +33,8 @@ class Stage:
 
     decode: Decode
     picture: Array | None
+    is_unreadable: bool = False
+    """Whether the decode has a picture that cannot be shown. What else the message says still holds."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def follow(
                 case (Heartbeat() as heartbeat, _):
                     yield heartbeat
                 case (message, png) if isinstance(message, Numbered):
-                    yield heard_of(message, png, largest_px)
+                    yield from heard_of(message, png, largest_px)
 
 
 def set_paused(where: Endpoints, paused: bool) -> None:
@@ -140,7 +142,7 @@ def fetch_stages(where: Endpoints, seqs: Iterable[int], largest_px: int = MAX_PI
         for seq in sorted(seqs):
             for message, payload in control.fetch(seq, 1):
                 if isinstance(message, Decode) and message.seq == seq:
-                    found.append(stage_of(message, payload[0] if payload else None, largest_px))
+                    found += stage_of(message, payload[0] if payload else None, largest_px)
     return found
 
 
@@ -184,26 +186,26 @@ def _warnings_of_subscriber() -> Iterator[deque[str]]:
         logger.removeHandler(handler)
 
 
-def heard_of(message: Numbered, png: bytes | None, largest_px: int) -> Stage | Skipped | Notice:
+def heard_of(message: Numbered, png: bytes | None, largest_px: int) -> Sequence[Stage | Skipped | Notice]:
     """Return what the monitor takes of a numbered message; `png` is the message's payload."""
     match message:
         case Decode():
             return stage_of(message, png, largest_px)
         case Skipped():
-            return message
+            return [message]
         case Gap():
-            return Notice(message.sentence, message.made_s, message)
+            return [Notice(message.sentence, message.made_s, message)]
 
 
-def stage_of(decode: Decode, png: bytes | None, largest_px: int) -> Stage | Notice:
-    """Return a decode with its picture, or the reason why the picture cannot be shown."""
+def stage_of(decode: Decode, png: bytes | None, largest_px: int) -> list[Stage | Notice]:
+    """Return a decode with its picture, or the reason why the picture cannot be shown and the decode without it."""
     has_picture = decode.seen if decode.stage == "scores" else True
     if not has_picture:
-        return Stage(decode, None)
-    where = f"run {decode.run}, volume {decode.index}, {decode.stage}"
-    if png is None:
-        return Notice(f"{where}: the picture that the header announces is missing")
+        return [Stage(decode, None)]
     try:
-        return Stage(decode, read_picture(png, largest_px))
+        if png is None:
+            raise PictureError("the picture that the header announces is missing")
+        return [Stage(decode, read_picture(png, largest_px))]
     except PictureError as error:
-        return Notice(f"{where}: {error}")
+        where = f"run {decode.run}, volume {decode.index}, {decode.stage}"
+        return [Notice(f"{where}: {error}", decode.made_s), Stage(decode, None, is_unreadable=True)]

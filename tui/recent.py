@@ -12,6 +12,8 @@ N_KEPT = 120
 """How many volumes are kept: eight minutes at one volume every four seconds."""
 Place = tuple[int, str, str]
 """A run: its daemon's count, its session, its name."""
+PICTURE_OF = {"scores": "seen", "refined": "xzc"}
+"""The picture of a stage whose picture has another name. A refined picture replaces Xzc."""
 PATIENCE_S = 1.0
 """How long the last finished decode stays on the screen while the next one is made."""
 
@@ -56,6 +58,10 @@ class DecodedVolume:
     is_final: bool = True
     since_onset_s: float | None = None
     flags: tuple[str, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    """The names of pictures that came and cannot be shown."""
+    superseded: frozenset[str] = frozenset()
+    """The names of pictures that an earlier decode made than the scores on show."""
     is_finished: bool = False
     """Whether the final stage has come."""
     skipped: str = ""
@@ -125,15 +131,21 @@ class DecodedVolume:
         """Keep the pictures small, to keep many of them."""
         self.seen, self.xz, self.xzc = shrunk(self.seen), shrunk(self.xz), shrunk(self.xzc)
 
-    def take(self, decode: Decode, picture: Array | None) -> None:
+    def take(self, decode: Decode, picture: Array | None, *, is_unreadable: bool = False) -> None:
         """Add a stage; `picture` is the seen picture at stage `scores`, else the decoded picture."""
+        name = PICTURE_OF.get(decode.stage, decode.stage)
         if decode.stage == "scores":
+            self._begin_anew(decode)
             self.feedback, self.labels = decode.feedback, decode.labels
             self.n_candidates, self.seen_candidate = decode.n_candidates, decode.seen_candidate
             self.seen = picture if picture is not None else self.seen
-        else:
-            # A refined picture replaces Xzc.
-            setattr(self, "xzc" if decode.stage == "refined" else decode.stage, picture)
+        elif decode.stage != "refined" or not is_unreadable:
+            setattr(self, name, picture)
+        self.superseded -= {name}
+        if is_unreadable and getattr(self, name) is None:
+            self.unreadable |= {name}
+        elif picture is not None:
+            self.unreadable -= {name}
         self.retrieved = decode.retrieved or self.retrieved
         self.timings_s |= decode.timings_s
         self.trial, self.nsd_id, self.n_averaged = decode.trial, decode.nsd_id, decode.n_averaged
@@ -147,6 +159,14 @@ class DecodedVolume:
             # A skipped volume may be decoded later.
             self.is_finished, self.skipped, self.failed = True, "", False
         self.is_given_up = False
+
+    def _begin_anew(self, decode: Decode) -> None:
+        """Note that the pictures so far are of an earlier decode; pictures of other weights are not kept beside it."""
+        made = self.provenance
+        if made is not None and made.weights != decode.provenance.weights:
+            self.xz = self.xzc = None
+            self.is_finished = False
+        self.superseded = frozenset(name for name in ("xz", "xzc") if getattr(self, name) is not None)
 
 
 class RecentDecodes:
@@ -197,10 +217,12 @@ class RecentDecodes:
         newest = max(trials, key=lambda volume: volume.number, default=None)
         return newest if newest is not None and not newest.is_final and newest.is_awaited else None
 
-    def take_decode(self, decode: Decode, picture: Array | None, now_s: float) -> DecodedVolume:
+    def take_decode(
+        self, decode: Decode, picture: Array | None, now_s: float, *, is_unreadable: bool = False
+    ) -> DecodedVolume:
         """Add one stage of a decode; the same message twice changes nothing."""
         volume = self._volume_of(self._place_of(decode), decode.index, decode.event, now_s)
-        volume.take(decode, picture)
+        volume.take(decode, picture, is_unreadable=is_unreadable)
         volume.newest_s = now_s
         if volume not in self.volumes[-N_LARGE:]:
             volume.shrink()
@@ -219,7 +241,7 @@ class RecentDecodes:
             events = (None,)
         volumes = [self._volume_of(place, skipped.index, event, now_s) for event in events]
         for volume in volumes:
-            if not volume.is_finished:
+            if not volume.is_finished or volume.superseded:
                 volume.skipped, volume.failed = skipped.reason or "skipped", skipped.failed
                 volume.made_s = skipped.made_s
         return volumes

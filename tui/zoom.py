@@ -12,6 +12,7 @@ from .captions import PictureName, captions, missing_words
 from .fitted import longest_that_fits, run_within
 from .keys import Keys
 from .live.picture_view import PictureView
+from .names import name_forms
 from .recent import DecodedVolume
 from .text_view import TextView
 
@@ -61,7 +62,8 @@ class Zoom(Screen[None]):
         what = f"volume {volume.index}" if volume.event is None else f"trial {volume.event} · volume {volume.index}"
         what = f"{captions(self.picture_name, volume)[0]} · {what}"
         run = run_within(volume.session, volume.run)
-        forms = (f"{what} · {volume.run} · {volume.session}", f"{what} · {run} · {volume.session}", f"{what} · {run}")
+        forms = [f"{what} · {volume.run} · {volume.session}", f"{what} · {run} · {volume.session}"]
+        forms += [f"{what} · {name}" for name in name_forms(run)]
         words.show(longest_that_fits((*(printable(form) for form in forms), what), self.size.width - 2))
 
     def action_turn(self, step: int) -> None:

@@ -16,13 +16,15 @@ class CandidateNames:
     nsd_id : array of shape (n,), int64
     labels : sequence of n str
     files : sequence of n str, or empty, or None
-        As in `Candidates`. With files, no number names a picture: the set's own numbers are not the sender's.
+        As in `Candidates`. A number names a picture only if `files` is empty. Other numbers, and those of an earlier
+        version's set, which may be of any data set, count the pictures and are not the sender's.
     """
 
     def __init__(self, nsd_id: Array, labels: Sequence[str], files: Sequence[str] | None = None) -> None:
-        self._n, self._files = len(labels), tuple(files or ())
+        self._n, self._files = len(labels), files
         self._positions: dict[int | str, list[int]] = {}
-        others = map(file_names, self._files) if self._files else ([number] for number in nsd_id.tolist())
+        others = [[number] for number in nsd_id.tolist()] if files is not None else [[]] * len(labels)
+        others = list(map(file_names, files)) if files else others
         for position, (label, names) in enumerate(zip(labels, others, strict=True)):
             for name in {label, *names}:
                 self._positions.setdefault(name, []).append(position)
@@ -44,14 +46,9 @@ class CandidateNames:
         CandidatesError
             `code` candidate: no picture or several pictures have the name.
         """
-        by_what = "file" if self._files else "nsd_id"
-        if self._files and isinstance(name, int):
-            raise CandidatesError(
-                f"{name} is a number, and the numbers of these candidates are not the sender's: their pictures are of "
-                f"another data set than NSD. Name the picture by its file, such as {self._files[0]!r:.80}, or its "
-                "label",
-                code="candidate",
-            )
+        if isinstance(name, int):
+            self._check_number(name)
+        by_what = "label" if self._files is None else "file" if self._files else "nsd_id"
         found = self._positions.get(name, [])
         if len(found) == 1:
             return found[0]
@@ -60,10 +57,27 @@ class CandidateNames:
                 f"{len(found)} candidates are called {name!r}; name the one that is meant by its {by_what}",
                 code="candidate",
             )
+        what = "label" if self._files is None else f"label or {by_what}"
         labels = [label for label in self._positions if isinstance(label, str)]
         nearest = get_close_matches(name, labels, 1) if isinstance(name, str) else []
         raise CandidatesError(
-            f"{name!r:.80} is no label or {by_what} of the weights' {self._n} candidates"
+            f"{name!r:.80} is no {what} of the weights' {self._n} candidates"
             + (f"; is {nearest[0]!r} meant?" if nearest else "; name one of those pictures"),
             code="candidate",
         )
+
+    def _check_number(self, number: int) -> None:
+        if self._files is None:
+            raise CandidatesError(
+                f"{number} is a number, and an earlier version wrote these candidates without saying whether their "
+                "numbers are NSD's: it could be another picture. Name the picture by its label, or make the set again "
+                "with braind fit",
+                code="candidate",
+            )
+        if self._files:
+            raise CandidatesError(
+                f"{number} is a number, and the numbers of these candidates are not the sender's: their pictures "
+                f"are of another data set than NSD. Name the picture by its file, such as {self._files[0]!r:.80}, or "
+                "its label",
+                code="candidate",
+            )

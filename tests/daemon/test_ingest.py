@@ -19,7 +19,7 @@ from braind.models.weights.candidate_names import CandidateNames
 
 LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
 WEIGHTS = random_weights(LDM)
-CANDIDATES = CandidateNames(random_candidates(LDM).nsd_id, random_candidates(LDM).labels)
+CANDIDATES = CandidateNames(random_candidates(LDM).nsd_id, random_candidates(LDM).labels, ())
 BLANK = blank_weights(1, np.ones(SHAPE, bool), np.array(AFFINE), "beta")
 END = wire.encode(wire.EndRun(session="ses", run="run-01", n_volumes=3))
 

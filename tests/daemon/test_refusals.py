@@ -20,7 +20,7 @@ from braind.models.weights.candidate_names import CandidateNames
 
 LDM = LdmFacts("ldm", (4, 16, 16), (16, 96))
 WEIGHTS = random_weights(LDM)
-CANDIDATES = CandidateNames(random_candidates(LDM).nsd_id, random_candidates(LDM).labels)
+CANDIDATES = CandidateNames(random_candidates(LDM).nsd_id, random_candidates(LDM).labels, ())
 ANY_PORT = {"ingest_port": 0, "decodes_port": 0, "control_port": 0}
 
 

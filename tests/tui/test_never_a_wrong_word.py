@@ -159,6 +159,36 @@ async def test_a_picture_that_no_message_announces_any_more_is_not_decoding_for_
         await until(pilot, lambda: "no picture came" in words_of(app.query_one("#xzc")))
 
 
+@in_event_loop
+async def test_a_provisional_picture_beside_final_scores_is_not_called_final_and_may_still_be_skipped(daemon):
+    async with Monitor(daemon.endpoints).run_test(size=(120, 30)) as pilot:
+        app = pilot.app
+        daemon.wait_for_viewer()
+        publish(daemon, 5, event=0, is_final=False)
+        publish(daemon, 6, "scores", event=0)
+        await until(pilot, lambda: app.recent.volumes and app.recent.volumes[-1].index == 6)
+        await until(pilot, lambda: "Xzc ◐" in words_of(app.query_one("#xzc-caption")))
+        assert [one.outcome for one in app.state.trials.of_session("sub-01_ses-14")] == ["decoding"]
+        daemon.skip(6, events=(0,), run=RUN_4)
+        await until(pilot, lambda: app.state.trials.of_session("sub-01_ses-14")[0].outcome == "skipped")
+        publish(daemon, 6, "xz", "xzc", event=0)
+        await until(pilot, lambda: "Xzc ●" in words_of(app.query_one("#xzc-caption")))
+        assert app.state.trials.of_session("sub-01_ses-14")[0].outcome == "final"
+
+
+@in_event_loop
+async def test_scores_of_other_weights_stand_beside_no_picture_of_the_weights_before(daemon):
+    async with Monitor(daemon.endpoints).run_test(size=(140, 30)) as pilot:
+        app = pilot.app
+        daemon.wait_for_viewer()
+        publish(daemon, 5)
+        await until(pilot, lambda: app.recent.n_finished == 1)
+        publish(daemon, 5, "scores", provenance=msgspec.structs.replace(daemon.provenance, weights="others"))
+        await until(pilot, lambda: "weights others" in words_of(app.query_one("#counters")))
+        assert "Xzc ○" in words_of(app.query_one("#xzc-caption"))
+        assert app.recent.volumes[0].xzc is None
+
+
 # ── statistics ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

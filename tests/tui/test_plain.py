@@ -66,6 +66,16 @@ def row(line):
     return {name: word for name, word in zip(HEADER, line.rstrip("\n").split("\t"), strict=True) if word}
 
 
+def test_a_closed_stdout_is_no_traceback(tmp_path):
+    shell = f"exec {sys.executable} -m braind monitor --data {tmp_path} --plain >&-"
+    with subprocess.Popen(["sh", "-c", shell], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr.readline().startswith("listening at")
+        assert process.stderr.readline().startswith("waiting for a daemon")
+        process.send_signal(signal.SIGINT)
+        assert "Traceback" not in process.stderr.read()
+        assert process.wait() == 130
+
+
 def test_a_pipe_gets_one_line_a_decode_by_itself_and_no_escape_code(daemon, start_monitor):
     monitor = start_monitor()
     assert monitor.stdout.readline() == "\t".join(HEADER) + "\n"

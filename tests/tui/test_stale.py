@@ -48,9 +48,10 @@ def decode(daemon, **fields):
     ],
 )
 def test_a_picture_that_does_not_come_whole_is_a_notice_with_its_volume(daemon, payload, words):
-    (notice,) = heard(daemon, 1, lambda: daemon.publish(decode(daemon), *payload))
+    notice, stage = heard(daemon, 2, lambda: daemon.publish(decode(daemon), *payload))
     assert isinstance(notice, Notice)
     assert notice.sentence.startswith(words)
+    assert (stage.decode.index, stage.picture, stage.is_unreadable) == (4, None, True)
 
 
 def test_scores_without_a_seen_picture_are_a_stage_without_a_picture(daemon):

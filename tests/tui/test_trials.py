@@ -19,9 +19,13 @@ from braind.tui.zoom import Zoom
 NAMES = [name for name, _ in COLUMNS]
 
 
+def columns(app):
+    return [column.label.plain for column in app.screen.query_one(TrialsTable).ordered_columns]
+
+
 def rows(app):
-    table = app.screen.query_one(TrialsTable)
-    return [dict(zip(NAMES, (cell.plain for cell in table.get_row_at(n)), strict=True)) for n in range(table.row_count)]
+    table, names = app.screen.query_one(TrialsTable), columns(app)
+    return [dict(zip(names, (cell.plain for cell in table.get_row_at(n)), strict=True)) for n in range(table.row_count)]
 
 
 def number_at_cursor(app):
@@ -82,7 +86,7 @@ async def test_digits_jump_to_a_trial_and_keys_sort(daemon):
         await open_table(pilot, 14)
         await pilot.press("1", "2")
         await until(pilot, lambda: number_at_cursor(app) == "12")
-        for _ in range(NAMES.index("feedback") + 1):
+        for _ in range(columns(app).index("feedback") + 1):
             await pilot.press("o")
         await until(pilot, lambda: rows(app)[0]["no."] == "13")
         assert number_at_cursor(app) == "12"

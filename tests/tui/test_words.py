@@ -1,13 +1,15 @@
 import math
 
 import pytest
+from rich.cells import cell_len
 
 from braind.client.wire import Heartbeat
 from braind.printable import printable
 from braind.tui.connection import LOST_AFTER_S, WAITING_AFTER_S, Connection
-from braind.tui.fitted import run_within, shortened
+from braind.tui.fitted import run_within, shortened, wrapped
 from braind.tui.live.latency import milliseconds
 from braind.tui.live.retrieval import bar
+from braind.tui.names import short_name, told_apart
 
 
 def test_control_characters_from_the_wire_never_reach_the_terminal():
@@ -55,3 +57,39 @@ def test_a_connection_goes_from_connecting_to_unreachable_and_back():
     connection.heard_s = 213.0
     connection.heartbeat = Heartbeat(last_seq=0, state="ready")
     assert connection.words(213.0) == "ready"
+
+
+def test_a_long_name_keeps_both_of_its_ends():
+    name = "task-imagery_acq-multiband_run-04"
+    assert [short_name(name, n) for n in (40, 24, 12, 4, 1)] == [
+        name,
+        "task-imagery_acq…run-04",
+        "task…run-04",
+        "…04",
+        "…",
+    ]
+    assert short_name("localiserwithoutaseparator04", 8) == "…rator04"
+
+
+@pytest.mark.parametrize("n_cells", range(9))
+def test_names_from_the_wire_fit_any_room_and_bring_no_control_characters(n_cells):
+    names = told_apart(["\x1b[2J脳画像 03", "\x1b[2J脳画像 04"], n_cells)
+    assert all(cell_len(name) <= n_cells and name.isprintable() for name in names)
+
+
+def test_names_that_are_cut_alike_are_cut_elsewhere():
+    assert told_apart(["early_visual", "higher_visual"], 11) == ["early…", "higher…"]
+    assert told_apart(["higher_visual_left", "higher_visual_right"], 11) == ["higher…left", "…right"]
+    assert told_apart(["a dog", "a fox in the snow", "a fox in the sun"], 12, shortened) == [
+        "a dog",
+        "a fox…snow",
+        "a fox in…sun",
+    ]
+
+
+def test_lines_are_as_long_as_the_terminal_counts_cells():
+    assert wrapped("a red fox", 6) == ["a red", "fox"]
+    assert wrapped("run task-imagery_run-04 is live", 16) == ["run task-", "imagery_run-04", "is live"]
+    assert wrapped("脳画像 脳画像脳", 8) == ["脳画像", "脳画像脳"]
+    assert wrapped("0.9  脳画像脳画像", 8) == ["0.9  脳", "画像脳画", "像"]
+    assert wrapped("", 8) == [""]

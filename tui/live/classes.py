@@ -1,11 +1,12 @@
 """The classes of a decode by probability, beside the class that the sender names and the probability of chance."""
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 from textual.widget import Widget
 
 from ...client.wire import LabelProbability
 from ..fitted import run_within, shortened
+from ..names import short_name, told_apart
 from ..recent import DecodedVolume
 from .retrieval import bar
 
@@ -59,7 +60,7 @@ class Classes(Widget):
         best = labels[0]
         lead = when_words(volume) if width >= WIDE_CELLS else short_when_words(volume)
         if self._run:
-            lead = ", ".join(filter(None, (f"run {shortened(self._run, width // 4)}", lead)))
+            lead = ", ".join(filter(None, (f"run {short_name(self._run, width // 4)}", lead)))
         head = Text.assemble(
             self._styled(f"{lead}: " if lead else "", "other"),
             self._styled(_class_words(best, name_cells) + " ", "best"),
@@ -75,27 +76,29 @@ class Classes(Widget):
 
     def _table(self, volume: DecodedVolume, width: int, height: int) -> Text:
         labels = volume.labels
-        name_cells = max(cell_len(shortened(one.label, max(4, width // 3))) for one in labels)
+        names = told_apart([one.label for one in labels], max(4, width // 3), shortened)
+        name_cells = max(map(cell_len, names))
         verdict = Text.assemble(self._styled(chance_words(labels), "other"), "  ", self._verdict(volume, width // 3))
         heads = [self._styled(words, "other") for words in (NO_PICTURE, when_words(volume)) if words]
         # The classes and the verdict come before the headings where rows are few.
         heads = heads[: max(0, height - 1 - min(len(labels), 4))]
         n_rows = height - len(heads) - 1
-        rows = [self._row(rank, one, volume.label, name_cells) for rank, one in enumerate(labels[:n_rows])]
+        rows = [
+            self._row(rank, one, volume.label, set_cell_size(name, name_cells))
+            for rank, (one, name) in enumerate(zip(labels[:n_rows], names, strict=False))
+        ]
         if len(labels) > n_rows > 1:
             rest = labels[n_rows - 1 :]
             together = sum(one.probability for one in rest)
             rows[-1] = self._styled(f"{len(rest)} more classes, together {together:.2f}", "other")
         return Text("\n").join([*heads, *rows, verdict])
 
-    def _row(self, rank: int, one: LabelProbability, sent: str | None, name_cells: int) -> Text:
+    def _row(self, rank: int, one: LabelProbability, sent: str | None, name: str) -> Text:
         style = "best" if rank == 0 else "other"
-        name = Text(shortened(one.label, name_cells))
-        name.pad_right(name_cells - name.cell_len)
-        bar_cells = max(0, min(TABLE_BAR_CELLS, self.size.width - name_cells - len(" 0.00  sent")))
+        bar_cells = max(0, min(TABLE_BAR_CELLS, self.size.width - cell_len(name) - len(" 0.00  sent")))
         filled = bar(one.probability, bar_cells)
         return Text.assemble(
-            self._styled(name.plain, style),
+            self._styled(name, style),
             self._styled(f" {one.probability:.2f} ", style),
             self._styled(filled, "bar"),
             " " * (bar_cells - len(filled)),

@@ -51,7 +51,10 @@ class Latency(Widget):
 
 
 def milliseconds(time_ms: float) -> str:
-    """Return a time in at most six characters: `3.4`, `412`, or in seconds from 100,000 ms on."""
+    """Return a time in at most six characters: `3.4`, `412`, or in seconds from 100,000 ms on.
+
+    A time that no decode can take, of 10,000 s or more, has more characters.
+    """
     if time_ms < 9.95:
         return f"{time_ms:.1f}"
-    return f"{time_ms:.0f}" if time_ms < 99_999 else f"{time_ms / 1e3:.0f} s"
+    return f"{time_ms:.0f}" if time_ms < 99_999 else f"{time_ms / 1e3:.4g} s"

@@ -6,11 +6,12 @@ from textual.widget import Widget
 from ...client.wire import Retrieved, SeenCandidate
 from ...signs import number
 from ..fitted import shortened
+from ..names import told_apart
 
 N_SHOWN = 5
 BAR, HALF_BAR = "━", "╸"
-SEEN = "▸"
-"""The mark of the seen picture's row."""
+SEEN, TAIL = "▸", " seen"
+"""The beginning and the end of the seen picture's row."""
 
 
 class Retrieval(Widget):
@@ -39,22 +40,29 @@ class Retrieval(Widget):
             # Its rank is lower than that of each candidate that is shown, or equal to the last one's.
             del ranked[len(ranked)]
             ranked[self.seen.rank] = self.seen
-        rank_cells = len(str(max(ranked)))
-        return Text("\n").join(self._row(rank, candidate, rank_cells) for rank, candidate in ranked.items())
+        rank_cells, bar_cells = len(str(max(ranked))), max(6, min(24, self.size.width // 5))
+        room = self.size.width - bar_cells - len(f" {'':{rank_cells}} −0.00  ")
+        rooms = [max(0, room - (len(TAIL) if self._is_seen(one) else 0)) for one in ranked.values()]
+        whole = [one.label for one in ranked.values()]
+        labels = [shortened(label, n_cells) for label, n_cells in zip(whole, rooms, strict=True)]
+        if len(set(labels)) < len(set(whole)):
+            labels = told_apart(whole, min(rooms), shortened)
+        rows = zip(ranked.items(), labels, strict=True)
+        return Text("\n").join(self._row(f"{rank:>{rank_cells}}", one, label, bar_cells) for (rank, one), label in rows)
 
-    def _row(self, rank: int, candidate: Retrieved | SeenCandidate, rank_cells: int) -> Text:
+    def _row(self, rank: str, candidate: Retrieved | SeenCandidate, label: str, bar_cells: int) -> Text:
         is_seen = self._is_seen(candidate)
-        bar_cells = max(6, min(24, self.size.width // 5))
-        head = f"{SEEN if is_seen else ' '}{rank:>{rank_cells}} {number(candidate.score, '5.2f')} "
-        tail = " seen" if is_seen else ""
-        label_cells = max(0, self.size.width - len(head) - bar_cells - 1 - len(tail))
-        label_style = self.get_component_rich_style("retrieval--best" if rank == 1 or is_seen else "retrieval--other")
+        head = f"{SEEN if is_seen else ' '}{rank} {number(candidate.score, '5.2f')} "
+        tail = TAIL if is_seen else ""
+        label_style = self.get_component_rich_style(
+            "retrieval--best" if rank.strip() == "1" or is_seen else "retrieval--other"
+        )
         filled = bar(candidate.score, bar_cells)
         return Text.assemble(
             (head, label_style),
             (filled, self.get_component_rich_style("retrieval--bar")),
             " " * (bar_cells - len(filled)),
-            (f" {shortened(candidate.label, label_cells)}{tail}", label_style),
+            (f" {label}{tail}", label_style),
         )
 
     def _is_seen(self, candidate: Retrieved | SeenCandidate) -> bool:

@@ -10,14 +10,15 @@ from ...printable import printable
 from ...signs import number
 from ..connection import Connection, State
 from ..daemon_clock import age_words
-from ..fitted import Part, fitted_row, run_within, shortened
+from ..fitted import Part, fitted_row, run_within
 from ..keymap import shown_key
+from ..names import name_forms
 from ..recent import DecodedVolume
 from ..state.monitor_state import MonitorState
 from ..text_view import TextView
 
-NAME_CELLS = (40, 24, 12)
-"""A long name is shown in at most so many cells; in fewer where there is no room."""
+NAME_SHORTENING = 45
+"""The importance of the words in the middle of a long name: the counts of a volume and a trial matter more."""
 FINGERPRINT_CELLS = 8
 N_ROWS = 3
 CLOCK_MATTERS_S = 0.1
@@ -200,8 +201,8 @@ class StateBar(Widget):
         return [Part(65, tuple(self._named("calibration", form) for form in forms))]
 
     def _long_name(self, importance: int, what: str, name: str) -> Part:
-        names = dict.fromkeys([printable(name), *(shortened(name, n_cells) for n_cells in NAME_CELLS)])
-        return Part(importance, tuple(self._named(what, one) for one in names if one))
+        forms = tuple(self._named(what, form) for form in name_forms(name))
+        return Part(importance, forms, shortening=min(importance, NAME_SHORTENING))
 
     def _named(self, name: str, value: str, style: str = "value") -> Text:
         return Text.assemble(self._styled(f"{name} " if name else "", "name"), self._styled(value, style))

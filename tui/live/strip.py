@@ -10,6 +10,7 @@ from textual.widget import Widget
 from ..drawing.terminal import terminal_of
 from ..fitted import shortened
 from ..messages import VolumeChosen
+from ..names import told_apart
 from ..pictures import Thumbnails, palette_size
 from ..recent import DecodedVolume
 
@@ -67,7 +68,9 @@ class RecentStrip(Widget):
 
     def _draw(self) -> list[Strip]:
         rows, width = self.size.height - 1, self.size.width
-        slots = [self._slot(volume, self._slot_cells() - 1, rows) for volume in self._visible()]
+        visible, columns = self._visible(), self._slot_cells() - 1
+        classes = told_apart([(_class_words(volume) or [""])[0] for volume in visible], columns, shortened)
+        slots = [self._slot(volume, name, columns, rows) for volume, name in zip(visible, classes, strict=True)]
         gaps = self._gaps()
         lines = [
             Strip.join([part for slot, gap in zip(slots, gaps, strict=True) for part in (slot[y], gap)])
@@ -83,17 +86,17 @@ class RecentStrip(Widget):
         older = [*visible[1:], *visible[-1:]]
         return [blank if one.place == next_.place else line for one, next_ in zip(visible, older, strict=True)]
 
-    def _slot(self, volume: DecodedVolume, columns: int, rows: int) -> list[Strip]:
+    def _slot(self, volume: DecodedVolume, class_name: str, columns: int, rows: int) -> list[Strip]:
         name = "strip--shown" if volume is self.shown else "strip--skipped" if volume.skipped else "strip--index"
         index = Segment(shortened(str(volume.number), columns).center(columns), self.get_component_rich_style(name))
-        return [*self._picture(volume, columns, rows), Strip([index], columns)]
+        return [*self._picture(volume, class_name, columns, rows), Strip([index], columns)]
 
-    def _picture(self, volume: DecodedVolume, columns: int, rows: int) -> list[Strip]:
+    def _picture(self, volume: DecodedVolume, class_name: str, columns: int, rows: int) -> list[Strip]:
         picture = volume.final_picture if terminal_of(self.app).drawing != "off" else None
         well = self.get_component_rich_style("strip--well")
         if picture is None:
             words = _words_without_picture(volume)
-            lines = _class_words(volume) or [""] * (rows // 2) + [words]
+            lines = [class_name, *_class_words(volume)[1:]] if class_name else [""] * (rows // 2) + [words]
             texts = [Text(shortened(line, columns)) for line in (lines + [""] * rows)[:rows]]
             for text in texts:
                 text.align("center", columns)
@@ -107,6 +110,8 @@ class RecentStrip(Widget):
 def _words_without_picture(volume: DecodedVolume) -> str:
     if volume.skipped:
         return "fail" if volume.failed else "skip"
+    if volume.is_finished and volume.unreadable:
+        return "bad"
     return "none" if volume.is_given_up else "…" if volume.is_awaited else ""
 
 

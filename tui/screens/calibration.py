@@ -19,9 +19,10 @@ from ...client.wire import Calibration, Recorded
 from ...errors import BraindError
 from ...printable import printable
 from ..feed import poll
-from ..fitted import longest_that_fits, plain_row, run_within, shortened, title_row
+from ..fitted import longest_that_fits, plain_row, run_within, title_row
 from ..keys import Keys
 from ..live.picture_view import PictureView
+from ..names import forms_of
 from ..pictures import KEPT_PX
 from ..state.calibration import curve_lines, newest_words, recorded_words, score_words
 from ..state.monitor_state import MonitorState
@@ -29,7 +30,6 @@ from ..text_view import TextView
 from .leaving import is_open
 
 TICK_S = 0.5
-SESSION_CELLS = 30
 NOT_SEEN = "no seen picture"
 EARLIER = "not known: this daemon's version does not tell what it recorded"
 
@@ -135,8 +135,8 @@ class CalibrationScreen(Screen[None]):
     def _show_title(self, session: str = "", run: str = "", words: str = "") -> None:
         title = plain_row(
             (99, "Calibration"),
-            (60, f"session {shortened(session, SESSION_CELLS)}" if session else ""),
-            (80, f"run {shortened(run_within(session, run), SESSION_CELLS)}" if run else ""),
+            (60, forms_of("session", session)),
+            (80, forms_of("run", run_within(session, run))),
             (50, words),
             n_cells=self.app.size.width - 2,
         )

@@ -1,8 +1,8 @@
 """Two trials side by side: their pictures, and their numbers with a mark where they differ."""
 
-import textwrap
 from itertools import zip_longest
 
+from rich.cells import set_cell_size
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
@@ -12,9 +12,10 @@ from textual.screen import Screen
 
 from ...errors import BraindError
 from ...printable import printable
-from ..fitted import plain_row, run_within, shortened
+from ..fitted import plain_row, run_within, wrapped
 from ..keys import Keys
 from ..live.decode_view import DecodeView
+from ..names import forms_of
 from ..recent import DecodedVolume
 from ..state.monitor_state import MonitorState
 from ..state.trials import TrialRecord
@@ -26,7 +27,8 @@ from .trial import facts_of
 NAME_CELLS = 13
 GAP_CELLS = 4
 """Between a name, its mark and the two columns."""
-RUN_CELLS = 24
+SIDE_PADDING_CELLS = 4
+"""Around a side and around its title."""
 
 
 class CompareScreen(Screen[None]):
@@ -58,21 +60,26 @@ class CompareScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#compare-scroll").focus()
-        for side, record in enumerate(self._records):
-            title = plain_row(
-                (99, f"no. {record.number}"),
-                (95, f"run {shortened(run_within(record.session, record.run), RUN_CELLS)}"),
-                (90, record.outcome),
-                (98, "recorded" if self._state.recorded else ""),
-                n_cells=self.app.size.width // 2 - 2,
-            )
-            self.query_one(f"#side-{side} .screen-title", TextView).show(title)
+        self._show_titles()
+        for side in range(2):
             self._show_side(side, "fetching the pictures …")
         self._load()
 
     def on_resize(self) -> None:
-        """Wrap the numbers anew for another width."""
+        """Draw the words anew for another width."""
+        self._show_titles()
         self.call_after_refresh(self._show_facts)
+
+    def _show_titles(self) -> None:
+        for side, record in enumerate(self._records):
+            title = plain_row(
+                (99, f"no. {record.number}"),
+                (95, forms_of("run", run_within(record.session, record.run))),
+                (90, record.outcome),
+                (98, "recorded" if self._state.recorded else ""),
+                n_cells=self.app.size.width // 2 - SIDE_PADDING_CELLS,
+            )
+            self.query_one(f"#side-{side} .screen-title", TextView).show(title)
 
     @work(thread=True, exclusive=True)
     def _load(self) -> None:
@@ -101,11 +108,10 @@ class CompareScreen(Screen[None]):
         for name in dict.fromkeys([*sides[0], *sides[1]]):
             words = [printable(side.get(name, "–")) for side in sides]
             mark = " " if words[0] == words[1] else "≠"
-            columns = [_wrapped(one, n_cells) for one in words]
+            columns = [wrapped(one, n_cells) for one in words]
             for row, (left, right) in enumerate(zip_longest(*columns, fillvalue="")):
-                lines.append(
-                    f"{name[0] if not row else '':<{NAME_CELLS}}{mark if not row else ' '} {left:<{n_cells}}  {right}"
-                )
+                head = f"{name[0] if not row else '':<{NAME_CELLS}}{mark if not row else ' '} "
+                lines.append(f"{head}{set_cell_size(left, n_cells)}  {right}")
         view.show(Text("\n".join(lines)))
 
 
@@ -115,7 +121,3 @@ def _numbered(facts: list[tuple[str, str]]) -> dict[tuple[str, int], str]:
     for name, words in facts:
         found[name, sum(one == name for one, _ in found)] = words
     return found
-
-
-def _wrapped(words: str, n_cells: int) -> list[str]:
-    return textwrap.wrap(words, n_cells) or [""]

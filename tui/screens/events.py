@@ -9,9 +9,9 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.screen import Screen
 
-from ...printable import printable
-from ..fitted import with_hanging_indent
+from ..fitted import plain_row, with_hanging_indent
 from ..keys import Keys
+from ..names import forms_of
 from ..state.event_log import Entry
 from ..state.monitor_state import MonitorState
 from ..text_view import TextView
@@ -57,9 +57,14 @@ class EventsScreen(Screen[None]):
             return
         self._shown = log.n_added, n_cells
         n_older = log.n_added - len(log.entries)
-        older = f"; {n_older} older events are not kept" if n_older else ""
-        recorded = f" of recorded session {printable(self._state.recorded)}" if self._state.recorded else ""
-        self.query_one("#events-title", TextView).show(f"Events{recorded}, the newest first{older}")
+        title = plain_row(
+            (97, "Events"),
+            (99, forms_of("recorded session", self._state.recorded)),
+            (80, "the newest first"),
+            (90, [f"{n_older} older events are not kept", f"{n_older} not kept"] if n_older else ""),
+            n_cells=self.app.size.width - 2,
+        )
+        self.query_one("#events-title", TextView).show(title)
         lines = [self._line(entry, n_cells) for entry in reversed(log.entries)]
         self.query_one("#events", TextView).show(Text("\n").join(lines) if lines else "nothing has happened yet")
 

@@ -27,5 +27,9 @@ def fetched_volume(record: TrialRecord, fetch: Fetch) -> tuple[DecodedVolume | N
     """
     heard = fetch(tuple(record.seqs.values())) if record.seqs else []
     decodes, notices = RecentDecodes(), [one.sentence for one in heard if isinstance(one, Notice)]
-    volumes = [decodes.take_decode(one.decode, one.picture, 0.0) for one in heard if isinstance(one, Stage)]
+    volumes = [
+        decodes.take_decode(one.decode, one.picture, 0.0, is_unreadable=one.is_unreadable)
+        for one in heard
+        if isinstance(one, Stage)
+    ]
     return (volumes[-1] if volumes else None), notices

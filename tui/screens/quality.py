@@ -3,16 +3,17 @@
 import math
 from collections.abc import Sequence
 
+from rich.cells import set_cell_size
 from rich.style import Style
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 
-from ...printable import printable
 from ...signs import number
-from ..fitted import plain_row, run_within, shortened
+from ..fitted import plain_row, run_within, with_hanging_indent
 from ..keys import Keys
+from ..names import forms_of, told_apart
 from ..state.monitor_state import MonitorState
 from ..state.quality import DRIFT_VOLUMES, MIN_VOLUMES, MOVED_MM, RunQuality, Trace
 from ..text_view import TextView
@@ -23,7 +24,8 @@ from .traces import bars, span
 TICK_S = 0.5
 NAME_CELLS = 12
 SPAN_CELLS = 22
-RUN_CELLS = 30
+SCROLLED_MARGIN_CELLS = 4
+"""Around the facts: their padding, and the scrollbar that they have if there are many."""
 MANY = 8
 NOTHING_KNOWN = "no decode has carried a signal yet: signals come with decodes, also in a run of betas"
 
@@ -77,7 +79,7 @@ class QualityScreen(SessionScreen):
         self.query_one("#quality-facts", TextView).show(facts)
 
     def _show_title(self, run: RunQuality | None, runs: Sequence[RunQuality]) -> None:
-        name = f"run {shortened(run_within(run.session, run.run), RUN_CELLS)}" if run else "no run"
+        name = forms_of("run", run_within(run.session, run.run)) if run else "no run"
         indices = run.indices if run else range(0)
         title = plain_row(
             (96, "recorded" if self._state.recorded else ""),
@@ -85,7 +87,7 @@ class QualityScreen(SessionScreen):
             (99, name),
             (98, "held" if self._held else ""),
             (70, f"volumes {indices[0]}–{indices[-1]}" if indices else ""),
-            (60, f"session {shortened(run.session, RUN_CELLS)}" if run else ""),
+            (60, forms_of("session", run.session) if run else ""),
             (65, f"{len(runs)} runs" if len(runs) > 1 else ""),
             (90, self._note),
             n_cells=self.app.size.width - 2,
@@ -95,7 +97,8 @@ class QualityScreen(SessionScreen):
     def _traces(self, run: RunQuality) -> Text:
         n_cells = max(10, self.app.size.width - 4 - NAME_CELLS - SPAN_CELLS)
         shown, rows = run.newest(n_cells), []
-        traces = [(roi, run.trace(roi).values, "+.2f", "%") for roi in run.rois]
+        names = told_apart(run.rois, NAME_CELLS - 1)
+        traces = [(name, run.trace(roi).values, "+.2f", "%") for name, roi in zip(names, run.rois, strict=True)]
         if run.is_bold:
             traces.append(("motion", run.displacements_mm(), ".2f", "mm"))
         for name, by_index, form, unit in traces:
@@ -107,21 +110,19 @@ class QualityScreen(SessionScreen):
 
     def _row(self, name: str, drawn: str, words: str, n_cells: int, style: str = "value") -> Text:
         return Text.assemble(
-            (f"{shortened(name, NAME_CELLS - 1):<{NAME_CELLS}}", self._style("name")),
+            (set_cell_size(name, NAME_CELLS), self._style("name")),
             (drawn.ljust(n_cells), self._style(style)),
             ("  " + words, self._style("meaning")),
         )
 
     def _facts(self, run: RunQuality) -> Text:
         lines: list[Text] = []
+        n_cells = self.app.size.width - SCROLLED_MARGIN_CELLS
         for name, value, meaning, is_warning in facts_of(run):
-            lines.append(
-                Text.assemble(
-                    (f"{name:<{NAME_CELLS}}", self._style("name")),
-                    (printable(value), self._style("warning" if is_warning else "value")),
-                )
-            )
-            lines.append(Text("  " + meaning, self._style("meaning")))
+            head = Text(f"{name:<{NAME_CELLS}}", self._style("name"))
+            style = self._style("warning" if is_warning else "value")
+            lines.append(with_hanging_indent(head, value, n_cells, style))
+            lines.append(with_hanging_indent(Text("  "), meaning, n_cells, self._style("meaning")))
         return Text("\n").join(lines)
 
     def _style(self, name: str) -> Style:

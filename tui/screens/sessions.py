@@ -15,8 +15,9 @@ from textual.worker import get_current_worker
 from ...errors import BraindError
 from ...printable import printable
 from ..drawing.terminal import terminal_of
-from ..fitted import plain_row, shortened
+from ..fitted import plain_row, shortened, wrapped
 from ..keys import Keys
+from ..names import short_name, told_apart
 from ..pictures import largest_px
 from ..state.monitor_state import MonitorState
 from ..state.recorded import Recordings, SessionFacts, read_session
@@ -27,7 +28,10 @@ from .leaving import is_open
 from .trials import TrialsScreen
 
 COLUMNS = ("session", "state", "opened", "volumes", "runs", "subject", "MB")
-NAME_CELLS = 40
+NAME_CELLS, NARROW_NAME_CELLS = 40, 20
+WIDE_CELLS = 80
+"""A terminal of at least so many cells has room for long names."""
+FACT_ROWS = 4
 UNKNOWN = "–"
 
 
@@ -62,9 +66,7 @@ class SessionsScreen(Screen[None]):
         yield Keys()
 
     def on_mount(self) -> None:
-        table = self.query_one(SessionsTable)
-        table.add_columns(*COLUMNS)
-        table.focus()
+        self.query_one(SessionsTable).focus()
         self.action_read()
 
     def action_read(self) -> None:
@@ -86,12 +88,20 @@ class SessionsScreen(Screen[None]):
         if not is_open(self):
             return
         self._sessions, self._note = sessions, note
+        self.on_resize()
+
+    def on_resize(self) -> None:
+        """Draw the names and the words anew for another width."""
         table = self.query_one(SessionsTable)
-        table.clear()
-        for one in sessions:
-            table.add_row(*_cells(one))
+        at, n_cells = table.cursor_row, NAME_CELLS if self.app.size.width >= WIDE_CELLS else NARROW_NAME_CELLS
+        names = told_apart([one.session for one in self._sessions], n_cells)
+        table.clear(columns=True)
+        table.add_columns(*COLUMNS)
+        for name, one in zip(names, self._sessions, strict=True):
+            table.add_row(*map(Text, (name, *_words(one))))
+        table.move_cursor(row=at)
         self._show_title()
-        self._show_facts()
+        self.call_after_refresh(self._show_facts)
 
     def _show_title(self) -> None:
         n_sessions = "1 session" if len(self._sessions) == 1 else f"{len(self._sessions)} sessions"
@@ -117,13 +127,18 @@ class SessionsScreen(Screen[None]):
     def _show_facts(self) -> None:
         chosen, view = self._chosen, self.query_one("#session-facts", TextView)
         if chosen is None:
-            view.show("" if self._note else "no session is recorded yet: send a run to braind serve")
+            words = "" if self._note else "no session is recorded yet: send a run to braind serve"
         elif chosen.problem:
-            view.show(printable(f"{chosen.session} cannot be read: {chosen.problem}"))
+            words = f"{chosen.session} cannot be read: {chosen.problem}"
         else:
             volumes = ", ".join(f"{n} {state}" for state, n in chosen.volumes.items()) or "none"
             runs = ", ".join(chosen.runs) or "none"
-            view.show(printable(f"volumes: {volumes}; weights: {chosen.weights or UNKNOWN}; runs: {runs}"))
+            words = f"volumes: {volumes}; weights: {chosen.weights or UNKNOWN}; runs: {runs}"
+        lines = wrapped(words, max(self.app.size.width - 2, 1))
+        kept = lines[:FACT_ROWS]
+        if len(lines) > FACT_ROWS:
+            kept[-1] = shortened(f"{kept[-1]} {lines[FACT_ROWS]}", max(self.app.size.width - 2, 1))
+        view.show("\n".join(kept))
 
     @on(DataTable.RowSelected)
     def _open_row(self) -> None:
@@ -137,7 +152,7 @@ class SessionsScreen(Screen[None]):
         if chosen.problem:
             self.notify(f"{chosen.session} cannot be read: {chosen.problem}", severity="error", markup=False)
             return
-        self._note = f"reading {shortened(chosen.session, NAME_CELLS)} …"
+        self._note = f"reading {short_name(chosen.session, NAME_CELLS)} …"
         self._show_title()
         self._read_session(chosen)
 
@@ -168,20 +183,17 @@ class SessionsScreen(Screen[None]):
         self.app.push_screen(TrialsScreen(state, source_of_recording(self._recordings, chosen.path, self._largest_px)))
 
 
-def _cells(facts: SessionFacts) -> list[Text]:
-    """Return a session's row in the order of `COLUMNS`; an unknown value is "–"."""
+def _words(facts: SessionFacts) -> tuple[str, ...]:
+    """Return what stands beside a session's name, in the order of `COLUMNS`; an unknown value is "–"."""
     if facts.problem:
-        words = (facts.session, "unreadable", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, f"{facts.n_bytes / 1e6:.1f}")
-    else:
-        subject = UNKNOWN if facts.subject is None else str(facts.subject)
-        opened_s = facts.opened_unix_s
-        words = (
-            facts.session,
-            facts.state,
-            UNKNOWN if opened_s is None else time.strftime("%d %b %Y %H:%M", time.localtime(opened_s)),
-            str(sum(facts.volumes.values())),
-            str(len(facts.runs)),
-            f"{subject} simulated" if facts.simulated else subject,
-            f"{facts.n_bytes / 1e6:.1f}",
-        )
-    return [Text(shortened(one, NAME_CELLS)) for one in words]
+        return "unreadable", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN, f"{facts.n_bytes / 1e6:.1f}"
+    subject = UNKNOWN if facts.subject is None else str(facts.subject)
+    opened_s = facts.opened_unix_s
+    return (
+        printable(facts.state),
+        UNKNOWN if opened_s is None else time.strftime("%d %b %Y %H:%M", time.localtime(opened_s)),
+        str(sum(facts.volumes.values())),
+        str(len(facts.runs)),
+        f"{subject} simulated" if facts.simulated else subject,
+        f"{facts.n_bytes / 1e6:.1f}",
+    )

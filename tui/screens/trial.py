@@ -14,10 +14,11 @@ from ...printable import printable
 from ...signs import number
 from ..connection import ordinal
 from ..daemon_clock import age_words
-from ..fitted import plain_row, run_within, shortened
+from ..fitted import plain_row, run_within, with_hanging_indent
 from ..keys import Keys
 from ..live.decode_view import DecodeView
 from ..live.latency import NAMES, milliseconds
+from ..names import forms_of
 from ..recent import DecodedVolume
 from ..state.monitor_state import MonitorState
 from ..state.trials import TrialRecord
@@ -28,7 +29,9 @@ from .leaving import is_open
 from .loading import fetched_volume, kept_volume
 from .note import note_on
 
-SESSION_CELLS = 30
+FACT_CELLS = 14
+SCROLLED_MARGIN_CELLS = 4
+"""Around the facts: their padding, and the scrollbar that they have if there are many."""
 
 
 class TrialScreen(Screen[None]):
@@ -56,6 +59,7 @@ class TrialScreen(Screen[None]):
         super().__init__()
         self._state, self._record, self._source = state, record, source
         self._volume: DecodedVolume | None = None
+        self._facts: list[tuple[str, str]] = []
 
     def compose(self) -> ComposeResult:
         yield TextView(id="trial-title", classes="screen-title")
@@ -66,17 +70,8 @@ class TrialScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.query_one("#trial-scroll").focus()
+        self._show_title()
         record = self._record
-        number = f"volume {record.index}" if record.event is None else f"event {record.event}, volume {record.index}"
-        title = plain_row(
-            (97, "recorded" if self._state.recorded else ""),
-            (50, f"session {shortened(record.session, SESSION_CELLS)}"),
-            (99, f"run {shortened(run_within(record.session, record.run), SESSION_CELLS)}"),
-            (98, number),
-            (90, record.outcome),
-            n_cells=self.app.size.width - 2,
-        )
-        self.query_one("#trial-title", TextView).show(title)
         kept = kept_volume(self._state, record)
         if kept is not None:
             self._show(kept, [])
@@ -85,6 +80,24 @@ class TrialScreen(Screen[None]):
             self._load()
         else:
             self.query_one(DecodeView).show(None, f"{record.outcome}: there is no picture")
+
+    def on_resize(self) -> None:
+        """Draw the words anew for another width."""
+        self._show_title()
+        self._show_facts()
+
+    def _show_title(self) -> None:
+        record = self._record
+        number = f"volume {record.index}" if record.event is None else f"event {record.event}, volume {record.index}"
+        title = plain_row(
+            (97, "recorded" if self._state.recorded else ""),
+            (50, forms_of("session", record.session)),
+            (99, forms_of("run", run_within(record.session, record.run))),
+            (98, number),
+            (90, record.outcome),
+            n_cells=self.app.size.width - 2,
+        )
+        self.query_one("#trial-title", TextView).show(title)
 
     @work(thread=True, exclusive=True)
     def _load(self) -> None:
@@ -117,11 +130,15 @@ class TrialScreen(Screen[None]):
         self._volume = volume
         self.query_one(DecodeView).show(volume, "")
         age_s = self._state.age_s(volume, time.monotonic())
-        lines = [*facts_of(volume), *(("notice", sentence) for sentence in notices)]
+        self._facts = [*facts_of(volume), *(("notice", sentence) for sentence in notices)]
         if age_s is not None:
-            lines.insert(0, ("decoded", f"{age_words(age_s)} ago"))
-        text = Text("\n").join(Text(f"{name:<14}{printable(words)}") for name, words in lines)
-        self.query_one("#trial-facts", TextView).show(text)
+            self._facts.insert(0, ("decoded", f"{age_words(age_s)} ago"))
+        self._show_facts()
+
+    def _show_facts(self) -> None:
+        n_cells = self.app.size.width - SCROLLED_MARGIN_CELLS
+        lines = [with_hanging_indent(Text(f"{name:<{FACT_CELLS}}"), words, n_cells) for name, words in self._facts]
+        self.query_one("#trial-facts", TextView).show(Text("\n").join(lines))
 
 
 def facts_of(volume: DecodedVolume) -> list[tuple[str, str]]:

@@ -1,5 +1,7 @@
 """The table of a session's trials: sort and filter it, jump to a number, open, compare and export trials."""
 
+from typing import NamedTuple
+
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -9,11 +11,12 @@ from textual.widgets import DataTable, Input
 
 from ...errors import BraindError
 from ...printable import printable
-from ..fitted import plain_row, shortened
+from ..fitted import plain_row
 from ..keymap import shown_key
 from ..keys import Keys
+from ..names import forms_of
 from ..state.monitor_state import MonitorState
-from ..state.trials import COLUMNS, Key, TrialRecord, sorted_by
+from ..state.trials import COLUMNS, Key, TrialRecord, columns_by_importance, sorted_by
 from ..text_view import TextView
 from ..whole_columns import WholeColumnsTable
 from .compare import CompareScreen
@@ -23,12 +26,19 @@ from .export import export_trials
 from .leaving import is_open
 from .note import note_on
 from .quality import QualityScreen
-from .trial import SESSION_CELLS, TrialScreen
-from .trial_row import NUMBER, has_words, row_of
+from .trial import TrialScreen
+from .trial_row import NUMBER, Room, has_words, room_of, row_of
 
 TICK_S = 0.5
 MOST_DIGITS = 6
 SELECTED = "✓"
+
+
+class Layout(NamedTuple):
+    """The places among `COLUMNS` of the table's columns, in their order, and the room of names and labels."""
+
+    places: list[int]
+    room: Room
 
 
 class TrialsTable(WholeColumnsTable):
@@ -85,6 +95,7 @@ class TrialsScreen(SessionScreen):
         self._n_trials = 0
         """How many trials the session has. `_records` are the trials that the filter shows."""
         self._version_shown = -1
+        self._layout = Layout([], room_of(0))
         self._column: int | None = None
         self._descending = False
         self._digits = ""
@@ -101,7 +112,6 @@ class TrialsScreen(SessionScreen):
 
     def on_mount(self) -> None:
         table = self.query_one(TrialsTable)
-        table.add_columns(*(name for name, _ in COLUMNS))
         table.focus()
         self.set_interval(TICK_S, self.show)
         self.show()
@@ -118,8 +128,9 @@ class TrialsScreen(SessionScreen):
             self._n_trials = len(all_records)
             wanted = [one for one in all_records if has_words(one, self._filter)]
             records = sorted_by(wanted, self._column, descending=self._descending)
-            if [one.key for one in records] != [one.key for one in self._records]:
-                self._fill(records)
+            layout = Layout(columns_by_importance(all_records), room_of(self.app.size.width))
+            if layout != self._layout or [one.key for one in records] != [one.key for one in self._records]:
+                self._fill(records, layout)
             else:
                 self._update([place for place, one in enumerate(records) if one.version > before], records)
         order = "by arrival" if self._column is None else f"by {COLUMNS[self._column][0]}"
@@ -130,7 +141,7 @@ class TrialsScreen(SessionScreen):
         title = plain_row(
             (98, "recorded" if self._state.recorded else ""),
             (99, n_trials),
-            (70, f"session {shortened(self._session, SESSION_CELLS)}" if self._session else ""),
+            (70, forms_of("session", self._session)),
             (85, f"{len(self._selected)} selected" if self._selected else ""),
             (80, order),
             (90, self._note),
@@ -139,13 +150,24 @@ class TrialsScreen(SessionScreen):
         )
         self.query_one("#trials-title", TextView).show(title)
 
-    def _fill(self, records: list[TrialRecord]) -> None:
+    def on_resize(self) -> None:
+        """Lay the table and the title out for another width."""
+        if room_of(self.app.size.width) != self._layout.room:
+            self._version_shown = -1
+        self.show()
+
+    def _fill(self, records: list[TrialRecord], layout: Layout) -> None:
         table = self.query_one(TrialsTable)
         at = table.cursor_row
         chosen = self._records[at].key if 0 <= at < len(self._records) else None
         is_at_end = at >= len(self._records) - 1
         n_same = len(self._records)
-        if [one.key for one in records[:n_same]] == [one.key for one in self._records]:
+        if layout != self._layout:
+            self._layout = layout
+            table.clear(columns=True)
+            table.add_columns(*(COLUMNS[place][0] for place in layout.places))
+            n_same = 0
+        if [one.key for one in records[:n_same]] == [one.key for one in self._records[:n_same]]:
             self._update([place for place, one in enumerate(records[:n_same])], records)
             for one in records[n_same:]:
                 table.add_row(*self._cells(one))
@@ -167,10 +189,10 @@ class TrialsScreen(SessionScreen):
                     table.update_cell_at((place, column), cell, update_width=True)  # pyright: ignore[reportArgumentType]
 
     def _cells(self, record: TrialRecord) -> list[Text]:
-        cells = row_of(record)
+        cells = row_of(record, self._layout.room)
         if record.key in self._selected:
             cells[NUMBER] = Text(f"{cells[NUMBER].plain} {SELECTED}")
-        return cells
+        return [cells[place] for place in self._layout.places]
 
     def on_key(self, press: KeyPress) -> None:
         """Jump to the trial whose number the digits are; any other key ends the number."""
@@ -188,13 +210,14 @@ class TrialsScreen(SessionScreen):
 
     @on(DataTable.HeaderSelected)
     def _sort_by_header(self, selected: DataTable.HeaderSelected) -> None:
-        self._descending = selected.column_index == self._column and not self._descending
-        self._sort_by(selected.column_index)
+        column = self._layout.places[selected.column_index]
+        self._descending = column == self._column and not self._descending
+        self._sort_by(column)
 
     def action_sort(self) -> None:
         """Sort by the next column; after the last, by arrival."""
-        last = len(COLUMNS) - 1
-        self._sort_by(0 if self._column is None else None if self._column == last else self._column + 1)
+        at = -1 if self._column is None else self._layout.places.index(self._column)
+        self._sort_by(self._layout.places[at + 1] if at + 1 < len(self._layout.places) else None)
 
     def action_reverse(self) -> None:
         """Reverse the order."""

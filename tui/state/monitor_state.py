@@ -68,8 +68,8 @@ class MonitorState:
     def take(self, heard: Heard, now_s: float) -> None:
         """Take one message."""
         match heard:
-            case Stage(decode, picture):
-                volume = self.recent.take_decode(decode, picture, now_s)
+            case Stage(decode, picture, is_unreadable):
+                volume = self.recent.take_decode(decode, picture, now_s, is_unreadable=is_unreadable)
                 self.trials.take(volume, decode.stage, decode.seq)
                 self.quality.take(decode, self.recent.count)
                 self._note_flags(decode, now_s)

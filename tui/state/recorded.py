@@ -62,7 +62,8 @@ class Recordings(NamedTuple):
 
     def stages(self, path: Path, seqs: tuple[int, ...], largest_px: int) -> list[Stage | Notice]:
         """Return a session's decodes of these numbers, with their pictures scaled down to `largest_px`."""
-        return [stage_of(one, png, largest_px) for one, png in self.fetch(path, seqs) if isinstance(one, Decode)]
+        found = [stage_of(one, png, largest_px) for one, png in self.fetch(path, seqs) if isinstance(one, Decode)]
+        return [one for of_message in found for one in of_message]
 
 
 def read_session(
@@ -96,7 +97,8 @@ def read_session(
             if isinstance(message, Decode) and payload is None:
                 state.take(Stage(message, None), now_s)
             else:
-                state.take(heard_of(message, payload, largest_px), now_s)
+                for heard in heard_of(message, payload, largest_px):
+                    state.take(heard, now_s)
             n_taken += 1
         for mark in reversed(marks):
             state.take_mark(mark, now_s)

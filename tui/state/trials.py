@@ -156,7 +156,7 @@ def key_of(volume: DecodedVolume) -> Key:
 
 def outcome_of(volume: DecodedVolume) -> str:
     """Return what became of a trial in one word or two."""
-    if volume.is_finished:
+    if volume.is_finished and not volume.superseded:
         return "final" if volume.is_final else "provisional"
     if volume.skipped:
         return "failed" if volume.failed else "skipped"
@@ -169,19 +169,29 @@ Column = tuple[str, Callable[[TrialRecord], object]]
 COLUMNS: tuple[Column, ...] = (
     ("run", lambda record: record.run),
     ("no.", lambda record: record.number),
-    ("volume", lambda record: record.index),
-    ("trial", lambda record: record.trial),
     ("outcome", lambda record: record.outcome),
+    ("best candidate", lambda record: record.best),
     ("score", lambda record: record.score),
     ("rank", lambda record: record.rank),
-    ("best candidate", lambda record: record.best),
-    ("feedback", lambda record: record.feedback),
     ("class", lambda record: record.likely),
     ("p", lambda record: record.probability),
     ("sent", lambda record: record.sent_class),
+    ("feedback", lambda record: record.feedback),
     ("ms", lambda record: record.latency_s),
+    ("trial", lambda record: record.trial),
+    ("volume", lambda record: record.index),
 )
-"""The columns of the table of trials: name and value. None is unknown."""
+"""The columns of the table of trials, the most important first: name and value. None is unknown."""
+
+
+def columns_by_importance(records: Iterable[TrialRecord]) -> list[int]:
+    """Return the places of `COLUMNS`, the most important first: a column without a value in any row comes last."""
+    unknown = list(range(len(COLUMNS)))
+    for record in records:
+        unknown = [place for place in unknown if COLUMNS[place][1](record) in (None, "")]
+        if not unknown:
+            break
+    return [place for place in range(len(COLUMNS)) if place not in unknown] + unknown
 
 
 def sorted_by(records: list[TrialRecord], column: int | None, *, descending: bool) -> list[TrialRecord]:

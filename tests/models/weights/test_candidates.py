@@ -102,7 +102,7 @@ def test_a_preference_is_a_number_even_where_nothing_tells_candidates_apart():
 
 def test_a_candidate_is_meant_by_its_id_or_by_a_label_that_no_other_has(tmp_path):
     candidates = make_candidates(4)
-    candidates = Candidates(candidates.z, candidates.c, candidates.nsd_id, ["a crab", "a tulip", "a crab", "21"])
+    candidates = Candidates(candidates.z, candidates.c, candidates.nsd_id, ["a crab", "a tulip", "a crab", "21"], ())
     candidates.save(tmp_path / "candidates.safetensors")
     names = CandidateNames.load(tmp_path / "candidates.safetensors")
     assert [names.position(name) for name in (21, "21", "a tulip", 0)] == [3, 3, 1, 0]
@@ -153,6 +153,19 @@ def test_a_feedback_pair_of_another_data_set_is_named_by_files_or_labels_and_a_n
         with pytest.raises(CandidatesError, match=words) as refused:
             names.position(name)
         assert refused.value.code == "candidate"
+
+
+def test_a_number_names_no_picture_of_an_earlier_versions_set_which_may_be_of_any_data_set(tmp_path):
+    make_candidates(4).save(tmp_path / "earlier.safetensors")
+    names = CandidateNames.load(tmp_path / "earlier.safetensors")
+    assert names.position("caption 2") == 2
+    with pytest.raises(
+        CandidatesError, match="7 is a number, and an earlier version .* by its label, or make"
+    ) as refused:
+        names.position(7)
+    assert refused.value.code == "candidate"
+    with pytest.raises(CandidatesError, match="'a dog' is no label of the weights' 4 candidates"):
+        names.position("a dog")
 
 
 def test_a_set_of_an_earlier_version_says_nothing_about_a_trials_picture(tmp_path):
