@@ -27,7 +27,7 @@ def png(picture: Array) -> bytes:
         (
             SIGNATURE,
             _chunk(b"IHDR", struct.pack(">II5B", width, height, *RGB_OF_8_BITS)),
-            _chunk(b"IDAT", compressor.compress(_filtered(picture)) + compressor.flush()),
+            _chunk(b"IDAT", compressor.compress(_filtered(picture).tobytes()) + compressor.flush()),
             _chunk(b"IEND", b""),
         )
     )
