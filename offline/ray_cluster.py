@@ -47,7 +47,7 @@ def connect(workers: Workers) -> Mapping[str, float]:
         with _in_time(workers.address), _own_handler_of_sigterm():
             ray.init(
                 address=_head(workers) if workers.address else "local",
-                num_cpus=None if workers.address else os.cpu_count() or 1,
+                num_cpus=None if workers.address else max(workers.n or 1, os.cpu_count() or 1),
                 include_dashboard=None if workers.address else False,
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,

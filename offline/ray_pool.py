@@ -27,6 +27,8 @@ AHEAD = 2 * MOST_QUEUED
 
 SILENT_S = 600.0
 """After so long without a result the log says so."""
+START_SILENT_S = 60.0
+"""After so long without a worker's start the log says so: others may have the cluster's cores or GPUs."""
 SAME = "braind", "python", "torch", "numpy", "threads"
 """What must be the same on all nodes for the numbers to be the same."""
 
@@ -188,6 +190,14 @@ class RayPool(Generic[Tool]):
 
     def _began(self, member: _Member) -> None:
         """Take what a worker says at its start; replace it if it died, refuse it if its numbers would differ."""
+        import ray
+
+        while not ray.wait([member.loading], timeout=START_SILENT_S)[0]:
+            log.warning(
+                "a worker has not started for %.0f s: it still loads, or other jobs have the cluster's cores or GPUs "
+                "(ray status shows who has them); waiting",
+                START_SILENT_S,
+            )
         try:
             facts = _got(member.loading)
         except _Died as error:

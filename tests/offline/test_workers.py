@@ -126,6 +126,22 @@ def test_a_piece_that_kills_its_workers_ends_the_job(ray, monkeypatch):
         list(pool.map(deadly, range(8)))
 
 
+def test_a_worker_that_finds_no_free_core_is_waited_for_and_the_log_says_so(ray, monkeypatch):
+    monkeypatch.setattr("braind.offline.ray_pool.START_SILENT_S", 0.5)
+    said = []
+    with open_pool(TWO, by_value(lambda: 7)) as other_job:
+
+        def hear(sentence, *values):
+            said.append(sentence % values)
+            other_job.close()
+
+        monkeypatch.setattr("braind.offline.ray_pool.log.warning", hear)
+        with open_pool(ONE, by_value(lambda: 7)) as pool:
+            results = list(pool.map(by_value(square), [1]))
+    assert len(results) == 1
+    assert "other jobs have the cluster's cores" in said[0]
+
+
 def test_an_error_of_ours_in_a_worker_is_the_jobs_error(ray, tmp_path):
     def refuse(tool, piece):
         from braind.models.ldm.engine import EngineError
