@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -195,6 +196,7 @@ import ray
 ray.init(address="local", num_cpus=2, object_store_memory=80 * 1024**2, include_dashboard=False,
          log_to_driver=False, logging_level="critical", _system_config={"local_fs_capacity_threshold": 0.0001})
 from functools import partial
+from pathlib import Path
 import numpy as np
 from braind.offline.pieces import open_pool
 from braind.offline.workers import Workers, WorkersError
@@ -218,3 +220,16 @@ def test_a_full_object_store_ends_with_a_sentence(load, pieces):
     program = FULL_STORE.replace("LOAD", load).replace("PIECES", pieces)
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment)
     assert ran.stdout.startswith("Ray's object store and the disk behind it are full: free the disk"), ran.stderr
+
+
+def test_the_benchmark_of_workers_runs_and_writes_every_arm(data, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    script = Path(__file__).parents[2] / "benchmarks" / "scale.py"
+    ran = subprocess.run(
+        [sys.executable, script, "--data", data, "--trials", "4", "--out", tmp_path],
+        capture_output=True, text=True, timeout=600, env=environment,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    work_s = json.loads((tmp_path / "scale.json").read_text())["work_s"]
+    assert work_s.keys() == {"one process", "1 worker", "2 workers"}
+    assert all(taken > 0 for taken in work_s.values())
