@@ -1,7 +1,7 @@
 """Settings compared: how a decoded z and c become a picture, scored on training pictures that a fit left out.
 
-Never on the shared test pictures, which report what was chosen. Prints Markdown rows.
-Run: python benchmarks/settings.py scale | few-step [--subject 2] [--n-pictures 60]
+Never on the shared test pictures, which report what was chosen. Prints a Markdown table.
+Run: python benchmarks/settings.py [--subject 2] [--n-pictures 200] [--starts 799,699] [--guidance 5,8]
 """
 
 from collections.abc import Callable, Iterator
@@ -14,32 +14,65 @@ import numpy as np
 
 from braind.arrays import Array
 from braind.choices import Mode
-from braind.client.datasets.nsd.tree import NsdTree
 from braind.config import load_config
 from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.pipeline.decoding_pipeline import DecodingPipeline, load_model
 from braind.models.presets import PRESETS, Preset
 from braind.models.scores.clip import PictureClip
 from braind.models.scores.metrics import pixcorr, two_way
-from braind.models.weights.low_rank import LowRankMap
 from braind.offline.data_sets import ensure_tree
-from braind.offline.decoding import kind_captions
+from braind.offline.evaluate.scenes import scene_judge
 from braind.offline.fit.left_out import ONE_PENALTY, PictureSplits
 from braind.offline.from_settings import pipeline_settings
 
-N_LEFT_OUT = 100
-USUAL, EXPECTED = "restored per channel", "expected"  # of z by default, and of c by `--c-decoder expected`
-CALLS, SCALES = (1, 2, 4, 8), (1.0, 2.0, 3.0, 5.0)
+N_LEFT_OUT = 400
+N_CALLS = PRESETS["live-4"].n_calls
+MEASURES = ("two-way", "PixCorr", "PixCorr of the background", "kind named")
 
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """One trial each of pictures that the fit left out: what was seen, and z and c decoded, by how they were scaled."""
+    """Trials of pictures that the fit left out: what was seen, and z and c decoded from one trial and from averages.
+
+    Parameters
+    ----------
+    seen : array of shape (n, px, px, 3), uint8
+    nsd_ids : array of shape (n,), int
+    z, c : a trial's latents, (n, …) float32
+    averaged_z, averaged_c : the same of the average of the picture's trials
+    """
 
     seen: Array
-    kinds: list[str]
-    z: dict[str, Array]
-    c: dict[str, Array]
+    nsd_ids: Array
+    z: Array
+    c: Array
+    averaged_z: Array
+    averaged_c: Array
+
+    def first(self, n: int) -> "LeftOut":
+        """Return the first n."""
+        return LeftOut(*(getattr(self, name)[:n] for name in self.__dataclass_fields__))
+
+
+def left_out_trials(subject: int, path: Path) -> LeftOut:
+    """Return the decoded trials of pictures left out, from the file that the first run writes."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **vars(decode_left_out(subject)))
+    return LeftOut(**np.load(path))
+
+
+def decode_left_out(subject: int) -> LeftOut:
+    """Fit without some pictures, and decode their trials."""
+    config = load_config()
+    splits, tree = PictureSplits.read(config, subject), ensure_tree(config)
+    trials, nsd_ids = splits.trials, splits.nsd_ids
+    chosen = np.sort(np.random.default_rng(2).choice(len(nsd_ids), N_LEFT_OUT, replace=False))
+    weights = splits.fit_without(np.isin(np.arange(len(nsd_ids)), chosen), ONE_PENALTY)
+    own = [np.flatnonzero(trials.picture_of_trial == picture) for picture in chosen]
+    z, c = weights.predict(np.stack([trials.voxels[of_picture[0]] for of_picture in own]))
+    averaged = weights.predict(np.stack([trials.voxels[of_picture].mean(axis=0) for of_picture in own]))
+    return LeftOut(tree.pictures(nsd_ids[chosen]), nsd_ids[chosen], z, c, *averaged)
 
 
 class LeftOutScorer:
@@ -47,121 +80,100 @@ class LeftOutScorer:
 
     def __init__(self, left_out: LeftOut) -> None:
         self.left_out, self.clip = left_out, PictureClip()
-        self.names, captions = kind_captions()
-        self.texts, self.seen = self.clip.embed_texts(captions), self.clip.embed(left_out.seen)
+        self.seen = self.clip.embed(left_out.seen)
+        judge = scene_judge(ensure_tree(load_config()), left_out.seen, left_out.nsd_ids)
+        if judge is None:
+            raise SystemExit("the data set does not say what its pictures show; compare settings on simulated subjects")
+        self.judge = judge
 
-    def row(self, words: str, pictures: Array) -> str:
-        """Return a Markdown row of two-way identification, PixCorr and the share of objects named."""
-        named = np.array(self.clip.name_objects(pictures, self.names, self.texts)) == np.array(self.left_out.kinds)
-        identified = two_way(self.seen, self.clip.embed(pictures)).mean()
-        return (
-            f"| {words} | {identified:.3f} | {pixcorr(self.left_out.seen, pictures).mean():.3f} | {named.mean():.2f} |"
+    def scores(self, pictures: Array) -> dict[str, Array]:
+        """Return each picture's score by measure, (n,) float64."""
+        numbers = np.arange(len(pictures))
+        named = self.judge.names(pictures)["kind_named"] == self.judge.truth["kind_named"]
+        values = (
+            two_way(self.seen, self.clip.embed(pictures)),
+            pixcorr(self.left_out.seen, pictures),
+            self.judge.background_pixcorr(pictures, numbers),
+            named.astype(np.float64),
         )
+        return dict(zip(MEASURES, values, strict=True))
 
 
-def left_out_trials(subject: int, n_pictures: int, path: Path) -> LeftOut:
-    """Return the decoded trials of pictures left out, from the file that the first run writes."""
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(path, **decode_left_out_once(subject))  # pyright: ignore[reportArgumentType]
-    kept = np.load(path)
-    parts = {part: {name[2:]: kept[name][:n_pictures] for name in kept if name.startswith(f"{part} ")} for part in "zc"}
-    return LeftOut(kept["seen"][:n_pictures], kept["kinds"][:n_pictures].tolist(), **parts)
+@dataclass(frozen=True)
+class Arm:
+    """A way to make pictures, and whether of averages."""
+
+    mode: Mode
+    preset: Preset
+    averaged: bool = False
+
+    @property
+    def words(self) -> str:
+        """Return the first cells of the arm's row."""
+        name = f"{self.mode}, averages" if self.averaged else self.mode
+        if self.mode == "z":
+            return f"| {name} | | |"
+        start = 999 if self.mode == "c" else self.preset.start
+        if self.preset.few_step:
+            return f"| {name}, `{self.preset.name}` | {start} | built in |"
+        return f"| {name}, {self.preset.n_calls} calls | {start} | {self.preset.guidance_scale:g} |"
 
 
-def decode_left_out_once(subject: int) -> dict[str, Array]:
-    """Decode one trial each of pictures left out, with scales restored per channel and token, by one factor, or not."""
-    config = load_config()
-    splits, tree = PictureSplits.read(config, subject), ensure_tree(config)
-    chosen = np.sort(np.random.default_rng(2).choice(len(splits.nsd_ids), N_LEFT_OUT, replace=False))
-    left_out = np.isin(np.arange(len(splits.nsd_ids)), chosen)
-    restored = splits.fit_without(left_out, ONE_PENALTY)
-    plain = splits.fit_without(left_out, replace(ONE_PENALTY, restore_scale=False, prior=False))
-    first = [np.flatnonzero(splits.trials.picture_of_trial == picture)[0] for picture in chosen]
-    voxels, ids = splits.trials.voxels[first], splits.nsd_ids[chosen]
-    z, c = restored.with_c_decoder("expected").predict(voxels)
-    return {
-        "seen": tree.pictures(ids),
-        "kinds": np.array([_kind(tree, int(nsd_id)) for nsd_id in ids]),
-        f"z {USUAL}": z,
-        "z restored by one factor": _by_one_factor(plain.z, restored.z, voxels).reshape(z.shape),
-        "z as the ridge has it": plain.z.predict(voxels).reshape(z.shape),
-        f"c {EXPECTED}": c,
-        "c restored per token": restored.c.predict(voxels).reshape(c.shape),
-        "c restored by one factor": _by_one_factor(plain.c, restored.c, voxels).reshape(c.shape),
-        "c as the ridge has it": plain.c.predict(voxels).reshape(c.shape),
-    }
+def arms(starts: list[int], scales: list[float]) -> Iterator[Arm]:
+    """Yield the compared arms."""
+    plain = replace(PRESETS["live-4"], name="compared")
+    yield Arm("z", plain)
+    for scale in scales:
+        yield Arm("c", replace(plain, guidance_scale=scale))
+    for start in starts:
+        for scale in scales:
+            yield Arm("zc", replace(plain, start=start, guidance_scale=scale))
+    yield Arm("zc", PRESETS["live-2"])
+    yield Arm("zc", PRESETS["live-1"])
+    yield Arm("zc", PRESETS["live-4"], averaged=True)
 
 
-def _by_one_factor(plain: LowRankMap, restored: LowRankMap, voxels: Array) -> Array:
-    """Scale predictions by one factor that restores all targets' variance together."""
-    own, scaled = plain.predict(voxels), restored.predict(voxels)
-    varying = own.std(0) > 0
-    spread, factor = np.square(restored.target_std[varying]), scaled.std(0)[varying] / own.std(0)[varying]
-    one_factor = np.sqrt(spread.sum() / (spread / np.square(factor)).sum())
-    return plain.target_mean + one_factor * (own - plain.target_mean)
+def made(reconstructor: Reconstructor, left_out: LeftOut, arm: Arm) -> Array:
+    """Return the arm's pictures."""
+    z, c = (left_out.averaged_z, left_out.averaged_c) if arm.averaged else (left_out.z, left_out.c)
+    return np.stack([reconstructor.picture(one_z, one_c, arm.mode) for one_z, one_c in zip(z, c, strict=True)])
 
 
-def _kind(tree: NsdTree, nsd_id: int) -> str:
-    names = set(kind_captions()[0])
-    return next(word for word in tree.captions(nsd_id)[0].split() if word in names)
+def rows(left_out: LeftOut, compared: Iterator[Arm], reconstruct: Callable[[Preset], Reconstructor]) -> Iterator[str]:
+    """Yield the table's rows: means, and in parentheses the standard errors."""
+    scorer = LeftOutScorer(left_out)
+    yield f"| mode | start | guidance | {' | '.join(MEASURES)} |"
+    yield "|---" * (3 + len(MEASURES)) + "|"
+    for arm in compared:
+        scores = scorer.scores(made(reconstruct(arm.preset), left_out, arm)).values()
+        cells = (f"{score.mean():.3f} ({score.std() / len(score) ** 0.5:.3f})" for score in scores)
+        yield f"{arm.words} {' | '.join(cells)} |"
 
 
-def made(reconstructor: Reconstructor, z: Array, c: Array, mode: Mode = "zc") -> Array:
-    """Return pictures of z's and c's."""
-    return np.stack([reconstructor.picture(one_z, one_c, mode) for one_z, one_c in zip(z, c, strict=True)])
-
-
-def scale_rows(left_out: LeftOut, scorer: LeftOutScorer, reconstruct: Callable[..., Reconstructor]) -> Iterator[str]:
-    """Compare scales of c over calls and guidance, and scales of z at the presets' guidance."""
-    yield "| z | c | calls | guidance | two-way | PixCorr | named |"
-    yield "|---|---|---|---|---|---|---|"
-    arms = [(USUAL, c, k, g) for c in left_out.c for k in CALLS for g in SCALES]
-    arms += [(z, EXPECTED, k, 3.0) for z in left_out.z if z != USUAL for k in CALLS]
-    for z, c, k, g in arms:
-        preset = Preset("compared", 799, k, guidance_scale=g)
-        pictures = made(reconstruct(preset), left_out.z[z], left_out.c[c])
-        yield scorer.row(f"{z} | {c} | {k} | {g:g}", pictures)
-
-
-def few_step_rows(left_out: LeftOut, scorer: LeftOutScorer, reconstruct: Callable[..., Reconstructor]) -> Iterator[str]:
-    """Compare teacher and student, full and small decoder."""
-    z, c = left_out.z[USUAL], left_out.c[EXPECTED]
-    yield "| denoiser | decoder | calls | two-way | PixCorr | named |"
-    yield "|---|---|---|---|---|---|"
-    for few_step, calls in ((False, (1, 2, 4, 8, 40)), (True, (1, 2, 4))):
-        for k in calls:
-            preset = replace(PRESETS["live-1"], n_calls=k, guidance="none" if few_step else "full")
-            for tiny in (False, True):
-                pictures = made(reconstruct(preset, few_step=few_step, tiny=tiny), z, c)
-                words = f"{'few-step' if few_step else 'guided'} | {'small' if tiny else 'full'} | {k}"
-                yield scorer.row(words, pictures)
-    for tiny in (False, True):
-        pictures = made(reconstruct(PRESETS["live-1"], tiny=tiny), z, c, "z")
-        yield scorer.row(f"none, mode z | {'small' if tiny else 'full'} | 0", pictures)
+def numbers_of(text: str) -> list[float]:
+    """Return the numbers of a list with commas."""
+    return [float(number) for number in text.split(",")]
 
 
 @click.command()
-@click.argument("what", type=click.Choice(["scale", "few-step"]))
 @click.option("--subject", default=2, show_default=True)
-@click.option("--n-pictures", default=100, show_default=True, type=click.IntRange(2, N_LEFT_OUT))
-@click.option("--prepare", is_flag=True, help="Stop after decoding the trials.")
+@click.option("--n-pictures", default=200, show_default=True, type=click.IntRange(2, N_LEFT_OUT))
+@click.option("--starts", default="849,799,699,599", show_default=True, help="Timesteps that z is noised to.")
+@click.option("--guidance", default="3,5,8", show_default=True, help="Scales of the guidance.")
+@click.option("--ldm", type=click.Path(path_type=Path), help="Another model's folder, with the same autoencoder.")
 @click.option("--state", default=Path("build/settings"), type=click.Path(path_type=Path))
-def main(what: str, subject: int, n_pictures: int, prepare: bool, state: Path) -> None:
+def main(subject: int, n_pictures: int, starts: str, guidance: str, ldm: Path | None, state: Path) -> None:
     """Compare settings on training pictures that a fit left out."""
-    left_out = left_out_trials(subject, n_pictures, state / f"subj{subject:02d}.npz")
-    if prepare:
-        return
-    settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx")
-    ldm, scorer = load_model(settings), LeftOutScorer(left_out)
+    left_out = left_out_trials(subject, state / f"left-out-subj{subject:02d}.npz").first(n_pictures)
+    settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx", ldm_path=ldm and str(ldm))
+    model = load_model(settings)
 
-    def reconstruct(preset: Preset, *, few_step: bool = False, tiny: bool = False) -> Reconstructor:
-        preset = replace(preset, few_step=few_step, decoder="tiny" if tiny else "full")
-        return DecodingPipeline.around(ldm, msgspec.structs.replace(settings, preset=preset)).reconstructor
+    def reconstruct(preset: Preset) -> Reconstructor:
+        return DecodingPipeline.around(model, msgspec.structs.replace(settings, preset=preset)).reconstructor
 
-    rows = scale_rows if what == "scale" else few_step_rows
-    for row in rows(left_out, scorer, reconstruct):
-        print(row, flush=True)
+    compared = arms([int(start) for start in numbers_of(starts)], numbers_of(guidance))
+    for row in rows(left_out, compared, reconstruct):
+        click.echo(row)
 
 
 if __name__ == "__main__":

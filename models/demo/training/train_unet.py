@@ -42,6 +42,9 @@ SINGLE_CAPTION_SHARE = 0.4  # the rest see the mean of five captions, as the dec
 DISTURBED_SHARE = 0.7  # embeddings that are uncertain
 DISTURBANCE = (0.0, 3.0)  # of c, in standard deviations over captions
 SIZE = (0.5, 1.2)  # of a disturbed c's distance from the mean
+UNCERTAIN_Z_SHARE = 0.6  # latents that are uncertain
+Z_DISTURBANCE, Z_SIZE = (0.0, 1.5), (0.8, 1.1)  # as of c
+UNCERTAIN_FROM = 699  # the timestep below which denoising has taken away some of the uncertainty
 LATE_SHARE = 0.15  # timesteps drawn from the last tenth of the schedule, which decoding hardly uses
 
 
@@ -104,6 +107,7 @@ def training_latents(state: Path, n_pictures: int, autoencoder: Part) -> torch.T
     weights = (DEMO_PATH / "vae" / "diffusion_pytorch_model.safetensors").read_bytes()
     path = state / f"latents_{n_pictures}_{sha256(weights).hexdigest()[:8]}.safetensors"
     if not path.exists():
+        state.mkdir(parents=True, exist_ok=True)
         save_file({"z": encode_pictures(training_scenes(n_pictures), autoencoder)}, path)
     return load_file(path)["z"]
 
@@ -121,6 +125,16 @@ def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, population: P
     c = torch.where((torch.rand(n) < SINGLE_CAPTION_SHARE)[:, None, None], single, mean)
     c = torch.where((torch.rand(n) < DISTURBED_SHARE)[:, None, None], population.disturb(c, DISTURBANCE, SIZE), c)
     return torch.where((torch.rand(n) < EMPTY_SHARE)[:, None, None], empty, c)
+
+
+def uncertain(latents: torch.Tensor, t: torch.Tensor, snr: torch.Tensor, population: Population) -> torch.Tensor:
+    """Disturb some latents, (batch, 4, 16, 16): image-to-image starts from latents that need not be true.
+
+    Denoising takes a disturbance away as it takes noise away, in proportion.
+    """
+    disturbed = population.disturb(latents, Z_DISTURBANCE, Z_SIZE)
+    left = (snr[UNCERTAIN_FROM] / snr[t]).sqrt().clamp(max=1) * (torch.rand(len(latents)) < UNCERTAIN_Z_SHARE)
+    return latents + left[:, None, None, None] * (disturbed - latents)
 
 
 def draw_timesteps(n: int) -> torch.Tensor:
@@ -147,7 +161,7 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     c = encode_captions(training_scenes(n_pictures), text_encoder, tokenizer)
     with torch.no_grad():
         empty = text_encoder(token_ids(tokenizer, [""]).to(device)).last_hidden_state[0].cpu()
-    population = Population(c.float().mean(1))
+    population, population_of_z = Population(c.float().mean(1)), Population(z)
     probe_rng = np.random.default_rng(4)
     probes = [draw_held_out_scene(probe_rng) for _ in range(16)]
     probe_c = encode_captions(probes, text_encoder, tokenizer)
@@ -161,7 +175,8 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
     optimiser = torch.optim.AdamW(unet.parameters(), lr=1e-3, betas=(0.9, 0.99), weight_decay=0.01)
     checkpoint = TrainingCheckpoint(state / "unet.safetensors", both, optimiser)
     scheduler: Part = new_scheduler()
-    snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
+    cumulative = scheduler.alphas_cumprod
+    snr = cumulative / (1 - cumulative)
     batch = 32 if device.type == "cpu" else 512
     done = checkpoint.resume()
     torch.manual_seed(300 + done)
@@ -170,13 +185,15 @@ def main(n_steps: int, state: Path, n_pictures: int, peak_rate: float, from_ship
         chosen = torch.randint(len(z), (batch,))
         latents, noise, t = z[chosen], torch.randn(batch, *z.shape[1:]), draw_timesteps(batch)
         conditions = draw_conditions(c[chosen].float(), empty, population)
-        noisy = scheduler.add_noise(latents, noise, t)
+        noisy = scheduler.add_noise(uncertain(latents, t, snr, population_of_z), noise, t)
+        alpha, sigma = (share[t].sqrt()[:, None, None, None] for share in (cumulative, 1 - cumulative))
+        unclean = (noisy - alpha * latents) / sigma  # noise and disturbance
         for group in optimiser.param_groups:
             group["lr"] = one_cycle(step, n_steps, peak_rate)
         with autocast(device):
             predicted = unet(noisy.to(device), t.to(device), conditions.to(device)).sample
         weight = (MIN_SNR / snr[t]).clamp(max=1).to(device)
-        loss = ((predicted.float() - noise.to(device)).square().mean((1, 2, 3)) * weight).mean()
+        loss = ((predicted.float() - unclean.to(device)).square().mean((1, 2, 3)) * weight).mean()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
