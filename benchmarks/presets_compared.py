@@ -10,7 +10,7 @@ from support.measuring import N_WARM_UPS, seconds, summary
 from braind.config import Config
 from braind.models.ldm.model import LatentDiffusionModel
 from braind.models.pipeline.decoding_pipeline import DecodingPipeline
-from braind.models.presets import PRESETS
+from braind.models.presets import named_presets
 from braind.offline.from_settings import pipeline_settings
 
 SUBJECT = 1
@@ -19,12 +19,13 @@ N_PICTURES = 60
 
 def measure(config: Config, *, quick: bool) -> dict[str, Any]:
     """Time presets in turn over held-out trials, and score their pictures."""
-    names = ("live-4", "live-1") if quick else tuple(PRESETS)
+    presets = named_presets(config)
+    names = ("live-4", "live-1") if quick else tuple(presets)
     ldm = LatentDiffusionModel.load()
     held_out = HeldOutDecodes.load(config, SUBJECT, 2 if quick else N_PICTURES)
     settings = replace(pipeline_settings(config), engine="torch" if quick else "auto")
     reconstructors = {
-        name: DecodingPipeline.around(ldm, replace(settings, preset=PRESETS[name])).reconstructor for name in names
+        name: DecodingPipeline.around(ldm, replace(settings, preset=presets[name])).reconstructor for name in names
     }
     times: dict[str, list[float]] = {name: [] for name in names}
     pictures: dict[str, list[Any]] = {name: [] for name in names}
@@ -36,8 +37,8 @@ def measure(config: Config, *, quick: bool) -> dict[str, Any]:
                 times[name].append(taken_s)
     rows = [
         {
-            "preset": name, "engine": reconstructors[name].engine.name, "calls": PRESETS[name].n_calls,
-            "decoder": getattr(PRESETS[name], "decoder", "full"), **summary(times[name]),
+            "preset": name, "engine": reconstructors[name].engine.name, "calls": presets[name].n_calls,
+            "decoder": presets[name].decoder, **summary(times[name]),
             **held_out.scores(np.stack(pictures[name][N_WARM_UPS:])),
         }
         for name in names

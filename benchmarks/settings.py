@@ -17,7 +17,7 @@ from braind.choices import Mode
 from braind.config import load_config
 from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.pipeline.decoding_pipeline import DecodingPipeline, load_model
-from braind.models.presets import PRESETS, Preset
+from braind.models.presets import EMBEDDED_PRESETS, PRESETS, Preset
 from braind.models.scores.clip import PictureClip
 from braind.models.scores.metrics import pixcorr, two_way
 from braind.offline.data_sets import ensure_tree
@@ -26,7 +26,6 @@ from braind.offline.fit.left_out import ONE_PENALTY, PictureSplits
 from braind.offline.from_settings import pipeline_settings
 
 N_LEFT_OUT = 400
-N_CALLS = PRESETS["live-4"].n_calls
 MEASURES = ("two-way", "PixCorr", "PixCorr of the background", "kind named")
 
 
@@ -130,7 +129,7 @@ def arms(starts: list[int], scales: list[float]) -> Iterator[Arm]:
             yield Arm("zc", replace(plain, start=start, guidance_scale=scale))
     yield Arm("zc", PRESETS["live-2"])
     yield Arm("zc", PRESETS["live-1"])
-    yield Arm("zc", PRESETS["live-4"], averaged=True)
+    yield Arm("zc", EMBEDDED_PRESETS["live-4"], averaged=True)
 
 
 def made(reconstructor: Reconstructor, left_out: LeftOut, arm: Arm) -> Array:

@@ -14,7 +14,7 @@ from ..client import wire
 from ..client.endpoints import remove_endpoints, write_endpoints
 from ..config import Config, data_path, journals_path
 from ..errors import BraindError
-from ..models.presets import PRESETS, user_presets
+from ..models.presets import named_presets
 from ..models.weights.candidate_names import CandidateNames
 from . import link
 from .access.authentication import authentication_of
@@ -61,7 +61,7 @@ def serve(config: Config, start: Start) -> int:
     """
     configure_logging()
     numeric_host(config.serve)  # an address that is refused is refused before files are read
-    settings = SettingsInForce(WeightsInUse(config, start), config.serve.policy, {**PRESETS, **user_presets(config)})
+    settings = SettingsInForce(WeightsInUse(config, start), config.serve.policy, named_presets(config))
     try:
         journals_path(config).mkdir(parents=True, exist_ok=True)
         lock = lock_data_path(data_path(config))

@@ -11,8 +11,9 @@ from math import exp, inf, log, sqrt
 import msgspec
 
 from ..choices import Guidance, LatentDecoder, LatentPath, Rule
-from ..config import Config
+from ..config import Config, expanded
 from ..errors import BraindError
+from .weights.fingerprint import EMBEDDED_LDM_PATH
 
 N_TRAIN_TIMESTEPS = 1000
 TCD_GAMMA = 0.3  # diffusers' default; the range in the paper (Zheng et al. 2024) is 0.2–0.4
@@ -91,9 +92,19 @@ PRESETS = {
 }
 
 
-def user_presets(config: Config) -> dict[str, Preset]:
-    """Return the presets of the user's settings, by name."""
-    return {name: Preset(name, **msgspec.structs.asdict(own)) for name, own in config.presets.items()}
+# Noise hides more of a small z: fewer numbers of it average the noise away. The embedded model's latents are 16 × 16,
+# Stable Diffusion's 64 × 64. Chosen on training pictures of simulated subject 2 (benchmarks/settings.py).
+EMBEDDED_PRESETS = {
+    name: replace(PRESETS[name], start=649, guidance_scale=8.0) for name in ("quality-20", "live-8", "live-4")
+}
+
+
+def named_presets(config: Config) -> dict[str, Preset]:
+    """Return the presets of the settings' model, by name; the user's take precedence over braind's."""
+    is_embedded = not config.paths.ldm or expanded(config.paths.ldm) == EMBEDDED_LDM_PATH
+    embedded = EMBEDDED_PRESETS if is_embedded else {}
+    own = {name: Preset(name, **msgspec.structs.asdict(preset)) for name, preset in config.presets.items()}
+    return {**PRESETS, **embedded, **own}
 
 
 def preset_with(
@@ -102,7 +113,7 @@ def preset_with(
     strength: float = 0,
     guidance_scale: float = 0,
     n_calls: int = 0,
-    user_presets: Mapping[str, Preset] | None = None,
+    presets: Mapping[str, Preset] = PRESETS,
 ) -> Preset:
     """Return a named preset; settings other than 0 replace its own.
 
@@ -112,15 +123,13 @@ def preset_with(
     ----------
     strength : float
         Share of the noise schedule that z is noised to, 0–1: the start, as diffusers expresses it.
-    user_presets : mapping of str to Preset, optional
-        They take precedence over braind's presets.
+    presets : mapping of str to Preset
 
     Raises
     ------
     PresetError
         No preset has the name, or the settings give no schedule.
     """
-    presets = {**PRESETS, **(user_presets or {})}
     if name not in presets:
         raise PresetError(f"no preset named {name!r}; there are {', '.join(presets)}")
     preset = presets[name]

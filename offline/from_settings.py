@@ -53,7 +53,7 @@ def preset_of(config: Config) -> "Preset":
     ------
     PresetError
     """
-    from ..models.presets import preset_with, user_presets
+    from ..models.presets import named_presets, preset_with
 
     decode = config.decode
     return preset_with(
@@ -61,7 +61,7 @@ def preset_of(config: Config) -> "Preset":
         strength=decode.strength,
         guidance_scale=decode.guidance_scale,
         n_calls=decode.num_inference_steps,
-        user_presets=user_presets(config),
+        presets=named_presets(config),
     )
 
 
@@ -72,22 +72,22 @@ def refining_preset_of(config: Config) -> "Preset | None":
     ------
     PresetError
     """
-    from ..models.presets import preset_with, user_presets
+    from ..models.presets import named_presets, preset_with
 
-    return preset_with(config.decode.refine, user_presets=user_presets(config)) if config.decode.refine else None
+    return preset_with(config.decode.refine, presets=named_presets(config)) if config.decode.refine else None
 
 
 def presets_of(config: Config) -> "dict[str, Preset]":
-    """Return all presets by name: braind's, the user's, and the settings' preset with its changed parameters.
+    """Return all presets by name, and the settings' preset with its changed parameters.
 
     Raises
     ------
     PresetError
     """
-    from ..models.presets import PRESETS, user_presets
+    from ..models.presets import named_presets
 
     changed = preset_of(config)
-    return {**PRESETS, **user_presets(config), changed.name: changed}
+    return {**named_presets(config), changed.name: changed}
 
 
 def pipeline_settings(config: Config) -> "PipelineSettings":

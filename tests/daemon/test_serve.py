@@ -13,7 +13,7 @@ from running_daemon import AFFINE, N_VOXELS, PNG, SHAPE, RunningDaemon, hello, v
 from braind.client import wire
 from braind.client.control import ControlClient
 from braind.models.ldm.reconstruct import Reconstructor
-from braind.models.presets import preset_with
+from braind.models.presets import EMBEDDED_PRESETS
 
 STAGES = ["scores", "xz", "xzc"]
 run_numbers = itertools.count()
@@ -103,7 +103,7 @@ def test_the_pictures_are_those_of_the_models(daemon, scanner, run, ldm):
     files = daemon.files
     voxels = values(2).reshape(-1)[files.weights.voxel_index].astype(np.float32) * np.float32(1 / 300)
     z, c = files.weights.predict(voxels[None])
-    reconstructor = Reconstructor(ldm, preset_with("live-4"), xzc_message.provenance.seed)
+    reconstructor = Reconstructor(ldm, EMBEDDED_PRESETS["live-4"], xzc_message.provenance.seed)
     # The daemon may sum in another order: it has another number of threads.
     assert np.abs(pixels(xz) - reconstructor.coarse(z[0])).max() <= 1
     assert np.abs(pixels(xzc) - reconstructor.picture(z[0], c[0])).max() <= 1

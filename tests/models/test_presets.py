@@ -4,17 +4,21 @@ from math import sqrt
 
 import pytest
 
+from braind.config import load_config
 from braind.models.presets import (
+    EMBEDDED_PRESETS,
     PRESETS,
     Preset,
     PresetError,
     compiled_steps,
     even_schedule,
+    named_presets,
     preset_with,
     published_schedule,
     schedule,
     text_schedule,
 )
+from braind.models.weights.fingerprint import EMBEDDED_LDM_PATH
 
 # Stable Diffusion's scaled linear schedule
 BETAS = [(sqrt(0.00085) + (sqrt(0.012) - sqrt(0.00085)) * n / 999) ** 2 for n in range(1000)]
@@ -58,7 +62,7 @@ def test_a_preset_without_guidance_needs_no_scale():
 def test_an_unknown_preset_is_refused_with_all_that_exist():
     own = Preset("mine", 500, 2)
     with pytest.raises(PresetError, match=r"no preset named 'life-4'; there are takagi, .*live-1, mine"):
-        preset_with("life-4", user_presets={"mine": own})
+        preset_with("life-4", presets={**PRESETS, "mine": own})
 
 
 @pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan")])
@@ -75,6 +79,19 @@ def test_a_strength_that_leaves_no_room_for_the_calls_is_refused():
 def test_a_strength_that_rounds_to_no_noise_is_refused_and_not_taken_for_the_presets_own():
     with pytest.raises(PresetError, match="start 0"):
         preset_with("live-4", strength=0.0004)
+
+
+def test_the_embedded_models_presets_are_its_own_and_other_models_presets_are_not():
+    embedded, named = load_config(), load_config(overrides={"paths": {"ldm": str(EMBEDDED_LDM_PATH)}})
+    assert named_presets(embedded) == named_presets(named) == {**PRESETS, **EMBEDDED_PRESETS}
+    assert named_presets(load_config(overrides={"paths": {"ldm": "/models/stable-diffusion"}})) == PRESETS
+    assert named_presets(embedded)["takagi"] == PRESETS["takagi"]
+
+
+def test_a_users_preset_goes_before_ours(tmp_path):
+    settings = tmp_path / "config.toml"
+    settings.write_text("[presets.live-4]\nstart = 600\nn_calls = 3\n")
+    assert named_presets(load_config(settings))["live-4"] == Preset("live-4", 600, 3)
 
 
 def test_a_changed_preset_keeps_what_was_not_changed():

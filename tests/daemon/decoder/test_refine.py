@@ -20,7 +20,7 @@ from braind.daemon.decoder.process import _work
 from braind.daemon.decoder.stages import Stages
 from braind.daemon.journal.journal import Journal
 from braind.models.ldm.reconstruct import Reconstructor
-from braind.models.presets import PRESETS
+from braind.models.presets import EMBEDDED_PRESETS, PRESETS
 
 N_VOLUMES = 4
 
@@ -48,7 +48,7 @@ def test_volumes_that_wait_go_first_and_the_newest_is_refined(daemon, ldm):
         1 / 300
     )
     z, c = daemon.files.weights.predict(voxels[None])
-    expected = Reconstructor(ldm, PRESETS["live-8"], refined.provenance.seed).picture(z[0], c[0])
+    expected = Reconstructor(ldm, EMBEDDED_PRESETS["live-8"], refined.provenance.seed).picture(z[0], c[0])
     assert np.abs(np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int) - expected).max() <= 1
 
 

@@ -91,11 +91,6 @@ def test_a_preset_that_makes_no_picture_is_refused(settings, named):
         Preset("mine", **{"start": 800, "n_calls": 4, **settings})
 
 
-def test_a_users_preset_goes_before_ours():
-    own = Preset("live-4", 600, 3)
-    assert preset_with("live-4", user_presets={"live-4": own}) is own
-
-
 @pytest.mark.parametrize("rule", ["ddim", "dpm++", "lcm", "tcd"])
 @pytest.mark.parametrize("guidance", ["none", "first", "full"])
 def test_every_rule_makes_exactly_as_many_calls_as_asked_for(ldm, decoded, monkeypatch, rule, guidance):
