@@ -95,7 +95,8 @@ PRESETS = {
 # Noise hides more of a small z: fewer numbers of it average the noise away. The embedded model's latents are 16 × 16,
 # Stable Diffusion's 64 × 64. Chosen on training pictures of simulated subject 2 (benchmarks/settings.py).
 EMBEDDED_PRESETS = {
-    name: replace(PRESETS[name], start=649, guidance_scale=8.0) for name in ("quality-20", "live-8", "live-4")
+    name: replace(PRESETS[name], start=649, rule="dpm++", guidance_scale=7.0)
+    for name in ("quality-20", "live-8", "live-4")
 }
 
 
