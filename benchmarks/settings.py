@@ -1,7 +1,7 @@
 """Settings compared: how a decoded z and c become a picture, scored on training pictures that a fit left out.
 
 Never on the shared test pictures, which report what was chosen. Prints a Markdown table.
-Run: python benchmarks/settings.py [--subject 2] [--n-pictures 200] [--starts 799,699] [--guidance 5,8]
+Run: python benchmarks/settings.py [--subject 2] [--n-pictures 400]
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from braind.choices import Mode
 from braind.config import load_config
 from braind.models.ldm.reconstruct import Reconstructor
 from braind.models.pipeline.decoding_pipeline import DecodingPipeline, load_model
-from braind.models.presets import EMBEDDED_PRESETS, PRESETS, Preset
+from braind.models.presets import EMBEDDED_PRESETS, PRESETS, Preset, even_schedule, text_schedule
 from braind.models.scores.clip import PictureClip
 from braind.models.scores.metrics import pixcorr, two_way
 from braind.offline.data_sets import ensure_tree
@@ -111,25 +111,29 @@ class Arm:
         """Return the first cells of the arm's row."""
         name = f"{self.mode}, averages" if self.averaged else self.mode
         if self.mode == "z":
-            return f"| {name} | | |"
-        start = 999 if self.mode == "c" else self.preset.start
-        if self.preset.few_step:
-            return f"| {name}, `{self.preset.name}` | {start} | built in |"
-        return f"| {name}, {self.preset.n_calls} calls | {start} | {self.preset.guidance_scale:g} |"
+            return f"| {name} | | | |"
+        name += f", `{self.preset.name}`" if self.preset.name else ""
+        schedule = (
+            text_schedule(self.preset) if self.mode == "c" else even_schedule(self.preset.start, self.preset.n_calls)
+        )
+        guidance = "built in" if self.preset.few_step else f"{self.preset.guidance_scale:g}"
+        return f"| {name} | {schedule.noise} | {len(schedule.timesteps)} × {self.preset.rule} | {guidance} |"
 
 
-def arms(starts: list[int], scales: list[float]) -> Iterator[Arm]:
+def arms() -> Iterator[Arm]:
     """Yield the compared arms."""
-    plain = replace(PRESETS["live-4"], name="compared")
+    chosen, plain = EMBEDDED_PRESETS["live-4"], replace(PRESETS["live-4"], name="")
     yield Arm("z", plain)
-    for scale in scales:
-        yield Arm("c", replace(plain, guidance_scale=scale))
-    for start in starts:
-        for scale in scales:
-            yield Arm("zc", replace(plain, start=start, guidance_scale=scale))
-    yield Arm("zc", PRESETS["live-2"])
-    yield Arm("zc", PRESETS["live-1"])
-    yield Arm("zc", EMBEDDED_PRESETS["live-4"], averaged=True)
+    yield Arm("c", plain)
+    yield Arm("c", chosen)
+    for start in (799, 699, 649, 599):
+        yield Arm("zc", replace(plain, start=start))
+    yield Arm("zc", replace(chosen, name="", start=699))
+    for name in ("live-4", "live-8"):
+        yield Arm("zc", EMBEDDED_PRESETS[name])
+    for name in ("live-2", "live-1"):
+        yield Arm("zc", PRESETS[name])
+    yield Arm("zc", chosen, averaged=True)
 
 
 def made(reconstructor: Reconstructor, left_out: LeftOut, arm: Arm) -> Array:
@@ -141,27 +145,20 @@ def made(reconstructor: Reconstructor, left_out: LeftOut, arm: Arm) -> Array:
 def rows(left_out: LeftOut, compared: Iterator[Arm], reconstruct: Callable[[Preset], Reconstructor]) -> Iterator[str]:
     """Yield the table's rows: means, and in parentheses the standard errors."""
     scorer = LeftOutScorer(left_out)
-    yield f"| mode | start | guidance | {' | '.join(MEASURES)} |"
-    yield "|---" * (3 + len(MEASURES)) + "|"
+    yield f"| mode | start | calls | guidance | {' | '.join(MEASURES)} |"
+    yield "|---" * (4 + len(MEASURES)) + "|"
     for arm in compared:
         scores = scorer.scores(made(reconstruct(arm.preset), left_out, arm)).values()
         cells = (f"{score.mean():.3f} ({score.std() / len(score) ** 0.5:.3f})" for score in scores)
         yield f"{arm.words} {' | '.join(cells)} |"
 
 
-def numbers_of(text: str) -> list[float]:
-    """Return the numbers of a list with commas."""
-    return [float(number) for number in text.split(",")]
-
-
 @click.command()
 @click.option("--subject", default=2, show_default=True)
-@click.option("--n-pictures", default=200, show_default=True, type=click.IntRange(2, N_LEFT_OUT))
-@click.option("--starts", default="849,799,699,599", show_default=True, help="Timesteps that z is noised to.")
-@click.option("--guidance", default="3,5,8", show_default=True, help="Scales of the guidance.")
+@click.option("--n-pictures", default=N_LEFT_OUT, show_default=True, type=click.IntRange(2, N_LEFT_OUT))
 @click.option("--ldm", type=click.Path(path_type=Path), help="Another model's folder, with the same autoencoder.")
 @click.option("--state", default=Path("build/settings"), type=click.Path(path_type=Path))
-def main(subject: int, n_pictures: int, starts: str, guidance: str, ldm: Path | None, state: Path) -> None:
+def main(subject: int, n_pictures: int, ldm: Path | None, state: Path) -> None:
     """Compare settings on training pictures that a fit left out."""
     left_out = left_out_trials(subject, state / f"left-out-subj{subject:02d}.npz").first(n_pictures)
     settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx", ldm_path=ldm and str(ldm))
@@ -170,8 +167,7 @@ def main(subject: int, n_pictures: int, starts: str, guidance: str, ldm: Path | 
     def reconstruct(preset: Preset) -> Reconstructor:
         return DecodingPipeline.around(model, msgspec.structs.replace(settings, preset=preset)).reconstructor
 
-    compared = arms([int(start) for start in numbers_of(starts)], numbers_of(guidance))
-    for row in rows(left_out, compared, reconstruct):
+    for row in rows(left_out, arms(), reconstruct):
         click.echo(row)
 
 
