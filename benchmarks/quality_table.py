@@ -47,8 +47,8 @@ ROWS |= decoded_rows("novel_kinds/averaged", "novel kinds, averaged")
 
 def cell(score: dict[str, Any]) -> str:
     """Return a mean and its interval."""
-    low, high = (f"{limit:.2f}".replace("-", "−") for limit in score["ci95"])
-    return f"{score['mean']:.2f} [{low}, {high}]".replace("-", "−")
+    low, high = score["ci95"]
+    return f"{score['mean']:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
 
 
 def found(scores: dict[str, Any], path: str) -> dict[str, Any]:

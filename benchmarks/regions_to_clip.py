@@ -1,4 +1,4 @@
-"""What the two regions tell of a picture's CLIP embedding, by ridge: the most that a linear reading of z and c could.
+"""What the voxels of z and of c tell of a picture's CLIP embedding, by ridge regression without z and c in between.
 
 Single trials of training pictures that the regression left out; never of the shared test pictures. Prints a Markdown
 table of two-way identification by the regression's own predictions.

@@ -156,12 +156,11 @@ def rows(left_out: LeftOut, compared: Iterator[Arm], reconstruct: Callable[[Pres
 @click.command()
 @click.option("--subject", default=2, show_default=True)
 @click.option("--n-pictures", default=N_LEFT_OUT, show_default=True, type=click.IntRange(2, N_LEFT_OUT))
-@click.option("--ldm", type=click.Path(path_type=Path), help="Another model's folder, with the same autoencoder.")
 @click.option("--state", default=Path("build/settings"), type=click.Path(path_type=Path))
-def main(subject: int, n_pictures: int, ldm: Path | None, state: Path) -> None:
+def main(subject: int, n_pictures: int, state: Path) -> None:
     """Compare settings on training pictures that a fit left out."""
     left_out = left_out_trials(subject, state / f"left-out-subj{subject:02d}.npz").first(n_pictures)
-    settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx", ldm_path=ldm and str(ldm))
+    settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx")
     model = load_model(settings)
 
     def reconstruct(preset: Preset) -> Reconstructor:

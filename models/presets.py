@@ -101,7 +101,13 @@ EMBEDDED_PRESETS = {
 
 
 def named_presets(config: Config) -> dict[str, Preset]:
-    """Return the presets of the settings' model, by name; the user's take precedence over braind's."""
+    """Return the presets of the settings' model, by name; the user's take precedence over braind's.
+
+    Raises
+    ------
+    PresetError
+        A preset of the user's gives no schedule.
+    """
     is_embedded = not config.paths.ldm or expanded(config.paths.ldm) == EMBEDDED_LDM_PATH
     embedded = EMBEDDED_PRESETS if is_embedded else {}
     own = {name: Preset(name, **msgspec.structs.asdict(preset)) for name, preset in config.presets.items()}

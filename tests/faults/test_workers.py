@@ -196,7 +196,6 @@ import ray
 ray.init(address="local", num_cpus=2, object_store_memory=80 * 1024**2, include_dashboard=False,
          log_to_driver=False, logging_level="critical", _system_config={"local_fs_capacity_threshold": 0.0001})
 from functools import partial
-from pathlib import Path
 import numpy as np
 from braind.offline.pieces import open_pool
 from braind.offline.workers import Workers, WorkersError

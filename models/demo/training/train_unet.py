@@ -128,9 +128,14 @@ def draw_conditions(embeddings: torch.Tensor, empty: torch.Tensor, population: P
 
 
 def uncertain(latents: torch.Tensor, t: torch.Tensor, snr: torch.Tensor, population: Population) -> torch.Tensor:
-    """Disturb some latents, (batch, 4, 16, 16): image-to-image starts from latents that need not be true.
+    """Disturb some latents: image-to-image starts from latents that need not be true.
 
-    Denoising takes a disturbance away as it takes noise away, in proportion.
+    Denoising takes a disturbance away in the same proportion as noise.
+
+    Parameters
+    ----------
+    latents : (batch, 4, 16, 16); t : (batch,) timesteps; snr : (1000,) signal-to-noise ratio of every timestep
+    population : of latents
     """
     disturbed = population.disturb(latents, Z_DISTURBANCE, Z_SIZE)
     left = (snr[UNCERTAIN_FROM] / snr[t]).sqrt().clamp(max=1) * (torch.rand(len(latents)) < UNCERTAIN_Z_SHARE)
