@@ -1,7 +1,7 @@
-"""What the voxels of z and of c tell of a picture's CLIP embedding, by ridge regression without z and c in between.
+"""Predicts a picture's CLIP embedding from the voxels of z, of c, or of both, by ridge regression without z and c.
 
-Single trials of training pictures that the regression left out; never of the shared test pictures. Prints a Markdown
-table of two-way identification by the regression's own predictions.
+Scores single trials of training pictures that the regression left out; the shared test pictures take no part. Prints a
+Markdown table of two-way identification by the regression's own predictions, for each penalty.
 Run: python benchmarks/regions_to_clip.py [--subject 2]
 """
 

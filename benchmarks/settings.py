@@ -1,6 +1,6 @@
-"""Settings compared: how a decoded z and c become a picture, scored on training pictures that a fit left out.
+"""Compares settings of reconstruction on training pictures that a fit left out.
 
-Never on the shared test pictures, which report what was chosen. Prints a Markdown table.
+The shared test pictures take no part: they score the settings that were chosen. Prints a Markdown table.
 Run: python benchmarks/settings.py [--subject 2] [--n-pictures 400]
 """
 
@@ -37,8 +37,8 @@ class LeftOut:
     ----------
     seen : array of shape (n, px, px, 3), uint8
     nsd_ids : array of shape (n,), int
-    z, c : a trial's latents, (n, …) float32
-    averaged_z, averaged_c : the same of the average of the picture's trials
+    z, c : decoded from each picture's first trial, (n, …) float32
+    averaged_z, averaged_c : decoded from the mean of each picture's trials, (n, …) float32
     """
 
     seen: Array

@@ -1,7 +1,8 @@
-"""How decodable the simulated brain is, without any latent diffusion model: the numbers its noise was calibrated to.
+"""How decodable the simulated brain is without any latent diffusion model: two proxy decoders describe it.
 
-Plain ridge on single training trials, from early voxels to the picture shrunk to 16 x 16, and from ventral voxels to
-the object's kind; scored on the shared test pictures. Run: python benchmarks/simulated_decodability.py TREE
+The proxy decoders are ridge regressions on single training trials. One predicts the picture shrunk to 16 x 16 from
+early voxels, the other the object's kind from ventral voxels. Both are scored on the shared test pictures.
+Run: python benchmarks/simulated_decodability.py TREE
 """
 
 import csv

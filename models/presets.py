@@ -1,6 +1,7 @@
 """Presets: the settings of reconstruction from z and c, and the constants of their denoising steps.
 
-A preset has exactly `n_calls` denoiser calls, whatever its start. Every update rule is linear in the latents, the
+From z, a preset makes exactly `n_calls` denoiser calls, whatever its start. Mode c denoises from noise alone and makes
+more calls (`text_schedule`). Every update rule is linear in the latents, the
 predicted noise, the previous call's clean latents and fresh noise. A call therefore compiles to a few numbers.
 """
 
@@ -35,7 +36,7 @@ class Preset:
     start : int
         Timestep that z is noised to, 1–999. A larger start keeps less of z.
     n_calls : int
-        Denoiser calls.
+        Denoiser calls from z.
     rule : str
         `ddim` (Song et al. 2021, eta 0), `dpm++` (DPM-Solver++ 2M, Lu et al. 2022), `lcm` (Luo et al. 2023) or `tcd`
         (Zheng et al. 2024).
@@ -92,8 +93,9 @@ PRESETS = {
 }
 
 
-# Noise hides more of a small z: fewer numbers of it average the noise away. The embedded model's latents are 16 × 16,
-# Stable Diffusion's 64 × 64. Chosen on training pictures of simulated subject 2 (benchmarks/settings.py).
+# The same noise hides more of a small z, because noise averages out over fewer numbers. The embedded model's latents
+# are 16 × 16, Stable Diffusion's 64 × 64. `live-4` and `live-8` were chosen on training pictures of simulated subject 2
+# (benchmarks/settings.py), and `quality-20` follows them.
 EMBEDDED_PRESETS = {
     name: replace(PRESETS[name], start=649, rule="dpm++", guidance_scale=7.0)
     for name in ("quality-20", "live-8", "live-4")

@@ -1,11 +1,12 @@
 """Cross-validation's choice between one penalty for all targets of a map and a penalty for each target.
 
 With few trials a target's own penalty is mostly noise. Held-out predictions of a sample of targets decide. Both ways
-choose penalties by the errors of all folds but one and predict this fold, so no fold is scored by a choice that its own
-errors took part in. The fits that give the other folds' errors train on this fold, in both ways alike.
+choose penalties on all folds but one and predict this fold, so no fold is scored by a choice that its own trials took
+part in. The fits that give the other folds' errors train on this fold, in both ways alike.
 
 The score is the mean over targets of the correlation of held-out predictions with the targets. The shared penalty is
-chosen by this score too. The squared error would be misleading: shrinkage lowers it, and the scale is restored later.
+chosen by this score too, a penalty for each target by the squared error. For the shared penalty the squared error would
+be misleading: shrinkage lowers it, and the scale is restored later.
 Predictions and targets of a fold are less the mean of the fold's training trials.
 """
 

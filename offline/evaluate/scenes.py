@@ -38,7 +38,7 @@ def scene_judge(tree: DataSet, pictures: Array, picture_ids: Array) -> "SceneJud
 
 
 def read_scenes(path: Path, picture_ids: Array) -> "list[Scene]":
-    """Read pictures' scenes. The table lacks softness, light and tints: they are those of a plain background.
+    """Read pictures' scenes. The table lacks softness, light and tints; those of a plain background are taken.
 
     Raises
     ------

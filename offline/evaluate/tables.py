@@ -41,9 +41,9 @@ class ScoreTable(NamedTuple):
 
 
 def score_tables(scores: dict[str, Any]) -> list[ScoreTable]:
-    """Return the tables of an evaluation: pictures, retrieval, predictions, and differences from the controls.
+    """Return the tables of an evaluation: pictures and retrieval, predictions, and paired differences.
 
-    n is the number of pictures that a table's means are over.
+    Kinds that training lacks have tables of their own. n is the number of pictures that a mean is taken over.
     """
     measured = [name for name, measure in scores["measures"].items() if measure["status"] == "measured"]
     pictures = [name for name in measured if not name.startswith(RETRIEVAL)]

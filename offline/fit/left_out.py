@@ -19,7 +19,7 @@ from ..from_settings import load_ldm
 from .subject import card_of
 from .targets import encode_targets, picture_size_of_z
 
-# The live profile searches eleven penalties in every fold. Nearly all targets choose this penalty.
+# The live profile searches eleven penalties in every fold. This penalty is the one that a median target chooses.
 ONE_PENALTY = replace(PROFILES["live"], penalties=(1e4,), folds=3)
 
 

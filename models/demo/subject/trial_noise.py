@@ -1,7 +1,7 @@
 """How a simulated subject's single-trial responses vary when the picture does not.
 
 Noise that is independent from voxel to voxel averages out over a thousand of them, and leaves decoding far easier than
-it is in people. Most of the variance here is therefore shared: ongoing activity with the spatial patterns that
+it is in people. A large part of the variance here is therefore shared: ongoing activity with the spatial patterns that
 pictures themselves evoke (as spontaneous activity in visual cortex has: Kenet et al. 2003), which no weighting of
 voxels can remove, and smooth fluctuations over the whole brain, which some weightings can.
 """
@@ -18,7 +18,7 @@ from .anatomy import STREAMS, Anatomy
 from .brain import MEAN_RESPONSE, SIGNAL_SD
 from .seeds import generator
 
-# Calibrated once; docs/simulation.md tells how and against what. Not to be tuned to a decoder's scores.
+# Chosen once, on left-out training pictures of subject 2 (docs/simulation.md). Scores of a decoder change them no more.
 SNR_MEDIAN = 0.5  # sd of the signal over sd of the noise, median over visual voxels
 SNR_LOG_SD = 0.35
 ONGOING_RATIO = {"early": 0.6, "higher": 0.5}  # sd of ongoing activity in evoked patterns over sd of the signal

@@ -1,15 +1,16 @@
-"""Disturbs embeddings and latents as uncertain ones are disturbed, by nothing but other pictures' own values."""
+"""Disturbs embeddings and latents by random mixtures of how other pictures differ from the mean."""
 
 import torch
 
-N_MIXED = 256  # of the others, which make up a disturbance
+N_MIXED = 256  # pictures that make up a batch's disturbances
 
 
 class Population:
-    """Values of many pictures, (n_pictures, …): what is uncertain about one lies where the others differ.
+    """Values of many pictures, (n_pictures, …). A disturbance lies in the directions in which pictures differ.
 
-    The disturbance is Gaussian with the population's covariance. Its strength and the shrinkage differ from example to
-    example, as in the conditioning augmentation of cascades (Ho et al. 2022). Nothing of it comes from a brain.
+    The disturbance is Gaussian, with the covariance of `N_MIXED` pictures that are drawn for each batch. Its strength
+    and the shrinkage differ from example to example, as in the conditioning augmentation of cascades (Ho et al. 2022).
+    Nothing of it comes from a brain.
     """
 
     def __init__(self, values: torch.Tensor) -> None:
@@ -24,8 +25,8 @@ class Population:
         strengths : (lowest, highest)
             Of the disturbance, in standard deviations of the population.
         sizes : (lowest, highest)
-            Of the disturbed value's distance from the mean, as a share of an undisturbed value's. What is uncertain is
-            therefore shrunken too, as a regression shrinks it: the stronger the disturbance, the less is left.
+            Of a factor. The disturbed difference from the mean is divided by √(1 + strength²) and multiplied by this
+            factor. So a stronger disturbance leaves less of the picture's own difference, as a regression does.
         """
         n, rest = len(values), values.shape[1:]
         chosen = torch.randint(len(self._differences), (N_MIXED,))

@@ -1,7 +1,8 @@
-"""Stage 2: train the demo's small contrastive CLIP on scenes and their captions.
+"""Stage 2: train the demo's small CLIP in two parts.
 
-Its text tower becomes the latent diffusion model's text encoder; its image tower names objects and scores pictures in
-the evaluation.
+First the text tower learns from word vectors to say the words of a text so far. It becomes the latent diffusion model's
+text encoder, and stays as it is from then on. Then the image tower learns contrastively from scenes and captions. The
+image tower names objects and scores pictures in the evaluation.
 """
 
 import json

@@ -1,10 +1,10 @@
-"""Stage 6: distil guided denoising into a denoiser of one to four calls, without classifier-free guidance.
+"""Stage 6: distil guided denoising into a denoiser of few calls, without classifier-free guidance.
 
-What the teacher makes of uncertain z and c is made once and kept: guided calls of DPM-Solver++, four of which score as
-forty of DDIM do. The student learns to name that clean end at every timestep that the presets call it at, from the
-latents that its own calls before led to (consistency-style, on its own trajectories). z and c are those of training
-scenes, disturbed and shrunken at a range of strengths (`population.py`); z is blurred too. Most noise is the one tensor
-that every picture of braind starts from.
+The teacher denoises uncertain z and c once, by four guided calls of DPM-Solver++, and its clean latents are kept. The
+student learns to predict these clean latents at the timesteps of one, two and four calls, from the latents that its own
+earlier calls made (consistency-style, on its own trajectories). z and c are those of training scenes, disturbed and
+shrunken at a range of strengths (`population.py`); z is blurred too. Four in five starts have the one noise tensor that
+every picture of braind starts from.
 """
 
 from dataclasses import dataclass
