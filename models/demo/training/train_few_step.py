@@ -149,9 +149,9 @@ def clean_end(unet: Part, latents: torch.Tensor, c: torch.Tensor, taken: tuple[S
 
 
 @click.command()
-@click.option("--n-steps", default=1000, show_default=True)
+@click.option("--n-steps", default=2500, show_default=True)
 @click.option("--state", default=Path("build/demo-training"), type=click.Path(path_type=Path))
-@click.option("--n-targets", default=1200, show_default=True, help="Clean ends that the teacher makes.")
+@click.option("--n-targets", default=2400, show_default=True, help="Clean ends that the teacher makes.")
 @click.option("--only-targets", is_flag=True, help="Stop after the teacher's part.")
 def main(n_steps: int, state: Path, n_targets: int, only_targets: bool) -> None:
     """Train the few-step denoiser and write models/demo/unet_few_step."""
