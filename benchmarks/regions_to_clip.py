@@ -1,52 +1,77 @@
-"""Predicts a picture's CLIP embedding from the voxels of z, of c, or of both, by ridge regression without z and c.
+"""Predicts a picture's CLIP embedding by ridge regression from voxels without z and c, and from c decoded from voxels.
 
-Scores single trials of training pictures that the regression left out; the shared test pictures take no part. Prints a
-Markdown table of two-way identification by the regression's own predictions, for each penalty.
+Scores single trials of training pictures that the regressions and the fit left out; the shared test pictures take no
+part. Prints a Markdown table of two-way identification by the regressions' own predictions, for each penalty.
 Run: python benchmarks/regions_to_clip.py [--subject 2]
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import click
 import numpy as np
+from settings import LeftOut, left_out_trials
 
+from braind.arrays import Array
 from braind.config import load_config
 from braind.models.scores.clip import PictureClip
 from braind.models.scores.metrics import two_way
 from braind.offline.data_sets import ensure_tree
 from braind.offline.fit.left_out import PictureSplits
 
-N_LEFT_OUT = 400
 PENALTIES = (3e3, 1e4, 3e4)
+Rows = tuple[Array, Array, Array]
+"""Inputs to learn from, their embeddings, and the left-out trials' inputs; each (n, …) float32, inputs standardised."""
+
+
+def voxels_of_regions(splits: PictureSplits, embedded: Array, left_out: Array) -> Iterator[tuple[str, Rows]]:
+    """Yield the voxels of z, of c and of both, of single trials.
+
+    Parameters
+    ----------
+    embedded : (n_pictures, width) float32; left_out : the left-out pictures' rows, (n_left_out,) int
+    """
+    trials = splits.trials
+    is_trained = ~np.isin(trials.picture_of_trial, left_out)
+    first = np.array([np.flatnonzero(trials.picture_of_trial == picture)[0] for picture in left_out])
+    voxels = (trials.voxels - trials.voxels[is_trained].mean(axis=0)) / trials.voxels[is_trained].std(axis=0)
+    both = np.union1d(trials.z_positions, trials.c_positions)
+    for name, positions in (("of z", trials.z_positions), ("of c", trials.c_positions), ("of both", both)):
+        own = voxels[:, positions]
+        yield f"voxels {name}", (own[is_trained], embedded[trials.picture_of_trial[is_trained]], own[first])
+
+
+def decoded_c(splits: PictureSplits, embedded: Array, trials: LeftOut) -> Rows:
+    """Return the captions' c to learn from, and decoded c of the left-out trials."""
+    is_trained = ~np.isin(splits.nsd_ids, trials.nsd_ids)
+    c = splits.trials.c[is_trained].reshape(is_trained.sum(), -1)
+    mean, std = c.mean(axis=0), c.std(axis=0) + 1e-6
+    return (c - mean) / std, embedded[is_trained], (trials.c.reshape(len(trials.c), -1) - mean) / std
+
+
+def identified(rows: Rows, seen: Array, penalty: float) -> float:
+    """Return the share of comparisons in which the prediction is nearer to the seen picture's embedding."""
+    inputs, targets, left_out = rows
+    mean = targets.mean(axis=0)
+    weights = np.linalg.solve(inputs.T @ inputs + penalty * np.eye(inputs.shape[1]), inputs.T @ (targets - mean))
+    return float(two_way(seen - mean, left_out @ weights).mean())
 
 
 @click.command()
 @click.option("--subject", default=2, show_default=True)
-def main(subject: int) -> None:
-    """Identify pictures left out by what the regions' voxels predict of their embeddings."""
+@click.option("--state", default=Path("build/settings"), type=click.Path(path_type=Path))
+def main(subject: int, state: Path) -> None:
+    """Identify pictures left out by what voxels and decoded c tell of their embeddings."""
     config = load_config()
     splits = PictureSplits.read(config, subject)
-    trials, n_pictures = splits.trials, len(splits.nsd_ids)
-    chosen = np.sort(np.random.default_rng(2).choice(n_pictures, N_LEFT_OUT, replace=False))
+    trials = left_out_trials(subject, state / f"left-out-subj{subject:02d}.npz")
     embedded = PictureClip().embed(ensure_tree(config).pictures(splits.nsd_ids))
-    is_trained = ~np.isin(trials.picture_of_trial, chosen)
-    first = np.array([np.flatnonzero(trials.picture_of_trial == picture)[0] for picture in chosen])
-    voxels = trials.voxels - trials.voxels[is_trained].mean(axis=0)
-    voxels /= trials.voxels[is_trained].std(axis=0)
-    targets = embedded[trials.picture_of_trial[is_trained]]
-    mean = targets.mean(axis=0)
-    regions = {
-        "of z": trials.z_positions,
-        "of c": trials.c_positions,
-        "of both": np.union1d(trials.z_positions, trials.c_positions),
-    }
-    click.echo(f"| voxels | {' | '.join(f'penalty {penalty:g}' for penalty in PENALTIES)} |")
+    left_out = np.flatnonzero(np.isin(splits.nsd_ids, trials.nsd_ids))
+    click.echo(f"| from | {' | '.join(f'penalty {penalty:g}' for penalty in PENALTIES)} |")
     click.echo("|---" * (1 + len(PENALTIES)) + "|")
-    for name, positions in regions.items():
-        own = voxels[is_trained][:, positions]
-        gram, products = own.T @ own, own.T @ (targets - mean)
-        cells = []
-        for penalty in PENALTIES:
-            predicted = voxels[first][:, positions] @ np.linalg.solve(gram + penalty * np.eye(len(gram)), products)
-            cells.append(f"{two_way(embedded[chosen] - mean, predicted).mean():.3f}")
+    regions = voxels_of_regions(splits, embedded, left_out)
+    for name, rows in (*regions, ("decoded c", decoded_c(splits, embedded, trials))):
+        cells = (f"{identified(rows, embedded[left_out], penalty):.3f}" for penalty in PENALTIES)
         click.echo(f"| {name} | {' | '.join(cells)} |")
 
 

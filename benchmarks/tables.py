@@ -13,6 +13,8 @@ import click
 from support.names import AT_ITS_BEST, RESULTS_PATH
 from support.plots import draw_latency, draw_memory, draw_ridge
 
+from braind.signs import number
+
 DOCUMENT_PATH = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BLOCK = re.compile(r"(<!-- results: ([a-z]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -60,7 +62,8 @@ def presets(result: Result, _: Path) -> list[str]:
                   f"{row['pixcorr']:.3f}"] for row in result["rows"]]),
         "",
         f"`live-1` is {four['p50_ms'] / one['p50_ms']:.1f} times as fast as `live-4`; two-way CLIP changes by "
-        f"{one['two_way'] - four['two_way']:+.3f}, PixCorr by {one['pixcorr'] - four['pixcorr']:+.3f} "
+        f"{number(one['two_way'] - four['two_way'], '+.3f')}, "
+        f"PixCorr by {number(one['pixcorr'] - four['pixcorr'], '+.3f')} "
         f"({result['trials']} single trials, the same for both).",
     ]  # fmt: skip
 
