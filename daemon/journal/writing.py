@@ -66,11 +66,11 @@ class Database(DatabaseReader):
         self._connection: sqlite3.Connection | None = None
         self._current()
 
-    def fold_log(self) -> bool:
-        """Move everything from the write-ahead log into the file; return False if another process reads the log."""
+    def fold_log(self, wait_s: float = 0) -> bool:
+        """Move everything from the write-ahead log into the file; return False if another process goes on reading it."""
         with self._answering():
             connection = self._current()
-            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * wait_s)}")
             is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             connection.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_WAIT_S)}")
             return not is_busy
@@ -108,9 +108,9 @@ class Database(DatabaseReader):
         """Begin the write-ahead log anew; return False if that is not possible now.
 
         After a failed fsync the system may call bytes written that are not on the disk. A later fsync would succeed,
-        and a power cut would then lose every commit behind these bytes.
+        and a power cut would then lose every commit behind these bytes. The decoder reads the log too, for moments.
         """
-        self._is_log_doubtful = not self.fold_log()
+        self._is_log_doubtful = not self.fold_log(LOCK_WAIT_S)
         return not self._is_log_doubtful
 
     @contextmanager

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,22 @@ def test_after_the_disk_failed_nothing_is_committed_while_another_program_reads_
         assert error.value.code == "storage"
     reader.close()
     add_volume(journal, 3)
+    assert journal.counts() == {"waiting": 4}
+    journal.close()
+
+
+def test_after_the_disk_failed_a_commit_waits_for_a_reader_of_a_moment(tmp_path):
+    """The decoder reads the log while the front begins it anew."""
+    journal = journal_of(tmp_path / "ses.sqlite3", n_volumes=3)
+    with pytest.raises(JournalError):
+        fail(journal, sqlite3.SQLITE_IOERR_WRITE)
+    reader = sqlite3.connect(journal.path, isolation_level=None, check_same_thread=False)
+    reader.execute("BEGIN")
+    reader.execute("SELECT * FROM volumes").fetchone()
+    end = threading.Timer(0.1, reader.close)
+    end.start()
+    add_volume(journal, 3)
+    end.join()
     assert journal.counts() == {"waiting": 4}
     journal.close()
 
