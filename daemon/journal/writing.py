@@ -67,7 +67,7 @@ class Database(DatabaseReader):
         self._current()
 
     def fold_log(self, wait_s: float = 0) -> bool:
-        """Move everything from the write-ahead log into the file; return False if another process goes on reading it."""
+        """Move everything from the write-ahead log into the file; return False while another process reads it."""
         with self._answering():
             connection = self._current()
             connection.execute(f"PRAGMA busy_timeout = {round(1000 * wait_s)}")
