@@ -12,6 +12,8 @@ import click
 from support.names import RESULTS_PATH
 from tables import DOCUMENT_PATH
 
+from braind.signs import number
+
 FILES = ("quality.json", "quality-2.json")
 MEASURES = {
     "clip_two_way": "two-way CLIP",
@@ -47,8 +49,8 @@ ROWS |= decoded_rows("novel_kinds/averaged", "novel kinds, averaged")
 
 def cell(score: dict[str, Any]) -> str:
     """Return a mean and its interval."""
-    low, high = score["ci95"]
-    return f"{score['mean']:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−")
+    mean, low, high = (number(value, ".2f") for value in (score["mean"], *score["ci95"]))
+    return f"{mean} [{low}, {high}]"
 
 
 def found(scores: dict[str, Any], path: str) -> dict[str, Any]:

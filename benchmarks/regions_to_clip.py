@@ -7,6 +7,7 @@ Run: python benchmarks/regions_to_clip.py [--subject 2]
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -20,12 +21,38 @@ from braind.offline.data_sets import ensure_tree
 from braind.offline.fit.left_out import PictureSplits
 
 PENALTIES = (3e3, 1e4, 3e4)
-Rows = tuple[Array, Array, Array]
-"""Inputs to learn from, their embeddings, and the left-out trials' inputs; each (n, …) float32, inputs standardised."""
 
 
-def voxels_of_regions(splits: PictureSplits, embedded: Array, left_out: Array) -> Iterator[tuple[str, Rows]]:
-    """Yield the voxels of z, of c and of both, of single trials.
+class Regression(NamedTuple):
+    """What a regression learns from, and what it predicts from.
+
+    Parameters
+    ----------
+    name : of the inputs
+    inputs, targets : (n, n_inputs) standardised and (n, width) CLIP embeddings, float32
+    left_out : the left-out trials' inputs, (n_left_out, n_inputs) float32
+    """
+
+    name: str
+    inputs: Array
+    targets: Array
+    left_out: Array
+
+    def identified(self, seen: Array, penalty: float) -> float:
+        """Return the share of comparisons in which the prediction is nearer to the seen picture's embedding.
+
+        Parameters
+        ----------
+        seen : the left-out pictures' CLIP embeddings, (n_left_out, width) float32
+        """
+        mean = self.targets.mean(axis=0)
+        gram, products = self.inputs.T @ self.inputs, self.inputs.T @ (self.targets - mean)
+        weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), products)
+        return float(two_way(seen - mean, self.left_out @ weights).mean())
+
+
+def from_voxels(splits: PictureSplits, embedded: Array, left_out: Array) -> Iterator[Regression]:
+    """Yield the regressions from the voxels of z, of c and of both, of single trials.
 
     Parameters
     ----------
@@ -38,23 +65,22 @@ def voxels_of_regions(splits: PictureSplits, embedded: Array, left_out: Array) -
     both = np.union1d(trials.z_positions, trials.c_positions)
     for name, positions in (("of z", trials.z_positions), ("of c", trials.c_positions), ("of both", both)):
         own = voxels[:, positions]
-        yield f"voxels {name}", (own[is_trained], embedded[trials.picture_of_trial[is_trained]], own[first])
+        targets = embedded[trials.picture_of_trial[is_trained]]
+        yield Regression(f"voxels {name}", own[is_trained], targets, own[first])
 
 
-def decoded_c(splits: PictureSplits, embedded: Array, trials: LeftOut) -> Rows:
-    """Return the captions' c to learn from, and decoded c of the left-out trials."""
+def from_decoded_c(splits: PictureSplits, embedded: Array, trials: LeftOut) -> Regression:
+    """Return the regression that learns from captions' c and predicts from decoded c.
+
+    Parameters
+    ----------
+    embedded : (n_pictures, width) float32
+    """
     is_trained = ~np.isin(splits.nsd_ids, trials.nsd_ids)
     c = splits.trials.c[is_trained].reshape(is_trained.sum(), -1)
     mean, std = c.mean(axis=0), c.std(axis=0) + 1e-6
-    return (c - mean) / std, embedded[is_trained], (trials.c.reshape(len(trials.c), -1) - mean) / std
-
-
-def identified(rows: Rows, seen: Array, penalty: float) -> float:
-    """Return the share of comparisons in which the prediction is nearer to the seen picture's embedding."""
-    inputs, targets, left_out = rows
-    mean = targets.mean(axis=0)
-    weights = np.linalg.solve(inputs.T @ inputs + penalty * np.eye(inputs.shape[1]), inputs.T @ (targets - mean))
-    return float(two_way(seen - mean, left_out @ weights).mean())
+    decoded = (trials.c.reshape(len(trials.c), -1) - mean) / std
+    return Regression("decoded c", (c - mean) / std, embedded[is_trained], decoded)
 
 
 @click.command()
@@ -64,15 +90,15 @@ def main(subject: int, state: Path) -> None:
     """Identify pictures left out by what voxels and decoded c tell of their embeddings."""
     config = load_config()
     splits = PictureSplits.read(config, subject)
-    trials = left_out_trials(subject, state / f"left-out-subj{subject:02d}.npz")
+    trials = left_out_trials(subject, state)
     embedded = PictureClip().embed(ensure_tree(config).pictures(splits.nsd_ids))
     left_out = np.flatnonzero(np.isin(splits.nsd_ids, trials.nsd_ids))
     click.echo(f"| from | {' | '.join(f'penalty {penalty:g}' for penalty in PENALTIES)} |")
     click.echo("|---" * (1 + len(PENALTIES)) + "|")
-    regions = voxels_of_regions(splits, embedded, left_out)
-    for name, rows in (*regions, ("decoded c", decoded_c(splits, embedded, trials))):
-        cells = (f"{identified(rows, embedded[left_out], penalty):.3f}" for penalty in PENALTIES)
-        click.echo(f"| {name} | {' | '.join(cells)} |")
+    regressions = (*from_voxels(splits, embedded, left_out), from_decoded_c(splits, embedded, trials))
+    for regression in regressions:
+        cells = (f"{regression.identified(embedded[left_out], penalty):.3f}" for penalty in PENALTIES)
+        click.echo(f"| {regression.name} | {' | '.join(cells)} |")
 
 
 if __name__ == "__main__":

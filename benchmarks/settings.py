@@ -53,8 +53,9 @@ class LeftOut:
         return LeftOut(*(getattr(self, name)[:n] for name in self.__dataclass_fields__))
 
 
-def left_out_trials(subject: int, path: Path) -> LeftOut:
-    """Return the decoded trials of pictures left out, from the file that the first run writes."""
+def left_out_trials(subject: int, state: Path) -> LeftOut:
+    """Return the decoded trials of pictures left out, from a file in `state` that the first run writes."""
+    path = state / f"left-out-subj{subject:02d}.npz"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, **vars(decode_left_out(subject)))
@@ -159,7 +160,7 @@ def rows(left_out: LeftOut, compared: Iterator[Arm], reconstruct: Callable[[Pres
 @click.option("--state", default=Path("build/settings"), type=click.Path(path_type=Path))
 def main(subject: int, n_pictures: int, state: Path) -> None:
     """Compare settings on training pictures that a fit left out."""
-    left_out = left_out_trials(subject, state / f"left-out-subj{subject:02d}.npz").first(n_pictures)
+    left_out = left_out_trials(subject, state).first(n_pictures)
     settings = msgspec.structs.replace(pipeline_settings(load_config()), engine="onnx")
     model = load_model(settings)
 

@@ -1,8 +1,8 @@
 """Presets: the settings of reconstruction from z and c, and the constants of their denoising steps.
 
 From z, a preset makes exactly `n_calls` denoiser calls, whatever its start. Mode c denoises from noise alone and makes
-more calls (`text_schedule`). Every update rule is linear in the latents, the
-predicted noise, the previous call's clean latents and fresh noise. A call therefore compiles to a few numbers.
+more calls (`text_schedule`). Every update rule is linear in the latents, the predicted noise, the previous call's clean
+latents and fresh noise. A call therefore compiles to a few numbers.
 """
 
 from collections.abc import Mapping

@@ -67,12 +67,17 @@ class Database(DatabaseReader):
         self._current()
 
     def fold_log(self, wait_s: float = 0) -> bool:
-        """Move everything from the write-ahead log into the file; return False while another process reads it."""
+        """Move everything from the write-ahead log into the file.
+
+        Return False if another process still reads the log after `wait_s` seconds.
+        """
         with self._answering():
             connection = self._current()
             connection.execute(f"PRAGMA busy_timeout = {round(1000 * wait_s)}")
-            is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            connection.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_WAIT_S)}")
+            try:
+                is_busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.execute(f"PRAGMA busy_timeout = {round(1000 * LOCK_WAIT_S)}")
             return not is_busy
 
     @contextmanager

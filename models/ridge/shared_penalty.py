@@ -6,8 +6,8 @@ part in. The fits that give the other folds' errors train on this fold, in both 
 
 The score is the mean over targets of the correlation of held-out predictions with the targets. The shared penalty is
 chosen by this score too, a penalty for each target by the squared error. For the shared penalty the squared error would
-be misleading: shrinkage lowers it, and the scale is restored later.
-Predictions and targets of a fold are less the mean of the fold's training trials.
+be misleading: shrinkage lowers it, and the scale is restored later. Predictions and targets of a fold are less the mean
+of the fold's training trials.
 """
 
 from collections.abc import Callable

@@ -18,7 +18,7 @@ from .anatomy import STREAMS, Anatomy
 from .brain import MEAN_RESPONSE, SIGNAL_SD
 from .seeds import generator
 
-# Chosen once, on left-out training pictures of subject 2 (docs/simulation.md). Scores of a decoder change them no more.
+# Chosen once, on left-out training pictures of subject 2 (docs/simulation.md). Later scores do not change them.
 SNR_MEDIAN = 0.5  # sd of the signal over sd of the noise, median over visual voxels
 SNR_LOG_SD = 0.35
 ONGOING_RATIO = {"early": 0.6, "higher": 0.5}  # sd of ongoing activity in evoked patterns over sd of the signal

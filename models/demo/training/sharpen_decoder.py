@@ -1,7 +1,7 @@
 """Stage 4: train the autoencoder's decoder further, alone.
 
-The encoder stays as it is, so z keeps its meaning and the denoiser stays valid; the decoder learns to
-draw whole pictures from slightly disturbed latents, because latents decoded from a brain are inexact.
+The encoder stays as it is, so z keeps its meaning and the denoiser stays valid. The decoder learns to draw whole
+pictures from slightly disturbed latents, because latents decoded from a brain are inexact.
 """
 
 from pathlib import Path

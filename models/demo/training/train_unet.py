@@ -3,6 +3,7 @@
 Epsilon prediction on Stable Diffusion's scaled-linear schedule, loss weighted by min-SNR-5 (Hang et al., ICCV 2023).
 Some latents and embeddings are disturbed (`population.py`); the denoiser names the noise and the disturbance of the
 latents together.
+
 Captions reach the denoiser as in Stable Diffusion, by cross-attention to the text encoder's last hidden state; that
 state is also pooled and added to the time embedding (`addition_embed_type="text"`). Objects become distinguishable much
 earlier in training with the pooled state.
